@@ -1,0 +1,284 @@
+/* Tutti: all-reduce and its family for the processes of one job.  SPDX-License-Identifier: Apache-2.0
+ *
+ * A communicator is an ordered set of ranks 0 … size-1.  Every rank makes the same collective calls in the same order on a
+ * communicator; each call ends with the result, or with a status that says who broke what, within a bounded time.
+ *
+ *   tutti_comm *comm;
+ *   if (tutti_comm_create(&comm, NULL) != TUTTI_SUCCESS) { puts(tutti_last_error(NULL)); return 1; }
+ *   tutti_all_reduce(comm, gradient, gradient, count, TUTTI_FLOAT32, TUTTI_AVG, NULL);    in place
+ *   tutti_comm_destroy(comm);
+ *
+ * Units: every `count` is in elements of `dtype`, every `bytes` in bytes.
+ * Buffers: belong to the caller; they must stay valid (and, for _start calls, untouched) until the operation has ended.  Input and
+ *   output may be the same memory exactly where a function says "in place"; any other overlap is TUTTI_INVALID_ARGUMENT.
+ * Blocking: a plain call returns when the result is in this rank's output and its input may be written again; it does not mean
+ *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a progress
+ *   thread, created by a communicator's first _start call, carries it on.
+ * Threads: a communicator is used by one thread at a time; requests may be waited for by another thread; different communicators
+ *   are independent.  In a child after fork() every call on an inherited communicator fails with TUTTI_INVALID_ARGUMENT.
+ * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or TUTTI_INTERNAL the
+ *   communicator is dead: outputs of unfinished calls are undefined and each later call returns the same status; destroy it and
+ *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY change nothing.  No exception leaves this library.
+ * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time.
+ */
+#ifndef TUTTI_TUTTI_H
+#define TUTTI_TUTTI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define TUTTI_API
+#else
+#define TUTTI_API __attribute__((visibility("default")))
+#endif
+
+#define TUTTI_VERSION_MAJOR 0
+#define TUTTI_VERSION_MINOR 1
+#define TUTTI_VERSION_PATCH 0
+
+typedef struct tutti_comm tutti_comm;       /* a communicator */
+typedef struct tutti_request tutti_request; /* an operation under way */
+
+typedef enum tutti_status {
+  TUTTI_SUCCESS = 0,
+  TUTTI_INVALID_ARGUMENT = 1, /* this rank's call is wrong; nothing was started */
+  TUTTI_UNSUPPORTED = 2,      /* a valid call that this build or algorithm cannot carry out */
+  TUTTI_OUT_OF_MEMORY = 3,
+  TUTTI_UNREACHABLE = 4, /* ranks could not find or reach each other at creation */
+  TUTTI_PEER_LOST = 5,   /* a rank died, left or closed its connection */
+  TUTTI_TIMEOUT = 6,     /* no progress for TUTTI_TIMEOUT; the late rank is named */
+  TUTTI_MISMATCH = 7,    /* ranks made different calls */
+  TUTTI_ABORTED = 8,     /* a rank called tutti_comm_abort */
+  TUTTI_SYSTEM = 9,      /* the operating system refused something; errno is in the message */
+  TUTTI_INTERNAL = 10    /* a bug in Tutti */
+} tutti_status;
+
+typedef enum tutti_dtype {
+  TUTTI_INT8 = 0,
+  TUTTI_UINT8 = 1,
+  TUTTI_INT32 = 2,
+  TUTTI_UINT32 = 3,
+  TUTTI_INT64 = 4,
+  TUTTI_UINT64 = 5,
+  TUTTI_FLOAT16 = 6,  /* IEEE 754 binary16 */
+  TUTTI_BFLOAT16 = 7, /* upper half of a float32 */
+  TUTTI_FLOAT32 = 8,
+  TUTTI_FLOAT64 = 9
+} tutti_dtype;
+
+/* 16-bit floats are reduced in float32 and rounded to nearest even.  Integer sums and products wrap.  A not-a-number in any input
+ * of sum, prod, avg, min or max gives a not-a-number.  AVG is the sum divided by the number of ranks (integers: towards zero). */
+typedef enum tutti_op { TUTTI_SUM = 0, TUTTI_PROD = 1, TUTTI_MIN = 2, TUTTI_MAX = 3, TUTTI_AVG = 4 } tutti_op;
+
+/* ---- library ---- */
+
+/* "0.1.0".  Static memory. */
+TUTTI_API const char *tutti_version(void);
+
+/* Short name of a status, such as "peer lost".  Static memory, never NULL. */
+TUTTI_API const char *tutti_status_string(tutti_status status);
+
+/* One sentence about the last failure on `comm`: who (rank, host, pid), which call, where, and what to try.  With NULL: about the
+ * calling thread's last failed call that had no communicator (creation).  "" if nothing failed.  The text belongs to the library and
+ * stays until the next failure on the same communicator or thread. */
+TUTTI_API const char *tutti_last_error(const tutti_comm *comm);
+
+/* ---- birth and end of communicators ---- */
+
+/* Names one communicator to be; made by one rank, handed to the others by the caller's own means (MPI_Bcast, a file …). */
+typedef struct tutti_unique_id { char internal[128]; } tutti_unique_id;
+
+/* Makes an id and opens the meeting point in this process, where the ranks that create a communicator with it will meet. */
+TUTTI_API tutti_status tutti_get_unique_id(tutti_unique_id *id);
+
+/* A key/value store of the caller's (etcd, torch's store, a dictionary …).  Values are at most 512 bytes.  Each returns 0 on success;
+ * `get` waits until the key is there or `timeout_ms` is over, and stores the value's length in *length (capacity in on entry). */
+typedef struct tutti_store_callbacks {
+  int (*set)(void *context, const char *key, const void *value, size_t bytes);
+  int (*get)(void *context, const char *key, void *value, size_t *length, int timeout_ms);
+  void *context;
+} tutti_store_callbacks;
+
+/* Where a communicator's ranks meet.  Fill with tutti_config_init, then set rank, size and one of id, store, callbacks; or set
+ * nothing and the launcher's environment decides (see docs/launchers.md). */
+typedef struct tutti_config {
+  size_t struct_size;                     /* sizeof(tutti_config); set by tutti_config_init */
+  int rank;                               /* -1: from the launcher */
+  int size;                               /* -1: from the launcher */
+  const tutti_unique_id *id;              /* NULL */
+  const char *store;                      /* NULL; "host:port" (rank 0 listens there) or "file:/path/that/all/ranks/see" */
+  const tutti_store_callbacks *callbacks; /* NULL */
+  const char *name;                       /* NULL: "world".  Shown in messages; must be equal on all ranks */
+} tutti_config;
+
+TUTTI_API void tutti_config_init(tutti_config *config);
+
+/* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BIRTH_TIMEOUT.  `config` may be NULL: everything from
+ * the launcher (torchrun, mpirun, srun, hydra, or TUTTI_RANK/TUTTI_SIZE/TUTTI_STORE).  On failure *comm is NULL and
+ * tutti_last_error(NULL) explains. */
+TUTTI_API tutti_status tutti_comm_create(tutti_comm **comm, const tutti_config *config);
+
+/* Creates `size` communicators of one group inside this process, comms[r] for rank r, to be used by different threads. */
+TUTTI_API tutti_status tutti_comm_create_local(tutti_comm **comms, int size);
+
+/* Splits `comm`: ranks that give the same color ≥ 0 form a new communicator, ordered by key, then by old rank.  color -1: this rank
+ * joins none and gets *child = NULL.  Collective over `comm`, blocking. */
+TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tutti_comm **child);
+
+/* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called from any thread. */
+TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);
+
+/* Ends and frees `comm`.  Every rank calls it; waits until the others have done so too (bounded), unless the communicator is dead.
+ * Requests of it must have been waited for.  NULL is allowed. */
+TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
+
+TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
+TUTTI_API int tutti_comm_size(const tutti_comm *comm);
+
+/* What a communicator has done since its birth on this rank. */
+typedef struct tutti_stats {
+  size_t struct_size;        /* sizeof(tutti_stats); set by the caller */
+  uint64_t operations;       /* finished operations */
+  uint64_t input_bytes;      /* sum of count × element size over them */
+  uint64_t sent_bytes;       /* payload this rank handed to peers */
+  uint64_t received_bytes;   /* payload this rank took from peers */
+  uint64_t nanoseconds;      /* time between start and end of operations, summed */
+  uint64_t memory_bytes;     /* memory held by the communicator on this rank */
+  char last_algorithm[24];   /* of the last operation: "ring", "flat" … */
+  char last_reason[104];     /* why it was chosen */
+  char transports[64];       /* per peer kind: "shm 3, tcp 4" */
+  uint32_t last_lanes;       /* stripes in flight */
+  uint32_t last_stripe_bytes;
+} tutti_stats;
+
+TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);
+
+/* Memory that is cheap to communicate from and into: page aligned, faulted in, huge pages where the system allows.  Local.  Freed by
+ * tutti_free or with the communicator. */
+TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
+TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
+
+/* ---- collectives ---- */
+
+/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks. */
+typedef struct tutti_call_options {
+  size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
+  const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct" */
+  int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+} tutti_call_options;
+
+TUTTI_API void tutti_call_options_init(tutti_call_options *options);
+
+/* output[i] = reduction over ranks of input[i], i < count, on every rank.  In place: output == input. */
+TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                        tutti_op op, const tutti_call_options *options);
+
+/* input holds size × count elements, output count: rank r gets the reduction of elements [r·count, (r+1)·count).
+ * In place: output == input + rank·count. */
+TUTTI_API tutti_status tutti_reduce_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                            tutti_op op, const tutti_call_options *options);
+
+/* As tutti_reduce_scatter, rank r getting counts[r] elements.  `counts` (size entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_reduce_scatter_v(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                              tutti_dtype dtype, tutti_op op, const tutti_call_options *options);
+
+/* input holds count elements, output size × count: rank r's input becomes elements [r·count, (r+1)·count) everywhere.
+ * In place: input == output + rank·count. */
+TUTTI_API tutti_status tutti_all_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                        const tutti_call_options *options);
+
+/* As tutti_all_gather, rank r giving counts[r] elements.  `counts` (size entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_all_gather_v(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                          tutti_dtype dtype, const tutti_call_options *options);
+
+/* The root's input becomes every rank's output.  input is read at the root only.  In place: output == input at the root. */
+TUTTI_API tutti_status tutti_broadcast(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
+                                       const tutti_call_options *options);
+
+/* The root's output[i] = reduction over ranks of input[i].  output is used at the root only.  In place: output == input at the root. */
+TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
+                                    int root, const tutti_call_options *options);
+
+/* Every rank's count elements to the root's output of size × count.  In place at the root: input == output + root·count. */
+TUTTI_API tutti_status tutti_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
+                                    const tutti_call_options *options);
+
+/* The root's input of size × count elements to count elements at every rank.  In place at the root: output == input + root·count. */
+TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
+                                     const tutti_call_options *options);
+
+/* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  Not in place. */
+TUTTI_API tutti_status tutti_all_to_all(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                        const tutti_call_options *options);
+
+/* As tutti_all_to_all: send_counts[j] elements at input + send_offsets[j] go to rank j; recv_counts[i] elements from rank i go to
+ * output + recv_offsets[i].  Arrays of size entries, counts and offsets in elements; recv_counts[i] here equals send_counts[this rank]
+ * at rank i.  Not in place. */
+TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, const size_t *send_counts, const size_t *send_offsets,
+                                          void *output, const size_t *recv_counts, const size_t *recv_offsets, tutti_dtype dtype,
+                                          const tutti_call_options *options);
+
+/* Returns when every rank has called it. */
+TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options *options);
+
+/* ---- point to point ---- */
+
+/* `count` elements to `peer`, whose matching call is tutti_recv with the same count and dtype; matched in call order per pair.
+ * May return before the peer has received, or wait for it. */
+TUTTI_API tutti_status tutti_send(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer);
+TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer);
+
+/* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, in any order
+ * between different peers, so a ring or exchange of sends and receives cannot deadlock.  No other call in between. */
+TUTTI_API tutti_status tutti_group_begin(tutti_comm *comm);
+TUTTI_API tutti_status tutti_group_end(tutti_comm *comm);
+TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **request);
+
+/* ---- the same, asynchronous: *request is set on success and must be ended by tutti_wait, or tutti_test saying done ---- */
+
+TUTTI_API tutti_status tutti_all_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                              tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_reduce_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                                  tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_reduce_scatter_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                                    tutti_dtype dtype, tutti_op op, const tutti_call_options *options,
+                                                    tutti_request **request);
+TUTTI_API tutti_status tutti_all_gather_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                              const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_all_gather_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                                tutti_dtype dtype, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_broadcast_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                             int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                          tutti_op op, int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
+                                          const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                           int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_all_to_all_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                              const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_all_to_all_v_start(tutti_comm *comm, const void *input, const size_t *send_counts,
+                                                const size_t *send_offsets, void *output, const size_t *recv_counts,
+                                                const size_t *recv_offsets, tutti_dtype dtype, const tutti_call_options *options,
+                                                tutti_request **request);
+TUTTI_API tutti_status tutti_barrier_start(tutti_comm *comm, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_send_start(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer,
+                                        tutti_request **request);
+TUTTI_API tutti_status tutti_recv_start(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer,
+                                        tutti_request **request);
+
+/* Waits for the operation and frees the request, also on failure.  NULL is TUTTI_SUCCESS. */
+TUTTI_API tutti_status tutti_wait(tutti_request *request);
+
+/* *done = 1 and the request is freed if the operation has ended (its status is returned), else *done = 0 and TUTTI_SUCCESS. */
+TUTTI_API tutti_status tutti_test(tutti_request *request, int *done);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,71 @@
+#include "vocabulary.h"
+
+#include <array>
+
+namespace tutti {
+namespace {
+
+struct TypeRow {
+  std::string_view name, short_name;
+  size_t size;
+};
+constexpr std::array<TypeRow, kDataTypes> kTypes{{{"int8", "char", 1},
+                                                  {"uint8", "uchar", 1},
+                                                  {"int32", "int", 4},
+                                                  {"uint32", "uint", 4},
+                                                  {"int64", "long", 8},
+                                                  {"uint64", "ulong", 8},
+                                                  {"float16", "half", 2},
+                                                  {"bfloat16", "bf16", 2},
+                                                  {"float32", "float", 4},
+                                                  {"float64", "double", 8}}};
+constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg"};
+constexpr std::array<std::string_view, kCollectives> kCollectiveNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast",
+                                                                      "reduce",     "gather",         "scatter",    "all_to_all",
+                                                                      "barrier",    "point_to_point"};
+
+template <class Names>
+std::optional<size_t> index_of(const Names& names, std::string_view text) {
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == text) return i;
+  return std::nullopt;
+}
+
+}  // namespace
+
+size_t element_size(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
+std::string_view name(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
+std::string_view name(ReduceOp op) { return kOps[static_cast<size_t>(op)]; }
+std::string_view name(Collective collective) { return kCollectiveNames[static_cast<size_t>(collective)]; }
+
+std::optional<DataType> data_type_named(std::string_view text) {
+  for (size_t i = 0; i < kTypes.size(); ++i)
+    if (kTypes[i].name == text || kTypes[i].short_name == text) return static_cast<DataType>(i);
+  return std::nullopt;
+}
+
+std::optional<ReduceOp> reduce_op_named(std::string_view text) {
+  const auto i = index_of(kOps, text);
+  return i ? std::optional(static_cast<ReduceOp>(*i)) : std::nullopt;
+}
+
+std::optional<Collective> collective_named(std::string_view text) {
+  const auto i = index_of(kCollectiveNames, text);
+  return i ? std::optional(static_cast<Collective>(*i)) : std::nullopt;
+}
+
+std::string describe(const Signature& signature) {
+  if (signature.collective >= kCollectives || signature.data_type >= kDataTypes || signature.op >= kReduceOps)
+    return "an unreadable call";
+  const auto collective = static_cast<Collective>(signature.collective);
+  std::string text(name(collective));
+  if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
+  if (collective == Collective::barrier) return text;
+  text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
+  if (collective == Collective::all_reduce || collective == Collective::reduce || collective == Collective::reduce_scatter)
+    text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
+  if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
+  return text;
+}
+
+}  // namespace tutti

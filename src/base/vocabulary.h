@@ -1,0 +1,62 @@
+// The words every floor shares: data types, reduction operators, collectives, and the signature of a call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tutti {
+
+enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64 };
+inline constexpr int kDataTypes = 10;
+
+enum class ReduceOp : uint8_t { sum, prod, min, max, avg };
+inline constexpr int kReduceOps = 5;
+
+enum class Collective : uint8_t {
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  broadcast,
+  reduce,
+  gather,
+  scatter,
+  all_to_all,
+  barrier,
+  point_to_point,  // a group of sends and receives
+};
+inline constexpr int kCollectives = 10;
+
+size_t element_size(DataType type);
+std::string_view name(DataType type);         // "float32"
+std::string_view name(ReduceOp op);           // "sum"
+std::string_view name(Collective collective); // "all_reduce"
+std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"
+std::optional<ReduceOp> reduce_op_named(std::string_view text);
+std::optional<Collective> collective_named(std::string_view text);
+
+// What a rank says it is doing.  Travels with every message; ranks whose signatures differ called different things.
+// Plain bytes of fixed layout (little endian), compared whole.
+struct Signature {
+  uint16_t version = 1;     // of the wire protocol
+  uint8_t collective = 0;
+  uint8_t data_type = 0;
+  uint8_t op = 0;
+  uint8_t algorithm = 0;    // index in the registry of algorithms
+  uint16_t reserved = 0;
+  uint32_t sequence = 0;    // number of this collective call on the communicator; 0 for point to point
+  int32_t root = 0;         // -1 where there is none
+  uint64_t count = 0;       // elements, as in the API call (v-variants: a hash of the counts)
+  uint64_t context = 0;     // which communicator
+
+  bool operator==(const Signature& other) const { return std::memcmp(this, &other, sizeof *this) == 0; }
+};
+static_assert(sizeof(Signature) == 32);
+
+// "all_reduce #417 of 1024 float32, sum"
+std::string describe(const Signature& signature);
+
+}  // namespace tutti

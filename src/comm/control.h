@@ -1,0 +1,67 @@
+// The control tree: a few sockets per rank that carry deaths, aborts, late signatures and goodbyes, never data.
+// One thread per root communicator (shared by its splits) sleeps in epoll.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "birth.h"
+#include "log.h"
+#include "status.h"
+#include "vocabulary.h"
+
+namespace tutti {
+
+class ControlThread;  // epoll loop; created with the root communicator, shared with splits
+std::shared_ptr<ControlThread> start_control_thread(Status& status);
+
+// What a rank that makes no progress says about itself.
+struct Stall {
+  Signature signature;      // of the call it is in
+  int32_t waits_for = -1;   // the rank whose message it needs next
+  uint32_t step = 0, steps = 0;
+  uint64_t waited_ns = 0;
+};
+
+class Control {
+ public:
+  struct Options {
+    int rank = 0, size = 1;
+    std::string name;                       // of the communicator
+    std::vector<std::string> rank_names;    // "rank 3 (host b, pid 4711)" for messages, index = rank
+    uint64_t timeout_ns = 0;                // bound for tree set-up and for destroy's wait
+    std::string listen_address;             // numeric address that other hosts reach this one at
+    Log log;
+  };
+
+  // Collective through `exchange` (called exactly once on every rank).
+  static Result<std::unique_ptr<Control>> create(std::shared_ptr<ControlThread> thread, Options options, const Exchange& exchange);
+  virtual ~Control() = default;
+
+  // True once the communicator is dead; one relaxed load, made by every waiting loop.
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  virtual Status failure() const = 0;       // the first cause, the same sentence on every rank that the tree reached
+
+  // This rank saw a failure; the tree tells everyone.  The first cause wins.  culprit: rank or -1.
+  virtual void fail(int culprit, const Status& cause) = 0;
+
+  // This rank has waited long in a call.  Signatures of the same call are compared at the root: a difference fails the
+  // communicator with Code::mismatch, naming both calls.  Who is late is logged after 30 s.
+  virtual void stalled(const Stall& stall) = 0;
+
+  // The deadline is over: the root follows waits_for from rank to rank to the one that reported no stall and fails the communicator
+  // with Code::timeout, naming it.  If no verdict comes within a second the caller's own view becomes the failure.
+  virtual void timed_out(const Stall& stall) = 0;
+
+  // This rank is done.  Waits (bounded) until all ranks have said so.
+  virtual Status goodbye() = 0;
+
+ protected:
+  std::atomic<bool> failed_{false};
+};
+
+}  // namespace tutti

@@ -1,0 +1,37 @@
+// The arithmetic, dispatched at run time to the best vector instructions of the processor (Highway).
+// Counts are elements.  Pointers need the alignment of the element only.
+//
+// Semantics.  16-bit floats are widened to float32, and rounded to nearest even once per call.  Integers wrap.
+// min/max: a not-a-number on either side gives a not-a-number; -0 < +0 is not distinguished, but the result depends on the
+// operands and their order only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "vocabulary.h"
+
+namespace tutti::kernels {
+
+enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal stores, for outputs that exceed the caches
+
+// For each i < count:  v = left[i] op right[i];  if divisor > 1, v = v / divisor  (floats: in float32/float64, before rounding;
+// integers: towards zero);  home[i] = v;  and if pass is not null, pass[i] = v too.
+// home may equal left or right, pass may equal left or right (element-wise in place); no other overlap.  `store` concerns home only.
+// For op avg call with sum semantics: avg is sum with a divisor at the completing step.
+using ReduceFn = void (*)(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store);
+ReduceFn reduce_kernel(DataType type, ReduceOp op);
+
+// home[i] = (sources[0][i] op sources[1][i] op … op sources[n-1][i]) / divisor, from left to right, widened, rounded once.
+// home may equal one of the sources.  n ≥ 1.
+using FoldFn = void (*)(void* home, const void* const* sources, size_t n, size_t count, uint32_t divisor, Store store);
+FoldFn fold_kernel(DataType type, ReduceOp op);
+
+// home = from;  if pass is not null, pass = from too.  No overlap.
+void copy(void* home, void* pass, const void* from, size_t bytes, Store store);
+
+// "AVX3_SPR": the target in use, for logs and tutti-info.
+std::string_view target_name();
+
+}  // namespace tutti::kernels

@@ -1,0 +1,91 @@
+// Links and transports: how the engine moves messages, whatever carries them.
+//
+// Contract.  Everything here is called by the one thread that drives the engine.  Nothing blocks: `busy` means ask again.
+// A link is ordered and reliable, in both directions independently.  Both ends know which message comes next, how long it is and
+// what its signature is; a message that differs is reported as `mismatch`, never delivered.
+//
+// Slots.  A message that is not sent from the caller's memory travels in a slot of the rank's pool.  Ranks that share memory
+// share pools: the receiver gets the sender's slot itself, may change it when it is the only holder, and may pass it on.
+// A slot is held by `holders` references; each send hands one to the receiver, release() drops one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "status.h"
+#include "vocabulary.h"
+
+namespace tutti {
+
+struct Slot {
+  std::byte* data = nullptr;  // null: none
+  uint32_t id = 0;            // pool-wide number, meaningful to every rank that shares the pool
+  explicit operator bool() const { return data != nullptr; }
+};
+
+class SlotPool {
+ public:
+  virtual ~SlotPool() = default;
+  virtual Slot acquire() = 0;                         // one of this rank's own slots with one holder, or none yet
+  virtual void add_holders(Slot slot, uint32_t n) = 0;  // before handing it to n more receivers
+  virtual void release(Slot slot) = 0;                // drops one holder; any rank's slot
+  virtual size_t slot_bytes() const = 0;
+  virtual uint32_t slots() const = 0;                 // of this rank
+  virtual size_t memory_bytes() const = 0;            // what this rank pays for the pool
+};
+
+// Consecutive parts of one message in the caller's memory.
+struct Piece {
+  std::byte* data;
+  size_t bytes;
+};
+using Pieces = std::span<const Piece>;
+inline constexpr size_t kMaxPieces = 64;
+
+enum class Progress : uint8_t {
+  done,
+  busy,      // ask again with the same arguments
+  lost,      // the peer is gone; see error()
+  mismatch,  // the peer's message is of another call; see offender()
+};
+
+class Link {
+ public:
+  virtual ~Link() = default;
+
+  // True: a byte stream, which sends from and receives into the caller's memory (use the Pieces forms, or slots as scratch).
+  // False: slots themselves are handed over (use the Slot forms only).
+  virtual bool streams() const = 0;
+
+  // Sends the first `bytes` of `slot`; on done one holder's reference has passed to the link.
+  virtual Progress send(Slot slot, size_t bytes, const Signature& signature) = 0;
+
+  // Streams only.  Sends from the caller's memory, which must not change until sent(ticket).  done: accepted (perhaps still queued).
+  virtual Progress send(Pieces pieces, const Signature& signature, uint64_t& ticket);
+  virtual bool sent(uint64_t ticket) const { return ticket == 0; }
+
+  // Not streams.  The next message in place: `bytes` long, of this signature.
+  virtual Progress receive(Slot& slot, size_t bytes, const Signature& expected);
+
+  // Streams only.  The next message into `pieces`; called again with the same arguments until not busy.
+  virtual Progress receive(Pieces pieces, const Signature& expected);
+
+  virtual Status error() const = 0;                 // after lost: why
+  virtual Signature offender() const = 0;           // after mismatch: what the peer's message says
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual std::string_view name() const = 0;        // "shm"
+  virtual Link& link(int peer) = 0;                 // made when first asked for; never a full mesh
+  virtual Status progress() = 0;                    // moves what is queued, accepts connections; cheap when idle
+  virtual size_t memory_bytes() const = 0;          // besides the pool
+  virtual uint64_t sent_bytes() const { return 0; }
+};
+
+}  // namespace tutti
