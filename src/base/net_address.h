@@ -1,0 +1,97 @@
+// Network addresses and interfaces: parse, resolve, list, choose; and the few socket calls that birth, control and tcp share.
+// Every descriptor made here closes on exec.  Nothing here suppresses SIGPIPE: senders pass MSG_NOSIGNAL.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "owned_fd.h"
+#include "status.h"
+
+namespace tutti {
+
+// An IPv4 or IPv6 address with a port.  A value; the default is 0.0.0.0:0.
+class SocketAddress {
+ public:
+  SocketAddress();
+  static SocketAddress from(const sockaddr_storage& storage, socklen_t length);  // the default address if it is neither v4 nor v6
+  static SocketAddress any(bool v6, uint16_t port);                              // 0.0.0.0 or [::]
+
+  // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1", "::1".
+  // Numeric only: asks no name server.
+  static Result<SocketAddress> parse(std::string_view text, uint16_t default_port = 0);
+
+  const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t length() const;
+  bool is_v6() const { return storage_.ss_family == AF_INET6; }
+  bool is_any() const;
+  bool is_loopback() const;     // 127/8, ::1, and 127/8 mapped into IPv6
+  bool is_link_local() const;   // 169.254/16, fe80::/10
+  uint16_t port() const;
+  void set_port(uint16_t port);
+  std::string host() const;     // "127.0.0.1", "::1", "fe80::1%eth0"
+  std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500"; parse() reads it back
+
+  bool operator==(const SocketAddress& other) const;
+
+ private:
+  sockaddr_storage storage_;
+};
+
+struct HostPort {
+  std::string host;
+  uint16_t port = 0;
+};
+// "node7:29500", "[::1]:29500", "::1" or "node7" (then with `default_port`; 0 means that a port is required).
+Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port = 0);
+
+// All addresses of a host name (or numeric address), in the resolver's order, at least one.  May block on name servers.
+Result<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t port);
+
+// ---- interfaces ----
+
+struct Interface {
+  std::string name;  // "eth0"
+  bool up = false;   // up and running
+  bool loopback = false;
+  SocketAddress address;  // port 0; an interface with several addresses is listed once for each
+};
+Result<std::vector<Interface>> list_interfaces();  // in the kernel's order
+
+// The address that this rank tells the others to connect to.
+struct LocalAddress {
+  SocketAddress address;  // port 0
+  std::string interface;  // "eth0"; "" if the address belongs to no listed interface
+  std::string reason;     // "TUTTI_INTERFACE=eth", "it routes to the rendezvous" …  for the log
+};
+
+// With a setting (TUTTI_INTERFACE, NCCL's syntax): the first interface that is up and matches.
+//   "eth,ib"      names that begin with one of these        "^docker,lo"  all but names that begin so
+//   "=eth0,eth1"  exactly these names                       "^=eth0"      all but exactly these
+// Without: the local end of the connection to the rendezvous, unless that is loopback; then the first interface that is up, is not
+// loopback and is no bridge of containers or virtual machines (IPv4 preferred unless the rendezvous is IPv6); loopback if
+// nothing else exists.
+Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end);
+// The same over a given list.
+Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end,
+                                          const std::vector<Interface>& interfaces);
+
+// ---- sockets ----
+
+// A non-blocking listening TCP socket with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
+Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
+// The next connection, non-blocking, or an empty OwnedFd if none waits.
+Result<OwnedFd> accept_from(int listening_fd);
+// A non-blocking socket whose connection has begun.  When it polls writable, connect_result tells how that ended.
+Result<OwnedFd> start_connect(const SocketAddress& peer);
+Status connect_result(int fd, const SocketAddress& peer);
+Result<SocketAddress> local_address_of(int fd);
+Result<SocketAddress> peer_address_of(int fd);
+Status set_no_delay(int fd);  // small messages leave at once
+
+}  // namespace tutti
