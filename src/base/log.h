@@ -5,9 +5,13 @@
 #include <string>
 #include <string_view>
 
+#include "owned_fd.h"
+#include "status.h"
+
 namespace tutti {
 
 enum class LogLevel : int { none, warn, info, trace };
+std::string_view name(LogLevel level);
 
 class Log {
  public:
@@ -24,5 +28,9 @@ class Log {
   std::string prefix_ = "tutti";
   int fd_ = 2;  // not owned
 };
+
+// Opens the file that TUTTI_DEBUG_FILE names, for appending.  In `pattern` %h stands for the host name, %p for the process id, %r for
+// the rank ("unknown" if negative), %% for a percent sign.
+Result<OwnedFd> open_log_file(std::string_view pattern, int rank);
 
 }  // namespace tutti

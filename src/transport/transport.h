@@ -35,6 +35,7 @@ class SlotPool {
   virtual void release(Slot slot) = 0;                // drops one holder; any rank's slot
   virtual size_t slot_bytes() const = 0;
   virtual uint32_t slots() const = 0;                 // of this rank
+  virtual uint32_t available() = 0;                   // how many acquire() calls would succeed now
   virtual size_t memory_bytes() const = 0;            // what this rank pays for the pool
 };
 
