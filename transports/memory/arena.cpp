@@ -1,0 +1,32 @@
+#include "arena.h"
+
+namespace tutti::memory {
+namespace {
+
+constexpr size_t kPage = 4096;
+size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+struct Offsets {
+  size_t flat, states, slots, end;
+  explicit Offsets(const ArenaShape& s) {
+    const size_t ranks = s.ranks;
+    flat = ranks * ranks * sizeof(Channel);
+    states = flat + ranks * kFlatTurns * sizeof(FlatCell);
+    slots = round_up(states + ranks * s.slots * sizeof(SlotState), kPage);
+    end = slots + ranks * s.slots * s.slot_bytes;
+  }
+};
+
+}  // namespace
+
+size_t ArenaShape::bytes() const { return round_up(Offsets(*this).end, kPage); }
+
+Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
+  const Offsets at(shape);
+  channels_ = reinterpret_cast<Channel*>(base);
+  flat_ = reinterpret_cast<FlatCell*>(base + at.flat);
+  states_ = reinterpret_cast<SlotState*>(base + at.states);
+  slots_ = base + at.slots;
+}
+
+}  // namespace tutti::memory

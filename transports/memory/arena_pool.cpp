@@ -1,0 +1,54 @@
+#include "arena_pool.h"
+
+#include <algorithm>
+
+namespace tutti::memory {
+
+ArenaPool::ArenaPool(const Arena& arena, uint32_t rank) : arena_(arena) {
+  const uint32_t slots = arena.shape().slots;
+  free_.reserve(slots);
+  for (uint32_t i = slots; i-- > 0;) free_.push_back(rank * slots + i);
+}
+
+Slot ArenaPool::acquire() {
+  // The oldest lent slot is the likeliest to be back, and reusing it keeps the set of warm slots small.
+  if (!lent_.empty() && arena_.slot_state(lent_.front()).holders.load(std::memory_order_acquire) == 0) {
+    free_.push_back(lent_.front());
+    lent_.pop_front();
+  } else if (free_.empty()) {
+    collect();
+  }
+  if (free_.empty()) return {};
+  const uint32_t id = free_.back();
+  free_.pop_back();
+  lent_.push_back(id);
+  arena_.slot_state(id).holders.store(1, std::memory_order_relaxed);
+  return {arena_.slot_data(id), id};
+}
+
+void ArenaPool::add_holders(Slot slot, uint32_t n) { arena_.slot_state(slot.id).holders.fetch_add(n, std::memory_order_relaxed); }
+
+void ArenaPool::release(Slot slot) {
+  auto& holders = arena_.slot_state(slot.id).holders;
+  if (holders.load(std::memory_order_acquire) == 1)
+    holders.store(0, std::memory_order_release);  // the only holder needs no locked instruction
+  else
+    holders.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void ArenaPool::collect() {
+  const auto returned = [this](uint32_t id) {
+    if (arena_.slot_state(id).holders.load(std::memory_order_acquire) != 0) return false;
+    free_.push_back(id);
+    return true;
+  };
+  lent_.erase(std::remove_if(lent_.begin(), lent_.end(), returned), lent_.end());
+}
+
+uint32_t ArenaPool::available() {
+  // Counting exactly costs a cache miss per lent slot, so look only when the known ones run short.
+  if (free_.size() < slots() / 2) collect();
+  return static_cast<uint32_t>(free_.size());
+}
+
+}  // namespace tutti::memory

@@ -1,0 +1,45 @@
+#include "memory_transport.h"
+
+namespace tutti::memory {
+
+ArenaLink::ArenaLink(const Arena& arena, uint32_t me, uint32_t peer)
+    : arena_(arena), out_(arena.channel(me, peer)), in_(arena.channel(peer, me)) {}
+
+Progress ArenaLink::send(Slot slot, size_t bytes, const Signature& signature) {
+  if (sent_ - taken_seen_ == kCells) {
+    taken_seen_ = out_.taken.load(std::memory_order_acquire);
+    if (sent_ - taken_seen_ == kCells) return Progress::busy;
+  }
+  Cell& cell = out_.cells[sent_ % kCells];
+  cell.slot = slot.id;
+  cell.bytes = static_cast<uint32_t>(bytes);
+  cell.signature = signature;
+  cell.number.store(++sent_, std::memory_order_release);
+  return Progress::done;
+}
+
+Progress ArenaLink::receive(Slot& slot, size_t bytes, const Signature& expected) {
+  Cell& cell = in_.cells[received_ % kCells];
+  if (cell.number.load(std::memory_order_acquire) != received_ + 1) return Progress::busy;
+  if (cell.bytes != bytes || !(cell.signature == expected)) {
+    offender_ = cell.signature;
+    return Progress::mismatch;
+  }
+  slot = {arena_.slot_data(cell.slot), cell.slot};
+  in_.taken.store(++received_, std::memory_order_release);
+  return Progress::done;
+}
+
+// Memory cannot lose a peer; the control tree tells of deaths.
+Status ArenaLink::error() const { return Status(Code::internal, "a memory link reported a loss"); }
+
+MemoryTransport::MemoryTransport(const Arena& arena, uint32_t my_place, std::vector<int> places)
+    : arena_(arena), my_place_(my_place), places_(std::move(places)), links_(places_.size()) {}
+
+Link& MemoryTransport::link(int peer) {
+  auto& link = links_[static_cast<size_t>(peer)];
+  if (!link) link = std::make_unique<ArenaLink>(arena_, my_place_, static_cast<uint32_t>(places_[static_cast<size_t>(peer)]));
+  return *link;
+}
+
+}  // namespace tutti::memory
