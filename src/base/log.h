@@ -15,7 +15,7 @@ std::string_view name(LogLevel level);
 
 class Log {
  public:
-  Log() = default;                                     // to stderr, level warn
+  Log() = default;  // to stderr, level warn
   Log(LogLevel level, std::string prefix, int fd) : level_(level), prefix_(std::move(prefix)), fd_(fd) {}
   bool enabled(LogLevel level) const { return level <= level_; }
   void write(LogLevel level, std::string_view text) const;

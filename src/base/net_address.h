@@ -30,11 +30,11 @@ class SocketAddress {
   socklen_t length() const;
   bool is_v6() const { return storage_.ss_family == AF_INET6; }
   bool is_any() const;
-  bool is_loopback() const;     // 127/8, ::1, and 127/8 mapped into IPv6
-  bool is_link_local() const;   // 169.254/16, fe80::/10
+  bool is_loopback() const;    // 127/8, ::1, and 127/8 mapped into IPv6
+  bool is_link_local() const;  // 169.254/16, fe80::/10
   uint16_t port() const;
   void set_port(uint16_t port);
-  std::string host() const;     // "127.0.0.1", "::1", "fe80::1%eth0"
+  std::string host() const;       // "127.0.0.1", "::1", "fe80::1%eth0"
   std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500"; parse() reads it back
 
   bool operator==(const SocketAddress& other) const;

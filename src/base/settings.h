@@ -50,17 +50,17 @@ struct Settings {
   std::vector<AlgorithmRule> algorithm;
   TransportSet transport;
   std::string interface;
-  int lanes;                   // 0: automatic
-  size_t slot_bytes;           // 0: automatic
+  int lanes;          // 0: automatic
+  size_t slot_bytes;  // 0: automatic
   uint64_t timeout_ns;
   uint64_t birth_timeout_ns;
   LogLevel debug;
-  std::string debug_file;      // a pattern, see open_log_file
+  std::string debug_file;  // a pattern, see open_log_file
   bool deterministic;
   std::string topology_dump;
   std::string host_id;
-  int rank;                    // -1: not set
-  int size;                    // -1: not set
+  int rank;  // -1: not set
+  int size;  // -1: not set
   std::string store;
   int tcp_connections;
   std::string conf_file;

@@ -10,7 +10,7 @@
 
 namespace tutti {
 
-std::string_view trim(std::string_view text);  // spaces and tabs off both ends
+std::string_view trim(std::string_view text);                                // spaces and tabs off both ends
 std::vector<std::string_view> split(std::string_view text, char separator);  // "a,,b" → "a", "", "b"; "" → ""
 
 // The text between double quotes, cut after 80 bytes, bytes that do not print replaced by '?'.  For values of unknown origin.

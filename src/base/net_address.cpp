@@ -1,0 +1,191 @@
+#include "net_address.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <cstring>
+
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+const sockaddr_in& v4(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_in&>(s); }
+sockaddr_in& v4(sockaddr_storage& s) { return reinterpret_cast<sockaddr_in&>(s); }
+const sockaddr_in6& v6(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_in6&>(s); }
+sockaddr_in6& v6(sockaddr_storage& s) { return reinterpret_cast<sockaddr_in6&>(s); }
+
+// What stands before and after the colon of a port; brackets belong to neither.
+struct SplitPort {
+  std::string_view host;
+  std::optional<uint16_t> port;
+};
+
+Status bad_address(std::string_view text, const std::string& why) {
+  return Status(Code::invalid_argument, "address " + quoted(text) + ": " + why);
+}
+
+Result<SplitPort> split_port(std::string_view text) {
+  SplitPort result;
+  std::string_view port;
+  bool has_port = false;
+  const size_t colon = text.rfind(':');
+  if (!text.empty() && text.front() == '[') {
+    const size_t close = text.find(']');
+    if (close == std::string_view::npos) return bad_address(text, "the bracket is never closed");
+    result.host = text.substr(1, close - 1);
+    const std::string_view rest = text.substr(close + 1);
+    has_port = !rest.empty();
+    if (has_port && rest.front() != ':') return bad_address(text, "after the bracket comes :port");
+    port = has_port ? rest.substr(1) : rest;
+  } else if (colon != std::string_view::npos && text.find(':') == colon) {
+    result.host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    has_port = true;
+  } else {  // no colon, or several: an IPv6 address without port
+    result.host = text;
+  }
+  if (result.host.empty()) return bad_address(text, "the host is missing; expected host:port or [IPv6 address]:port");
+  if (!has_port) return result;
+  const auto number = parse_number(port);
+  if (!number || *number > 65535) return bad_address(text, quoted(port) + " is not a port; expected 0 to 65535");
+  result.port = static_cast<uint16_t>(*number);
+  return result;
+}
+
+std::optional<SocketAddress> parse_numeric(std::string_view host, uint16_t port) {
+  sockaddr_storage storage{};
+  std::string address(host.substr(0, host.find('%')));
+  if (address.size() == host.size() && inet_pton(AF_INET, address.c_str(), &v4(storage).sin_addr) == 1) {
+    storage.ss_family = AF_INET;
+    v4(storage).sin_port = htons(port);
+    return SocketAddress::from(storage, sizeof(sockaddr_in));
+  }
+  if (inet_pton(AF_INET6, address.c_str(), &v6(storage).sin6_addr) != 1) return std::nullopt;
+  storage.ss_family = AF_INET6;
+  v6(storage).sin6_port = htons(port);
+  if (address.size() < host.size()) {
+    const std::string scope(host.substr(address.size() + 1));
+    const auto number = parse_number(scope);
+    const uint32_t index = number && *number <= UINT32_MAX ? static_cast<uint32_t>(*number) : if_nametoindex(scope.c_str());
+    if (index == 0) return std::nullopt;
+    v6(storage).sin6_scope_id = index;
+  }
+  return SocketAddress::from(storage, sizeof(sockaddr_in6));
+}
+
+}  // namespace
+
+SocketAddress::SocketAddress() : storage_{} { storage_.ss_family = AF_INET; }
+
+SocketAddress SocketAddress::from(const sockaddr_storage& storage, socklen_t length) {
+  SocketAddress result;
+  if (storage.ss_family == AF_INET && length >= sizeof(sockaddr_in)) {
+    v4(result.storage_).sin_port = v4(storage).sin_port;
+    v4(result.storage_).sin_addr = v4(storage).sin_addr;
+  } else if (storage.ss_family == AF_INET6 && length >= sizeof(sockaddr_in6)) {
+    const sockaddr_in6& in = v6(storage);
+    if (IN6_IS_ADDR_V4MAPPED(&in.sin6_addr)) {  // an IPv4 peer of a socket that serves both
+      v4(result.storage_).sin_port = in.sin6_port;
+      std::memcpy(&v4(result.storage_).sin_addr, &in.sin6_addr.s6_addr[12], 4);
+    } else {
+      result.storage_.ss_family = AF_INET6;
+      v6(result.storage_).sin6_port = in.sin6_port;
+      v6(result.storage_).sin6_addr = in.sin6_addr;
+      v6(result.storage_).sin6_scope_id = in.sin6_scope_id;
+    }
+  }
+  return result;
+}
+
+SocketAddress SocketAddress::any(bool want_v6, uint16_t port) {
+  SocketAddress result;
+  if (want_v6) result.storage_.ss_family = AF_INET6;
+  result.set_port(port);
+  return result;
+}
+
+Result<SocketAddress> SocketAddress::parse(std::string_view text, uint16_t default_port) {
+  const auto parts = split_port(text);
+  if (!parts.ok()) return parts.status();
+  const auto address = parse_numeric(parts->host, parts->port.value_or(default_port));
+  if (!address) return bad_address(text, quoted(parts->host) + " is no IPv4 or IPv6 address");
+  return *address;
+}
+
+socklen_t SocketAddress::length() const { return is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in); }
+
+bool SocketAddress::is_any() const {
+  return is_v6() ? IN6_IS_ADDR_UNSPECIFIED(&v6(storage_).sin6_addr) : v4(storage_).sin_addr.s_addr == 0;
+}
+
+bool SocketAddress::is_loopback() const {
+  return is_v6() ? IN6_IS_ADDR_LOOPBACK(&v6(storage_).sin6_addr) : ntohl(v4(storage_).sin_addr.s_addr) >> 24 == 127;
+}
+
+bool SocketAddress::is_link_local() const {
+  return is_v6() ? IN6_IS_ADDR_LINKLOCAL(&v6(storage_).sin6_addr) : ntohl(v4(storage_).sin_addr.s_addr) >> 16 == 0xa9fe;
+}
+
+uint16_t SocketAddress::port() const { return ntohs(is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port); }
+
+void SocketAddress::set_port(uint16_t port) { (is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port) = htons(port); }
+
+std::string SocketAddress::host() const {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (!is_v6()) {
+    inet_ntop(AF_INET, &v4(storage_).sin_addr, text, sizeof text);
+    return text;
+  }
+  inet_ntop(AF_INET6, &v6(storage_).sin6_addr, text, sizeof text);
+  const uint32_t scope = v6(storage_).sin6_scope_id;
+  if (scope == 0) return text;
+  char name[IF_NAMESIZE] = {};
+  return std::string(text) + "%" + (if_indextoname(scope, name) != nullptr ? name : std::to_string(scope));
+}
+
+std::string SocketAddress::to_string() const {
+  const std::string port_text = ":" + std::to_string(port());
+  return is_v6() ? "[" + host() + "]" + port_text : host() + port_text;
+}
+
+bool SocketAddress::operator==(const SocketAddress& other) const {
+  if (is_v6() != other.is_v6() || port() != other.port()) return false;
+  if (!is_v6()) return v4(storage_).sin_addr.s_addr == v4(other.storage_).sin_addr.s_addr;
+  return IN6_ARE_ADDR_EQUAL(&v6(storage_).sin6_addr, &v6(other.storage_).sin6_addr) &&
+         v6(storage_).sin6_scope_id == v6(other.storage_).sin6_scope_id;
+}
+
+Result<HostPort> parse_host_port(std::string_view text, uint16_t default_port) {
+  const auto parts = split_port(text);
+  if (!parts.ok()) return parts.status();
+  const uint16_t port = parts->port.value_or(default_port);
+  if (port == 0) return bad_address(text, "a port from 1 to 65535 is missing; expected host:port or [IPv6 address]:port");
+  return HostPort{std::string(parts->host), port};
+}
+
+Result<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t port) {
+  if (const auto numeric = parse_numeric(host, port)) return std::vector{*numeric};
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (error != 0)
+    return Status(Code::unreachable, "host " + quoted(host) + " is not known here: " +
+                                         (error == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(error)));
+  std::vector<SocketAddress> addresses;
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    if (entry->ai_family != AF_INET && entry->ai_family != AF_INET6) continue;
+    sockaddr_storage storage{};
+    std::memcpy(&storage, entry->ai_addr, entry->ai_addrlen);
+    addresses.push_back(SocketAddress::from(storage, entry->ai_addrlen));
+    addresses.back().set_port(port);
+  }
+  freeaddrinfo(found);
+  if (addresses.empty()) return Status(Code::unreachable, "host " + quoted(host) + " has no IPv4 or IPv6 address");
+  return addresses;
+}
+
+}  // namespace tutti

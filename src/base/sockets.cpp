@@ -1,0 +1,96 @@
+// The socket calls of net_address.h.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "net_address.h"
+
+namespace tutti {
+namespace {
+
+Result<OwnedFd> make_socket(const SocketAddress& address) {
+  OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return system_error("making a socket for " + address.to_string());
+  return fd;
+}
+
+void set_option(int fd, int level, int option, int value) { ::setsockopt(fd, level, option, &value, sizeof value); }
+
+Status cannot_listen(const SocketAddress& address) {
+  const std::string start = "cannot listen on " + address.to_string() + ": ";
+  switch (errno) {
+    case EADDRINUSE: return Status(Code::system, start + "another program holds this port; end it or give another port");
+    case EADDRNOTAVAIL: return Status(Code::system, start + "no interface of this host has this address");
+    case EACCES: return Status(Code::system, start + "this user may not open this port; give one above 1023");
+    default: return Status(Code::system, start + std::strerror(errno));
+  }
+}
+
+Status cannot_connect(const SocketAddress& peer, int error) {
+  return Status(Code::unreachable, "cannot connect to " + peer.to_string() + ": " + std::strerror(error));
+}
+
+// The address that `get` (getsockname or getpeername) tells.
+template <class Get>
+Result<SocketAddress> end_of(int fd, Get get) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (get(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return system_error("asking a socket for its address");
+  return SocketAddress::from(storage, length);
+}
+
+}  // namespace
+
+Result<OwnedFd> listen_on(const SocketAddress& address, int backlog) {
+  auto fd = make_socket(address);
+  if (!fd.ok()) return fd;
+  set_option(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.is_v6()) set_option(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);  // [::] serves IPv4 peers too
+  if (::bind(fd->get(), address.data(), address.length()) != 0 || ::listen(fd->get(), backlog) != 0) return cannot_listen(address);
+  return fd;
+}
+
+Result<OwnedFd> accept_from(int listening_fd) {
+  OwnedFd fd(::accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (fd) return fd;
+  switch (errno) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:  // the peer left between its connect and our accept: not our error
+    case EPROTO: return OwnedFd();
+    default: return system_error("accepting a connection");
+  }
+}
+
+Result<OwnedFd> start_connect(const SocketAddress& peer) {
+  auto fd = make_socket(peer);
+  if (!fd.ok()) return fd;
+  if (::connect(fd->get(), peer.data(), peer.length()) != 0 && errno != EINPROGRESS && errno != EINTR)
+    return cannot_connect(peer, errno);
+  return fd;
+}
+
+Status connect_result(int fd, const SocketAddress& peer) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return system_error("asking a socket how its connection ended");
+  if (error != 0) return cannot_connect(peer, error);
+  // Nobody listens on a local port, and the kernel gave us that very port as our own end: TCP then connects a socket to itself.
+  const auto own = local_address_of(fd);
+  if (own.ok() && *own == peer) return cannot_connect(peer, ECONNREFUSED);
+  return {};
+}
+
+Result<SocketAddress> local_address_of(int fd) { return end_of(fd, ::getsockname); }
+Result<SocketAddress> peer_address_of(int fd) { return end_of(fd, ::getpeername); }
+
+Status set_no_delay(int fd) {
+  const int on = 1;
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) return system_error("setting TCP_NODELAY");
+  return {};
+}
+
+}  // namespace tutti
