@@ -1,1 +1,254 @@
 #include "kernels.h"
+
+#include <cstring>
+#include <utility>
+
+// Everything up to HWY_ONCE is compiled once per target, by this file including itself.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels.cpp"
+#include <hwy/foreach_target.h>  // before highway.h
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "formats-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tutti::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// ---- sources: where the lanes of an element range come from ----
+
+template <class F>
+HWY_INLINE const typename F::Stored* At(const void* elements, size_t i) {
+  return static_cast<const typename F::Stored*>(elements) + i;
+}
+
+template <class F>
+HWY_INLINE hn::Vec<typename F::D> Read(const void* elements, size_t i) {
+  return F::Widen(hn::LoadU(typename F::DS(), At<F>(elements, i)));
+}
+
+template <class F>
+HWY_INLINE hn::Vec<typename F::D> ReadFirst(const void* elements, size_t i, size_t n) {
+  return F::Widen(LoadFirst(typename F::DS(), At<F>(elements, i), n));
+}
+
+template <class F, class Op>
+struct Pair {
+  const void* left;
+  const void* right;
+
+  HWY_INLINE hn::Vec<typename F::D> First(size_t i, size_t n) const {
+    return Op::Apply(typename F::D(), ReadFirst<F>(left, i, n), ReadFirst<F>(right, i, n));
+  }
+  template <class V>
+  HWY_INLINE void Four(size_t i, V& v0, V& v1, V& v2, V& v3) const {
+    const typename F::D d;
+    const size_t lanes = hn::Lanes(d);
+    v0 = Op::Apply(d, Read<F>(left, i), Read<F>(right, i));
+    v1 = Op::Apply(d, Read<F>(left, i + lanes), Read<F>(right, i + lanes));
+    v2 = Op::Apply(d, Read<F>(left, i + 2 * lanes), Read<F>(right, i + 2 * lanes));
+    v3 = Op::Apply(d, Read<F>(left, i + 3 * lanes), Read<F>(right, i + 3 * lanes));
+  }
+};
+
+template <class F, class Op>
+struct Several {
+  const void* const* sources;
+  size_t n;
+
+  HWY_INLINE hn::Vec<typename F::D> First(size_t i, size_t count) const {
+    auto v = ReadFirst<F>(sources[0], i, count);
+    for (size_t s = 1; s < n; ++s) v = Op::Apply(typename F::D(), v, ReadFirst<F>(sources[s], i, count));
+    return v;
+  }
+  template <class V>
+  HWY_INLINE void Four(size_t i, V& v0, V& v1, V& v2, V& v3) const {
+    const typename F::D d;
+    const size_t lanes = hn::Lanes(d);
+    v0 = Read<F>(sources[0], i);
+    v1 = Read<F>(sources[0], i + lanes);
+    v2 = Read<F>(sources[0], i + 2 * lanes);
+    v3 = Read<F>(sources[0], i + 3 * lanes);
+    for (size_t s = 1; s < n; ++s) {
+      v0 = Op::Apply(d, v0, Read<F>(sources[s], i));
+      v1 = Op::Apply(d, v1, Read<F>(sources[s], i + lanes));
+      v2 = Op::Apply(d, v2, Read<F>(sources[s], i + 2 * lanes));
+      v3 = Op::Apply(d, v3, Read<F>(sources[s], i + 3 * lanes));
+    }
+  }
+};
+
+// Bytes as they are, for copy().
+using Bytes = Plain<uint8_t>;
+struct Single {
+  const void* from;
+
+  HWY_INLINE hn::Vec<Bytes::D> First(size_t i, size_t n) const { return ReadFirst<Bytes>(from, i, n); }
+  template <class V>
+  HWY_INLINE void Four(size_t i, V& v0, V& v1, V& v2, V& v3) const {
+    const size_t lanes = hn::Lanes(Bytes::D());
+    v0 = Read<Bytes>(from, i);
+    v1 = Read<Bytes>(from, i + lanes);
+    v2 = Read<Bytes>(from, i + 2 * lanes);
+    v3 = Read<Bytes>(from, i + 3 * lanes);
+  }
+};
+
+// ---- sinks: one loop for every kernel ----
+
+template <class F>
+struct Sink {
+  using Stored = typename F::Stored;
+  using D = typename F::D;
+  using DS = typename F::DS;
+  // Highway's Stream writes at least 16 bytes, more than a half vector of the narrowest targets has.
+  static constexpr bool kStreams = hn::MaxLanes(DS()) * sizeof(Stored) >= HWY_STREAM_MULTIPLE;
+
+  Stored* home;
+  Stored* pass;
+  uint32_t divisor;
+  bool streaming;
+
+  HWY_INLINE hn::Vec<DS> Finish(hn::Vec<D> v) const {
+    if (divisor > 1) v = Divide(D(), v, divisor);
+    return F::Round(v);
+  }
+
+  // `n` ≤ Lanes elements from `i`, at any address.
+  template <class Source>
+  HWY_INLINE void First(const Source& source, size_t i, size_t n) const {
+    const auto v = Finish(source.First(i, n));
+    StoreFirst(v, DS(), home + i, n);
+    if (pass != nullptr) StoreFirst(v, DS(), pass + i, n);
+  }
+
+  // Four vectors from `i`; where streaming, home + i is aligned to a vector.  All are read before the first is written, so that the
+  // compiler may overlap them although home may be one of the sources.
+  template <class Source>
+  HWY_INLINE void Four(const Source& source, size_t i) const {
+    const DS ds;
+    const size_t lanes = hn::Lanes(ds);
+    hn::Vec<D> v0, v1, v2, v3;
+    source.Four(i, v0, v1, v2, v3);
+    const auto s0 = Finish(v0);
+    const auto s1 = Finish(v1);
+    const auto s2 = Finish(v2);
+    const auto s3 = Finish(v3);
+    if (kStreams && streaming) {
+      hn::Stream(s0, ds, home + i);
+      hn::Stream(s1, ds, home + i + lanes);
+      hn::Stream(s2, ds, home + i + 2 * lanes);
+      hn::Stream(s3, ds, home + i + 3 * lanes);
+    } else {
+      Write(s0, s1, s2, s3, home + i);
+    }
+    if (pass != nullptr) Write(s0, s1, s2, s3, pass + i);
+  }
+
+  static HWY_INLINE void Write(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, Stored* to) {
+    const DS ds;
+    const size_t lanes = hn::Lanes(ds);
+    hn::StoreU(s0, ds, to);
+    hn::StoreU(s1, ds, to + lanes);
+    hn::StoreU(s2, ds, to + 2 * lanes);
+    hn::StoreU(s3, ds, to + 3 * lanes);
+  }
+};
+
+template <class F, class Source>
+HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, uint32_t divisor, Store store) {
+  using Stored = typename F::Stored;
+  const size_t lanes = hn::Lanes(typename F::D());
+  const Sink<F> sink{static_cast<Stored*>(home), static_cast<Stored*>(pass), divisor, store == Store::streaming};
+  size_t i = 0;
+  if (count >= 8 * lanes) {
+    // Aligned stores never straddle a cache line, and non-temporal ones must be aligned.
+    const size_t misaligned = reinterpret_cast<uintptr_t>(home) / sizeof(Stored) % lanes;
+    i = (lanes - misaligned) % lanes;
+    if (i != 0) sink.First(source, 0, i);
+    for (; count - i >= 4 * lanes; i += 4 * lanes) sink.Four(source, i);
+    if (sink.streaming) hwy::FlushStream();
+  }
+  while (i < count) {
+    const size_t n = HWY_MIN(lanes, count - i);
+    sink.First(source, i, n);
+    i += n;
+  }
+}
+
+// ---- entry points ----
+
+template <class F, class Op>
+void Reduce(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store) {
+  Run<F>(Pair<F, Op>{left, right}, home, pass, count, divisor, store);
+}
+
+template <class F, class Op>
+void Fold(void* home, const void* const* sources, size_t n, size_t count, uint32_t divisor, Store store) {
+  Run<F>(Several<F, Op>{sources, n}, home, nullptr, count, divisor, store);
+}
+
+using Kernel = std::pair<ReduceFn, FoldFn>;
+
+template <class F>
+Kernel OfFormat(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+    case ReduceOp::avg: return {&Reduce<F, Sum>, &Fold<F, Sum>};
+    case ReduceOp::prod: return {&Reduce<F, Prod>, &Fold<F, Prod>};
+    case ReduceOp::min: return {&Reduce<F, Min>, &Fold<F, Min>};
+    case ReduceOp::max: return {&Reduce<F, Max>, &Fold<F, Max>};
+  }
+  return {};
+}
+
+Kernel Choose(DataType type, ReduceOp op) {
+  switch (type) {
+    case DataType::int8: return OfFormat<Plain<int8_t>>(op);
+    case DataType::uint8: return OfFormat<Plain<uint8_t>>(op);
+    case DataType::int32: return OfFormat<Plain<int32_t>>(op);
+    case DataType::uint32: return OfFormat<Plain<uint32_t>>(op);
+    case DataType::int64: return OfFormat<Plain<int64_t>>(op);
+    case DataType::uint64: return OfFormat<Plain<uint64_t>>(op);
+    case DataType::float16: return OfFormat<HalfFloat>(op);
+    case DataType::bfloat16: return OfFormat<BrainFloat>(op);
+    case DataType::float32: return OfFormat<Plain<float>>(op);
+    case DataType::float64: return OfFormat<Plain<double>>(op);
+  }
+  return {};
+}
+
+void CopyBytes(void* home, void* pass, const void* from, size_t bytes, Store store) {
+  Run<Bytes>(Single{from}, home, pass, bytes, 1, store);
+}
+
+const char* Name() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace tutti::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tutti::kernels {
+HWY_EXPORT(Choose);
+HWY_EXPORT(CopyBytes);
+HWY_EXPORT(Name);
+
+ReduceFn reduce_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH(Choose)(type, op).first; }
+
+FoldFn fold_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH(Choose)(type, op).second; }
+
+void copy(void* home, void* pass, const void* from, size_t bytes, Store store) {
+  if (bytes == 0) return;
+  if (pass == nullptr && store == Store::cached) {
+    std::memcpy(home, from, bytes);
+  } else {
+    HWY_DYNAMIC_DISPATCH(CopyBytes)(home, pass, from, bytes, store);
+  }
+}
+
+std::string_view target_name() { return HWY_DYNAMIC_DISPATCH(Name)(); }
+
+}  // namespace tutti::kernels
+#endif
