@@ -1,0 +1,24 @@
+// Where slots come from and where they go: the one reading of a plan that the engine and the checker share.
+//
+// Consecutive sends of the same run of blocks are a *group*: one slot with several holders.  A recv or recv_reduce directly before a
+// group of the same run passes its slot on to it; any other group takes one slot of this rank's own.  A slot with several holders is
+// read-only: no plan lets a recv_reduce receive it (the checker proves that), so a reduction may always write into the slot it received.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "plan.h"
+
+namespace tutti {
+
+// How many consecutive sends of one run begin at `step`; 0 if the step is not a send.
+size_t group_size(const Plan& plan, size_t step);
+
+// The step receives one message and the group of sends that follows it takes the slot over.
+bool passes_slot_on(const Plan& plan, size_t step);
+
+// Slots of its own that a rank needs to run one lane of the plan to its end without waiting for one to come back.
+uint32_t slots_per_lane(const Plan& plan);
+
+}  // namespace tutti
