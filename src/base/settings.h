@@ -32,8 +32,8 @@ struct SettingRow {
   std::string_view standard;  // the default, as a user would write it; "" where there is none
   std::string_view accepts;   // what a value may be
   std::string_view meaning;
-  bool shapes_wire;  // rank 0's value is used by all ranks
-  Status (*parse)(std::string_view text, Settings& settings);
+  bool shapes_wire;                                            // rank 0's value is used by all ranks
+  Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
 };
 inline constexpr size_t kSettings = 17;
 std::span<const SettingRow, kSettings> setting_rows();
@@ -45,24 +45,24 @@ struct SettingOrigin {
 };
 
 struct Settings {
-  Settings();  // the defaults
+  Settings();  // every default, from the table
 
   std::vector<AlgorithmRule> algorithm;
   TransportSet transport;
-  std::string interface;
-  int lanes;          // 0: automatic
-  size_t slot_bytes;  // 0: automatic
-  uint64_t timeout_ns;
-  uint64_t birth_timeout_ns;
-  LogLevel debug;
+  std::string interface;  // see choose_local_address
+  int lanes = 0;          // 0: automatic
+  size_t slot_bytes = 0;  // 0: automatic
+  uint64_t timeout_ns = 0;
+  uint64_t birth_timeout_ns = 0;
+  LogLevel debug = LogLevel::warn;
   std::string debug_file;  // a pattern, see open_log_file
-  bool deterministic;
+  bool deterministic = false;
   std::string topology_dump;
-  std::string host_id;
-  int rank;  // -1: not set
-  int size;  // -1: not set
-  std::string store;
-  int tcp_connections;
+  std::string host_id;  // see host_id()
+  int rank = -1;        // -1: not set
+  int size = -1;        // -1: not set
+  std::string store;    // "host:port" or "file:/path"
+  int tcp_connections = 0;
   std::string conf_file;
 
   std::array<SettingOrigin, kSettings> origins;  // in the order of setting_rows()
