@@ -1,0 +1,58 @@
+// A Binding gives symbolic blocks their bytes: for block b and stripe k, where in the caller's input and output, and how long.
+//
+// Two ways to cut.
+//   chunked  one vector, any number of equal blocks: stripe k is the k-th chunk of the vector, and the blocks are parts of that chunk.
+//            So a run of blocks of one stripe is contiguous in memory.
+//   fixed    each block is a place of its own (it belongs to a rank, or is one message): stripe k is its k-th piece.
+// Every cut is at a multiple of 64 bytes from the start of its chunk or block, and follows from sizes that both ends of a message
+// know, so both ends agree on every length without a word.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace tutti {
+
+struct Span {
+  const std::byte* input;  // null where the block is not input
+  std::byte* output;       // null where it is not output
+  size_t bytes;
+};
+
+class Binding {
+ public:
+  struct Block {
+    const std::byte* input;
+    std::byte* output;
+    size_t bytes;
+  };
+
+  // `stripe_bytes`: of one block; a multiple of 64.
+  static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes);
+  // Blocks first, first + 1, … ; all others are empty.  For all_to_all two such ranges are needed, see add().
+  static Binding fixed(std::vector<Block> blocks, size_t stripe_bytes);
+  // all_to_all: this rank's row (blocks rank·size + j) and column (blocks i·size + rank).
+  static Binding exchange(std::vector<Block> row, std::vector<Block> column, uint32_t rank, size_t stripe_bytes);
+
+  uint64_t stripes() const { return stripes_; }
+  size_t stripe_bytes() const { return stripe_bytes_; }
+  Span at(uint32_t block, uint64_t stripe) const;
+  size_t bytes_of(uint32_t block) const;   // of a fixed block, all stripes
+
+ private:
+  enum class Cut : uint8_t { chunked, fixed, exchange };
+  const Block& block(uint32_t number) const;
+
+  Cut cut_ = Cut::chunked;
+  const std::byte* input_ = nullptr;
+  std::byte* output_ = nullptr;
+  size_t bytes_ = 0;
+  uint32_t blocks_ = 1;
+  uint32_t rank_ = 0;
+  size_t stripe_bytes_ = 64;
+  uint64_t stripes_ = 0;
+  std::vector<Block> fixed_, column_;
+};
+
+}  // namespace tutti

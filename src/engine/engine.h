@@ -1,0 +1,80 @@
+// The engine of one communicator on one rank: a queue of operations in call order, and whoever waits drives them all.
+//
+// A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by a progress thread,
+// which exists only after the first of them and sleeps while somebody else drives.  One mutex guards everything.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "operation.h"
+#include "peer_queues.h"
+#include "waiter.h"
+
+namespace tutti {
+
+// Who watches over the communicator: told of failures and stalls, asked whether it is still alive.
+class Supervisor {
+ public:
+  virtual ~Supervisor() = default;
+  virtual bool failed() const = 0;                          // cheap
+  virtual Status failure() const = 0;
+  virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true afterwards, at once or soon
+  virtual void stalled(const Operation& operation, uint64_t waited_ns) = 0;
+  virtual void timed_out(const Operation& operation, uint64_t waited_ns) = 0;
+  virtual std::string peer_name(int rank) const = 0;        // "rank 3 (host b, pid 4711)"
+};
+
+struct EngineTotals {
+  uint64_t operations = 0, input_bytes = 0, sent_bytes = 0, received_bytes = 0, nanoseconds = 0;
+};
+
+class Engine {
+ public:
+  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor);
+  ~Engine();
+
+  Wires& wires() { return *wires_; }
+
+  // Makes the operation under the engine's lock (it draws its turns there) and queues it.  Does not wait.
+  std::shared_ptr<Operation> start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous);
+
+  // Drives everything until `operation` has finished or the communicator has failed.
+  Status drive(Operation& operation);
+
+  // Drives a little; true if the operation has ended, with its status.
+  bool test(Operation& operation, Status& status);
+
+  // Nothing is queued and nobody else drives: the caller may use the shared memory for a flat exchange of its own.
+  bool idle() const { return queued_.load(std::memory_order_acquire) == 0; }
+
+  EngineTotals totals() const;
+  void add_totals(const EngineTotals& more);
+
+ private:
+  bool progress();                       // under the lock; true if anything moved
+  Status ended(const Operation& operation) const;
+  void report(Operation& operation);
+  void watch(Operation& operation, uint64_t now);
+  void progress_loop();
+
+  std::vector<Transport*> transports_;
+  std::unique_ptr<Wires> wires_;
+  Supervisor& supervisor_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Operation>> operations_;
+  std::atomic<uint32_t> queued_{0};
+  std::atomic<uint32_t> drivers_{0};
+  EngineTotals totals_;
+  bool stop_ = false;
+  std::thread progress_thread_;
+};
+
+}  // namespace tutti

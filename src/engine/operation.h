@@ -1,0 +1,59 @@
+// An Operation is one call under way on one rank.  The engine asks it to advance; it never blocks.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "status.h"
+#include "vocabulary.h"
+
+namespace tutti {
+
+// What went wrong with a link, for the engine to report.
+struct Trouble {
+  enum class Kind : uint8_t { none, lost, mismatch } kind = Kind::none;
+  int peer = -1;
+  Status status;         // of a loss
+  Signature offender;    // of a mismatch
+};
+
+struct Traffic {
+  uint64_t sent_bytes = 0, received_bytes = 0;
+};
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+
+  // Does what can be done now; true if anything was.  `may_start`: all earlier operations have reserved what they need, so this
+  // one may reserve too.  On trouble fills trouble().
+  virtual bool advance(bool may_start) = 0;
+  virtual bool started() const = 0;    // has reserved all it will ever need
+  virtual bool finished() const = 0;
+
+  // For messages about a call that makes no progress.
+  virtual int waits_for() const = 0;   // the rank whose message it needs, -1 if none
+  virtual uint32_t step() const = 0;   // of steps()
+  virtual uint32_t steps() const = 0;
+
+  const Signature& signature() const { return signature_; }
+  std::string_view algorithm() const { return algorithm_; }
+  const Trouble& trouble() const { return trouble_; }
+  const Traffic& traffic() const { return traffic_; }
+
+  // Kept by the engine: when it was started, last moved (0: since anybody looked at the clock), last reported as stalled, first
+  // seen to have lost a link.
+  uint64_t started_ns = 0, moved_ns = 0, told_ns = 0, lost_ns = 0;
+  bool gave_up = false;
+  uint64_t timeout_ns = 0;
+  uint64_t input_bytes = 0;
+
+ protected:
+  Operation(const Signature& signature, std::string_view algorithm) : signature_(signature), algorithm_(algorithm) {}
+  Signature signature_;
+  std::string_view algorithm_;
+  Trouble trouble_;
+  Traffic traffic_;
+};
+
+}  // namespace tutti

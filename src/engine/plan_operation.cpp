@@ -1,0 +1,365 @@
+#include "plan_operation.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tutti {
+
+using kernels::Store;
+
+namespace {
+
+// Does `next` continue the `bytes` at `last`?  Two absent places do.
+bool adjoins(const std::byte* last, size_t bytes, const std::byte* next) { return last ? last + bytes == next : next == nullptr; }
+
+}  // namespace
+
+PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
+                             const Signature& signature, uint32_t lanes, Wires& wires)
+    : Operation(signature, algorithm), shared_program_(std::move(shared_program)), program_(*shared_program_), binding_(std::move(binding)), arithmetic_(arithmetic), wires_(wires) {
+  lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lanes, binding_.stripes()));
+  slots_per_stripe_ = slots_per_stripe(program_, wires);
+  lanes_.resize(lane_count_);
+  peers_.resize(program_.peers.size());
+  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) {
+    peers_[i].queues = &wires.peer(program_.peers[i].rank);
+    if (program_.peers[i].sends > 0) peers_[i].send_number = peers_[i].queues->sends.drawn++;
+    if (program_.peers[i].receives > 0) peers_[i].receive_number = peers_[i].queues->receives.drawn++;
+  }
+}
+
+PlanOperation::~PlanOperation() {
+  for (Lane& lane : lanes_) wires_.reserved -= lane.reserved;
+}
+
+uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires) {
+  const auto streams = [&](const Port& port) { return wires.peer(program.peers[port.link].rank).link->streams(); };
+  uint32_t slots = 0;
+  for (const Instruction& i : program.instructions) {
+    slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
+    const bool by_reference = std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
+    slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
+  }
+  return slots;
+}
+
+bool PlanOperation::advance(bool may_start) {
+  if (trouble_.kind != Trouble::Kind::none) return false;
+  bool moved = false;
+  for (Lane& lane : lanes_) {
+    if (!lane.active && !begin_stripe(lane, may_start)) continue;
+    moved |= step_lane(lane);
+    if (trouble_.kind != Trouble::Kind::none) return true;
+  }
+  return moved;
+}
+
+bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
+  const auto index = static_cast<uint64_t>(&lane - lanes_.data());
+  if (!may_start || started() || next_stripe_ % lane_count_ != index) return false;
+  if (slots_per_stripe_ > 0 && wires_.pool->available() < wires_.reserved + slots_per_stripe_) return false;
+  wires_.reserved += slots_per_stripe_;
+  lane.reserved = slots_per_stripe_;
+  lane.stripe = next_stripe_++;
+  lane.active = true;
+  lane.pc = 0;
+  lane.phase = Phase::prepare;
+  if (lane.scratch.empty()) lane.scratch.resize(program_.scratch_blocks * binding_.stripe_bytes());
+  return true;
+}
+
+// Carries one lane through at most one message received and its consequences, so that the other lanes' sends are not kept waiting.
+bool PlanOperation::step_lane(Lane& lane) {
+  if (lane.pc == program_.instructions.size()) {
+    end_stripe(lane);
+    return true;
+  }
+  const Instruction& instruction = program_.instructions[lane.pc];
+  const Phase before = lane.phase;
+  const uint32_t port_before = lane.port;
+  if (lane.phase == Phase::prepare) prepare(lane, instruction);
+  if (lane.phase == Phase::take && !take(lane, instruction)) return lane.port != port_before || before != lane.phase;
+  if (lane.phase == Phase::compute) {
+    if (instruction.after_flush && !flushed()) return false;
+    compute(lane, instruction);
+    if (lane.slot) share(lane, instruction);
+    lane.phase = Phase::give;
+    lane.port = 0;
+  }
+  if (!give(lane, instruction)) return before != Phase::give || lane.port != port_before;
+  ++lane.pc;
+  lane.phase = Phase::prepare;
+  if (lane.pc == program_.instructions.size()) end_stripe(lane);
+  return true;
+}
+
+void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
+  parts_of(lane, instruction.segments, instruction.keep_home);
+  lane.gathered.clear();
+  lane.slot = {};
+  lane.from_home = instruction.take == Take::nothing;
+  lane.port = 0;
+  lane.phase = Phase::take;
+}
+
+void PlanOperation::parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home) {
+  lane.parts.clear();
+  lane.bytes = 0;
+  for (const Segment& segment : segments)
+    for (uint32_t k = 0; k < segment.count; ++k) {
+      const Span span = binding_.at(segment.block + k, lane.stripe);
+      if (span.bytes == 0) continue;
+      std::byte* home = span.output;
+      if (!segment.in_output && (keep_home || !segment.from_input))
+        home = lane.scratch.data() + (segment.scratch + k) * binding_.stripe_bytes();
+      const std::byte* own = segment.from_input ? span.input : home;
+      lane.bytes += span.bytes;
+      if (!lane.parts.empty()) {
+        Part& last = lane.parts.back();
+        if (adjoins(last.own, last.bytes, own) && adjoins(last.home, last.bytes, home)) {
+          last.bytes += span.bytes;
+          continue;
+        }
+      }
+      lane.parts.push_back({own, home, span.bytes});
+    }
+}
+
+Slot PlanOperation::acquire(Lane& lane) {
+  Slot slot = wires_.pool->acquire();
+  if (slot) {
+    --lane.reserved;
+    --wires_.reserved;
+  }
+  return slot;
+}
+
+// ---- taking ----
+
+bool PlanOperation::take(Lane& lane, const Instruction& instruction) {
+  for (; lane.port < instruction.ins.size(); ++lane.port) {
+    const Port& port = instruction.ins[lane.port];
+    if (!receive_turn(lane, port)) return false;
+    if (lane.bytes > 0) {
+      if (!take_from(lane, instruction, *peers_[port.link].queues->link)) return false;
+      traffic_.received_bytes += lane.bytes;
+    }
+    received_one(port);
+  }
+  lane.phase = Phase::compute;
+  return true;
+}
+
+bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& link) {
+  const Signature signature = signature_of(lane);
+  Progress progress;
+  if (!link.streams()) {
+    progress = link.receive(lane.slot, lane.bytes, signature);
+  } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) && lane.parts.size() <= kMaxPieces) {
+    // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
+    if (instruction.after_flush && !flushed()) return false;
+    lane.pieces.clear();
+    for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
+    progress = link.receive(Pieces(lane.pieces), signature);
+    lane.from_home = true;
+  } else {
+    if (!lane.slot) lane.slot = acquire(lane);
+    if (!lane.slot) return false;
+    const Piece piece{lane.slot.data, lane.bytes};
+    progress = link.receive(Pieces(&piece, 1), signature);
+  }
+  if (progress == Progress::done && instruction.take == Take::fold) {
+    lane.gathered.push_back(lane.slot);
+    lane.slot = {};
+  }
+  return progress == Progress::done || fail(progress, instruction.ins[lane.port]);
+}
+
+// ---- computing ----
+
+void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
+  if (instruction.take == Take::nothing || lane.bytes == 0 || lane.from_home) return;
+  if (instruction.take == Take::fold) return compute_fold(lane, instruction);
+  const bool gives = !instruction.outs.empty();
+  std::byte* received = lane.slot.data;
+  for (const Part& part : lane.parts) {
+    const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
+    if (instruction.take == Take::recv) {
+      if (instruction.keep_home) kernels::copy(part.home, nullptr, received, part.bytes, store);
+    } else {
+      std::byte* home = instruction.keep_home ? part.home : received;
+      std::byte* pass = instruction.keep_home && gives ? received : nullptr;
+      const std::byte* left = instruction.received_is_left ? received : part.own;
+      const std::byte* right = instruction.received_is_left ? part.own : received;
+      arithmetic_.reduce(home, pass, left, right, part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1,
+                         instruction.keep_home ? store : Store::cached);
+    }
+    received += part.bytes;
+  }
+  if (!gives) {
+    wires_.pool->release(lane.slot);
+    lane.slot = {};
+  }
+}
+
+void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
+  const size_t n = lane.gathered.size() + 1;
+  std::vector<const void*> sources(n);
+  const bool gives = !instruction.outs.empty();
+  size_t offset = 0;
+  for (const Part& part : lane.parts) {
+    for (size_t i = 0, k = 0; i < n; ++i) sources[i] = i == instruction.own_position ? part.own : lane.gathered[k++].data + offset;
+    std::byte* result = gives ? lane.gathered[0].data + offset : part.home;
+    const Store store = !gives && instruction.last_touch ? arithmetic_.output_store : Store::cached;
+    arithmetic_.fold(result, sources.data(), n, part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1, store);
+    if (gives && instruction.keep_home)
+      kernels::copy(part.home, nullptr, result, part.bytes, instruction.last_touch ? arithmetic_.output_store : Store::cached);
+    offset += part.bytes;
+  }
+  if (gives) lane.slot = lane.gathered[0];
+  for (size_t i = gives ? 1 : 0; i < lane.gathered.size(); ++i) wires_.pool->release(lane.gathered[i]);
+  lane.gathered.clear();
+}
+
+// ---- giving ----
+
+bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
+  const auto& outs = instruction.outs;
+  if (outs.empty()) return true;
+  const bool by_reference = lane.from_home && !lane.slot && all_stream(outs) && lane.parts.size() <= kMaxPieces;
+  if (lane.bytes > 0 && !lane.slot && !by_reference) {
+    if (!fill_slot(lane)) return false;
+    share(lane, instruction);
+  }
+  for (; lane.port < outs.size(); ++lane.port) {
+    const Port& port = outs[lane.port];
+    if (!send_turn(lane, port)) return false;
+    if (lane.bytes > 0) {
+      PeerState& peer = peers_[port.link];
+      Link& link = *peer.queues->link;
+      Progress progress;
+      if (by_reference) {
+        lane.pieces.clear();
+        for (const Part& part : lane.parts) {
+          const std::byte* from = instruction.take == Take::nothing ? part.own : part.home;
+          lane.pieces.push_back({const_cast<std::byte*>(from), part.bytes});
+        }
+        progress = link.send(Pieces(lane.pieces), signature_of(lane), peer.ticket);
+      } else {
+        progress = link.send(lane.slot, lane.bytes, signature_of(lane));
+      }
+      if (progress != Progress::done) return fail(progress, port);
+      traffic_.sent_bytes += lane.bytes;
+    }
+    sent_one(port);
+  }
+  lane.slot = {};
+  return true;
+}
+
+// Each receiver gets a holder of its own before the slot is in anyone's hands.
+void PlanOperation::share(Lane& lane, const Instruction& instruction) {
+  if (instruction.outs.size() > 1) wires_.pool->add_holders(lane.slot, static_cast<uint32_t>(instruction.outs.size() - 1));
+}
+
+bool PlanOperation::fill_slot(Lane& lane) {
+  lane.slot = acquire(lane);
+  if (!lane.slot) return false;
+  std::byte* to = lane.slot.data;
+  for (const Part& part : lane.parts) {
+    kernels::copy(to, nullptr, part.own, part.bytes, Store::cached);
+    to += part.bytes;
+  }
+  return true;
+}
+
+void PlanOperation::end_stripe(Lane& lane) {
+  parts_of(lane, program_.identities, false);
+  for (const Part& part : lane.parts)
+    if (part.own != part.home) kernels::copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
+  wires_.reserved -= lane.reserved;
+  lane.reserved = 0;
+  lane.active = false;
+  ++done_stripes_;
+}
+
+// ---- turns ----
+
+uint64_t PlanOperation::turn(const Lane& lane, uint32_t index, uint32_t messages) const {
+  const uint64_t first = lane.stripe / lane_count_ * lane_count_;  // stripe of the wave's lane 0
+  const uint64_t width = std::min<uint64_t>(lane_count_, binding_.stripes() - first);
+  return first * messages + index * width + (lane.stripe - first);
+}
+
+bool PlanOperation::send_turn(const Lane& lane, const Port& port) const {
+  const PeerState& peer = peers_[port.link];
+  return peer.queues->sends.served == peer.send_number && peer.sends == turn(lane, port.index, program_.peers[port.link].sends);
+}
+
+bool PlanOperation::receive_turn(const Lane& lane, const Port& port) const {
+  const PeerState& peer = peers_[port.link];
+  return peer.queues->receives.served == peer.receive_number &&
+         peer.receives == turn(lane, port.index, program_.peers[port.link].receives);
+}
+
+void PlanOperation::sent_one(const Port& port) {
+  PeerState& peer = peers_[port.link];
+  if (++peer.sends == program_.peers[port.link].sends * binding_.stripes()) ++peer.queues->sends.served;
+}
+
+void PlanOperation::received_one(const Port& port) {
+  PeerState& peer = peers_[port.link];
+  if (++peer.receives == program_.peers[port.link].receives * binding_.stripes()) ++peer.queues->receives.served;
+}
+
+bool PlanOperation::all_stream(const std::vector<Port>& ports) const {
+  return std::all_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->link->streams(); });
+}
+
+bool PlanOperation::flushed() const {
+  return std::all_of(peers_.begin(), peers_.end(),
+                     [](const PeerState& peer) { return peer.ticket == 0 || peer.queues->link->sent(peer.ticket); });
+}
+
+// ---- what to say ----
+
+Signature PlanOperation::signature_of(const Lane& lane) const {
+  Signature signature = signature_;
+  if (counts_per_message_)
+    signature.count = binding_.bytes_of(program_.instructions[lane.pc].segments[0].block) / arithmetic_.element_bytes;
+  return signature;
+}
+
+// False, as "not done"; notes what is not mere patience.
+bool PlanOperation::fail(Progress progress, const Port& port) {
+  if (progress == Progress::busy) return false;
+  Link& link = *peers_[port.link].queues->link;
+  trouble_.peer = program_.peers[port.link].rank;
+  trouble_.kind = progress == Progress::lost ? Trouble::Kind::lost : Trouble::Kind::mismatch;
+  if (progress == Progress::lost)
+    trouble_.status = link.error();
+  else
+    trouble_.offender = link.offender();
+  return false;
+}
+
+int PlanOperation::waits_for() const {
+  for (const Lane& lane : lanes_) {
+    if (!lane.active || lane.pc >= program_.instructions.size()) continue;
+    const Instruction& instruction = program_.instructions[lane.pc];
+    if (lane.phase <= Phase::take && lane.port < instruction.ins.size()) return program_.peers[instruction.ins[lane.port].link].rank;
+    if (lane.phase == Phase::give && lane.port < instruction.outs.size()) return program_.peers[instruction.outs[lane.port].link].rank;
+  }
+  for (size_t i = 0; i < peers_.size(); ++i)
+    if (peers_[i].ticket != 0 && !peers_[i].queues->link->sent(peers_[i].ticket)) return program_.peers[i].rank;
+  return -1;
+}
+
+uint32_t PlanOperation::step() const {
+  uint32_t step = steps();
+  for (const Lane& lane : lanes_)
+    if (lane.active && lane.pc < program_.instructions.size()) step = std::min(step, program_.instructions[lane.pc].step);
+  return step;
+}
+
+}  // namespace tutti

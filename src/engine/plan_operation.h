@@ -1,0 +1,118 @@
+// Runs a Program over links, for all stripes of a Binding.
+//
+// Lanes.  Up to `lanes` stripes are under way at once; lane l of wave w handles stripe w·lanes + l.  A lane is a cursor that walks the
+// program's instructions in order; lanes advance independently.
+//
+// Order on a link.  Messages of one direction go in the order (wave, index of the message in the program, lane).  Both ends count the
+// same numbers, so no message carries a tag.  A lane whose turn has not come waits.
+//
+// Slots.  A lane begins a stripe only after all slots that the program can take from the pool for it are reserved, and stripes begin in
+// order.  So a stripe that has begun everywhere can always finish, and passing slots cannot deadlock.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "binding.h"
+#include "kernels.h"
+#include "operation.h"
+#include "peer_queues.h"
+#include "program.h"
+
+namespace tutti {
+
+struct Arithmetic {
+  kernels::ReduceFn reduce = nullptr;
+  kernels::FoldFn fold = nullptr;
+  size_t element_bytes = 1;
+  uint32_t divisor = 1;                              // at the completing step
+  kernels::Store output_store = kernels::Store::cached;
+};
+
+class PlanOperation final : public Operation {
+ public:
+  PlanOperation(std::shared_ptr<const Program> program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
+                const Signature& signature, uint32_t lanes, Wires& wires);
+  ~PlanOperation() override;
+
+  bool advance(bool may_start) override;
+  bool started() const override { return next_stripe_ >= binding_.stripes(); }
+  bool finished() const override { return done_stripes_ == binding_.stripes() && flushed(); }
+  int waits_for() const override;
+  uint32_t step() const override;
+  uint32_t steps() const override { return program_.steps; }
+
+  // The most slots one stripe of the program takes from this rank's pool at once.
+  static uint32_t slots_per_stripe(const Program& program, Wires& wires);
+
+  // Each message's signature counts its own block's elements (point to point, all_to_all_v): only its two ends know them.
+  void count_per_message() { counts_per_message_ = true; }
+
+ private:
+  // A contiguous part of an instruction's blocks in one stripe.
+  struct Part {
+    const std::byte* own;   // where this rank's value is
+    std::byte* home;        // where the new value goes; null if it is not kept
+    size_t bytes;
+  };
+  enum class Phase : uint8_t { prepare, take, compute, give };
+  struct Lane {
+    bool active = false;
+    Phase phase = Phase::prepare;
+    bool from_home = false;     // the value to give is at home, not in `slot`
+    uint32_t pc = 0;            // instruction
+    uint32_t port = 0;          // next in or out port of it
+    uint32_t reserved = 0;      // slots promised and not yet acquired
+    uint64_t stripe = 0;
+    size_t bytes = 0;           // of the message
+    Slot slot;
+    std::vector<Slot> gathered; // contributions of a fold
+    std::vector<Part> parts;
+    std::vector<Piece> pieces;
+    std::vector<std::byte> scratch;
+  };
+  struct PeerState {
+    PeerQueues* queues = nullptr;
+    uint64_t send_number = 0, receive_number = 0;  // drawn in the link's queues
+    uint64_t sends = 0, receives = 0;              // turns taken
+    uint64_t ticket = 0;                           // of the last send from memory
+  };
+
+  bool begin_stripe(Lane& lane, bool may_start);
+  bool step_lane(Lane& lane);
+  void prepare(Lane& lane, const Instruction& instruction);
+  bool take(Lane& lane, const Instruction& instruction);
+  bool take_from(Lane& lane, const Instruction& instruction, Link& link);
+  void compute(Lane& lane, const Instruction& instruction);
+  void compute_fold(Lane& lane, const Instruction& instruction);
+  bool give(Lane& lane, const Instruction& instruction);
+  void share(Lane& lane, const Instruction& instruction);
+  bool fill_slot(Lane& lane);
+  void end_stripe(Lane& lane);
+  void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
+  Slot acquire(Lane& lane);
+
+  uint64_t turn(const Lane& lane, uint32_t index, uint32_t messages) const;
+  bool send_turn(const Lane& lane, const Port& port) const;
+  bool receive_turn(const Lane& lane, const Port& port) const;
+  void sent_one(const Port& port);
+  void received_one(const Port& port);
+  bool all_stream(const std::vector<Port>& ports) const;
+  bool flushed() const;
+  Signature signature_of(const Lane& lane) const;
+  bool fail(Progress progress, const Port& port);
+
+  std::shared_ptr<const Program> shared_program_;
+  const Program& program_;
+  Binding binding_;
+  Arithmetic arithmetic_;
+  Wires& wires_;
+  uint32_t lane_count_;
+  uint32_t slots_per_stripe_;
+  bool counts_per_message_ = false;
+  uint64_t next_stripe_ = 0, done_stripes_ = 0;
+  std::vector<Lane> lanes_;
+  std::vector<PeerState> peers_;  // as program_.peers
+};
+
+}  // namespace tutti

@@ -1,0 +1,63 @@
+// A Program is a Plan made ready for one rank's engine: steps fused where a message can pass on in its slot, and for each
+// instruction where its operands live.  Made once per (collective, algorithm, root) and used for every size.
+//
+// Fusion (the only place that knows of it):
+//   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in place and
+//     passed on, no second copy;
+//   * consecutive sends of the same blocks become one instruction: one slot, several receivers.
+// Liveness decides whether the value must also be written to this rank's memory ("home").
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan.h"
+#include "status.h"
+
+namespace tutti {
+
+// Where a run of blocks is read from and written to; all blocks of a segment agree in both.
+struct Segment {
+  uint32_t block, count;   // no wrap inside a segment
+  bool from_input;         // this rank's value is still its input
+  bool in_output;          // home is the output; otherwise scratch
+  uint32_t scratch;        // first scratch block if !in_output
+};
+
+// One end of an instruction: the k-th message of this program on a link, in that direction.
+struct Port {
+  uint32_t link;    // index into Program::peers
+  uint32_t index;   // k
+};
+
+enum class Take : uint8_t { nothing, recv, recv_reduce, fold };
+
+struct Instruction {
+  Take take = Take::nothing;
+  bool completes = false;
+  bool received_is_left = false;  // recv_reduce: the peer is the lower rank
+  bool keep_home = false;         // the value is needed here later, or is output
+  bool last_touch = false;        // no later instruction reads or writes these blocks here
+  bool after_flush = false;       // overwrites memory that an earlier send of this lane may still be sending from
+  uint32_t own_position = 0;      // fold: place of this rank among the contributions
+  uint32_t step = 0;              // in the plan, for messages
+  std::vector<Port> ins, outs;
+  std::vector<Segment> segments;
+};
+
+struct Program {
+  struct Peer {
+    int rank;
+    uint32_t sends = 0, receives = 0;  // messages per stripe
+  };
+  std::vector<Peer> peers;
+  std::vector<Instruction> instructions;
+  std::vector<Segment> identities;   // input blocks that are output as they are
+  uint32_t blocks = 0, widest_run = 1, scratch_blocks = 0;
+  uint32_t steps = 0;                // of the plan
+};
+
+Program compile(const Plan& plan, Collective collective, int rank, int size, int root);
+
+}  // namespace tutti

@@ -1,0 +1,54 @@
+// How to wait: pause, then give the core away, then sleep.  Ranks may outnumber cores, so a waiting rank must not keep the one it
+// waits for off the processor; and a sleep is never longer than a tenth of the time already waited, so sleeping costs at most that.
+#pragma once
+
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "clock.h"
+
+namespace tutti {
+
+inline void cpu_pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+class Waiter {
+ public:
+  static constexpr uint32_t kPauses = 20;
+  static constexpr uint64_t kYieldNs = 2'000'000;
+  static constexpr uint64_t kLongestSleepNs = 1'000'000;
+
+  void reset() { rounds_ = 0; }
+
+  // One round of waiting.  Returns the nanoseconds waited so far, 0 while only pausing.
+  uint64_t wait() {
+    if (rounds_++ < kPauses) {
+      cpu_pause();
+      return 0;
+    }
+    const uint64_t now = now_ns();
+    if (rounds_ == kPauses + 1) since_ = now;
+    const uint64_t waited = now - since_ + 1;
+    if (waited < kYieldNs) {
+      ::sched_yield();
+    } else {
+      const timespec nap{0, static_cast<long>(std::min(waited / 10, kLongestSleepNs))};
+      ::nanosleep(&nap, nullptr);
+    }
+    return waited;
+  }
+
+ private:
+  uint32_t rounds_ = 0;
+  uint64_t since_ = 0;
+};
+
+}  // namespace tutti
