@@ -32,7 +32,7 @@ stage() {
 # docs/dependencies.md says why each was chosen.
 
 meson_found() { have meson && printf '1.0\n%s\n' "$(meson --version)" | sort -VC; }
-module() { have pkg-config && pkg-config --exists "$1"; }
+module() { have pkg-config && pkg-config --exists "$*"; }
 fuzzer_found() { have clang++ && compgen -G "$(clang++ -print-resource-dir)/lib/*/libclang_rt.fuzzer*" >/dev/null; }
 
 to_build=(
@@ -40,7 +40,7 @@ to_build=(
   'pkg-config           have pkg-config'
   'meson                meson_found'
   'ninja-build          have ninja'
-  'libhwy-dev           module libhwy>=1.0'
+  'libhwy-dev           module libhwy >= 1.0'
   'libhwloc-dev         module hwloc'
   'libpmix-dev          module pmix'
   'libcli11-dev         module CLI11'
