@@ -3,32 +3,36 @@
 namespace tutti {
 namespace {
 
-bool same_run(const Step& a, const Step& b) { return a.block == b.block && a.count == b.count; }
+// The next step sends the run that this one sends or receives.
+bool next_sends_same_run(const Plan& plan, size_t step) {
+  if (step + 1 >= plan.steps().size()) return false;
+  const Step& here = plan.steps()[step];
+  const Step& next = plan.steps()[step + 1];
+  return next.verb == Verb::send && next.block == here.block && next.count == here.count;
+}
 
 }  // namespace
 
-size_t group_size(const Plan& plan, size_t step) {
-  const auto& steps = plan.steps();
-  size_t end = step;
-  while (end < steps.size() && steps[end].verb == Verb::send && same_run(steps[end], steps[step])) ++end;
-  return end - step;
+bool group_goes_on(const Plan& plan, size_t step) {
+  return plan.steps()[step].verb == Verb::send && next_sends_same_run(plan, step);
+}
+
+uint32_t group_size(const Plan& plan, size_t step) {
+  uint32_t size = 1;
+  while (group_goes_on(plan, step++)) ++size;
+  return size;
 }
 
 bool passes_slot_on(const Plan& plan, size_t step) {
-  const auto& steps = plan.steps();
-  const Verb verb = steps[step].verb;
-  if (verb != Verb::recv && verb != Verb::recv_reduce) return false;
-  return step + 1 < steps.size() && steps[step + 1].verb == Verb::send && same_run(steps[step], steps[step + 1]);
+  const Verb verb = plan.steps()[step].verb;
+  return (verb == Verb::recv || verb == Verb::recv_reduce) && next_sends_same_run(plan, step);
 }
 
 uint32_t slots_per_lane(const Plan& plan) {
   uint32_t slots = 0;
-  for (size_t i = 0; i < plan.steps().size();) {
-    const bool passes = passes_slot_on(plan, i);
-    const size_t begin = passes ? i + 1 : i;
-    const size_t group = group_size(plan, begin);
-    if (group > 0 && !passes) ++slots;
-    i = begin + (group > 0 ? group : 1);
+  for (size_t i = 0; i < plan.steps().size(); ++i) {
+    const bool carried = i > 0 && (group_goes_on(plan, i - 1) || passes_slot_on(plan, i - 1));
+    if (plan.steps()[i].verb == Verb::send && !carried) ++slots;
   }
   return slots;
 }

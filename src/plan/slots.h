@@ -12,8 +12,11 @@
 
 namespace tutti {
 
-// How many consecutive sends of one run begin at `step`; 0 if the step is not a send.
-size_t group_size(const Plan& plan, size_t step);
+// The step and the next one send the same run.
+bool group_goes_on(const Plan& plan, size_t step);
+
+// How many sends of the same run begin at `step`, which is a send.
+uint32_t group_size(const Plan& plan, size_t step);
 
 // The step receives one message and the group of sends that follows it takes the slot over.
 bool passes_slot_on(const Plan& plan, size_t step);
