@@ -11,21 +11,21 @@ namespace tutti {
 namespace {
 
 Status refused(std::string_view rule, const std::string& why) {
-  return Status(Code::invalid_argument, "in rule " + quoted(rule) + ", " + why);
+  return Status(Code::invalid_argument, "in rule " + in_quotes(rule) + ", " + why);
 }
 
 Result<Collective> read_collective(std::string_view rule, std::string_view word) {
   if (const auto collective = collective_named(word); collective && *collective != Collective::point_to_point) return *collective;
   std::array<std::string_view, kCollectives - 1> names;  // point_to_point, the last one, has no algorithms
   for (size_t i = 0; i < names.size(); ++i) names[i] = name(static_cast<Collective>(i));
-  return refused(rule, quoted(word) + " is no collective" + suggestion(word, names));
+  return refused(rule, in_quotes(word) + " is no collective" + suggestion(word, names));
 }
 
 // "64K-1M", "64K-", "0-64K"
 Status read_range(std::string_view rule, std::string_view range, AlgorithmRule& result) {
   const size_t dash = range.find('-');
   if (dash == std::string_view::npos)
-    return refused(rule, "the range " + quoted(range) + " has no \"-\"; expected from-to or from-");
+    return refused(rule, "the range " + in_quotes(range) + " has no \"-\"; expected from-to or from-");
   const auto from = parse_bytes(range.substr(0, dash));
   if (!from.ok()) return refused(rule, from.status().message());
   result.from = *from;
@@ -33,7 +33,7 @@ Status read_range(std::string_view rule, std::string_view range, AlgorithmRule& 
   if (end.empty()) return {};
   const auto to = parse_bytes(end);
   if (!to.ok()) return refused(rule, to.status().message());
-  if (*to <= *from) return refused(rule, "the range " + quoted(range) + " is empty; it holds sizes from ≤ bytes < to");
+  if (*to <= *from) return refused(rule, "the range " + in_quotes(range) + " is empty; it holds sizes from ≤ bytes < to");
   result.to = *to;
   return {};
 }
@@ -57,7 +57,7 @@ Result<AlgorithmRule> read_rule(std::string_view rule) {
   }
   if (rest.empty()) return refused(rule, "the algorithm is missing");
   if (std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), rest) == std::end(kAlgorithmNames))
-    return refused(rule, quoted(rest) + " is no algorithm" + suggestion(rest, kAlgorithmNames));
+    return refused(rule, in_quotes(rest) + " is no algorithm" + suggestion(rest, kAlgorithmNames));
   result.name = rest;
   const bool has_flat = result.collective == Collective::all_reduce || result.collective == Collective::barrier;
   if (result.name == "flat" && !result.exclude && !has_flat)

@@ -36,7 +36,7 @@ std::optional<NumberAndUnit> split_unit(std::string_view text) {
 Result<uint64_t> multiply(std::string_view text, uint64_t number, uint64_t factor) {
   uint64_t product = 0;
   if (__builtin_mul_overflow(number, factor, &product))
-    return Status(Code::invalid_argument, quoted(text) + " is more than 64 bits can hold");
+    return Status(Code::invalid_argument, in_quotes(text) + " is more than 64 bits can hold");
   return product;
 }
 
@@ -61,7 +61,7 @@ Result<uint64_t> parse_bytes(std::string_view text) {
       if (unit == known.name) return multiply(text, parts->number, known.factor);
   }
   return Status(Code::invalid_argument,
-                quoted(text) + " is no size; expected bytes, with K, M, G or T for powers of 1024, such as 64K");
+                in_quotes(text) + " is no size; expected bytes, with K, M, G or T for powers of 1024, such as 64K");
 }
 
 std::string format_bytes(uint64_t bytes) {
@@ -85,7 +85,7 @@ Result<uint64_t> parse_duration(std::string_view text) {
       if (unit == known.name) return multiply(text, parts->number, known.factor);
   }
   return Status(Code::invalid_argument,
-                quoted(text) + " is no duration; expected seconds, or a number with us, ms, s, m or h, such as 10m");
+                in_quotes(text) + " is no duration; expected seconds, or a number with us, ms, s, m or h, such as 10m");
 }
 
 std::string format_duration(uint64_t nanoseconds) {

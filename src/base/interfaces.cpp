@@ -31,7 +31,7 @@ Result<Selector> parse_selector(std::string_view setting) {
   if (rest.starts_with('=')) selector.exact = true, rest.remove_prefix(1);
   for (const std::string_view word : split(rest, ',')) {
     if (trim(word).empty())
-      return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + quoted(setting) +
+      return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + in_quotes(setting) +
                                                 ": an interface name is missing; expected eth,ib (prefixes), =eth0 (exactly), "
                                                 "^docker,lo (all but) or ^=eth0");
     selector.words.push_back(trim(word));
@@ -83,7 +83,7 @@ Result<LocalAddress> choose_by_setting(std::string_view setting, bool prefer_v6,
   }
   const Interface* best = best_of(candidates, prefer_v6, selector->exclude);
   if (best == nullptr)
-    return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + quoted(setting) +
+    return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + in_quotes(setting) +
                                               (any_down ? " matches only interfaces that are down" : " matches no interface") +
                                               (selector->exclude ? "" : suggestion(selector->words.front(), names)) +
                                               "; this host has: " + listing(interfaces));

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "words.h"
@@ -24,10 +25,14 @@ struct SplitPort {
 };
 
 Status bad_address(std::string_view text, const std::string& why) {
-  return Status(Code::invalid_argument, "address " + quoted(text) + ": " + why);
+  return Status(Code::invalid_argument, "address " + in_quotes(text) + ": " + why);
 }
 
 Result<SplitPort> split_port(std::string_view text) {
+  const auto stray = [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || c == '\x7f';
+  };  // '\0' would end the text of C calls
+  if (std::any_of(text.begin(), text.end(), stray)) return bad_address(text, "it holds a blank or a control character");
   SplitPort result;
   std::string_view port;
   bool has_port = false;
@@ -50,14 +55,14 @@ Result<SplitPort> split_port(std::string_view text) {
   if (result.host.empty()) return bad_address(text, "the host is missing; expected host:port or [IPv6 address]:port");
   if (!has_port) return result;
   const auto number = parse_number(port);
-  if (!number || *number > 65535) return bad_address(text, quoted(port) + " is not a port; expected 0 to 65535");
+  if (!number || *number > 65535) return bad_address(text, in_quotes(port) + " is not a port; expected 0 to 65535");
   result.port = static_cast<uint16_t>(*number);
   return result;
 }
 
 std::optional<SocketAddress> parse_numeric(std::string_view host, uint16_t port) {
   sockaddr_storage storage{};
-  std::string address(host.substr(0, host.find('%')));
+  const std::string address(host.substr(0, host.find('%')));
   if (address.size() == host.size() && inet_pton(AF_INET, address.c_str(), &v4(storage).sin_addr) == 1) {
     storage.ss_family = AF_INET;
     v4(storage).sin_port = htons(port);
@@ -111,7 +116,7 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text, uint16_t defau
   const auto parts = split_port(text);
   if (!parts.ok()) return parts.status();
   const auto address = parse_numeric(parts->host, parts->port.value_or(default_port));
-  if (!address) return bad_address(text, quoted(parts->host) + " is no IPv4 or IPv6 address");
+  if (!address) return bad_address(text, in_quotes(parts->host) + " is no IPv4 or IPv6 address");
   return *address;
 }
 
@@ -173,7 +178,7 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t por
   addrinfo* found = nullptr;
   const int error = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (error != 0)
-    return Status(Code::unreachable, "host " + quoted(host) + " is not known here: " +
+    return Status(Code::unreachable, "host " + in_quotes(host) + " is not known here: " +
                                          (error == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(error)));
   std::vector<SocketAddress> addresses;
   for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
@@ -184,7 +189,7 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, uint16_t por
     addresses.back().set_port(port);
   }
   freeaddrinfo(found);
-  if (addresses.empty()) return Status(Code::unreachable, "host " + quoted(host) + " has no IPv4 or IPv6 address");
+  if (addresses.empty()) return Status(Code::unreachable, "host " + in_quotes(host) + " has no IPv4 or IPv6 address");
   return addresses;
 }
 

@@ -20,7 +20,7 @@ Status refused(const std::string& why) { return Status(Code::invalid_argument, w
 
 Status read_number(std::string_view text, uint64_t least, uint64_t most, int& value) {
   const auto number = parse_number(text);
-  if (!number) return refused(quoted(text) + " is no whole number");
+  if (!number) return refused(in_quotes(text) + " is no whole number");
   if (*number < least) return refused(std::string(text) + " is too small");
   if (*number > most) return refused(std::string(text) + " is too large");
   value = static_cast<int>(*number);
@@ -34,7 +34,7 @@ Status read_optional_number(std::string_view text, uint64_t least, uint64_t most
 }
 
 Status read_switch(std::string_view text, bool& value) {
-  if (text != "0" && text != "1") return refused(quoted(text) + " is neither 0 nor 1");
+  if (text != "0" && text != "1") return refused(in_quotes(text) + " is neither 0 nor 1");
   value = text == "1";
   return {};
 }
@@ -48,8 +48,8 @@ Status read_text(std::string_view text, std::string& value) {
 Status read_timeout(std::string_view text, uint64_t& value) {
   const auto duration = parse_duration(text);
   if (!duration.ok()) return duration.status();
-  if (*duration < kShortestTimeout) return refused(quoted(text) + " is shorter than 1ms");
-  if (*duration > kLongestTimeout) return refused(quoted(text) + " is longer than 1000h");
+  if (*duration < kShortestTimeout) return refused(in_quotes(text) + " is shorter than 1ms");
+  if (*duration > kLongestTimeout) return refused(in_quotes(text) + " is longer than 1000h");
   value = *duration;
   return {};
 }
@@ -59,7 +59,7 @@ Status read_slot_bytes(std::string_view text, size_t& value) {
   if (!bytes.ok()) return bytes.status();
   const bool power_of_two = (*bytes & (*bytes - 1)) == 0;
   if (*bytes != 0 && (!power_of_two || *bytes < 4096 || *bytes > 1024 * 1024))
-    return refused(quoted(text) + (power_of_two ? " is out of range" : " is no power of two"));
+    return refused(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
   value = *bytes;
   return {};
 }
@@ -71,7 +71,7 @@ Status read_log_level(std::string_view text, LogLevel& value) {
     value = static_cast<LogLevel>(i);
     return {};
   }
-  return refused(quoted(text) + " is no level" + suggestion(text, kWords));
+  return refused(in_quotes(text) + " is no level" + suggestion(text, kWords));
 }
 
 Status read_transports(std::string_view text, TransportSet& value) {
@@ -81,10 +81,10 @@ Status read_transports(std::string_view text, TransportSet& value) {
   for (const std::string_view part : split(exclude ? text.substr(1) : text, ',')) {
     const std::string_view word = trim(part);
     bool* const flag = word == "memory" ? &set.memory : word == "shm" ? &set.shm : word == "tcp" ? &set.tcp : nullptr;
-    if (flag == nullptr) return refused(quoted(word) + " is no transport" + suggestion(word, kWords));
+    if (flag == nullptr) return refused(in_quotes(word) + " is no transport" + suggestion(word, kWords));
     *flag = !exclude;
   }
-  if (!set.memory && !set.shm && !set.tcp) return refused(quoted(text) + " leaves no transport");
+  if (!set.memory && !set.shm && !set.tcp) return refused(in_quotes(text) + " leaves no transport");
   value = set;
   return {};
 }
@@ -104,7 +104,7 @@ Status read_store(std::string_view text, std::string& value) {
     return {};
   }
   if (text.starts_with(kFile)) {
-    if (!text.substr(kFile.size()).starts_with('/')) return refused(quoted(text) + " has no absolute path after file:");
+    if (!text.substr(kFile.size()).starts_with('/')) return refused(in_quotes(text) + " has no absolute path after file:");
   } else if (const auto parts = parse_host_port(text); !parts.ok()) {
     return parts.status();
   }

@@ -26,7 +26,7 @@ std::optional<size_t> row_named(std::string_view name) {
 std::string no_setting(std::string_view name, std::string_view source) {
   std::array<std::string_view, kSettings> names;
   std::transform(setting_rows().begin(), setting_rows().end(), names.begin(), [](const SettingRow& row) { return row.name; });
-  return quoted(name) + " (" + std::string(source) + ") is no setting of Tutti" + suggestion(name, names);
+  return in_quotes(name) + " (" + std::string(source) + ") is no setting of Tutti" + suggestion(name, names);
 }
 
 // Sets row `index` to `text`; an empty text is the default.
@@ -34,7 +34,7 @@ Status assign(Settings& settings, size_t index, std::string_view given, const st
   const SettingRow& row = setting_rows()[index];
   const std::string_view text = trim(given);
   const auto refuse = [&](const std::string& why) {
-    return Status(Code::invalid_argument, std::string(row.name) + "=" + quoted(text) + " (" + source + "): " + why +
+    return Status(Code::invalid_argument, std::string(row.name) + "=" + in_quotes(text) + " (" + source + "): " + why +
                                               (why.ends_with('?') ? " Accepted: " : ". Accepted: ") + std::string(row.accepts));
   };
   if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }))
@@ -47,15 +47,15 @@ Status assign(Settings& settings, size_t index, std::string_view given, const st
 
 Result<std::string> read_whole(const std::string& path) {
   const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return system_error("opening the settings file " + quoted(path));
+  if (!fd) return system_error("opening the settings file " + in_quotes(path));
   std::string content;
   for (char buffer[4096];;) {
     const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
-    if (got < 0) return system_error("reading the settings file " + quoted(path));
+    if (got < 0) return system_error("reading the settings file " + in_quotes(path));
     if (got == 0) return content;
     content.append(buffer, static_cast<size_t>(got));
     if (content.size() > kLargestFile)
-      return Status(Code::invalid_argument, "the settings file " + quoted(path) + " is larger than 1 MiB");
+      return Status(Code::invalid_argument, "the settings file " + in_quotes(path) + " is larger than 1 MiB");
   }
 }
 
@@ -89,11 +89,12 @@ Result<FileSettings> parse_settings_file(std::string_view content, const std::st
     if (line.empty() || line.front() == '#') continue;
     const size_t equals = line.find('=');
     if (equals == std::string_view::npos)
-      return Status(Code::invalid_argument, source + ": " + quoted(line) + " is no setting; expected TUTTI_X=value or # comment");
+      return Status(Code::invalid_argument,
+                    source + ": " + in_quotes(line) + " is no setting; expected TUTTI_X=value or # comment");
     const std::string name(trim(line.substr(0, equals)));
     const auto [place, is_new] = settings.emplace(name, FileSetting{std::string(trim(line.substr(equals + 1))), source});
     if (!is_new)
-      return Status(Code::invalid_argument, source + ": " + quoted(name) + " was already set at " + place->second.source);
+      return Status(Code::invalid_argument, source + ": " + in_quotes(name) + " was already set at " + place->second.source);
   }
   return settings;
 }
@@ -159,8 +160,8 @@ Status apply_wire_settings(std::string_view encoded, Settings& settings, std::ve
     if (own.text == agreed.origins[i].text) {
       agreed.origins[i] = own;
     } else if (own.source != "default") {
-      differences.push_back(std::string(row.name) + "=" + quoted(own.text) + " (" + own.source +
-                            ") is not used: all ranks use rank 0's " + quoted(agreed.origins[i].text));
+      differences.push_back(std::string(row.name) + "=" + in_quotes(own.text) + " (" + own.source +
+                            ") is not used: all ranks use rank 0's " + in_quotes(agreed.origins[i].text));
     }
   }
   if (taken != sent->size()) return foreign();

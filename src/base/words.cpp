@@ -29,7 +29,7 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string result = "\"";
   for (const char c : text.substr(0, kLongestQuote)) result += c >= ' ' && c <= '~' ? c : '?';
   return result + (text.size() > kLongestQuote ? "…\"" : "\"");
@@ -74,7 +74,7 @@ std::optional<std::string_view> nearest_word(std::string_view text, std::span<co
 
 std::string suggestion(std::string_view text, std::span<const std::string_view> words) {
   const auto word = nearest_word(text, words);
-  return word ? "; did you mean " + quoted(*word) + "?" : "";
+  return word ? "; did you mean " + in_quotes(*word) + "?" : "";
 }
 
 std::string listed(std::span<const std::string_view> words) {

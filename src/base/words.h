@@ -14,7 +14,8 @@ std::string_view trim(std::string_view text);                                // 
 std::vector<std::string_view> split(std::string_view text, char separator);  // "a,,b" → "a", "", "b"; "" → ""
 
 // The text between double quotes, cut after 80 bytes, bytes that do not print replaced by '?'.  For values of unknown origin.
-std::string quoted(std::string_view text);
+// (Not named quoted: argument-dependent lookup would find std::quoted.)
+std::string in_quotes(std::string_view text);
 
 // A whole text that is one decimal number without sign.
 std::optional<uint64_t> parse_number(std::string_view text);
