@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # used by those who source it
 # What tools/quickstart and tools/check share: getting what Tutti needs, configuring a build, and running a stage of work with one
 # line on the screen and the rest in a log.  Sourced, not run.
 
