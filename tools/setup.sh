@@ -71,10 +71,10 @@ missing() {
 
 # The run-time part of clang (sanitizers, libFuzzer) is packaged under clang's major version.
 with_clang_version() {
-  local version
+  local version=N
   if have clang++; then
     version=$(clang++ -dumpversion)
-  else
+  elif have apt-cache; then
     version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
   fi
   sed "s/@/${version%%.*}/"
