@@ -1,0 +1,79 @@
+#include "textbook.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t log_down(uint64_t p) { return static_cast<uint64_t>(std::bit_width(p)) - 1; }
+constexpr uint64_t log_up(uint64_t p) { return static_cast<uint64_t>(std::bit_width(p - 1)); }
+
+using P = uint64_t;
+constexpr Formula kNone{"0", [](P) -> P { return 0; }};
+constexpr Formula kOne{"1", [](P) -> P { return 1; }};
+constexpr Formula kTwo{"2", [](P) -> P { return 2; }};
+constexpr Formula kOthers{"p−1", [](P p) -> P { return p - 1; }};
+constexpr Formula kTwiceOthers{"2(p−1)", [](P p) -> P { return 2 * (p - 1); }};
+constexpr Formula kLog{"⌈log₂ p⌉", log_up};
+constexpr Formula kTwiceLog{"2⌈log₂ p⌉", [](P p) -> P { return 2 * log_up(p); }};
+constexpr Formula kLogDown{"⌊log₂ p⌋", log_down};
+constexpr Formula kThere{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p) -> P { return log_down(p) + log_up(p); }};
+constexpr Formula kDepth{"1 + ⌊log₂(p−1)⌋", [](P p) -> P { return 1 + log_down(p - 1); }};
+constexpr Formula kTwiceDepth{"2⌊log₂ p⌋", [](P p) -> P { return 2 * log_down(p); }};
+constexpr Formula kFolded{"⌈log₂ p⌉, off powers of two 1 more", [](P p) -> P { return log_up(p) + !std::has_single_bit(p); }};
+constexpr Formula kFour{"min(p, 4)", [](P p) -> P { return std::min<P>(p, 4); }};
+constexpr Formula kThree{"min(p−1, 3)", [](P p) -> P { return std::min<P>(p - 1, 3); }};
+
+// Data, in blocks of the plan.
+constexpr Formula kAll{"n", [](P) -> P { return 1; }};                           // one block
+constexpr Formula kHalves{"n", [](P) -> P { return 2; }};                        // two blocks
+constexpr Formula kFourHalves{"min(p, 4)/2·n", kFour.value};
+constexpr Formula kTwoHalves{"min(p−1, 2)/2·n", [](P p) -> P { return std::min<P>(p - 1, 2); }};
+constexpr Formula kShares{"(p−1)/p·n", kOthers.value};                           // p blocks
+constexpr Formula kTwiceShares{"2(p−1)/p·n", kTwiceOthers.value};
+constexpr Formula kCopies{"(p−1)·n", kOthers.value};                             // one block
+constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};                               // one block
+constexpr Formula kThreeEmpty{"0", kThree.value};                               // blocks without bytes
+constexpr Formula kTwoEmpty{"0", kTwoHalves.value};
+constexpr Formula kLogEmpty{"0", log_up};
+
+using enum Collective;
+constexpr std::array kTextbook{
+    Textbook{"ring", all_reduce, kTwiceOthers, kTwiceOthers, kTwiceShares, kShares, true},
+    Textbook{"tree", all_reduce, kTwiceDepth, kFour, kFourHalves, kTwoHalves, true},
+    Textbook{"recursive", all_reduce, kTwiceLog, kTwiceLog, kTwiceShares, kShares, true},
+    Textbook{"doubling", all_reduce, kFolded, kLog, kLogTimes, kLogTimes, false},
+    Textbook{"direct", all_reduce, kTwo, kTwiceOthers, kTwiceShares, kShares, true},
+    Textbook{"ring", reduce_scatter, kOthers, kOthers, kShares, kShares, true},
+    Textbook{"recursive", reduce_scatter, kLog, kLog, kShares, kShares, true},
+    Textbook{"direct", reduce_scatter, kOne, kOthers, kShares, kShares, true},
+    Textbook{"ring", all_gather, kOthers, kOthers, kShares, kNone, true},
+    Textbook{"recursive", all_gather, kLog, kLog, kShares, kNone, true},
+    Textbook{"direct", all_gather, kOne, kOthers, kShares, kNone, true},
+    Textbook{"ring", broadcast, kOthers, kOne, kAll, kNone, true},
+    Textbook{"tree", broadcast, kDepth, kTwo, kHalves, kNone, true},
+    Textbook{"recursive", broadcast, kThere, kTwiceLog, kTwiceShares, kNone, true},
+    Textbook{"direct", broadcast, kOne, kOthers, kCopies, kNone, true},
+    Textbook{"ring", reduce, kOthers, kOne, kAll, kAll, true},
+    Textbook{"tree", reduce, kDepth, kTwo, kHalves, kHalves, true},
+    Textbook{"recursive", reduce, kThere, kTwiceLog, kTwiceShares, kShares, true},
+    Textbook{"direct", reduce, kOne, kOthers, kCopies, kCopies, true},
+    Textbook{"tree", gather, kLogDown, kLog, kShares, kNone, true},
+    Textbook{"direct", gather, kOne, kOthers, kShares, kNone, true},
+    Textbook{"tree", scatter, kLogDown, kLog, kShares, kNone, true},
+    Textbook{"direct", scatter, kOne, kOthers, kShares, kNone, true},
+    Textbook{"direct", all_to_all, kOne, kOthers, kShares, kNone, true},
+    Textbook{"tree", barrier, kTwiceDepth, kThree, kThreeEmpty, kTwoEmpty, true},
+    Textbook{"doubling", barrier, kFolded, kLog, kLogEmpty, kLogEmpty, false},
+};
+
+}  // namespace
+
+const Textbook* textbook(Collective collective, std::string_view name) {
+  const auto row = std::ranges::find_if(kTextbook, [&](const Textbook& t) { return t.collective == collective && t.name == name; });
+  return row == kTextbook.end() ? nullptr : &*row;
+}
+
+}  // namespace tutti

@@ -1,0 +1,30 @@
+// What the literature says each algorithm costs the rank that it costs most.  The tests hold the plans to it, and docs/algorithms.md is
+// made from it.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "plan.h"
+
+namespace tutti {
+
+struct Formula {
+  std::string_view text;              // of p ranks and n bytes
+  uint64_t (*value)(uint64_t ranks);  // for p ≥ 2; data in blocks
+};
+
+struct Textbook {
+  std::string_view name;
+  Collective collective;
+  Formula rounds;    // messages that wait for each other
+  Formula messages;  // sent or received, whichever is more
+  Formula data;      // sent or received, whichever is more
+  Formula reduced;   // data from peers that goes into reductions
+  bool may_carry_codec;
+};
+
+// n bytes are the whole vector, or the blocks of all ranks; in all_to_all, the blocks that one rank sends.
+const Textbook* textbook(Collective collective, std::string_view name);
+
+}  // namespace tutti
