@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "log.h"
+#include "settings.h"
 #include "status.h"
 
 namespace tutti {
@@ -19,8 +21,45 @@ using Exchange = std::function<Result<std::vector<std::string>>(const std::strin
 struct Membership {
   int rank = -1;
   int size = -1;
-  std::string source;        // "torchrun", "Open MPI (PMIx)", "Slurm (PMIx)", "hydra (PMI)", "TUTTI_RANK", "config" …  for messages
-  std::string local_address; // of this rank towards the rendezvous, when known ("" otherwise); numeric
+  std::string source;  // "torchrun", "Open MPI (PMIx)", "Slurm (PMIx)", "hydra (PMI)", "TUTTI_RANK", "config" …  for messages
+  std::string local_address;  // of this rank towards the rendezvous, when known ("" otherwise); numeric
 };
+
+// A store of the caller's.  Values are text of at most 512 bytes.
+struct StoreCallbacks {
+  std::function<bool(const std::string& key, const std::string& value)> set;              // false: it failed
+  std::function<std::optional<std::string>(const std::string& key, int timeout_ms)> get;  // nullopt: not there in time
+};
+
+struct BirthOptions {
+  // From the caller's config; see tutti_config.
+  int rank = -1, size = -1;
+  std::optional<std::string> unique_id;  // the text that make_unique_id gave
+  std::string store;
+  std::optional<StoreCallbacks> callbacks;
+  std::string name = "world";
+  // From the settings.
+  int setting_rank = -1, setting_size = -1;
+  std::string setting_store;
+  std::string interface;
+  uint64_t timeout_ns = 120'000'000'000;
+  // Where launchers leave their word; see launcher.h.
+  Environment environment;
+  Log log;
+};
+
+// Who this rank is, and its place in the meeting.  The meeting ends for this rank when the last copy of `exchange` is destroyed;
+// the process of rank 0 then waits, at most a few seconds, until the others have taken their last answers.
+struct Birth {
+  Membership membership;
+  Exchange exchange;
+};
+
+// Blocks until all ranks have met; bounded by the timeout.
+Result<Birth> meet(const BirthOptions& options);
+
+// Opens a meeting in this process for the ranks that will meet with the returned text (at most 127 characters).  Its thread belongs
+// to nobody and ends by itself: when the ranks have come and gone, or after `timeout_ns` without anyone.
+Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log);
 
 }  // namespace tutti

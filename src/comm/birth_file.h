@@ -1,0 +1,30 @@
+// A file that says where a meeting is.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "status.h"
+
+namespace tutti {
+
+// Written whole (a temporary file, renamed), readable by this user only, and removed again when the object ends or remove() is called,
+// unless somebody else has overwritten it by then.
+class MeetingFile {
+ public:
+  static Result<std::unique_ptr<MeetingFile>> write(const std::string& path, const std::string& text);
+  ~MeetingFile() { remove(); }
+  MeetingFile(const MeetingFile&) = delete;
+  MeetingFile& operator=(const MeetingFile&) = delete;
+  void remove();
+
+ private:
+  MeetingFile(std::string path, std::string text) : path_(std::move(path)), text_(std::move(text)) {}
+  std::string path_, text_;
+};
+
+// nullopt: there is no such file.
+Result<std::optional<std::string>> read_meeting_file(const std::string& path);
+
+}  // namespace tutti

@@ -1,0 +1,33 @@
+// What the launcher that started this process says: who this rank is and where the ranks can meet.  docs/launchers.md has the table.
+#pragma once
+
+#include <string>
+
+#include "birth.h"
+#include "settings.h"
+#include "status.h"
+
+namespace tutti {
+
+enum class Place : uint8_t {
+  alone,  // one rank: nobody to meet
+  unique_id,
+  store,  // host:port or file:/path
+  callbacks,
+};
+
+struct Launch {
+  int rank = 0, size = 1;
+  std::string source;  // see Membership
+  Place place = Place::alone;
+  std::string store;  // for Place::store
+  std::string job;    // what tells this job from others at the same address; may be empty
+};
+
+// The variables of this process.
+Environment process_environment();
+
+// Explicit config, then TUTTI_RANK/TUTTI_SIZE, then the launchers; TUTTI_STORE beats a launcher's own meeting place.
+Result<Launch> find_launch(const BirthOptions& options);
+
+}  // namespace tutti

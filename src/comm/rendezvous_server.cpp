@@ -1,0 +1,106 @@
+// The threads that run meetings, and how a meeting's place is written down.
+#include <sys/eventfd.h>
+#include <sys/random.h>
+
+#include "birth_thread.h"
+#include "rendezvous_meeting.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr int kBacklog = 1024;
+constexpr std::string_view kPointMark = "tutti1";
+constexpr size_t kMostAddresses = 4;
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+}  // namespace
+
+Result<Secret> make_secret() {
+  Secret secret;
+  if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
+    return system_error("asking the system for random bytes");
+  return secret;
+}
+
+std::string encode(const MeetingPoint& point) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text(kPointMark);
+  text += ';';
+  for (const unsigned char byte : point.secret) (text += kDigits[byte >> 4]) += kDigits[byte & 15];
+  for (const SocketAddress& address : point.addresses) text += ';' + address.to_string();
+  return text;
+}
+
+Result<MeetingPoint> decode_meeting_point(std::string_view text) {
+  const Status bad(Code::invalid_argument, in_quotes(text) + " does not say where a meeting is");
+  const std::vector<std::string_view> parts = split(text, ';');
+  if (parts.size() < 3 || parts.size() > 2 + kMostAddresses || parts[0] != kPointMark) return bad;
+  MeetingPoint point;
+  if (parts[1].size() != 2 * point.secret.size()) return bad;
+  for (size_t i = 0; i < point.secret.size(); ++i) {
+    const int high = hex_value(parts[1][2 * i]), low = hex_value(parts[1][2 * i + 1]);
+    if (high < 0 || low < 0) return bad;
+    point.secret[i] = static_cast<unsigned char>(high << 4 | low);
+  }
+  for (size_t i = 2; i < parts.size(); ++i) {
+    const auto address = SocketAddress::parse(parts[i]);
+    if (!address.ok()) return address.status();
+    if (address->port() == 0) return bad;
+    point.addresses.push_back(*address);
+    point.shown += (i == 2 ? "" : " or ") + address->to_string();
+  }
+  return point;
+}
+
+Result<OwnedFd> listen_everywhere(uint16_t port) {
+  auto both = listen_on(SocketAddress::any(true, port), kBacklog);
+  return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kBacklog);  // a kernel without IPv6
+}
+
+Result<std::unique_ptr<MeetingServer>> MeetingServer::start(OwnedFd listener, MeetingOptions options) {
+  const auto bound = local_address_of(listener.get());
+  if (!bound.ok()) return bound.status();
+  std::unique_ptr<MeetingServer> server(new MeetingServer);
+  server->own_address_ = *bound;
+  if (bound->is_any()) {
+    // A socket on [::] serves 127.0.0.1 too, whether or not the loopback interface has ::1.
+    server->own_address_ = *SocketAddress::parse("127.0.0.1", bound->port());
+  }
+  server->shared_ = std::make_shared<Shared>();
+  server->shared_->stop.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!server->shared_->stop) return system_error("making an event descriptor");
+  auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), server->shared_);
+  auto thread = start_quiet_thread([meeting] { meeting->run(); });
+  if (!thread.ok()) return thread.status();
+  server->thread_ = std::move(*thread);
+  return server;
+}
+
+MeetingServer::~MeetingServer() {
+  if (!thread_.joinable()) return;
+  ::eventfd_write(shared_->stop.get(), 1);
+  thread_.join();
+}
+
+std::optional<SocketAddress> MeetingServer::reached_at() const {
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->reached_at;
+}
+
+Status start_detached_meeting(OwnedFd listener, MeetingOptions options) {
+  auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), nullptr);
+  auto thread = start_quiet_thread([meeting = std::move(meeting)]() mutable {
+    meeting->run();
+    meeting.reset();
+  });
+  if (!thread.ok()) return thread.status();
+  thread->detach();
+  return {};
+}
+
+}  // namespace tutti

@@ -1,0 +1,219 @@
+// meet(): by every kind of store, and the sentences when the settings cannot work.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <fstream>
+#include <map>
+#include <mutex>
+
+#include "birth.h"
+#include "birth_fixture.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+BirthOptions options_for(int rank, int size) {
+  BirthOptions options;
+  options.rank = rank;
+  options.size = size;
+  options.timeout_ns = kLong;
+  options.log = kSilent;
+  return options;
+}
+
+// All ranks meet and exchange their numbers.
+void expect_birth(int size, const std::function<void(BirthOptions&)>& fill) {
+  std::vector<std::string> numbers;
+  for (int rank = 0; rank < size; ++rank) numbers.push_back(std::to_string(rank));
+  as_ranks(size, [&](int rank) {
+    BirthOptions options = options_for(rank, size);
+    fill(options);
+    const auto birth = meet(options);
+    ASSERT_TRUE(birth.ok()) << birth.status().message();
+    EXPECT_EQ(birth->membership.rank, rank);
+    EXPECT_EQ(birth->membership.size, size);
+    EXPECT_EQ(birth->membership.local_address.empty(), size == 1);
+    const auto got = birth->exchange(std::to_string(rank));
+    ASSERT_TRUE(got.ok()) << got.status().message();
+    EXPECT_EQ(*got, numbers);
+  });
+}
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_("/tmp/tutti-meet-XXXXXX") { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
+  ~TemporaryFolder() { ::rmdir(path_.c_str()); }  // fails, and is seen by the tests that look, if something was left in it
+  std::string file() const { return path_ + "/meet"; }
+
+ private:
+  std::string path_;
+};
+
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+TEST(Meet, AloneNeedsNoStore) {
+  expect_birth(1, [](BirthOptions&) {});
+}
+
+TEST(Meet, ByNumericAddressAndPort) {
+  const std::string store = loopback(free_port()).to_string();
+  for (int i = 0; i < 3; ++i) expect_birth(4, [&](BirthOptions& options) { options.store = store; });
+}
+
+TEST(Meet, ByHostName) {
+  const std::string store = "localhost:" + std::to_string(free_port());
+  expect_birth(3, [&](BirthOptions& options) { options.store = store; });
+}
+
+TEST(Meet, ByIPv6Address) {
+  const auto probe = listen_on(*SocketAddress::parse("::1"), 1);
+  if (!probe.ok()) GTEST_SKIP() << "this host has no ::1";
+  const std::string store = local_address_of(probe->get())->to_string();
+  const_cast<OwnedFd&>(*probe).reset();
+  expect_birth(3, [&](BirthOptions& options) { options.store = store; });
+}
+
+TEST(Meet, ByFileWhichIsGoneAfterwards) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 3; ++i) expect_birth(4, [&](BirthOptions& options) { options.setting_store = "file:" + folder.file(); });
+  EXPECT_FALSE(exists(folder.file()));
+}
+
+TEST(Meet, StaleFilesDoNotMatter) {
+  const TemporaryFolder folder;
+  const std::string secret(32, '7');
+  const auto other_meeting = make_unique_id("", kShort, kSilent);
+  ASSERT_TRUE(other_meeting.ok());
+  const std::string dead = "tutti1;" + secret + ";" + loopback(free_port()).to_string();
+  for (const std::string& text : {std::string("rubbish"), std::string(), dead, *other_meeting}) {
+    std::ofstream(folder.file()) << text;
+    expect_birth(3, [&](BirthOptions& options) { options.store = "file:" + folder.file(); });
+    EXPECT_FALSE(exists(folder.file()));
+  }
+}
+
+TEST(Meet, FileIsRemovedWhenTheMeetingFails) {
+  const TemporaryFolder folder;
+  BirthOptions options = options_for(0, 2);
+  options.store = "file:" + folder.file();
+  options.timeout_ns = kShort;
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("1 of 2 ranks came within 300 ms; missing: 1"));
+  EXPECT_FALSE(exists(folder.file()));
+}
+
+TEST(Meet, FolderOfTheFileMustExist) {
+  BirthOptions options = options_for(0, 2);
+  options.store = "file:/no/such/folder/meet";
+  const Status status = meet(options).status();
+  EXPECT_EQ(status.code(), Code::system);
+  EXPECT_THAT(status.message(), HasSubstr("/no/such/folder/meet"));
+}
+
+// A store as a caller may have one.
+class Dictionary {
+ public:
+  StoreCallbacks callbacks() {
+    return {[this](const std::string& key, const std::string& value) {
+              const std::lock_guard lock(mutex_);
+              values_[key] = value;
+              changed_.notify_all();
+              return true;
+            },
+            [this](const std::string& key, int timeout_ms) -> std::optional<std::string> {
+              std::unique_lock lock(mutex_);
+              if (!changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return values_.count(key) != 0; }))
+                return std::nullopt;
+              return values_[key];
+            }};
+  }
+  std::map<std::string, std::string> values() const { return values_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, std::string> values_;
+};
+
+TEST(Meet, ByCallbacksAgainAndAgainUnderTheSameName) {
+  Dictionary dictionary;
+  for (int i = 0; i < 3; ++i) expect_birth(4, [&](BirthOptions& options) { options.callbacks = dictionary.callbacks(); });
+  ASSERT_EQ(dictionary.values().size(), 1u);
+  EXPECT_EQ(dictionary.values().begin()->first, "tutti/world/root");
+  EXPECT_LE(dictionary.values().begin()->second.size(), 512u);
+}
+
+TEST(Meet, StoreThatRefuses) {
+  BirthOptions options = options_for(0, 2);
+  options.callbacks = StoreCallbacks{[](const std::string&, const std::string&) { return false; },
+                                     [](const std::string&, int) { return std::optional<std::string>(); }};
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("refused to set tutti/world/root"));
+}
+
+TEST(Meet, ByUniqueId) {
+  for (const int size : {1, 2, 5}) {
+    const auto id = make_unique_id("", kLong, kSilent);
+    ASSERT_TRUE(id.ok()) << id.status().message();
+    EXPECT_LE(id->size(), 127u);
+    as_ranks(size, [&](int rank) {
+      BirthOptions options = options_for(rank, size);
+      options.unique_id = *id;
+      const auto birth = meet(options);
+      ASSERT_TRUE(birth.ok()) << birth.status().message();
+      const auto got = birth->exchange("x");
+      ASSERT_TRUE(got.ok());
+      EXPECT_EQ(got->size(), static_cast<size_t>(size));
+    });
+  }
+}
+
+TEST(Meet, UniqueIdTellsMissingRanks) {
+  const auto id = make_unique_id("", kShort, kSilent);
+  ASSERT_TRUE(id.ok());
+  BirthOptions options = options_for(1, 3);
+  options.unique_id = *id;
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("1 of 3 ranks came within 300 ms; missing: 0, 2"));
+}
+
+TEST(Meet, UniqueIdThatIsNone) {
+  BirthOptions options = options_for(0, 2);
+  options.unique_id = std::string(20, 'x');
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("was not made by tutti_get_unique_id"));
+}
+
+TEST(Meet, TakenPort) {
+  const auto taken = listen_on(loopback(), 1);
+  BirthOptions options = options_for(0, 2);
+  options.store = local_address_of(taken->get())->to_string();
+  const Status status = meet(options).status();
+  EXPECT_EQ(status.code(), Code::system);
+  EXPECT_THAT(status.message(), HasSubstr("cannot open the rendezvous at " + options.store + " (another job may be using it)"));
+  EXPECT_THAT(status.message(), HasSubstr("another port"));
+}
+
+TEST(Meet, UnknownHost) {
+  BirthOptions options = options_for(1, 2);
+  options.store = "no-such-host.invalid:4242";
+  const Status status = meet(options).status();
+  EXPECT_EQ(status.code(), Code::unreachable);
+  EXPECT_THAT(status.message(), HasSubstr("no-such-host.invalid"));
+}
+
+TEST(Meet, AddressOfAnotherHost) {
+  BirthOptions options = options_for(0, 2);
+  options.store = "192.0.2.1:4242";  // documentation's own network
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("no interface of this host has this address"));
+}
+
+TEST(Meet, StoreWithoutPort) {
+  BirthOptions options = options_for(0, 2);
+  options.store = "localhost";
+  EXPECT_EQ(meet(options).status().code(), Code::invalid_argument);
+}
+
+}  // namespace
+}  // namespace tutti
