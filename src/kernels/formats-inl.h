@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 // Highway 1.0.3 converts 16-bit floats by truncation and loses infinities where the processor has no instruction for it.
@@ -58,7 +59,13 @@ struct Plain {
   using D = hn::ScalableTag<T>;
   using DS = D;
   static HWY_INLINE hn::Vec<D> Widen(hn::Vec<DS> v) { return v; }
-  static HWY_INLINE hn::Vec<DS> Round(hn::Vec<D> v) { return v; }
+  static HWY_INLINE hn::Vec<DS> Round(hn::Vec<D> v) {
+    if constexpr (std::is_floating_point_v<T>) {
+      return hn::IfThenElse(hn::IsNaN(v), hn::Set(D(), std::numeric_limits<T>::quiet_NaN()), v);
+    } else {
+      return v;
+    }
+  }
 };
 
 using Widened = hn::ScalableTag<float>;
@@ -186,16 +193,21 @@ struct Max {
 
 // ---- division by the number of contributions ----
 
+template <class T>
+HWY_NOINLINE void DivideEach(T* lanes, size_t n, uint32_t divisor) {
+  using Wide = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;  // holds every T and every divisor
+  for (size_t i = 0; i < n; ++i) lanes[i] = static_cast<T>(static_cast<Wide>(lanes[i]) / static_cast<Wide>(divisor));
+}
+
 template <class D, class V>
 HWY_INLINE V Divide(D d, V v, uint32_t divisor) {
   using T = hn::TFromD<D>;
   if constexpr (std::is_floating_point_v<T>) {
     return hn::Div(v, hn::Set(d, static_cast<T>(divisor)));  // not times the reciprocal: averages of exact sums are exact
   } else {
-    using Wide = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;  // holds every T and every divisor
     HWY_ALIGN T lanes[hn::MaxLanes(d)];
     hn::Store(v, d, lanes);
-    for (size_t i = 0; i < hn::Lanes(d); ++i) lanes[i] = static_cast<T>(static_cast<Wide>(lanes[i]) / static_cast<Wide>(divisor));
+    DivideEach(lanes, hn::Lanes(d), divisor);
     return hn::Load(d, lanes);
   }
 }

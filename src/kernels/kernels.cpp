@@ -162,20 +162,20 @@ HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, 
   using Stored = typename F::Stored;
   const size_t lanes = hn::Lanes(typename F::D());
   const Sink<F> sink{static_cast<Stored*>(home), static_cast<Stored*>(pass), divisor, store == Store::streaming};
+  // Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.
+  const bool blocks = count >= 8 * lanes;
+  const size_t before = (0 - reinterpret_cast<uintptr_t>(home) / sizeof(Stored)) % lanes;
   size_t i = 0;
-  if (count >= 8 * lanes) {
-    // Aligned stores never straddle a cache line, and non-temporal ones must be aligned.
-    const size_t misaligned = reinterpret_cast<uintptr_t>(home) / sizeof(Stored) % lanes;
-    i = (lanes - misaligned) % lanes;
-    if (i != 0) sink.First(source, 0, i);
-    for (; count - i >= 4 * lanes; i += 4 * lanes) sink.Four(source, i);
-    if (sink.streaming) hwy::FlushStream();
-  }
+  size_t n = blocks ? before : HWY_MIN(lanes, count);
   while (i < count) {
-    const size_t n = HWY_MIN(lanes, count - i);
-    sink.First(source, i, n);
+    if (n != 0) sink.First(source, i, n);
     i += n;
+    if (blocks) {
+      for (; count - i >= 4 * lanes; i += 4 * lanes) sink.Four(source, i);
+    }
+    n = HWY_MIN(lanes, count - i);
   }
+  if (sink.streaming) hwy::FlushStream();
 }
 
 // ---- entry points ----

@@ -2,8 +2,9 @@
 // Counts are elements.  Pointers need the alignment of the element only.
 //
 // Semantics.  16-bit floats are widened to float32, and rounded to nearest even once per call.  Integers wrap.
-// min/max: a not-a-number on either side gives a not-a-number; -0 < +0 is not distinguished, but the result depends on the
-// operands and their order only.
+// min/max: a not-a-number on either side gives a not-a-number; -0 equals +0, the right-hand one is taken.
+// Every not-a-number that is written is the positive quiet one without payload, so a result depends on the operands and their order
+// only: not on the processor, the addresses, or the length.
 #pragma once
 
 #include <cstddef>

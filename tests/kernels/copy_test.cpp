@@ -1,0 +1,83 @@
+// copy(), and counts beyond 2^32.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "every_target.h"
+#include "guarded.h"
+#include "kernels.h"
+#include "owned_fd.h"
+
+namespace tutti {
+namespace {
+
+using kernels::Store;
+
+TEST(CopyTest, BothDestinationsAtEveryOffset) {
+  std::mt19937_64 random(1);
+  for (size_t bytes : {0, 1, 7, 63, 64, 65, 127, 511, 512, 513, 600, 1023, 4097, 70001}) {
+    std::vector<uint8_t> content(bytes);
+    for (auto& byte : content) byte = static_cast<uint8_t>(random());
+    for (int turn = 0; turn < 8; ++turn) {
+      const size_t from_offset = random() % 64, home_offset = random() % 64, pass_offset = random() % 64;
+      on_every_target([&] {
+        for (Store store : {Store::cached, Store::streaming}) {
+          Guarded from(content, from_offset), home(bytes, home_offset), pass(bytes, pass_offset);
+          kernels::copy(home.data(), turn % 2 == 0 ? pass.data() : nullptr, from.data(), bytes, store);
+          ASSERT_EQ(home.content(), content) << bytes << " bytes";
+          if (turn % 2 == 0) {
+            ASSERT_EQ(pass.content(), content) << bytes << " bytes";
+          }
+          ASSERT_EQ(from.content(), content);
+          for (const Guarded* buffer : {&from, &home, &pass}) ASSERT_TRUE(buffer->guards_intact());
+        }
+      });
+    }
+  }
+}
+
+// `bytes` of address space, a multiple of kPage, over one page of memory again and again.
+class Repeated {
+ public:
+  static constexpr size_t kPage = 2 << 20;
+
+  explicit Repeated(size_t bytes) : bytes_(bytes), fd_(memfd_create("repeated", MFD_CLOEXEC)) {
+    base_ = static_cast<uint8_t*>(mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    ok_ = base_ != MAP_FAILED && ftruncate(fd_.get(), kPage) == 0;
+    for (size_t i = 0; ok_ && i < bytes; i += kPage) {
+      ok_ = mmap(base_ + i, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_.get(), 0) != MAP_FAILED;
+    }
+  }
+  Repeated(const Repeated&) = delete;
+  Repeated& operator=(const Repeated&) = delete;
+  ~Repeated() { munmap(base_, bytes_); }
+  bool ok() const { return ok_; }
+  uint8_t* data() const { return base_; }
+
+ private:
+  size_t bytes_;
+  OwnedFd fd_;
+  uint8_t* base_;
+  bool ok_;
+};
+
+// The last, partly used page of the destination is looked at: what lies before its end was written by elements beyond 2^32.
+TEST(CountTest, BeyondFourGigaElements) {
+  constexpr size_t kSpan = (size_t{1} << 32) + Repeated::kPage, kTail = 12345, kCount = kSpan + kTail;
+  const Repeated left(kSpan + Repeated::kPage), right(kSpan + Repeated::kPage), home(kSpan + Repeated::kPage);
+  ASSERT_TRUE(left.ok() && right.ok() && home.ok());
+  uint8_t* const last = home.data() + kSpan;
+  ASSERT_NE(mmap(last, Repeated::kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), MAP_FAILED);
+  std::memset(left.data(), 2, Repeated::kPage);
+  std::memset(right.data(), 3, Repeated::kPage);
+  kernels::reduce_kernel(DataType::uint8, ReduceOp::sum)(home.data(), nullptr, left.data(), right.data(), kCount, 1, Store::cached);
+  for (size_t i = 0; i < kTail; ++i) ASSERT_EQ(last[i], 5) << i;
+  for (size_t i = kTail; i < Repeated::kPage; ++i) ASSERT_EQ(last[i], 0) << i;
+  EXPECT_EQ(home.data()[0], 5);
+}
+
+}  // namespace
+}  // namespace tutti

@@ -1,0 +1,146 @@
+// Every kernel against the scalar reference: lengths around the vector widths, misaligned operands, all ways of working in place,
+// both kinds of stores, with and without division; the same bits on every target.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "every_target.h"
+#include "guarded.h"
+#include "kernels.h"
+#include "operands.h"
+#include "reference.h"
+
+namespace tutti {
+namespace {
+
+using kernels::Store;
+
+// Around 1, 2, 4 and 8 vectors (where blocks begin) of 16, 32 and 64 bytes for elements of 1 to 8 bytes; and two long ones.
+const std::vector<size_t>& lengths() {
+  static const std::vector<size_t> lengths = [] {
+    std::vector<size_t> result = {0, 1, 2, 3, 5, 1000, 4999};
+    for (size_t power = 4; power <= 512; power *= 2) result.insert(result.end(), {power - 1, power, power + 1});
+    return result;
+  }();
+  return lengths;
+}
+
+constexpr uint32_t kDivisors[] = {1, 2, 3, 7};
+
+class KernelTest : public testing::TestWithParam<std::tuple<DataType, ReduceOp>> {
+ protected:
+  DataType type() const { return std::get<0>(GetParam()); }
+  ReduceOp op() const { return std::get<1>(GetParam()); }
+  size_t bytes(size_t count) const { return count * element_size(type()); }
+};
+
+enum class InPlace { none, home_is_left, home_is_right, pass_is_left, pass_is_right, home_is_both };
+constexpr InPlace kInPlace[] = {InPlace::none,         InPlace::home_is_left,  InPlace::home_is_right,
+                                InPlace::pass_is_left, InPlace::pass_is_right, InPlace::home_is_both};
+
+TEST_P(KernelTest, ReducesAsTheReference) {
+  const auto kernel_of = [&] { return kernels::reduce_kernel(type(), op()); };
+  uint64_t turn = 0;
+  for (size_t count : lengths()) {
+    for (InPlace mode : kInPlace) {
+      const uint64_t seed = ++turn;
+      const uint32_t divisor = kDivisors[seed % std::size(kDivisors)];
+      const auto left_content = operands(type(), count, 2 * seed);
+      const auto right_content = mode == InPlace::home_is_both ? left_content : operands(type(), count, 2 * seed + 1);
+      const auto expected = reference::fold(type(), op(), {left_content.data(), right_content.data()}, count, divisor);
+      on_every_target([&] {
+        for (Store store : {Store::cached, Store::streaming}) {
+          SCOPED_TRACE(testing::Message() << count << " elements, mode " << static_cast<int>(mode) << ", divisor " << divisor
+                                          << (store == Store::streaming ? ", streaming" : ""));
+          Guarded left(left_content, bytes(seed % 5)), right(right_content, bytes(seed % 3)), home(bytes(count), bytes(seed % 7)),
+              pass(bytes(count), bytes(seed % 2));
+          const bool home_is_left = mode == InPlace::home_is_left || mode == InPlace::home_is_both;
+          Guarded& target = home_is_left ? left : mode == InPlace::home_is_right ? right : home;
+          Guarded& second = mode == InPlace::pass_is_left ? left : mode == InPlace::pass_is_right ? right : pass;
+          const bool with_pass = mode == InPlace::pass_is_left || mode == InPlace::pass_is_right || seed % 2 == 0;
+          uint8_t* const right_data = mode == InPlace::home_is_both ? left.data() : right.data();
+          kernel_of()(target.data(), with_pass ? second.data() : nullptr, left.data(), right_data, count, divisor, store);
+          ASSERT_EQ(target.content(), expected);
+          if (with_pass) {
+            ASSERT_EQ(second.content(), expected);
+          }
+          if (&target != &left && &second != &left) {
+            ASSERT_EQ(left.content(), left_content);
+          }
+          if (&target != &right && &second != &right) {
+            ASSERT_EQ(right.content(), right_content);
+          }
+          for (const Guarded* buffer : {&left, &right, &home, &pass}) ASSERT_TRUE(buffer->guards_intact());
+        }
+      });
+    }
+  }
+}
+
+TEST_P(KernelTest, FoldsAsTheReference) {
+  uint64_t turn = 0;
+  for (size_t count : lengths()) {
+    for (size_t n : {1u, 2u, 3u, 4u, 8u}) {
+      const uint64_t seed = ++turn;
+      const uint32_t divisor = kDivisors[seed % std::size(kDivisors)];
+      const Store store = seed % 3 == 0 ? Store::streaming : Store::cached;
+      std::vector<std::vector<uint8_t>> contents;
+      std::vector<const uint8_t*> content_pointers;
+      for (size_t s = 0; s < n; ++s) contents.push_back(operands(type(), count, 1000 * seed + s));
+      for (const auto& content : contents) content_pointers.push_back(content.data());
+      const auto expected = reference::fold(type(), op(), content_pointers, count, divisor);
+      on_every_target([&] {
+        SCOPED_TRACE(testing::Message() << count << " elements of " << n << " sources, divisor " << divisor);
+        std::vector<std::unique_ptr<Guarded>> sources;
+        std::vector<const void*> pointers;
+        for (size_t s = 0; s < n; ++s) {
+          sources.push_back(std::make_unique<Guarded>(contents[s], bytes((seed + s) % 5)));
+          pointers.push_back(sources.back()->data());
+        }
+        Guarded apart(bytes(count), bytes(seed % 3));
+        Guarded& home = seed % 2 == 0 ? apart : *sources[seed / 2 % n];
+        kernels::fold_kernel(type(), op())(home.data(), pointers.data(), n, count, divisor, store);
+        ASSERT_EQ(home.content(), expected);
+        ASSERT_TRUE(apart.guards_intact());
+        for (size_t s = 0; s < n; ++s) {
+          ASSERT_TRUE(sources[s]->guards_intact());
+          if (sources[s].get() != &home) {
+            ASSERT_EQ(sources[s]->content(), contents[s]);
+          }
+        }
+      });
+    }
+  }
+}
+
+std::vector<DataType> all_types() {
+  std::vector<DataType> types;
+  for (int type = 0; type < kDataTypes; ++type) types.push_back(static_cast<DataType>(type));
+  return types;
+}
+
+std::vector<ReduceOp> all_ops() {
+  std::vector<ReduceOp> ops;
+  for (int op = 0; op < kReduceOps; ++op) ops.push_back(static_cast<ReduceOp>(op));
+  return ops;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KernelTest, testing::Combine(testing::ValuesIn(all_types()), testing::ValuesIn(all_ops())),
+                         [](const auto& instance) {
+                           return std::string(name(std::get<0>(instance.param))) + "_" + std::string(name(std::get<1>(instance.param)));
+                         });
+
+TEST(TargetTest, EachIsChosenByName) {
+  for (int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    EXPECT_EQ(kernels::target_name(), hwy::TargetName(target));
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  EXPECT_EQ(kernels::target_name(), hwy::TargetName(hwy::SupportedAndGeneratedTargets().front()));
+}
+
+}  // namespace
+}  // namespace tutti
