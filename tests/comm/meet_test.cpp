@@ -87,10 +87,11 @@ TEST(Meet, ByFileWhichIsGoneAfterwards) {
 TEST(Meet, StaleFilesDoNotMatter) {
   const TemporaryFolder folder;
   const std::string secret(32, '7');
-  const auto other_meeting = make_unique_id("", kShort, kSilent);
-  ASSERT_TRUE(other_meeting.ok());
   const std::string dead = "tutti1;" + secret + ";" + loopback(free_port()).to_string();
-  for (const std::string& text : {std::string("rubbish"), std::string(), dead, *other_meeting}) {
+  const auto other_meeting = make_unique_id("", kShort, kSilent);  // as at a port that another job was given since
+  ASSERT_TRUE(other_meeting.ok());
+  const std::string taken_over = std::string(*other_meeting).replace(7, secret.size(), secret);
+  for (const std::string& text : {std::string("rubbish"), std::string(), dead, taken_over}) {
     std::ofstream(folder.file()) << text;
     expect_birth(3, [&](BirthOptions& options) { options.store = "file:" + folder.file(); });
     EXPECT_FALSE(exists(folder.file()));
