@@ -53,8 +53,6 @@ const Binding::Block& Binding::block(uint32_t number) const {
   return source == rank_ ? fixed_[destination] : column_[source];
 }
 
-size_t Binding::bytes_of(uint32_t number) const { return cut_ == Cut::chunked ? bytes_ : block(number).bytes; }
-
 Span Binding::at(uint32_t number, uint64_t stripe) const {
   if (cut_ != Cut::chunked) {
     const Block& b = block(number);

@@ -38,7 +38,6 @@ class Binding {
   uint64_t stripes() const { return stripes_; }
   size_t stripe_bytes() const { return stripe_bytes_; }
   Span at(uint32_t block, uint64_t stripe) const;
-  size_t bytes_of(uint32_t block) const;   // of a fixed block, all stripes
 
  private:
   enum class Cut : uint8_t { chunked, fixed, exchange };

@@ -64,23 +64,21 @@ bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   lane.active = true;
   lane.pc = 0;
   lane.phase = Phase::prepare;
+  lane.sending.clear();
   if (lane.scratch.empty()) lane.scratch.resize(program_.scratch_blocks * binding_.stripe_bytes());
   return true;
 }
 
 // Carries one lane through at most one message received and its consequences, so that the other lanes' sends are not kept waiting.
 bool PlanOperation::step_lane(Lane& lane) {
-  if (lane.pc == program_.instructions.size()) {
-    end_stripe(lane);
-    return true;
-  }
+  if (lane.pc == program_.instructions.size()) return end_stripe(lane);
   const Instruction& instruction = program_.instructions[lane.pc];
   const Phase before = lane.phase;
   const uint32_t port_before = lane.port;
   if (lane.phase == Phase::prepare) prepare(lane, instruction);
   if (lane.phase == Phase::take && !take(lane, instruction)) return lane.port != port_before || before != lane.phase;
   if (lane.phase == Phase::compute) {
-    if (instruction.after_flush && !flushed()) return false;
+    if (instruction.after_flush && !flushed(lane)) return false;
     compute(lane, instruction);
     if (lane.slot) share(lane, instruction);
     lane.phase = Phase::give;
@@ -157,7 +155,7 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
     progress = link.receive(lane.slot, lane.bytes, signature);
   } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) && lane.parts.size() <= kMaxPieces) {
     // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
-    if (instruction.after_flush && !flushed()) return false;
+    if (instruction.after_flush && !flushed(lane)) return false;
     lane.pieces.clear();
     for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
     progress = link.receive(Pieces(lane.pieces), signature);
@@ -245,6 +243,7 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
           lane.pieces.push_back({const_cast<std::byte*>(from), part.bytes});
         }
         progress = link.send(Pieces(lane.pieces), signature_of(lane), peer.ticket);
+        if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
       } else {
         progress = link.send(lane.slot, lane.bytes, signature_of(lane));
       }
@@ -273,7 +272,8 @@ bool PlanOperation::fill_slot(Lane& lane) {
   return true;
 }
 
-void PlanOperation::end_stripe(Lane& lane) {
+bool PlanOperation::end_stripe(Lane& lane) {
+  if (program_.scratch_blocks > 0 && !flushed(lane)) return false;  // the next stripe will use the same scratch
   parts_of(lane, program_.identities, false);
   for (const Part& part : lane.parts)
     if (part.own != part.home) kernels::copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
@@ -281,6 +281,7 @@ void PlanOperation::end_stripe(Lane& lane) {
   lane.reserved = 0;
   lane.active = false;
   ++done_stripes_;
+  return true;
 }
 
 // ---- turns ----
@@ -321,12 +322,20 @@ bool PlanOperation::flushed() const {
                      [](const PeerState& peer) { return peer.ticket == 0 || peer.queues->link->sent(peer.ticket); });
 }
 
+bool PlanOperation::flushed(Lane& lane) const {
+  std::erase_if(lane.sending, [](const auto& send) { return send.first->sent(send.second); });
+  return lane.sending.empty();
+}
+
 // ---- what to say ----
 
 Signature PlanOperation::signature_of(const Lane& lane) const {
   Signature signature = signature_;
-  if (counts_per_message_)
-    signature.count = binding_.bytes_of(program_.instructions[lane.pc].segments[0].block) / arithmetic_.element_bytes;
+  if (!tags_.empty()) {
+    const Tag& tag = tags_[program_.instructions[lane.pc].segments[0].block];
+    signature.count = tag.count;
+    signature.data_type = static_cast<uint8_t>(tag.type);
+  }
   return signature;
 }
 

@@ -45,8 +45,13 @@ class PlanOperation final : public Operation {
   // The most slots one stripe of the program takes from this rank's pool at once.
   static uint32_t slots_per_stripe(const Program& program, Wires& wires);
 
-  // Each message's signature counts its own block's elements (point to point, all_to_all_v): only its two ends know them.
-  void count_per_message() { counts_per_message_ = true; }
+  // What each block's messages say of themselves instead of the call's count and type (point to point, all_to_all_v: only the two
+  // ends of a message know these).  Empty: nothing of their own.
+  struct Tag {
+    uint64_t count;
+    DataType type;
+  };
+  void set_tags(std::vector<Tag> tags) { tags_ = std::move(tags); }
 
  private:
   // A contiguous part of an instruction's blocks in one stripe.
@@ -70,6 +75,7 @@ class PlanOperation final : public Operation {
     std::vector<Part> parts;
     std::vector<Piece> pieces;
     std::vector<std::byte> scratch;
+    std::vector<std::pair<Link*, uint64_t>> sending;  // tickets of sends from memory in this stripe
   };
   struct PeerState {
     PeerQueues* queues = nullptr;
@@ -88,7 +94,7 @@ class PlanOperation final : public Operation {
   bool give(Lane& lane, const Instruction& instruction);
   void share(Lane& lane, const Instruction& instruction);
   bool fill_slot(Lane& lane);
-  void end_stripe(Lane& lane);
+  bool end_stripe(Lane& lane);
   void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
   Slot acquire(Lane& lane);
 
@@ -98,7 +104,8 @@ class PlanOperation final : public Operation {
   void sent_one(const Port& port);
   void received_one(const Port& port);
   bool all_stream(const std::vector<Port>& ports) const;
-  bool flushed() const;
+  bool flushed() const;              // nothing is being sent from memory any more
+  bool flushed(Lane& lane) const;    // by this lane, in its present stripe
   Signature signature_of(const Lane& lane) const;
   bool fail(Progress progress, const Port& port);
 
@@ -109,7 +116,7 @@ class PlanOperation final : public Operation {
   Wires& wires_;
   uint32_t lane_count_;
   uint32_t slots_per_stripe_;
-  bool counts_per_message_ = false;
+  std::vector<Tag> tags_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers

@@ -1,0 +1,189 @@
+// Every plan through the engine, over links that delay, over streams that read late, and over both at once.
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "engine_world.h"
+#include "spaces.h"
+
+namespace tutti::test {
+namespace {
+
+constexpr size_t kElement = sizeof(int32_t);
+
+struct Case {
+  const Algorithm* algorithm;
+  int size, root;
+  size_t count;   // elements of the vector, or of each rank's block
+  bool in_place;
+  uint32_t lanes;
+  size_t stripe_bytes;
+};
+
+int32_t value(int rank, size_t i, int salt) { return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007); }
+
+// One collective on all ranks: buffers, bindings, expectations.
+class Exercise {
+ public:
+  Exercise(const Case& c, int salt) : case_(c), salt_(salt) {
+    for (int rank = 0; rank < c.size; ++rank) {
+      inputs_.emplace_back(whole_input() ? total() : c.count);
+      for (size_t i = 0; i < inputs_.back().size(); ++i) inputs_.back()[i] = value(rank, i, salt);
+      outputs_.emplace_back(whole_output() ? total() : c.count, -1);
+      if (c.in_place) {  // only where input and output are equally long
+        outputs_.back() = inputs_.back();
+      }
+      programs_.push_back(std::make_shared<const Program>(
+          compile(c.algorithm->plan(rank, c.size, c.root), c.algorithm->collective, rank, c.size, c.root)));
+    }
+  }
+
+  std::shared_ptr<Operation> operation(int rank, Wires& wires) {
+    Arithmetic arithmetic;
+    arithmetic.reduce = kernels::reduce_kernel(DataType::int32, ReduceOp::sum);
+    arithmetic.fold = kernels::fold_kernel(DataType::int32, ReduceOp::sum);
+    arithmetic.element_bytes = kElement;
+    Signature signature;
+    signature.collective = static_cast<uint8_t>(case_.algorithm->collective);
+    signature.sequence = static_cast<uint32_t>(salt_);
+    const auto& program = programs_[static_cast<size_t>(rank)];
+    return std::make_shared<PlanOperation>(program, case_.algorithm->name, bind(rank, *program), arithmetic, signature, case_.lanes, wires);
+  }
+
+  void expect_right() const {
+    for (int rank = 0; rank < case_.size; ++rank) {
+      const auto& output = outputs_[static_cast<size_t>(rank)];
+      for (size_t i = 0; i < output.size(); ++i) {
+        const auto [known, expected] = expectation(rank, i);
+        if (!known) continue;
+        ASSERT_EQ(output[i], expected) << "rank " << rank << ", element " << i;
+      }
+    }
+  }
+
+ private:
+  Collective collective() const { return case_.algorithm->collective; }
+  bool per_rank() const {
+    const Collective c = collective();
+    return c != Collective::all_reduce && c != Collective::broadcast && c != Collective::reduce && c != Collective::barrier;
+  }
+  size_t total() const { return per_rank() ? case_.count * static_cast<size_t>(case_.size) : case_.count; }
+  bool whole_input() const { return !per_rank() || collective() == Collective::reduce_scatter || collective() == Collective::scatter || collective() == Collective::all_to_all; }
+  bool whole_output() const { return !per_rank() || collective() == Collective::all_gather || collective() == Collective::gather || collective() == Collective::all_to_all; }
+
+  Binding bind(int rank, const Program& program) {
+    auto& in = inputs_[static_cast<size_t>(rank)];
+    auto& out = outputs_[static_cast<size_t>(rank)];
+    auto* input = reinterpret_cast<std::byte*>(case_.in_place ? out.data() : in.data());
+    auto* output = reinterpret_cast<std::byte*>(out.data());
+    const size_t bytes = case_.count * kElement, p = static_cast<size_t>(case_.size), me = static_cast<size_t>(rank);
+    if (!per_rank()) return Binding::chunked(input, output, bytes, program.blocks, case_.stripe_bytes);
+    if (collective() == Collective::all_to_all) {
+      std::vector<Binding::Block> row(p), column(p);
+      for (size_t r = 0; r < p; ++r) {
+        row[r] = {input + r * bytes, nullptr, bytes};
+        column[r] = {nullptr, output + r * bytes, bytes};
+      }
+      row[me].output = column[me].output;
+      return Binding::exchange(row, column, static_cast<uint32_t>(rank), case_.stripe_bytes);
+    }
+    std::vector<Binding::Block> blocks(p);
+    for (size_t r = 0; r < p; ++r)
+      blocks[r] = {whole_input() ? input + r * bytes : r == me ? input : nullptr, whole_output() ? output + r * bytes : r == me ? output : nullptr, bytes};
+    return Binding::fixed(std::move(blocks), case_.stripe_bytes);
+  }
+
+  std::pair<bool, int32_t> expectation(int rank, size_t i) const {
+    const auto sum = [&](size_t at) {
+      int32_t total = 0;
+      for (int r = 0; r < case_.size; ++r) total += value(r, at, salt_);
+      return total;
+    };
+    const size_t block = per_rank() ? i / std::max<size_t>(case_.count, 1) : 0, within = per_rank() ? i % std::max<size_t>(case_.count, 1) : i;
+    const size_t mine = static_cast<size_t>(rank) * case_.count;
+    switch (collective()) {
+      case Collective::all_reduce:
+      case Collective::barrier: return {true, sum(i)};
+      case Collective::reduce: return {rank == case_.root, sum(i)};
+      case Collective::broadcast: return {true, value(case_.root, i, salt_)};
+      case Collective::reduce_scatter: return {true, sum(mine + i)};
+      case Collective::all_gather: return {true, value(static_cast<int>(block), within, salt_)};
+      case Collective::gather: return {rank == case_.root, value(static_cast<int>(block), within, salt_)};
+      case Collective::scatter: return {true, value(case_.root, mine + i, salt_)};
+      case Collective::all_to_all: return {true, value(static_cast<int>(block), mine + within, salt_)};
+      default: return {false, 0};
+    }
+  }
+
+  Case case_;
+  int salt_;
+  std::vector<std::vector<int32_t>> inputs_, outputs_;
+  std::vector<std::shared_ptr<const Program>> programs_;
+};
+
+memory::ArenaShape shape_of(int size, size_t slot_bytes, uint32_t lanes) {
+  memory::ArenaShape shape;
+  shape.ranks = static_cast<uint32_t>(size);
+  shape.slots = std::max(8u, lanes * 2 * (static_cast<uint32_t>(size) + 2));
+  shape.slot_bytes = slot_bytes;
+  return shape;
+}
+
+// Two operations in flight, sizes from nothing to many waves.
+void exercise(const Algorithm& algorithm, int size, Wiring wiring, uint32_t seed) {
+  constexpr size_t kSlot = 4096;
+  std::minstd_rand random(seed);
+  const auto p = static_cast<size_t>(size);
+  for (const size_t count : {size_t{0}, size_t{1}, p, p + 1, size_t{777}, size_t{40 * 1024 / 4 + 3}}) {
+    Case c{&algorithm, size, static_cast<int>(random() % p), count, false, 1 + static_cast<uint32_t>(random() % 4), 64};
+    const Plan plan = algorithm.plan(0, size, c.root);
+    c.stripe_bytes = std::max<size_t>(64, (random() % 2 ? kSlot : 512) / plan.widest_run() / 64 * 64);
+    const bool may_be_in_place = algorithm.collective == Collective::all_reduce || algorithm.collective == Collective::broadcast || algorithm.collective == Collective::reduce;
+    SCOPED_TRACE(std::string(name(algorithm.collective)) + " " + std::string(algorithm.name) + ", " + std::to_string(size) + " ranks, root " +
+                 std::to_string(c.root) + ", count " + std::to_string(count) + ", lanes " + std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
+    EngineWorld world(size, wiring, shape_of(size, kSlot, c.lanes), seed + static_cast<uint32_t>(count));
+    Exercise first(c, 1);
+    c.in_place = may_be_in_place;
+    Exercise second(c, 2);
+    world.start([&](int rank, Wires& wires) { return first.operation(rank, wires); });
+    world.start([&](int rank, Wires& wires) { return second.operation(rank, wires); });
+    const Status status = world.finish();
+    ASSERT_TRUE(status.ok()) << status.message();
+    first.expect_right();
+    second.expect_right();
+    for (int rank = 0; rank < size; ++rank) ASSERT_EQ(world.reserved(rank), 0u);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
+}
+
+class EveryAlgorithm : public ::testing::TestWithParam<size_t> {};
+
+TEST_P(EveryAlgorithm, OverSlotsStreamsAndBoth) {
+  const Algorithm& algorithm = algorithms()[GetParam()];
+  for (int size = 1; size <= 9; ++size)
+    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+      exercise(algorithm, size, wiring, static_cast<uint32_t>(17 * size + static_cast<int>(wiring)));
+      if (HasFatalFailure()) return;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, EveryAlgorithm, ::testing::Range(size_t{0}, algorithms().size()), [](const auto& row) {
+  const Algorithm& algorithm = algorithms()[row.param];
+  return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name);
+});
+
+TEST(Engine, NamesBothCallsOnMismatch) {
+  const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
+  const Algorithm& tree = algorithms()[*find_algorithm(Collective::broadcast, "direct")];
+  EngineWorld world(2, Wiring::slots, shape_of(2, 4096, 1), 5);
+  Exercise reduce({&ring, 2, 0, 100, false, 1, 256}, 1), broadcast({&tree, 2, 0, 100, false, 1, 256}, 1);
+  world.start_at(0, [&](int rank, Wires& wires) { return broadcast.operation(rank, wires); });
+  world.start_at(1, [&](int rank, Wires& wires) { return reduce.operation(rank, wires); });
+  const Status status = world.finish();
+  EXPECT_EQ(status.code(), Code::mismatch);
+  EXPECT_NE(status.message().find("all_reduce"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("broadcast"), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace tutti::test

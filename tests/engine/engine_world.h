@@ -1,0 +1,109 @@
+// All ranks of a communicator in one thread: engines advanced in random turns over moody links.  No clock, no control tree.
+#pragma once
+
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "algorithms.h"
+#include "engine.h"
+#include "memory_transport.h"
+#include "moody_links.h"
+#include "plan_operation.h"
+#include "program.h"
+
+namespace tutti::test {
+
+enum class Wiring { slots, streams, mixed };  // mixed: even and odd ranks are two hosts
+
+struct QuietSupervisor final : Supervisor {
+  bool failed() const override { return !cause.ok(); }
+  Status failure() const override { return cause; }
+  void fail(int, const Status& status) override {
+    if (cause.ok()) cause = status;
+  }
+  void stalled(const Operation&, uint64_t) override {}
+  void timed_out(const Operation&, uint64_t) override {}
+  std::string peer_name(int rank) const override { return rank < 0 ? "this rank" : "rank " + std::to_string(rank); }
+  Status cause;
+};
+
+class EngineWorld {
+ public:
+  EngineWorld(int size, Wiring wiring, const memory::ArenaShape& shape, uint32_t seed)
+      : size_(size), bytes_(shape.bytes() / sizeof(memory::Cell) + 1), turns_(seed) {
+    auto* base = reinterpret_cast<std::byte*>(bytes_.data());
+    const memory::Arena arena(base, shape);
+    std::map<std::pair<int, int>, std::shared_ptr<Stream>> streams;
+    for (int a = 0; a < size; ++a)
+      for (int b = 0; b < size; ++b) streams[{a, b}] = std::make_shared<Stream>();
+    for (int rank = 0; rank < size; ++rank) {
+      auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
+      for (int peer = 0; peer < size; ++peer) {
+        const bool streaming = wiring == Wiring::streams || (wiring == Wiring::mixed && (rank - peer) % 2 != 0);
+        const auto mood = static_cast<uint32_t>(seed + static_cast<uint32_t>(rank * size + peer) + 1);
+        if (streaming) {
+          auto link = std::make_unique<LateStreamLink>(streams[{rank, peer}], streams[{peer, rank}], r->pool, mood);
+          r->late.push_back(link.get());
+          r->links.push_back(std::move(link));
+        } else {
+          auto link = std::make_unique<memory::ArenaLink>(arena, static_cast<uint32_t>(rank), static_cast<uint32_t>(peer));
+          r->links.push_back(std::make_unique<MoodyLink>(std::move(link), mood));
+        }
+      }
+      auto wires = std::make_unique<Wires>();
+      wires->pool = &r->pool;
+      wires->peers.resize(static_cast<size_t>(size));
+      wires->connect = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
+      r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), r->supervisor);
+    }
+  }
+
+  using Make = std::function<std::shared_ptr<Operation>(int rank, Wires& wires)>;
+  void start(const Make& make) {
+    for (int rank = 0; rank < size_; ++rank) start_at(rank, make);
+  }
+  void start_at(int rank, const Make& make) {
+    Rank& r = *ranks_[static_cast<size_t>(rank)];
+    r.operations.push_back(r.engine->start([&](Wires& wires) { return make(rank, wires); }, false));
+  }
+
+  // Advances ranks in random order until all operations have ended; the first failure, or internal if nothing ends.
+  Status finish() {
+    for (int round = 0; round < 2'000'000; ++round) {
+      Rank& r = *ranks_[turns_() % static_cast<uint32_t>(size_)];
+      for (LateStreamLink* link : r.late) link->flush_some();
+      while (!r.operations.empty()) {
+        Status status;
+        if (!r.engine->test(*r.operations.front(), status)) break;
+        if (!status.ok()) return status;
+        r.operations.erase(r.operations.begin());
+      }
+      if (round % 64 == 0 && std::all_of(ranks_.begin(), ranks_.end(), [](const auto& x) { return x->operations.empty(); })) return {};
+    }
+    return Status(Code::internal, "the operations do not end");
+  }
+
+  uint32_t free_slots(int rank) { return ranks_[static_cast<size_t>(rank)]->pool.available(); }
+  uint32_t reserved(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires().reserved; }
+
+ private:
+  struct Rank {
+    Rank(const memory::Arena& arena, uint32_t rank) : pool(arena, rank) {}
+    memory::ArenaPool pool;
+    QuietSupervisor supervisor;
+    std::vector<std::unique_ptr<Link>> links;
+    std::vector<LateStreamLink*> late;
+    std::unique_ptr<Engine> engine;
+    std::vector<std::shared_ptr<Operation>> operations;
+  };
+  int size_;
+  std::vector<memory::Cell> bytes_;  // for its alignment
+  std::minstd_rand turns_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+};
+
+}  // namespace tutti::test
