@@ -1,0 +1,30 @@
+// Who the ranks of a job are and where they run.
+#pragma once
+
+#include <vector>
+
+#include "job.h"
+
+namespace tutti::bench {
+
+struct RankInfo {
+  char host[64];
+  uint64_t host_key;  // equal for ranks that share a host
+  int pid;
+  int cores;  // that this rank may run on
+};
+
+struct Roster {
+  std::vector<RankInfo> ranks;
+  int self = 0;
+
+  static Result<Roster> gather(const Job& job);
+  const RankInfo& me() const { return ranks[static_cast<size_t>(self)]; }
+  int hosts() const;
+  int ranks_here() const;                                     // on this rank's host
+  bool crowded() const { return ranks_here() > me().cores; }  // ranks outnumber cores
+};
+
+int usable_cores();
+
+}  // namespace tutti::bench

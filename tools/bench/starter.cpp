@@ -1,0 +1,179 @@
+#include "starter.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "clock.h"
+#include "words.h"
+
+namespace tutti::bench {
+namespace {
+
+constexpr uint64_t kLastWordsNs = 3'000'000'000;  // for ranks that outlive another: Tutti tells them within a second
+constexpr uint64_t kTermNs = 1'000'000'000;       // between SIGTERM and SIGKILL
+
+// A directory for the ranks' meeting point that goes away with the job.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    const char* base = std::getenv("TMPDIR");
+    path_ = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/tutti-bench-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) path_.clear();
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// In the child: becomes rank `rank`.  Returns only if that is impossible.
+void become_rank(int rank, int ranks, const std::string& store, const sigset_t& signals, char** argv) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // no rank outlives its starter
+  setenv("TUTTI_RANK", std::to_string(rank).c_str(), 1);
+  setenv("TUTTI_SIZE", std::to_string(ranks).c_str(), 1);
+  setenv("TUTTI_STORE", store.c_str(), 1);
+  sigprocmask(SIG_SETMASK, &signals, nullptr);
+  execv("/proc/self/exe", argv);
+}
+
+class Ranks {
+ public:
+  // False if one could not be started; the others are then being ended.
+  bool start(int ranks, const std::string& store, const sigset_t& signals, char** argv) {
+    for (int rank = 0; rank < ranks; ++rank) {
+      const pid_t pid = fork();
+      if (pid == 0) {
+        become_rank(rank, ranks, store, signals, argv);
+        std::fprintf(stderr, "tutti-bench: rank %d could not be started: %s.\n", rank, std::strerror(errno));
+        _exit(1);
+      }
+      if (pid < 0) {
+        std::fprintf(stderr, "tutti-bench: Only %d of %d ranks could be started: %s.\n", rank, ranks, std::strerror(errno));
+        result_ = 1;
+        end_by(now_ns());
+        return false;
+      }
+      pids_.push_back(pid);
+      ++running_;
+    }
+    return true;
+  }
+
+  void interrupt(int signal) {
+    if (result_ == 0) result_ = 128 + signal;
+    tell(signal);
+    end_by(now_ns() + kLastWordsNs);
+  }
+
+  // Collects the ranks that have ended.
+  void reap() {
+    for (int state = 0;;) {
+      const pid_t pid = waitpid(-1, &state, WNOHANG);
+      if (pid <= 0) return;
+      const auto found = std::ranges::find(pids_, pid);
+      if (found == pids_.end()) continue;
+      *found = 0;
+      --running_;
+      if (state != 0) failed(static_cast<int>(found - pids_.begin()), pid, state);
+    }
+  }
+
+  // Ends ranks whose time is over.
+  void enforce() {
+    if (running_ == 0 || end_at_ == 0 || now_ns() < end_at_) return;
+    tell(next_signal_);
+    next_signal_ = SIGKILL;
+    end_at_ = now_ns() + kTermNs;
+  }
+
+  bool running() const { return running_ > 0; }
+  int result() const { return result_; }
+
+ private:
+  void failed(int rank, pid_t pid, int state) {
+    if (result_ != 0) return;  // the first one is the cause, the others follow from it
+    if (WIFSIGNALED(state)) {
+      result_ = 128 + WTERMSIG(state);
+      std::fprintf(stderr, "tutti-bench: rank %d (pid %d) was killed by signal %d (%s).\n", rank, static_cast<int>(pid),
+                   WTERMSIG(state), strsignal(WTERMSIG(state)));
+    } else {
+      result_ = WEXITSTATUS(state);  // it has said why
+    }
+    end_by(now_ns() + kLastWordsNs);
+  }
+
+  void end_by(uint64_t when) {
+    if (end_at_ == 0) end_at_ = when;
+  }
+
+  void tell(int signal) {
+    for (const pid_t pid : pids_)
+      if (pid > 0) kill(pid, signal);
+  }
+
+  std::vector<pid_t> pids_;  // 0: has ended
+  int running_ = 0;
+  int result_ = 0;
+  uint64_t end_at_ = 0;  // 0: let them run
+  int next_signal_ = SIGTERM;
+};
+
+}  // namespace
+
+std::optional<int> launched_rank() {
+  // As PMIx (mpirun, srun), PMI (hydra, srun), torchrun and srun alone set them; docs/launchers.md has the whole table.
+  struct Sign {
+    const char *rank, *beside;  // both must be set: a batch script has Slurm's rank too, but no step
+  };
+  constexpr Sign kSigns[] = {{"TUTTI_RANK", "TUTTI_RANK"},
+                             {"PMIX_RANK", "PMIX_RANK"},
+                             {"PMI_RANK", "PMI_RANK"},
+                             {"RANK", "WORLD_SIZE"},
+                             {"SLURM_PROCID", "SLURM_STEP_ID"}};
+  for (const auto& [name, beside] : kSigns) {
+    if (std::getenv(name) == nullptr || std::getenv(beside) == nullptr) continue;
+    const auto rank = parse_number(std::getenv(name));
+    return rank && *rank < 1u << 30 ? static_cast<int>(*rank) : -1;
+  }
+  return std::nullopt;
+}
+
+int start_ranks(int ranks, char** argv) {
+  const TemporaryDirectory directory;
+  if (directory.path().empty()) {
+    std::fprintf(stderr, "tutti-bench: No temporary directory could be made in $TMPDIR or /tmp: %s.\n", std::strerror(errno));
+    return 1;
+  }
+  // Signals are taken from a queue instead of handlers; ranks get the mask that was here before.
+  sigset_t taken, before;
+  sigemptyset(&taken);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&taken, signal);
+  sigprocmask(SIG_BLOCK, &taken, &before);
+  Ranks job;
+  job.start(ranks, "file:" + directory.path() + "/store", before, argv);
+  while (job.running()) {
+    const timespec tick{0, 200'000'000};
+    const int signal = sigtimedwait(&taken, nullptr, &tick);
+    if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) job.interrupt(signal);
+    job.reap();
+    job.enforce();
+  }
+  return job.result();
+}
+
+}  // namespace tutti::bench
