@@ -1,0 +1,172 @@
+#include "arena.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "element_types.h"
+
+namespace tutti::test {
+
+namespace {
+constexpr std::byte kGuard{0xA5};
+constexpr size_t kGuardBytes = 256;
+
+// Does the header define "in place" for this rank of this call?  (Only the root of gather and scatter has both buffers.)
+bool shares_region(const Call& call, int rank) {
+  if (!call.in_place || !allows_in_place(call.kind)) return false;
+  return (call.kind != Kind::gather && call.kind != Kind::scatter) || rank == call.root;
+}
+
+// In place, a scatter's output is the rank's part of its input, and a gather's input the rank's part of its output.
+bool is_scatter(Kind kind) { return kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::scatter; }
+bool is_gather(Kind kind) { return kind == Kind::all_gather || kind == Kind::all_gather_v || kind == Kind::gather; }
+}  // namespace
+
+Arena::Arena(const Call& call, int rank, const Bytes& input)
+    : call_(call), rank_(rank), shares_(shares_region(call, rank)), unit_(element_bytes(call.dtype)) {
+  input_bytes_ = input.size();
+  output_bytes_ = output_elements(call, rank) * unit_;
+  const size_t first = kGuardBytes + call.seed % 4 * unit_;
+  const size_t part = offset_of(call, rank) * unit_;
+  input_at_ = output_at_ = first;
+  if (!shares_) {
+    output_at_ += input_bytes_ + kGuardBytes;
+  } else if (is_scatter(call.kind)) {
+    output_at_ += part;
+  } else if (is_gather(call.kind)) {
+    input_at_ += part;
+  }
+  memory_.assign(std::max(input_at_ + input_bytes_, output_at_ + output_bytes_) + kGuardBytes, kGuard);
+  std::fill_n(memory_.begin() + static_cast<ptrdiff_t>(output_at_), output_bytes_, kUntouched);
+  std::copy(input.begin(), input.end(), memory_.begin() + static_cast<ptrdiff_t>(input_at_));
+  before_ = memory_;
+  if (call.kind == Kind::all_to_all_v) {
+    counts_ = send_counts(call, rank);
+    recv_counts_ = recv_counts(call, rank);
+    send_offsets_ = gapped_offsets(counts_);
+    recv_offsets_ = gapped_offsets(recv_counts_);
+  } else {
+    for (int r = 0; r < call.size; ++r) counts_.push_back(count_of(call, r));
+  }
+}
+
+// A rank without an input or output passes, by the seed, null or a pointer whose surroundings the check watches.
+const void* Arena::input_pointer() const {
+  if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  return memory_.data() + input_at_;
+}
+
+void* Arena::output_pointer() {
+  if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  return memory_.data() + output_at_;
+}
+
+tutti_status Arena::perform_shift(tutti_comm* comm, tutti_request** request) {
+  const int to = (rank_ + call_.root) % call_.size;
+  const int from = (rank_ - call_.root + call_.size) % call_.size;
+  tutti_status status = tutti_group_begin(comm);
+  if (status == TUTTI_SUCCESS) status = tutti_send(comm, input_pointer(), call_.count, call_.dtype, to);
+  if (status == TUTTI_SUCCESS) status = tutti_recv(comm, output_pointer(), call_.count, call_.dtype, from);
+  if (status != TUTTI_SUCCESS) return status;
+  return request == nullptr ? tutti_group_end(comm) : tutti_group_end_start(comm, request);
+}
+
+tutti_status Arena::perform_blocking(tutti_comm* comm) {
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
+  const void* in = input_pointer();
+  void* out = output_pointer();
+  const size_t n = call_.count;
+  const tutti_dtype type = call_.dtype;
+  const tutti_op op = call_.op;
+  const int root = call_.root;
+  switch (call_.kind) {
+    case Kind::all_reduce: return tutti_all_reduce(comm, in, out, n, type, op, &options);
+    case Kind::reduce_scatter: return tutti_reduce_scatter(comm, in, out, n, type, op, &options);
+    case Kind::reduce_scatter_v: return tutti_reduce_scatter_v(comm, in, out, counts_.data(), type, op, &options);
+    case Kind::all_gather: return tutti_all_gather(comm, in, out, n, type, &options);
+    case Kind::all_gather_v: return tutti_all_gather_v(comm, in, out, counts_.data(), type, &options);
+    case Kind::broadcast: return tutti_broadcast(comm, in, out, n, type, root, &options);
+    case Kind::reduce: return tutti_reduce(comm, in, out, n, type, op, root, &options);
+    case Kind::gather: return tutti_gather(comm, in, out, n, type, root, &options);
+    case Kind::scatter: return tutti_scatter(comm, in, out, n, type, root, &options);
+    case Kind::all_to_all: return tutti_all_to_all(comm, in, out, n, type, &options);
+    case Kind::all_to_all_v:
+      return tutti_all_to_all_v(comm, in, counts_.data(), send_offsets_.data(), out, recv_counts_.data(), recv_offsets_.data(),
+                                type, &options);
+    case Kind::barrier: return tutti_barrier(comm, &options);
+    case Kind::shift: break;
+  }
+  return perform_shift(comm, nullptr);
+}
+
+tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
+  const void* in = input_pointer();
+  void* out = output_pointer();
+  const size_t n = call_.count;
+  const tutti_dtype type = call_.dtype;
+  const tutti_op op = call_.op;
+  const int root = call_.root;
+  switch (call_.kind) {
+    case Kind::all_reduce: return tutti_all_reduce_start(comm, in, out, n, type, op, &options, request);
+    case Kind::reduce_scatter: return tutti_reduce_scatter_start(comm, in, out, n, type, op, &options, request);
+    case Kind::reduce_scatter_v: return tutti_reduce_scatter_v_start(comm, in, out, counts_.data(), type, op, &options, request);
+    case Kind::all_gather: return tutti_all_gather_start(comm, in, out, n, type, &options, request);
+    case Kind::all_gather_v: return tutti_all_gather_v_start(comm, in, out, counts_.data(), type, &options, request);
+    case Kind::broadcast: return tutti_broadcast_start(comm, in, out, n, type, root, &options, request);
+    case Kind::reduce: return tutti_reduce_start(comm, in, out, n, type, op, root, &options, request);
+    case Kind::gather: return tutti_gather_start(comm, in, out, n, type, root, &options, request);
+    case Kind::scatter: return tutti_scatter_start(comm, in, out, n, type, root, &options, request);
+    case Kind::all_to_all: return tutti_all_to_all_start(comm, in, out, n, type, &options, request);
+    case Kind::all_to_all_v:
+      return tutti_all_to_all_v_start(comm, in, counts_.data(), send_offsets_.data(), out, recv_counts_.data(),
+                                      recv_offsets_.data(), type, &options, request);
+    case Kind::barrier: return tutti_barrier_start(comm, &options, request);
+    case Kind::shift: break;
+  }
+  return perform_shift(comm, request);
+}
+
+tutti_status test_until_done(tutti_request* request) {
+  for (int done = 0;;) {
+    const tutti_status status = tutti_test(request, &done);
+    if (done != 0 || status != TUTTI_SUCCESS) return status;
+    sched_yield();
+  }
+}
+
+tutti_status Arena::perform(tutti_comm* comm, How how) {
+  if (how == How::blocking) return perform_blocking(comm);
+  tutti_request* request = nullptr;
+  const tutti_status status = start(comm, &request);
+  if (status != TUTTI_SUCCESS) return status;
+  return how == How::start_wait ? tutti_wait(request) : test_until_done(request);
+}
+
+std::string Arena::check(const std::vector<Bytes>& inputs) const { return check(inputs, expected_output(call_, rank_, inputs)); }
+
+std::string Arena::check(const std::vector<Bytes>& inputs, const Bytes& expected) const {
+  const std::string where = describe(call_) + ": at rank " + std::to_string(rank_) + " ";
+  if (expected.size() > output_bytes_ && !shares_) return where + "the test itself expects more output than there is room for";
+  const std::string wrong = difference(call_, rank_, inputs, memory_.data() + output_at_, expected);
+  if (!wrong.empty()) return where + wrong;
+  const auto same = [&](size_t from, size_t to) {
+    return std::equal(memory_.begin() + static_cast<ptrdiff_t>(from), memory_.begin() + static_cast<ptrdiff_t>(to),
+                      before_.begin() + static_cast<ptrdiff_t>(from));
+  };
+  if (!same(0, output_at_) || !same(output_at_ + expected.size(), memory_.size()))
+    return where + "memory outside the output has changed";
+  return "";
+}
+
+Bytes Arena::output() const {
+  const auto first = memory_.begin() + static_cast<ptrdiff_t>(output_at_);
+  return Bytes(first, first + static_cast<ptrdiff_t>(output_bytes_));
+}
+
+}  // namespace tutti::test

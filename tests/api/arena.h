@@ -1,0 +1,54 @@
+// One rank's memory for one call: guards, input, guards, output, guards (in place: one region for both), and the call itself.
+#pragma once
+
+#include <tutti/tutti.h>
+
+#include <string>
+#include <vector>
+
+#include "test_call.h"
+
+namespace tutti::test {
+
+enum class How : uint8_t {
+  blocking,
+  start_wait,
+  start_test,  // asks until done, yielding in between
+};
+
+class Arena {
+ public:
+  // Regions begin at an address that is aligned to the element only.
+  Arena(const Call& call, int rank, const Bytes& input);
+
+  tutti_status start(tutti_comm* comm, tutti_request** request);
+  tutti_status perform(tutti_comm* comm, How how = How::blocking);
+
+  // "" if the output is right and nothing else has changed.
+  std::string check(const std::vector<Bytes>& inputs) const;
+  std::string check(const std::vector<Bytes>& inputs, const Bytes& expected) const;
+
+  Bytes output() const;
+
+ private:
+  const void* input_pointer() const;
+  void* output_pointer();
+  tutti_status perform_blocking(tutti_comm* comm);
+  tutti_status perform_shift(tutti_comm* comm, tutti_request** request);
+
+  Call call_;
+  int rank_;
+  bool shares_;  // input and output are one region here
+  size_t unit_;
+  size_t input_at_ = 0, output_at_ = 0;  // bytes
+  size_t input_bytes_ = 0, output_bytes_ = 0;
+  std::vector<size_t> counts_;  // of a v-variant by rank, or of all_to_all_v by receiver
+  std::vector<size_t> recv_counts_, send_offsets_, recv_offsets_;
+  Bytes memory_;
+  Bytes before_;
+};
+
+// Waits by tutti_test.
+tutti_status test_until_done(tutti_request* request);
+
+}  // namespace tutti::test

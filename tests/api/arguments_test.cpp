@@ -1,0 +1,320 @@
+// Wrong arguments: refused with a sentence, at once, nothing started; the communicator is as good as before.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+
+#include "local_world.h"
+
+namespace tutti::test {
+namespace {
+
+using testing::HasSubstr;
+
+// Rank 0 of two makes wrong calls on its own; nothing of them may be felt when both ranks call something right.
+class Arguments : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_EQ(world_.size(), 2);
+    comm_ = world_.comm(0);
+    tutti_call_options_init(&options_);
+  }
+
+  void TearDown() override {
+    if (world_.size() != 2) return;
+    world_.run([](int rank, tutti_comm* comm) {
+      int32_t sum = rank + 1;
+      EXPECT_TRUE(succeeded(tutti_all_reduce(comm, &sum, &sum, 1, TUTTI_INT32, TUTTI_SUM, nullptr), comm));
+      EXPECT_EQ(sum, 3);
+    });
+  }
+
+  void refused(tutti_status status, const char* expression) {
+    EXPECT_EQ(status, TUTTI_INVALID_ARGUMENT) << expression << ": " << tutti_last_error(comm_);
+    EXPECT_GT(std::strlen(tutti_last_error(comm_)), 10u) << expression;
+  }
+
+  const LocalWorld world_{2};
+  tutti_comm* comm_ = nullptr;
+  tutti_call_options options_;
+  float a_[64] = {}, b_[64] = {};
+  size_t counts_[2] = {3, 2}, offsets_[2] = {0, 3};
+  tutti_request* request_ = nullptr;
+};
+
+#define REFUSED(call) refused((call), #call)
+
+TEST_F(Arguments, BuffersMissing) {
+  REFUSED(tutti_all_reduce(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_all_reduce(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_v(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_all_gather(comm_, nullptr, b_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather(comm_, a_, nullptr, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_v(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_broadcast(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_broadcast(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
+  REFUSED(tutti_reduce(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, 1, nullptr));
+  REFUSED(tutti_reduce(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
+  REFUSED(tutti_gather(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 1, nullptr));
+  REFUSED(tutti_gather(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
+  REFUSED(tutti_all_to_all(comm_, nullptr, b_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, nullptr, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, nullptr, counts_, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, nullptr, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, nullptr, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, nullptr, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, nullptr, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, counts_, nullptr, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_send(comm_, nullptr, 4, TUTTI_FLOAT32, 1));
+  REFUSED(tutti_recv(comm_, nullptr, 4, TUTTI_FLOAT32, 1));
+}
+
+TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
+  for (const int bad : {-1, 10, 256, 1000}) {
+    const auto dtype = static_cast<tutti_dtype>(bad);
+    const auto op = static_cast<tutti_op>(bad == 10 ? TUTTI_AVG + 1 : bad);
+    REFUSED(tutti_all_reduce(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
+    REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, op, nullptr));
+    REFUSED(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
+    REFUSED(tutti_reduce_scatter(comm_, a_, b_, 4, TUTTI_FLOAT32, op, nullptr));
+    REFUSED(tutti_reduce_scatter_v(comm_, a_, b_, counts_, TUTTI_FLOAT32, op, nullptr));
+    REFUSED(tutti_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, op, 0, nullptr));
+    REFUSED(tutti_all_gather(comm_, a_, b_, 4, dtype, nullptr));
+    REFUSED(tutti_all_gather_v(comm_, a_, b_, counts_, dtype, nullptr));
+    REFUSED(tutti_broadcast(comm_, a_, b_, 4, dtype, 0, nullptr));
+    REFUSED(tutti_gather(comm_, a_, b_, 4, dtype, 0, nullptr));
+    REFUSED(tutti_scatter(comm_, a_, b_, 4, dtype, 0, nullptr));
+    REFUSED(tutti_all_to_all(comm_, a_, b_, 4, dtype, nullptr));
+    REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, counts_, offsets_, dtype, nullptr));
+    REFUSED(tutti_send(comm_, a_, 4, dtype, 1));
+    REFUSED(tutti_recv(comm_, a_, 4, dtype, 1));
+  }
+}
+
+TEST_F(Arguments, RootsAndPeersOutOfRange) {
+  for (const int bad : {-1, 2, 1'000'000}) {
+    REFUSED(tutti_broadcast(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));
+    REFUSED(tutti_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, bad, nullptr));
+    REFUSED(tutti_gather(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));
+    REFUSED(tutti_scatter(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));
+    REFUSED(tutti_send(comm_, a_, 4, TUTTI_FLOAT32, bad));
+    REFUSED(tutti_recv(comm_, a_, 4, TUTTI_FLOAT32, bad));
+  }
+}
+
+TEST_F(Arguments, BuffersThatOverlapOtherThanInPlace) {
+  REFUSED(tutti_all_reduce(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_all_reduce(comm_, a_ + 3, a_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter(comm_, a_, a_ + 4, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));  // rank 1's place
+  REFUSED(tutti_reduce_scatter_v(comm_, a_, a_ + 1, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_all_gather(comm_, a_ + 4, a_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_v(comm_, a_ + 1, a_, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_broadcast(comm_, a_ + 1, a_, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_reduce(comm_, a_ + 1, a_, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
+  REFUSED(tutti_gather(comm_, a_ + 4, a_, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter(comm_, a_, a_ + 4, 4, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, a_ + 7, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+}
+
+TEST_F(Arguments, CountsWhoseBytesOverflow) {
+  constexpr size_t kHuge = std::numeric_limits<size_t>::max() / 4;
+  size_t huge_counts[2] = {kHuge, kHuge};
+  REFUSED(tutti_all_reduce(comm_, a_, b_, kHuge, TUTTI_FLOAT64, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter(comm_, a_, b_, kHuge, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_v(comm_, a_, b_, huge_counts, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_all_gather(comm_, a_, b_, kHuge, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_v(comm_, a_, b_, huge_counts, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_broadcast(comm_, a_, b_, kHuge, TUTTI_FLOAT64, 0, nullptr));
+  REFUSED(tutti_gather(comm_, a_, b_, kHuge, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter(comm_, a_, b_, kHuge, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, b_, kHuge, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, huge_counts, offsets_, b_, huge_counts, offsets_, TUTTI_FLOAT64, nullptr));
+  REFUSED(tutti_send(comm_, a_, kHuge, TUTTI_FLOAT64, 1));
+}
+
+TEST_F(Arguments, OptionsOfAnotherSize) {
+  for (const size_t bad : {size_t{0}, size_t{1}, sizeof(size_t)}) {
+    options_.struct_size = bad;
+    REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_));
+    REFUSED(tutti_barrier(comm_, &options_));
+  }
+}
+
+TEST_F(Arguments, NegativeTimeout) {
+  options_.timeout_ms = -1;
+  REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_));
+}
+
+TEST_F(Arguments, UnknownAlgorithmSuggestsTheNearest) {
+  options_.algorithm = "rnig";
+  REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("ring"));
+  options_.algorithm = "recursiv";
+  REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("recursive"));
+}
+
+TEST_F(Arguments, StartsAreCheckedAsTheBlockingCalls) {
+  const auto none = [&] { EXPECT_EQ(request_, nullptr); };
+  REFUSED(tutti_all_reduce_start(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request_)), none();
+  REFUSED(tutti_all_reduce_start(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr, nullptr));
+  REFUSED(tutti_reduce_scatter_start(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request_)), none();
+  REFUSED(tutti_reduce_scatter_v_start(comm_, a_, b_, nullptr, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request_)), none();
+  REFUSED(tutti_all_gather_start(comm_, a_, nullptr, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_all_gather_v_start(comm_, a_, b_, nullptr, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_broadcast_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
+  REFUSED(tutti_reduce_start(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, -1, nullptr, &request_)), none();
+  REFUSED(tutti_gather_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
+  REFUSED(tutti_scatter_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
+  REFUSED(tutti_all_to_all_start(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_all_to_all_v_start(comm_, a_, nullptr, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_barrier_start(comm_, nullptr, nullptr));
+  REFUSED(tutti_send_start(comm_, a_, 4, TUTTI_FLOAT32, 2, &request_)), none();
+  REFUSED(tutti_recv_start(comm_, a_, 4, TUTTI_FLOAT32, 2, &request_)), none();
+  REFUSED(tutti_group_end_start(comm_, &request_)), none();
+}
+
+TEST_F(Arguments, GroupsBeginAndEndInPairs) {
+  REFUSED(tutti_group_end(comm_));
+  ASSERT_EQ(tutti_group_begin(comm_), TUTTI_SUCCESS);
+  REFUSED(tutti_group_begin(comm_));
+  REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_barrier(comm_, nullptr));
+  EXPECT_TRUE(succeeded(tutti_group_end(comm_), comm_));
+}
+
+TEST_F(Arguments, OtherCalls) {
+  void* memory = nullptr;
+  REFUSED(tutti_comm_split(comm_, 0, 0, nullptr));
+  tutti_comm* child = nullptr;
+  REFUSED(tutti_comm_split(comm_, -2, 0, &child));
+  REFUSED(tutti_alloc(comm_, 100, nullptr));
+  REFUSED(tutti_free(comm_, a_));
+  REFUSED(tutti_comm_stats(comm_, nullptr));
+  tutti_stats stats;
+  stats.struct_size = 4;
+  REFUSED(tutti_comm_stats(comm_, &stats));
+  ASSERT_TRUE(succeeded(tutti_alloc(comm_, 100, &memory), comm_));
+  EXPECT_TRUE(succeeded(tutti_free(comm_, memory), comm_));
+}
+
+TEST_F(Arguments, MoreMemoryThanThereIs) {
+  void* memory = nullptr;
+  EXPECT_EQ(tutti_alloc(comm_, size_t{1} << 62, &memory), TUTTI_OUT_OF_MEMORY);
+  EXPECT_EQ(memory, nullptr);
+  EXPECT_GT(std::strlen(tutti_last_error(comm_)), 10u);
+}
+
+TEST_F(Arguments, NothingToDoNeedsNoBuffers) {
+  world_.run([](int, tutti_comm* comm) {
+    EXPECT_TRUE(succeeded(tutti_all_reduce(comm, nullptr, nullptr, 0, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    EXPECT_TRUE(succeeded(tutti_all_gather(comm, nullptr, nullptr, 0, TUTTI_FLOAT32, nullptr), comm));
+    EXPECT_TRUE(succeeded(tutti_broadcast(comm, nullptr, nullptr, 0, TUTTI_FLOAT32, 1, nullptr), comm));
+  });
+}
+
+TEST_F(Arguments, BuffersNotNeededAtThisRankMayBeMissing) {
+  world_.run([](int rank, tutti_comm* comm) {
+    float in[2] = {1, 2}, out[4] = {};
+    const bool root = rank == 1;
+    EXPECT_TRUE(succeeded(tutti_broadcast(comm, root ? in : nullptr, out, 2, TUTTI_FLOAT32, 1, nullptr), comm));
+    EXPECT_EQ(out[1], 2);
+    EXPECT_TRUE(succeeded(tutti_reduce(comm, in, root ? out : nullptr, 2, TUTTI_FLOAT32, TUTTI_SUM, 1, nullptr), comm));
+    EXPECT_EQ(out[1], root ? 4 : 2);
+    EXPECT_TRUE(succeeded(tutti_gather(comm, in, root ? out : nullptr, 2, TUTTI_FLOAT32, 1, nullptr), comm));
+    EXPECT_EQ(out[3], root ? 2 : 0);
+    EXPECT_TRUE(succeeded(tutti_scatter(comm, root ? out : nullptr, in, 2, TUTTI_FLOAT32, 1, nullptr), comm));
+    EXPECT_EQ(in[1], 2);
+  });
+}
+
+// ---- calls without a communicator ----
+
+TEST(NoCommunicator, EveryCallRefuses) {
+  float a[4] = {}, b[4] = {};
+  size_t counts[1] = {1}, offsets[1] = {0};
+  void* memory = nullptr;
+  tutti_comm* child = nullptr;
+  tutti_request* request = nullptr;
+  tutti_stats stats;
+  stats.struct_size = sizeof stats;
+  EXPECT_EQ(tutti_all_reduce(nullptr, a, b, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_GT(std::strlen(tutti_last_error(nullptr)), 10u);
+  EXPECT_EQ(tutti_all_reduce_start(nullptr, a, b, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_reduce_scatter(nullptr, a, b, 1, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_reduce_scatter_v(nullptr, a, b, counts, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_all_gather(nullptr, a, b, 1, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_all_gather_v(nullptr, a, b, counts, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_broadcast(nullptr, a, b, 1, TUTTI_FLOAT32, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_reduce(nullptr, a, b, 1, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_gather(nullptr, a, b, 1, TUTTI_FLOAT32, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_scatter(nullptr, a, b, 1, TUTTI_FLOAT32, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_all_to_all(nullptr, a, b, 1, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_all_to_all_v(nullptr, a, counts, offsets, b, counts, offsets, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_barrier(nullptr, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_send(nullptr, a, 1, TUTTI_FLOAT32, 0), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_recv(nullptr, a, 1, TUTTI_FLOAT32, 0), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_group_begin(nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_group_end(nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_split(nullptr, 0, 0, &child), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_abort(nullptr, "reason"), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_stats(nullptr, &stats), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_alloc(nullptr, 1, &memory), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_free(nullptr, a), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_destroy(nullptr), TUTTI_SUCCESS);
+}
+
+TEST(NoCommunicator, WrongCreations) {
+  tutti_comm* comm = reinterpret_cast<tutti_comm*>(8);
+  tutti_comm* comms[2] = {comm, comm};
+  EXPECT_EQ(tutti_comm_create(nullptr, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_create_local(nullptr, 2), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_create_local(comms, 0), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_create_local(comms, -3), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_get_unique_id(nullptr), TUTTI_INVALID_ARGUMENT);
+  tutti_config config;
+  const auto refuse = [&](const char* what) {
+    EXPECT_EQ(tutti_comm_create(&comm, &config), TUTTI_INVALID_ARGUMENT) << what;
+    EXPECT_EQ(comm, nullptr) << what;
+    EXPECT_GT(std::strlen(tutti_last_error(nullptr)), 10u) << what;
+    tutti_config_init(&config);
+    config.rank = 0, config.size = 1, config.store = "file:/tmp/never-made";
+  };
+  tutti_config_init(&config);
+  config.struct_size = 3;
+  refuse("struct_size");
+  config.rank = 1;
+  refuse("rank beyond size");
+  config.size = 0;
+  refuse("no ranks");
+  config.store = "file:";
+  refuse("no path");
+  config.store = "localhost";
+  refuse("no port");
+  config.store = "localhost:99999";
+  refuse("port out of range");
+  config.store = nullptr;
+  config.size = 2;
+  refuse("nowhere to meet");
+}
+
+TEST(Library, VersionAndStatusStrings) {
+  EXPECT_STREQ(tutti_version(), "0.1.0");
+  EXPECT_STREQ(tutti_status_string(TUTTI_PEER_LOST), "peer lost");
+  for (int status = TUTTI_SUCCESS; status <= TUTTI_INTERNAL + 1; ++status) {
+    EXPECT_NE(tutti_status_string(static_cast<tutti_status>(status)), nullptr);
+  }
+}
+
+}  // namespace
+}  // namespace tutti::test

@@ -1,0 +1,377 @@
+// One rank of the failure tests:  failure_program SCENARIO [ARGUMENT].  What a call gave is written as a line
+// "RESULT <status> <sentence>"; a rank that ends in order writes "CLEAN" once its communicators are gone without a trace.
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <tutti/tutti.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tutti::test {
+namespace {
+
+using Floats = std::vector<float>;
+
+void say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void say_result(tutti_status status, const tutti_comm* comm) {
+  say("RESULT " + std::to_string(status) + " " + tutti_last_error(comm));
+}
+
+size_t entries(const char* folder) {
+  size_t n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder)) ++n;
+  return n;
+}
+
+// What a process holds of the system; a communicator must give all of it back.
+struct Holdings {
+  size_t fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
+  bool operator==(const Holdings&) const = default;
+};
+
+void wait_for_file(const std::string& path) {
+  while (access(path.c_str(), F_OK) != 0) usleep(1000);
+}
+
+std::string in_test_folder(const char* name) { return std::string(std::getenv("API_TEST_FOLDER")) + "/" + name; }
+
+// A rank of a scenario.
+class Rank {
+ public:
+  explicit Rank(std::string argument) : argument_(std::move(argument)) {}
+
+  bool create(const tutti_config* config = nullptr) {
+    const tutti_status status = tutti_comm_create(&comm_, config);
+    if (status != TUTTI_SUCCESS) say_result(status, nullptr);
+    if (status == TUTTI_SUCCESS) rank_ = tutti_comm_rank(comm_), size_ = tutti_comm_size(comm_);
+    return status == TUTTI_SUCCESS;
+  }
+
+  tutti_status all_reduce(size_t count = 1'000, const tutti_call_options* options = nullptr) {
+    in_.assign(count, 1.0F);
+    out_.assign(count, 0.0F);
+    const tutti_status status = tutti_all_reduce(comm_, in_.data(), out_.data(), count, TUTTI_FLOAT32, TUTTI_SUM, options);
+    if (status != TUTTI_SUCCESS) return status;
+    for (const float value : out_) {
+      if (value != static_cast<float>(size_)) say("WRONG DATA");
+    }
+    return status;
+  }
+
+  // Until something fails; says "looping" once all ranks are at it.
+  tutti_status loop(size_t count) {
+    for (int i = 0;; ++i) {
+      const tutti_status status = all_reduce(count);
+      if (status != TUTTI_SUCCESS) return status;
+      if (i == 10) say("looping");
+    }
+  }
+
+  // Says the result of the failed call, and that later calls give the same.
+  void report(tutti_status status) {
+    say_result(status, comm_);
+    const std::string sentence = tutti_last_error(comm_);
+    tutti_request* request = nullptr;
+    for (const tutti_status again : {all_reduce(1), tutti_barrier(comm_, nullptr), tutti_barrier_start(comm_, nullptr, &request)}) {
+      if (again != status || tutti_last_error(comm_) != sentence) say_result(again, comm_), say("DIFFERENT ERROR");
+    }
+  }
+
+  void destroy() {
+    tutti_comm_destroy(comm_);
+    comm_ = nullptr;
+    // A joined thread may stay listed for a moment.
+    Holdings now;
+    for (int i = 0; i < 2'000 && !(now == before_); ++i) usleep(1000), now = Holdings();
+    if (now == before_) return say("CLEAN");
+    say("LEFT BEHIND: " + std::to_string(before_.fds) + " fds became " + std::to_string(now.fds) + ", " +
+        std::to_string(before_.threads) + " threads " + std::to_string(now.threads));
+  }
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  tutti_comm* comm() const { return comm_; }
+  const std::string& argument() const { return argument_; }
+  size_t number() const { return std::strtoull(argument_.c_str(), nullptr, 10); }
+  const Floats& output() const { return out_; }
+
+ private:
+  std::string argument_;
+  Holdings before_;
+  tutti_comm* comm_ = nullptr;
+  int rank_ = -1, size_ = 0;
+  Floats in_, out_;
+};
+
+// ---- scenarios ----
+
+// All-reduces of ARGUMENT elements until something happens; the survivors then make a new communicator without the last rank.
+void loop(Rank& rank) {
+  if (!rank.create()) return;
+  rank.report(rank.loop(rank.number()));
+  rank.destroy();
+}
+
+void loop_and_start_anew(Rank& rank) {
+  if (!rank.create()) return;
+  rank.report(rank.loop(rank.number()));
+  tutti_config config;
+  tutti_config_init(&config);
+  const std::string store = "file:" + in_test_folder("second-store");
+  config.rank = rank.rank();
+  config.size = rank.size() - 1;
+  config.store = store.c_str();
+  tutti_comm* second = nullptr;
+  const tutti_status created = tutti_comm_create(&second, &config);  // while the dead one still exists
+  if (created != TUTTI_SUCCESS) return say_result(created, nullptr);
+  int32_t ones = 1;
+  const tutti_status status = tutti_all_reduce(second, &ones, &ones, 1, TUTTI_INT32, TUTTI_SUM, nullptr);
+  if (status != TUTTI_SUCCESS) say_result(status, second);
+  if (ones == config.size) say("SECOND LIFE");
+  tutti_comm_destroy(second);
+  rank.destroy();
+}
+
+// As loop, with several requests in flight.
+void loop_started(Rank& rank) {
+  if (!rank.create()) return;
+  constexpr size_t kInFlight = 4;
+  const Floats in(rank.number(), 1.0F);
+  std::vector<Floats> out(kInFlight, in);
+  tutti_status status = TUTTI_SUCCESS;
+  for (int i = 0; status == TUTTI_SUCCESS; ++i) {
+    std::vector<tutti_request*> requests(kInFlight, nullptr);
+    for (size_t k = 0; k < kInFlight && status == TUTTI_SUCCESS; ++k) {
+      status =
+          tutti_all_reduce_start(rank.comm(), in.data(), out[k].data(), in.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &requests[k]);
+    }
+    for (tutti_request* request : requests) {
+      const tutti_status ended = tutti_wait(request);
+      if (status == TUTTI_SUCCESS) status = ended;
+    }
+    if (i == 10) say("looping");
+  }
+  rank.report(status);
+  rank.destroy();
+}
+
+// Rank 1 stops itself, between calls or with one in flight, until the test continues it; then nothing may be written any more.
+void stopped(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  const Floats in(100'000, 1.0F);
+  Floats out(in.size(), -1.0F);
+  tutti_request* request = nullptr;
+  const auto start = [&] {
+    return tutti_all_reduce_start(rank.comm(), in.data(), out.data(), in.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request);
+  };
+  const bool stops = rank.rank() == 1;
+  if (stops && rank.argument() == "between calls") raise(SIGSTOP);
+  tutti_status status = TUTTI_SUCCESS;
+  if (stops || rank.argument() == "between calls") {
+    status = start();
+  }
+  if (stops && rank.argument() == "in a call") raise(SIGSTOP);  // the others have not begun
+  if (!stops && rank.argument() == "in a call") {
+    wait_for_file(in_test_folder("stopped"));
+    status = start();
+  }
+  if (status == TUTTI_SUCCESS) status = tutti_wait(request);
+  const Floats then = out;
+  rank.report(status);
+  usleep(200'000);
+  if (out != then) say("WRITTEN AFTERWARDS");
+  if (stops && rank.argument() == "between calls" && out != Floats(in.size(), -1.0F)) say("WRITTEN AFTER WAKING");
+  rank.destroy();
+}
+
+// Rank 1 comes too late for a deadline given by the call.
+void late(Rank& rank) {
+  if (!rank.create()) return;
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  options.timeout_ms = 700;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  if (rank.rank() == 1) wait_for_file(in_test_folder("late"));
+  rank.report(rank.all_reduce(rank.number(), &options));
+  rank.destroy();
+}
+
+// Rank 1 makes another call than the others.
+void mismatch(Rank& rank) {
+  if (!rank.create()) return;
+  const bool odd = rank.rank() == 1;
+  const std::string& what = rank.argument();
+  const size_t count = what == "count" && odd ? 1'001 : 1'000;
+  const tutti_dtype dtype = what == "dtype" && odd ? TUTTI_INT32 : TUTTI_FLOAT32;
+  const tutti_op op = what == "op" && odd ? TUTTI_MAX : TUTTI_SUM;
+  const int root = what == "root" && odd ? 1 : 0;
+  Floats in(count), out(count);
+  tutti_status status = TUTTI_SUCCESS;
+  if (what == "collective" && odd) {
+    status = tutti_broadcast(rank.comm(), in.data(), out.data(), count, dtype, 1, nullptr);
+  } else if (what == "root") {
+    status = tutti_reduce(rank.comm(), in.data(), out.data(), count, dtype, op, root, nullptr);
+  } else if (what == "barrier" && odd) {
+    status = tutti_barrier(rank.comm(), nullptr);
+  } else {
+    status = tutti_all_reduce(rank.comm(), in.data(), out.data(), count, dtype, op, nullptr);
+  }
+  // A call that only gives may have returned before anyone looked at it.
+  for (int i = 0; i < 5 && status == TUTTI_SUCCESS; ++i) status = rank.all_reduce(10);
+  rank.report(status);
+  rank.destroy();
+}
+
+// Rank 0 sends ARGUMENT elements where rank 1 expects 10.
+void mismatched_messages(Rank& rank) {
+  if (!rank.create()) return;
+  Floats data(1'000);
+  tutti_status status = rank.rank() == 0 ? tutti_send(rank.comm(), data.data(), rank.number(), TUTTI_FLOAT32, 1)
+                                         : tutti_recv(rank.comm(), data.data(), 10, TUTTI_FLOAT32, 0);
+  for (int i = 0; i < 5 && status == TUTTI_SUCCESS; ++i) status = rank.all_reduce(10);
+  rank.report(status);
+  rank.destroy();
+}
+
+// Rank 2 leaves early: by exit without destroy, or by destroy.
+void leave(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  if (rank.rank() == 2 && rank.argument() == "exit") std::exit(0);
+  if (rank.rank() == 2) return rank.destroy();
+  rank.report(rank.loop(1'000));
+  rank.destroy();
+}
+
+// Rank 1 aborts, between its calls or from another thread while it is in one.
+void abort_call(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.rank() != 1) {
+    rank.report(rank.loop(5'000));
+    return rank.destroy();
+  }
+  std::atomic<bool> begun = false;
+  std::thread aborter([&] {
+    while (!begun) usleep(1000);
+    const tutti_status status = tutti_comm_abort(rank.comm(), "the learning rate went up in smoke");
+    if (status != TUTTI_SUCCESS) say("abort gave " + std::to_string(status));
+  });
+  if (rank.argument() == "between calls") {
+    begun = true;
+    aborter.join();
+    rank.report(rank.all_reduce());
+  } else {
+    begun = true;
+    rank.report(rank.loop(5'000));
+    aborter.join();
+  }
+  rank.destroy();
+}
+
+// All-reduces for as long as the test bothers the ranks' sockets; the file "enough" ends it at rank 0, which tells the others.
+void bothered(Rank& rank) {
+  if (!rank.create()) return;
+  say("ready");
+  for (int i = 0;; ++i) {
+    const tutti_status status = rank.all_reduce(3'000);
+    if (status != TUTTI_SUCCESS) return rank.report(status), rank.destroy();
+    if (i == 10) say("looping");
+    int32_t enough = access(in_test_folder("enough").c_str(), F_OK) == 0 ? 1 : 0;
+    if (tutti_broadcast(rank.comm(), &enough, &enough, 1, TUTTI_INT32, 0, nullptr) != TUTTI_SUCCESS) return say("broadcast failed");
+    if (enough == 1) break;
+  }
+  say("UNHARMED");
+  rank.destroy();
+}
+
+// Creation with hardly more address space than is in use already.
+void short_of_memory(Rank& rank) {
+  std::ifstream file("/proc/self/statm");
+  size_t pages = 0;
+  file >> pages;
+  const rlim_t bytes = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE)) + rank.number();
+  const rlimit limit{bytes, bytes};
+  setrlimit(RLIMIT_AS, &limit);
+  if (rank.create()) {
+    say("CREATED");
+    const tutti_status status = rank.all_reduce(100);
+    if (status != TUTTI_SUCCESS) say_result(status, rank.comm());
+  }
+  rank.destroy();
+}
+
+// A child may not use what it inherited; the parent goes on.
+void forked(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  const pid_t child = fork();
+  if (child == 0) {
+    float x = 1;
+    int wrong = 0;
+    tutti_request* request = nullptr;
+    wrong += tutti_all_reduce(rank.comm(), &x, &x, 1, TUTTI_FLOAT32, TUTTI_SUM, nullptr) != TUTTI_INVALID_ARGUMENT;
+    wrong += std::strlen(tutti_last_error(rank.comm())) == 0;
+    wrong += tutti_all_reduce_start(rank.comm(), &x, &x, 1, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request) != TUTTI_INVALID_ARGUMENT;
+    wrong += tutti_send(rank.comm(), &x, 1, TUTTI_FLOAT32, 1 - rank.rank()) != TUTTI_INVALID_ARGUMENT;
+    wrong += tutti_barrier(rank.comm(), nullptr) != TUTTI_INVALID_ARGUMENT;
+    wrong += tutti_comm_destroy(rank.comm()) != TUTTI_INVALID_ARGUMENT;
+    _exit(wrong);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  say("CHILD " + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : -1));
+  for (int i = 0; i < 20; ++i) {
+    if (rank.all_reduce() != TUTTI_SUCCESS) return say_result(TUTTI_INTERNAL, rank.comm());
+  }
+  say("PARENT GOES ON");
+  rank.destroy();
+}
+
+void create_only(Rank& rank) {
+  rank.create();
+  rank.destroy();
+}
+
+int run(const std::string& scenario, const std::string& argument) {
+  static const std::map<std::string, void (*)(Rank&)> kScenarios = {{"loop", loop},
+                                                                    {"loop_and_start_anew", loop_and_start_anew},
+                                                                    {"started", loop_started},
+                                                                    {"stopped", stopped},
+                                                                    {"late", late},
+                                                                    {"mismatch", mismatch},
+                                                                    {"messages", mismatched_messages},
+                                                                    {"leave", leave},
+                                                                    {"abort", abort_call},
+                                                                    {"bothered", bothered},
+                                                                    {"short_of_memory", short_of_memory},
+                                                                    {"forked", forked},
+                                                                    {"create", create_only}};
+  const auto found = kScenarios.find(scenario);
+  if (found == kScenarios.end()) return say("no scenario " + scenario), 2;
+  Rank rank(argument);
+  found->second(rank);
+  return 0;
+}
+
+}  // namespace
+}  // namespace tutti::test
+
+int main(int argc, char** argv) { return tutti::test::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : ""); }

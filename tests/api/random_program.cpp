@@ -1,0 +1,92 @@
+#include "random_program.h"
+
+#include <memory>
+
+#include "arena.h"
+#include "test_call.h"
+
+namespace tutti::test {
+namespace {
+
+struct Pending {
+  Call call;
+  tutti_comm* comm;
+  std::vector<Bytes> inputs;
+  std::unique_ptr<Arena> arena;
+  tutti_request* request;
+};
+
+Call random_call(const Member& member, uint64_t seed, uint64_t step, size_t elements) {
+  uint64_t index = 0;
+  const auto draw = [&](uint64_t n) { return random_word(seed, step, ++index) % n; };
+  Call call;
+  call.size = tutti_comm_size(member.comm);
+  call.kind = static_cast<Kind>(draw(kKinds));
+  call.dtype = static_cast<tutti_dtype>(draw(10));
+  call.op = static_cast<tutti_op>(draw(5));
+  call.root = static_cast<int>(draw(static_cast<uint64_t>(call.size)));
+  call.count = static_cast<size_t>(draw(draw(10) == 0 ? 10 * elements : draw(2) == 0 ? elements : 10));
+  call.in_place = draw(2) == 1 && allows_in_place(call.kind);
+  call.values = static_cast<Values>(draw(2));
+  call.seed = random_word(seed, step, member.group) % 1'000'000;
+  return call;
+}
+
+class Runner {
+ public:
+  Runner(uint64_t seed, int rank) : seed_(seed), rank_(static_cast<uint64_t>(rank)) {}
+
+  void make(const Member& member, const Call& call, bool started) {
+    const int rank = tutti_comm_rank(member.comm);
+    Pending p{call, member.comm, make_inputs(call), nullptr, nullptr};
+    p.arena = std::make_unique<Arena>(call, rank, p.inputs[static_cast<size_t>(rank)]);
+    const tutti_status status = started ? p.arena->start(p.comm, &p.request) : p.arena->perform(p.comm);
+    if (status != TUTTI_SUCCESS) {
+      note(p, status);
+    } else if (started) {
+      pending_.push_back(std::move(p));
+    } else {
+      note(p, status);
+    }
+  }
+
+  void end_one() {
+    const size_t i = static_cast<size_t>(random_word(seed_ + 1, rank_, ++ended_) % pending_.size());
+    Pending p = std::move(pending_[i]);
+    pending_.erase(pending_.begin() + static_cast<ptrdiff_t>(i));
+    note(p, ended_ % 2 == 0 ? tutti_wait(p.request) : test_until_done(p.request));
+  }
+
+  size_t pending() const { return pending_.size(); }
+  const std::string& wrong() const { return wrong_; }
+
+ private:
+  void note(const Pending& p, tutti_status status) {
+    if (!wrong_.empty()) return;
+    if (status != TUTTI_SUCCESS) {
+      wrong_ = describe(p.call) + ": " + tutti_status_string(status) + ": " + tutti_last_error(p.comm);
+    } else {
+      wrong_ = p.arena->check(p.inputs);
+    }
+  }
+
+  uint64_t seed_, rank_, ended_ = 0;
+  std::vector<Pending> pending_;
+  std::string wrong_;
+};
+
+}  // namespace
+
+std::string run_random_program(const std::vector<Member>& members, uint64_t seed, const ProgramLimits& limits) {
+  Runner runner(seed, tutti_comm_rank(members[0].comm));
+  for (uint64_t step = 0; step < static_cast<uint64_t>(limits.steps) && runner.wrong().empty(); ++step) {
+    const Member& member = members[static_cast<size_t>(random_word(seed, step, 0) % members.size())];
+    const Call call = random_call(member, seed, step, limits.elements);
+    runner.make(member, call, random_word(seed, step, 1'000) % 2 == 0);
+    if (runner.pending() > limits.in_flight) runner.end_one();
+  }
+  while (runner.pending() > 0) runner.end_one();
+  return runner.wrong();
+}
+
+}  // namespace tutti::test
