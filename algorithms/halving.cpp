@@ -5,6 +5,7 @@
 // Concurrency and Computation: Practice and Experience 19 (2007), minimum spanning tree scatter and gather.
 #include "halving.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "plans.h"
@@ -41,6 +42,12 @@ void scatter_phase(Plan& plan, int rank, int size, int root) {
     if (move.receives) plan.recv(move.peer, block(move.first, size), blocks(move.count));
     if (!move.receives) plan.send(move.peer, block(move.first, size), blocks(move.count));
   }
+}
+
+int scattered_blocks(int rank, int size, int root) {
+  if (rank == root) return size;
+  const std::vector<Move> list = moves(rank, size, root);
+  return std::ranges::find_if(list, &Move::receives)->count;
 }
 
 void gather_phase(Plan& plan, int rank, int size, int root) {

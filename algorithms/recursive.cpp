@@ -6,6 +6,7 @@
 // s = ⌈p/2⌉, ⌈p/4⌉ … 1.
 //
 // A rank counts blocks from its own: its i-th block is block rank + i.
+#include <algorithm>
 #include <bit>
 
 #include "halving.h"
@@ -26,15 +27,20 @@ void reduce_scatter_phase(Plan& plan, int rank, int size) {
   }
 }
 
-// The same rounds backwards: of `half` finished blocks, give `moved` to the partner and receive as many above one's own.
-void all_gather_phase(Plan& plan, int rank, int size) {
+// The same rounds backwards: who has `half` finished blocks gets those up to `held` from the partner above, and gives the partner below
+// as many.  have(r): how many blocks rank r begins with, at least its own; they are not sent again.
+template <class Have>
+void all_gather_phase(Plan& plan, int rank, int size, Have have) {
   for (int round = std::bit_width(blocks(size - 1)); round > 0; --round) {
     const auto held_after = [size](int rounds) { return (size + (1 << rounds) - 1) >> rounds; };
-    const int half = held_after(round), moved = held_after(round - 1) - half;
-    plan.send(around(rank - half, size), block(rank, size), blocks(moved));
-    plan.recv(around(rank + half, size), block(rank + half, size), blocks(moved));
+    const int half = held_after(round), held = held_after(round - 1);
+    const int below = around(rank - half, size), above = around(rank + half, size);
+    if (const int i = std::max(half, have(below)); i < held) plan.send(below, block(below + i, size), blocks(held - i));
+    if (const int i = std::max(half, have(rank)); i < held) plan.recv(above, block(rank + i, size), blocks(held - i));
   }
 }
+
+int own_block(int /*rank*/) { return 1; }
 
 }  // namespace
 
@@ -46,14 +52,14 @@ Plan reduce_scatter(int rank, int size, int /*root*/) {
 
 Plan all_gather(int rank, int size, int /*root*/) {
   Plan plan(blocks(size), widest_run(size));
-  all_gather_phase(plan, rank, size);
+  all_gather_phase(plan, rank, size, own_block);
   return plan;
 }
 
 Plan all_reduce(int rank, int size, int /*root*/) {
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
-  all_gather_phase(plan, rank, size);
+  all_gather_phase(plan, rank, size, own_block);
   return plan;
 }
 
@@ -61,7 +67,7 @@ Plan all_reduce(int rank, int size, int /*root*/) {
 Plan broadcast(int rank, int size, int root) {
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
-  all_gather_phase(plan, rank, size);
+  all_gather_phase(plan, rank, size, [=](int r) { return scattered_blocks(r, size, root); });
   return plan;
 }
 

@@ -19,23 +19,30 @@ constexpr Formula kTwiceOthers{"2(p−1)", [](P p) -> P { return 2 * (p - 1); }}
 constexpr Formula kLog{"⌈log₂ p⌉", log_up};
 constexpr Formula kTwiceLog{"2⌈log₂ p⌉", [](P p) -> P { return 2 * log_up(p); }};
 constexpr Formula kLogDown{"⌊log₂ p⌋", log_down};
-constexpr Formula kThere{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p) -> P { return log_down(p) + log_up(p); }};
+constexpr Formula kScatterGather{"⌈log₂ p⌉ + ⌊log₂ ⅔p⌋", [](P p) -> P { return log_up(p) + log_down(2 * p / 3); }};
+constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p) -> P { return log_down(p) + log_up(p); }};
 constexpr Formula kDepth{"1 + ⌊log₂(p−1)⌋", [](P p) -> P { return 1 + log_down(p - 1); }};
 constexpr Formula kTwiceDepth{"2⌊log₂ p⌋", [](P p) -> P { return 2 * log_down(p); }};
-constexpr Formula kFolded{"⌈log₂ p⌉, off powers of two 1 more", [](P p) -> P { return log_up(p) + !std::has_single_bit(p); }};
+// Ranks beyond the power of two come in one round earlier and get the result one round later, but one chain of messages does both only
+// if the rank at its end, the complement of that at its beginning, has such a partner too.
+constexpr Formula kFolded{"⌈log₂ p⌉ (+1 if p > 1.5·2^⌊log₂ p⌋)",
+                          [](P p) -> P { return log_up(p) + (2 * p > 3 * std::bit_floor(p)); }};
 constexpr Formula kFour{"min(p, 4)", [](P p) -> P { return std::min<P>(p, 4); }};
 constexpr Formula kThree{"min(p−1, 3)", [](P p) -> P { return std::min<P>(p - 1, 3); }};
 
-// Data, in blocks of the plan.
-constexpr Formula kAll{"n", [](P) -> P { return 1; }};                           // one block
-constexpr Formula kHalves{"n", [](P) -> P { return 2; }};                        // two blocks
+// Data, in blocks of the plan: plans of one block,
+constexpr Formula kAll{"n", kOne.value};
+constexpr Formula kCopies{"(p−1)·n", kOthers.value};
+constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};
+// of two blocks,
+constexpr Formula kHalves{"n", kTwo.value};
 constexpr Formula kFourHalves{"min(p, 4)/2·n", kFour.value};
 constexpr Formula kTwoHalves{"min(p−1, 2)/2·n", [](P p) -> P { return std::min<P>(p - 1, 2); }};
-constexpr Formula kShares{"(p−1)/p·n", kOthers.value};                           // p blocks
+// of p blocks (all_to_all: p of each rank's),
+constexpr Formula kShares{"(p−1)/p·n", kOthers.value};
 constexpr Formula kTwiceShares{"2(p−1)/p·n", kTwiceOthers.value};
-constexpr Formula kCopies{"(p−1)·n", kOthers.value};                             // one block
-constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};                               // one block
-constexpr Formula kThreeEmpty{"0", kThree.value};                               // blocks without bytes
+// and of one block without bytes.
+constexpr Formula kThreeEmpty{"0", kThree.value};
 constexpr Formula kTwoEmpty{"0", kTwoHalves.value};
 constexpr Formula kLogEmpty{"0", log_up};
 
@@ -54,11 +61,11 @@ constexpr std::array kTextbook{
     Textbook{"direct", all_gather, kOne, kOthers, kShares, kNone, true},
     Textbook{"ring", broadcast, kOthers, kOne, kAll, kNone, true},
     Textbook{"tree", broadcast, kDepth, kTwo, kHalves, kNone, true},
-    Textbook{"recursive", broadcast, kThere, kTwiceLog, kTwiceShares, kNone, true},
+    Textbook{"recursive", broadcast, kScatterGather, kTwiceLog, kTwiceShares, kNone, true},
     Textbook{"direct", broadcast, kOne, kOthers, kCopies, kNone, true},
     Textbook{"ring", reduce, kOthers, kOne, kAll, kAll, true},
     Textbook{"tree", reduce, kDepth, kTwo, kHalves, kHalves, true},
-    Textbook{"recursive", reduce, kThere, kTwiceLog, kTwiceShares, kShares, true},
+    Textbook{"recursive", reduce, kBothLogs, kTwiceLog, kTwiceShares, kShares, true},
     Textbook{"direct", reduce, kOne, kOthers, kCopies, kCopies, true},
     Textbook{"tree", gather, kLogDown, kLog, kShares, kNone, true},
     Textbook{"direct", gather, kOne, kOthers, kShares, kNone, true},

@@ -24,15 +24,15 @@ struct Cell {
 
 struct Message {
   std::vector<uint32_t> values;
-  uint64_t depth = 0;   // in the chain of messages that wait for each other
+  uint64_t depth = 0;  // in the chain of messages that wait for each other
   bool sent = false;
   bool shared = false;  // its slot has other holders, or had when it was passed on
 };
 
 struct RankState {
   size_t step = 0;
-  uint64_t depth = 0;          // of the deepest message received
-  bool holds_shared = false;   // the slot that the step before passes on is shared
+  uint64_t depth = 0;         // of the deepest message received
+  bool holds_shared = false;  // the slot last received or sent has other holders
   bool queued = false;
   uint64_t sent = 0, received = 0, sent_blocks = 0, received_blocks = 0, reduced = 0;
 };
@@ -40,8 +40,16 @@ struct RankState {
 class SymbolicRun {
  public:
   SymbolicRun(Collective collective, int root, std::span<const Plan> plans, const Wiring& wiring, uint32_t links)
-      : collective_(collective), root_(root), plans_(plans), wiring_(wiring), size_(static_cast<uint32_t>(plans.size())),
-        blocks_(plans[0].blocks()), expressions_(size_), cells_(size_t{size_} * blocks_), ranks_(size_), messages_(links) {
+      : collective_(collective),
+        root_(root),
+        plans_(plans),
+        wiring_(wiring),
+        size_(static_cast<uint32_t>(plans.size())),
+        blocks_(plans[0].blocks()),
+        expressions_(size_),
+        cells_(size_t{size_} * blocks_),
+        ranks_(size_),
+        messages_(links) {
     for (uint32_t link = 0; link < links; ++link) messages_[link].resize(wiring.messages(link));
     for (uint32_t rank = 0; rank < size_; ++rank) {
       for (uint32_t block = 0; block < blocks_; ++block) {
@@ -58,15 +66,15 @@ class SymbolicRun {
 
  private:
   Cell& cell(uint32_t rank, uint32_t block) { return cells_[size_t{rank} * blocks_ + block % blocks_]; }
-  Message& message(const Port& port) { return messages_[port.link][port.index]; }
+  Message& message(const MessageEnd& end) { return messages_[end.link][end.index]; }
   bool complete(uint32_t value) const { return !is_reduction(collective_) || expressions_.inputs(value) == size_; }
   bool ready(uint32_t rank, size_t step);
   void wake(uint32_t rank);
   Status take_step(uint32_t rank);
   Status send(uint32_t rank, const Step& step, Message& message);
   void recv(uint32_t rank, const Step& step, const Message& message);
-  Status reduce(uint32_t rank, const Step& step, std::span<const Port> ports);
-  uint32_t reduced_value(uint32_t rank, const Step& step, std::span<const Port> ports, uint32_t block, uint32_t place);
+  Status reduce(uint32_t rank, const Step& step, std::span<const MessageEnd> ends);
+  uint32_t reduced_value(uint32_t rank, const Step& step, std::span<const MessageEnd> ends, uint32_t block, uint32_t place);
   Status fault(uint32_t rank, const std::string& what) const { return plan_error(plans_, rank, ranks_[rank].step, what); }
 
   Collective collective_;
@@ -91,7 +99,7 @@ void SymbolicRun::wake(uint32_t rank) {
 
 bool SymbolicRun::ready(uint32_t rank, size_t step) {
   if (plans_[rank].steps()[step].verb == Verb::send) return true;
-  return std::ranges::all_of(wiring_.ports(rank, step), [&](const Port& port) { return message(port).sent; });
+  return std::ranges::all_of(wiring_.ends(rank, step), [&](const MessageEnd& end) { return message(end).sent; });
 }
 
 Status SymbolicRun::run() {
@@ -115,22 +123,24 @@ Status SymbolicRun::run() {
 Status SymbolicRun::take_step(uint32_t rank) {
   RankState& state = ranks_[rank];
   const Step& step = plans_[rank].steps()[state.step];
-  const auto ports = wiring_.ports(rank, state.step);
+  const auto ends = wiring_.ends(rank, state.step);
   if (step.verb == Verb::send) {
-    Status status = send(rank, step, message(ports[0]));
+    Status status = send(rank, step, message(ends[0]));
     wake(step.peer);
     return status;
   }
-  for (const Port& port : ports) {
-    const Message& received = message(port);
-    state.depth = std::max(state.depth, received.depth);
+  state.holds_shared = message(ends[0]).shared;  // a fold passes its first slot on
+  if (state.holds_shared &&
+      (step.verb == Verb::recv_reduce || (step.verb == Verb::fold && passes_slot_on(plans_[rank], state.step)))) {
+    return fault(rank, "reduces into a slot that others read");
+  }
+  for (const MessageEnd& end : ends) {
+    state.depth = std::max(state.depth, message(end).depth);
     state.received += 1;
     state.received_blocks += step.count;
-    if (step.verb == Verb::recv_reduce && received.shared) return fault(rank, "reduces into a slot that others read");
-    state.holds_shared = received.shared && passes_slot_on(plans_[rank], state.step);
   }
-  if (step.verb != Verb::recv) return reduce(rank, step, ports);
-  recv(rank, step, message(ports[0]));
+  if (step.verb != Verb::recv) return reduce(rank, step, ends);
+  recv(rank, step, message(ends[0]));
   return {};
 }
 
@@ -170,10 +180,11 @@ void SymbolicRun::recv(uint32_t rank, const Step& step, const Message& message) 
 }
 
 // The value that block `block`, the `place`-th of the step's run, has after the step.
-uint32_t SymbolicRun::reduced_value(uint32_t rank, const Step& step, std::span<const Port> ports, uint32_t block, uint32_t place) {
+uint32_t SymbolicRun::reduced_value(uint32_t rank, const Step& step, std::span<const MessageEnd> ends, uint32_t block,
+                                    uint32_t place) {
   const uint32_t own = cell(rank, block).value;
   if (step.verb == Verb::recv_reduce) {
-    const uint32_t theirs = message(ports[0]).values[place];
+    const uint32_t theirs = message(ends[0]).values[place];
     return step.peer < rank ? expressions_.reduce(theirs, own) : expressions_.reduce(own, theirs);
   }
   const auto peers = plans_[rank].peers_of(step);
@@ -184,24 +195,24 @@ uint32_t SymbolicRun::reduced_value(uint32_t rank, const Step& step, std::span<c
       operands_.push_back(own);
       own_placed = true;
     }
-    operands_.push_back(message(ports[i]).values[place]);
+    operands_.push_back(message(ends[i]).values[place]);
   }
   if (!own_placed) operands_.push_back(own);
   return expressions_.fold(operands_);
 }
 
-Status SymbolicRun::reduce(uint32_t rank, const Step& step, std::span<const Port> ports) {
+Status SymbolicRun::reduce(uint32_t rank, const Step& step, std::span<const MessageEnd> ends) {
   for (uint32_t i = 0; i < step.count; ++i) {
     const uint32_t block = (step.block + i) % blocks_;
     Cell& target = cell(rank, block);
     if (target.value == kNothing) return fault(rank, "has no block " + std::to_string(block));
     if (target.consumed) may_carry_codec_ = false;
-    target = {reduced_value(rank, step, ports, block, i), true, false, false, target.encodings};
+    target = {reduced_value(rank, step, ends, block, i), true, false, false, target.encodings};
     if (step.completes != (is_reduction(collective_) && complete(target.value))) {
       return fault(rank, "block " + std::to_string(block) + (step.completes ? " is not complete" : " is complete"));
     }
   }
-  ranks_[rank].reduced += ports.size() * step.count;
+  ranks_[rank].reduced += ends.size() * step.count;
   return {};
 }
 
@@ -219,9 +230,9 @@ Status SymbolicRun::check_outputs() {
       if (first != kNothing && value != first) return wrong("is made by another expression than at a lower rank");
       if (size_ == 1 || value == first) continue;
       first = value;
-      const bool right = is_reduction(collective_)
-                             ? expressions_.holds_each_rank_once(value)
-                             : expressions_.is_input(value) && contributes(collective_, static_cast<int>(value), size, root_, block);
+      const bool right = is_reduction(collective_) ? expressions_.holds_each_rank_once(value)
+                                                   : expressions_.is_input(value) &&
+                                                         contributes(collective_, static_cast<int>(value), size, root_, block);
       if (!right) return wrong("does not hold each contribution once");
     }
   }

@@ -6,7 +6,7 @@ namespace tutti {
 namespace {
 
 constexpr uint32_t kNone = (uint32_t{1} << 31) - 1;  // operands have 31 bits in a key
-constexpr uint64_t kMany = uint64_t{1} << 63;
+constexpr uint64_t kMany = uint64_t{1} << 62;
 
 }  // namespace
 

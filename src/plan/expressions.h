@@ -19,14 +19,14 @@ class Expressions {
   uint32_t fold(std::span<const uint32_t> operands);  // one n-ary reduction, rounded once
 
   bool is_input(uint32_t value) const { return value < ranks_; }
-  uint64_t inputs(uint32_t value) const { return nodes_[value].inputs; }  // counted with repetition; stops counting at 2^63
+  uint64_t inputs(uint32_t value) const { return nodes_[value].inputs; }  // counted with repetition; stops counting at 2^62
   bool holds_each_rank_once(uint32_t value);
 
  private:
   struct Node {
     uint32_t left, right;  // kNone: no operand
     uint64_t inputs;
-    bool proved;           // holds each rank once
+    bool proved;  // holds each rank once
   };
   uint32_t node(uint32_t left, uint32_t right, bool folding);
 

@@ -6,14 +6,10 @@ namespace tutti {
 
 std::string_view name(Verb verb) {
   switch (verb) {
-    case Verb::send:
-      return "send";
-    case Verb::recv:
-      return "recv";
-    case Verb::recv_reduce:
-      return "recv_reduce";
-    case Verb::fold:
-      return "fold";
+    case Verb::send: return "send";
+    case Verb::recv: return "recv";
+    case Verb::recv_reduce: return "recv_reduce";
+    case Verb::fold: return "fold";
   }
   return "?";
 }

@@ -25,15 +25,15 @@ struct LinkState {
 
 // One lane of one operation at one rank.
 struct Cursor {
-  uint32_t wave = 0;
+  uint32_t stripe = 0;  // lane, lane + lanes …
   size_t step = 0;
-  bool begun = false;       // slots for this wave have been set aside
+  bool begun = false;       // slots for this stripe have been set aside
   uint32_t held = kNoSlot;  // received, or filled for the group of sends under way
 };
 
 struct RankState {
   uint32_t free_slots = 0;
-  uint32_t granted = 0;         // reservations so far, in the order (operation, wave, lane)
+  uint32_t granted = 0;  // stripes begun, in the order (operation, stripe)
   bool queued = false;
   std::vector<Cursor> cursors;  // [operation × lanes + lane]
 };
@@ -46,7 +46,7 @@ class ExpandedRun {
 
  private:
   struct Context {  // of the cursor that moves
-    uint32_t rank, operation, lane;
+    uint32_t rank, operation;
     const Plan& plan;
     Cursor& cursor;
     const Step& step() const { return plan.steps()[cursor.step]; }
@@ -54,11 +54,11 @@ class ExpandedRun {
 
   Context context(uint32_t rank, uint32_t index);
   bool advance(Context c);
-  bool begin_wave(const Context& c);
+  bool begin_stripe(const Context& c);
   bool take_step(const Context& c);
   bool send(const Context& c);
   bool receive(const Context& c);
-  uint64_t number(const Context& c, const Port& port) const;
+  uint64_t number(const Context& c, const MessageEnd& end) const;
   void release(uint32_t slot);
   void wake(uint32_t rank);
   Status stuck() const;
@@ -71,8 +71,8 @@ class ExpandedRun {
   std::vector<LinkState> links_;
   std::vector<RankState> ranks_;
   std::vector<SlotState> slots_;
-  std::vector<uint32_t> unused_;                // places in slots_
-  std::vector<uint32_t> queue_, next_queue_;    // ranks that may be able to go on
+  std::vector<uint32_t> unused_;              // places in slots_
+  std::vector<uint32_t> queue_, next_queue_;  // ranks that may be able to go on
 };
 
 ExpandedRun::ExpandedRun(std::span<const std::span<const Plan>> operations, std::span<const Wiring> wirings, uint32_t links,
@@ -82,7 +82,7 @@ ExpandedRun::ExpandedRun(std::span<const std::span<const Plan>> operations, std:
   std::vector<uint64_t> so_far(links);
   for (size_t k = 0; k < operations.size(); ++k) {
     earlier_.push_back(so_far);
-    for (uint32_t link = 0; link < links; ++link) so_far[link] += uint64_t{wirings[k].messages(link)} * expansion.waves * expansion.lanes;
+    for (uint32_t link = 0; link < links; ++link) so_far[link] += uint64_t{wirings[k].messages(link)} * expansion.stripes;
     auto& needs = needs_.emplace_back();
     for (const Plan& plan : operations[k]) needs.push_back(slots_per_lane(plan));
     most = std::max(most, *std::ranges::max_element(needs));
@@ -92,7 +92,7 @@ ExpandedRun::ExpandedRun(std::span<const std::span<const Plan>> operations, std:
   }
   for (RankState& rank : ranks_) {
     rank.free_slots = expansion.slots > 0 ? expansion.slots : most * expansion.lanes;
-    rank.cursors.resize(operations.size() * expansion.lanes);
+    for (uint32_t i = 0; i < operations.size() * expansion.lanes; ++i) rank.cursors.push_back({i % expansion.lanes});
   }
 }
 
@@ -104,7 +104,7 @@ void ExpandedRun::wake(uint32_t rank) {
 
 ExpandedRun::Context ExpandedRun::context(uint32_t rank, uint32_t index) {
   const uint32_t operation = index / expansion_.lanes;
-  return {rank, operation, index % expansion_.lanes, operations_[operation][rank], ranks_[rank].cursors[index]};
+  return {rank, operation, operations_[operation][rank], ranks_[rank].cursors[index]};
 }
 
 Status ExpandedRun::run() {
@@ -126,11 +126,11 @@ Status ExpandedRun::run() {
 // As far as it goes; says whether it moved at all.
 bool ExpandedRun::advance(Context c) {
   bool moved = false;
-  while (c.cursor.wave < expansion_.waves) {
+  while (c.cursor.stripe < expansion_.stripes) {
     if (!c.cursor.begun) {
-      if (!begin_wave(c)) return moved;
+      if (!begin_stripe(c)) return moved;
     } else if (c.cursor.step == c.plan.steps().size()) {
-      c.cursor = Cursor{c.cursor.wave + 1};
+      c.cursor = Cursor{c.cursor.stripe + expansion_.lanes};
     } else if (!take_step(c)) {
       return moved;
     }
@@ -139,9 +139,9 @@ bool ExpandedRun::advance(Context c) {
   return moved;
 }
 
-bool ExpandedRun::begin_wave(const Context& c) {
+bool ExpandedRun::begin_stripe(const Context& c) {
   RankState& rank = ranks_[c.rank];
-  const uint32_t turn = (c.operation * expansion_.waves + c.cursor.wave) * expansion_.lanes + c.lane;
+  const uint32_t turn = c.operation * expansion_.stripes + c.cursor.stripe;
   const uint32_t need = needs_[c.operation][c.rank];
   if (rank.granted != turn || rank.free_slots < need) return false;
   rank.free_slots -= need;
@@ -157,15 +157,17 @@ bool ExpandedRun::take_step(const Context& c) {
 }
 
 // Where the cursor's message stands in the order of its link.
-uint64_t ExpandedRun::number(const Context& c, const Port& port) const {
-  const uint64_t row = uint64_t{c.cursor.wave} * wirings_[c.operation].messages(port.link) + port.index;
-  return earlier_[c.operation][port.link] + row * expansion_.lanes + c.lane;
+uint64_t ExpandedRun::number(const Context& c, const MessageEnd& end) const {
+  const uint32_t lane = c.cursor.stripe % expansion_.lanes, first = c.cursor.stripe - lane;
+  const uint64_t width = std::min(expansion_.lanes, expansion_.stripes - first);  // of the wave
+  const uint64_t in_wave = end.index * width + lane;
+  return earlier_[c.operation][end.link] + uint64_t{first} * wirings_[c.operation].messages(end.link) + in_wave;
 }
 
 bool ExpandedRun::send(const Context& c) {
-  const Port port = wirings_[c.operation].ports(c.rank, c.cursor.step)[0];
-  LinkState& link = links_[port.link];
-  if (link.sent != number(c, port) || link.sent - link.received >= expansion_.link_capacity) return false;
+  const MessageEnd end = wirings_[c.operation].ends(c.rank, c.cursor.step)[0];
+  LinkState& link = links_[end.link];
+  if (link.sent != number(c, end) || link.sent - link.received >= expansion_.link_capacity) return false;
 
   const bool first = c.cursor.step == 0 || !group_goes_on(c.plan, c.cursor.step - 1);
   if (first) {
@@ -190,18 +192,18 @@ bool ExpandedRun::send(const Context& c) {
 
 // A fold takes its messages only when all of them are there, which is the hardest case.
 bool ExpandedRun::receive(const Context& c) {
-  const auto ports = wirings_[c.operation].ports(c.rank, c.cursor.step);
-  for (const Port& port : ports) {
-    const LinkState& link = links_[port.link];
-    if (link.received != number(c, port) || link.sent == link.received) return false;
+  const auto ends = wirings_[c.operation].ends(c.rank, c.cursor.step);
+  for (const MessageEnd& end : ends) {
+    const LinkState& link = links_[end.link];
+    if (link.received != number(c, end) || link.sent == link.received) return false;
   }
   const auto peers = c.plan.peers_of(c.step());
-  for (size_t i = 0; i < ports.size(); ++i) {
-    LinkState& link = links_[ports[i].link];
+  for (size_t i = 0; i < ends.size(); ++i) {
+    LinkState& link = links_[ends[i].link];
     const uint32_t slot = link.slots[link.received % link.slots.size()];
     if (link.sent - link.received == expansion_.link_capacity) wake(peers[i]);
     ++link.received;
-    if (passes_slot_on(c.plan, c.cursor.step)) {
+    if (i == 0 && passes_slot_on(c.plan, c.cursor.step)) {
       c.cursor.held = slot;
     } else {
       release(slot);
@@ -222,14 +224,14 @@ Status ExpandedRun::stuck() const {
   for (size_t rank = 0; rank < ranks_.size(); ++rank) {
     for (size_t i = 0; i < ranks_[rank].cursors.size(); ++i) {
       const Cursor& cursor = ranks_[rank].cursors[i];
-      if (cursor.wave == expansion_.waves) continue;
+      if (cursor.stripe >= expansion_.stripes) continue;
       const size_t operation = i / expansion_.lanes;
-      const std::string where = "deadlock: rank " + std::to_string(rank) + ", operation " + std::to_string(operation) + ", wave " +
-                                std::to_string(cursor.wave) + ", lane " + std::to_string(i % expansion_.lanes) + " waits ";
+      const std::string where = "deadlock: rank " + std::to_string(rank) + ", operation " + std::to_string(operation) +
+                                ", stripe " + std::to_string(cursor.stripe) + " waits ";
       const Plan& plan = operations_[operation][rank];
-      return Status(Code::internal,
-                    where + (cursor.begun ? "in step " + std::to_string(cursor.step) + ", " + describe(plan, plan.steps()[cursor.step])
-                                          : "for slots"));
+      return Status(Code::internal, where + (cursor.begun ? "in step " + std::to_string(cursor.step) + ", " +
+                                                                describe(plan, plan.steps()[cursor.step])
+                                                          : "for slots"));
     }
   }
   return {};

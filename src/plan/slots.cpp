@@ -24,8 +24,7 @@ uint32_t group_size(const Plan& plan, size_t step) {
 }
 
 bool passes_slot_on(const Plan& plan, size_t step) {
-  const Verb verb = plan.steps()[step].verb;
-  return (verb == Verb::recv || verb == Verb::recv_reduce) && next_sends_same_run(plan, step);
+  return plan.steps()[step].verb != Verb::send && next_sends_same_run(plan, step);
 }
 
 uint32_t slots_per_lane(const Plan& plan) {

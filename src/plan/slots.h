@@ -1,8 +1,9 @@
 // Where slots come from and where they go: the one reading of a plan that the engine and the checker share.
 //
-// Consecutive sends of the same run of blocks are a *group*: one slot with several holders.  A recv or recv_reduce directly before a
-// group of the same run passes its slot on to it; any other group takes one slot of this rank's own.  A slot with several holders is
-// read-only: no plan lets a recv_reduce receive it (the checker proves that), so a reduction may always write into the slot it received.
+// Consecutive sends of the same run of blocks are a *group*: one slot with several holders.  A receive of any kind directly before a
+// group of the same run passes the slot it received on to it (a fold: the one from its first peer); any other group takes one slot of
+// this rank's own.  A slot with several holders is read-only, and no plan lets it reach a reduction that would write into it (the
+// checker proves that).
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ bool group_goes_on(const Plan& plan, size_t step);
 // How many sends of the same run begin at `step`, which is a send.
 uint32_t group_size(const Plan& plan, size_t step);
 
-// The step receives one message and the group of sends that follows it takes the slot over.
+// The step receives, and the group of sends that follows takes its slot over.
 bool passes_slot_on(const Plan& plan, size_t step);
 
 // Slots of its own that a rank needs to run one lane of the plan to its end without waiting for one to come back.

@@ -54,20 +54,20 @@ Status plan_error(std::span<const Plan> plans, size_t rank, size_t step, const s
 Result<Wiring> Wiring::make(std::span<const Plan> plans, LinkNumbers& links) {
   if (Status status = well_formed(plans); !status.ok()) return status;
   Wiring wiring;
-  wiring.first_port_.resize(plans.size());
+  wiring.first_end_.resize(plans.size());
   for (size_t rank = 0; rank < plans.size(); ++rank) {
-    auto& first = wiring.first_port_[rank];
+    auto& first = wiring.first_end_[rank];
     for (const Step& step : plans[rank].steps()) {
-      first.push_back(wiring.ports_.size());
+      first.push_back(wiring.ends_.size());
       const bool sends = step.verb == Verb::send;
       auto& counts = sends ? wiring.messages_ : wiring.taken_;
       for (const uint32_t peer : plans[rank].peers_of(step)) {
         const uint32_t link = sends ? links.of(rank, peer) : links.of(peer, rank);
         if (link >= counts.size()) counts.resize(link + 1);
-        wiring.ports_.push_back({link, counts[link]++});
+        wiring.ends_.push_back({link, counts[link]++});
       }
     }
-    first.push_back(wiring.ports_.size());
+    first.push_back(wiring.ends_.size());
   }
   const size_t used = std::max(wiring.messages_.size(), wiring.taken_.size());
   wiring.messages_.resize(used);
@@ -87,21 +87,21 @@ Status Wiring::agree(std::span<const Plan> plans) const {
     for (size_t rank = 0; rank < plans.size(); ++rank) {
       for (size_t i = 0; i < plans[rank].steps().size(); ++i) {
         if ((plans[rank].steps()[i].verb == Verb::send) != sends) continue;
-        for (const Port& port : ports(rank, i)) {
-          if (Status status = visit(rank, i, plans[rank].steps()[i], port); !status.ok()) return status;
+        for (const MessageEnd& end : ends(rank, i)) {
+          if (Status status = visit(rank, i, plans[rank].steps()[i], end); !status.ok()) return status;
         }
       }
     }
     return {};
   };
-  Status status = each(true, [&](size_t rank, size_t i, const Step& step, const Port& port) {
-    sent[first[port.link] + port.index] = {step.block, step.count};
-    return port.index < taken_[port.link] ? Status() : plan_error(plans, rank, i, "the peer does not receive it");
+  Status status = each(true, [&](size_t rank, size_t i, const Step& step, const MessageEnd& end) {
+    sent[first[end.link] + end.index] = {step.block, step.count};
+    return end.index < taken_[end.link] ? Status() : plan_error(plans, rank, i, "the peer does not receive it");
   });
   if (!status.ok()) return status;
-  return each(false, [&](size_t rank, size_t i, const Step& step, const Port& port) {
-    if (port.index >= messages_[port.link]) return plan_error(plans, rank, i, "the peer does not send it");
-    const Run& run = sent[first[port.link] + port.index];
+  return each(false, [&](size_t rank, size_t i, const Step& step, const MessageEnd& end) {
+    if (end.index >= messages_[end.link]) return plan_error(plans, rank, i, "the peer does not send it");
+    const Run& run = sent[first[end.link] + end.index];
     if (run.block == step.block && run.count == step.count) return Status();
     return plan_error(plans, rank, i, "the peer sends " + std::to_string(run.count) + " from block " + std::to_string(run.block));
   });

@@ -29,7 +29,7 @@ class LinkNumbers {
 };
 
 // One message as one of its two ends sees it.
-struct Port {
+struct MessageEnd {
   uint32_t link;
   uint32_t index;  // among the plan's messages on that link
 };
@@ -40,20 +40,20 @@ class Wiring {
   // its other end, of the same blocks.
   static Result<Wiring> make(std::span<const Plan> plans, LinkNumbers& links);
 
-  // One port for each peer of the step.
-  std::span<const Port> ports(size_t rank, size_t step) const {
-    const auto& first = first_port_[rank];
-    return {ports_.data() + first[step], first[step + 1] - first[step]};
+  // One end for each peer of the step.
+  std::span<const MessageEnd> ends(size_t rank, size_t step) const {
+    const auto& first = first_end_[rank];
+    return {ends_.data() + first[step], first[step + 1] - first[step]};
   }
   uint32_t messages(uint32_t link) const { return link < messages_.size() ? messages_[link] : 0; }
 
  private:
   Status agree(std::span<const Plan> plans) const;
 
-  std::vector<Port> ports_;
-  std::vector<std::vector<size_t>> first_port_;  // [rank][step]; one more at the end
-  std::vector<uint32_t> messages_;               // per link: sent
-  std::vector<uint32_t> taken_;                  // per link: received
+  std::vector<MessageEnd> ends_;
+  std::vector<std::vector<size_t>> first_end_;  // [rank][step]; one more at the end
+  std::vector<uint32_t> messages_;              // per link: sent
+  std::vector<uint32_t> taken_;                 // per link: received
 };
 
 // "rank 3, step 5 (recv block 2 from rank 1): …" as a Status.

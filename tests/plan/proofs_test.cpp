@@ -1,0 +1,75 @@
+// Every plan for 1 … 130 ranks is proved, and holds to its textbook costs.
+#include <gtest/gtest.h>
+
+#include "all_plans.h"
+#include "checker.h"
+#include "textbook.h"
+
+namespace tutti {
+namespace {
+
+constexpr int kRanks = 130;
+
+class EveryPlan : public testing::TestWithParam<Algorithm> {};
+
+TEST_P(EveryPlan, IsProvedAndCostsWhatTheTextbookSays) {
+  const Algorithm& algorithm = GetParam();
+  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  ASSERT_NE(book, nullptr);
+  for (int size = 1; size <= kRanks; ++size) {
+    for (const int root : roots_of(algorithm, size)) {
+      const auto plans = plans_of(algorithm, size, root);
+      const Result<Proof> proof = prove(algorithm.collective, root, plans);
+      ASSERT_TRUE(proof.ok()) << size << " ranks, root " << root << ": " << proof.status().message();
+      const auto p = static_cast<uint64_t>(size);
+      const Cost expected =
+          size == 1 ? Cost{} : Cost{book->rounds.value(p), book->messages.value(p), book->data.value(p), book->reduced.value(p)};
+      ASSERT_EQ(proof->cost.rounds, expected.rounds) << size << " ranks, root " << root;
+      ASSERT_EQ(proof->cost.messages, expected.messages) << size << " ranks, root " << root;
+      ASSERT_EQ(proof->cost.blocks, expected.blocks) << size << " ranks, root " << root;
+      ASSERT_EQ(proof->cost.reduced, expected.reduced) << size << " ranks, root " << root;
+      ASSERT_EQ(proof->may_carry_codec, size == 1 || book->may_carry_codec) << size << " ranks, root " << root;
+    }
+  }
+}
+
+TEST_P(EveryPlan, OfOneRankIsEmpty) { EXPECT_TRUE(GetParam().plan(0, 1, 0).steps().empty()); }
+
+// Plans are made per rank: a job of thousands must not pay for all of them.
+TEST_P(EveryPlan, OfFourThousandRanksIsMadeInStepsOfOneRank) {
+  const Algorithm& algorithm = GetParam();
+  const auto p = uint64_t{4096};
+  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  uint64_t most = 0;
+  for (const int rank : {0, 1, 2047, 2048, 4094, 4095}) {
+    const Plan plan = algorithm.plan(rank, 4096, 2048);
+    uint64_t messages = 0;
+    for (const Step& step : plan.steps()) messages += plan.peers_of(step).size();
+    EXPECT_LE(messages, 2 * book->messages.value(p)) << "rank " << rank;  // sent and received
+    most = std::max(most, messages);
+  }
+  EXPECT_GE(most, book->messages.value(p));
+}
+
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlan, testing::ValuesIn(algorithms().begin(), algorithms().end()),
+                         [](const auto& test) { return label(test.param); });
+
+TEST(Registry, FindsEveryAlgorithmAtItsPlace) {
+  for (size_t i = 0; i < algorithms().size(); ++i) {
+    EXPECT_EQ(find_algorithm(algorithms()[i].collective, algorithms()[i].name), i) << label(algorithms()[i]);
+    EXPECT_FALSE(algorithms()[i].source.empty());
+    EXPECT_FALSE(algorithms()[i].summary.empty());
+  }
+  EXPECT_FALSE(find_algorithm(Collective::all_reduce, "star").has_value());
+  EXPECT_FALSE(find_algorithm(Collective::all_to_all, "ring").has_value());
+  EXPECT_EQ(textbook(Collective::all_to_all, "ring"), nullptr);
+}
+
+TEST(Registry, HasEveryNameOfAllReduce) {
+  for (const std::string_view name : {"ring", "tree", "recursive", "doubling", "direct"}) {
+    EXPECT_TRUE(find_algorithm(Collective::all_reduce, name).has_value()) << name;
+  }
+}
+
+}  // namespace
+}  // namespace tutti
