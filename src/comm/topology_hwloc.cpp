@@ -15,9 +15,9 @@ struct Destroy {
 
 int count_of(hwloc_topology_t machine, hwloc_obj_type_t type) { return std::max(1, hwloc_get_nbobjs_by_type(machine, type)); }
 
-std::string version() {
-  const unsigned api = hwloc_get_api_version();  // 0x00020900: 2.9.0
-  return std::to_string(api >> 16) + "." + std::to_string(api >> 8 & 0xff) + "." + std::to_string(api & 0xff);
+std::string info(hwloc_obj_t object, const char* name) {
+  const char* text = object != nullptr ? hwloc_obj_get_info_by_name(object, name) : nullptr;
+  return text != nullptr ? text : "";
 }
 
 std::string listed(hwloc_const_bitmap_t set) {
@@ -35,7 +35,7 @@ bool topology_by_hwloc(Topology& topology) {
   const std::unique_ptr<hwloc_topology, Destroy> owner(loaded);
   if (hwloc_topology_load(loaded) != 0) return false;
 
-  topology.source = "hwloc " + version();
+  topology.source = "hwloc " + info(hwloc_get_root_obj(loaded), "hwlocVersion");
   topology.packages = count_of(loaded, HWLOC_OBJ_PACKAGE);
   topology.numa_nodes = count_of(loaded, HWLOC_OBJ_NUMANODE);
   topology.cores = count_of(loaded, HWLOC_OBJ_CORE);
@@ -45,9 +45,7 @@ bool topology_by_hwloc(Topology& topology) {
     topology.l3_bytes = std::max<size_t>(topology.l3_bytes, cache->attr->cache.size);
     topology.l3_threads.push_back(listed(cache->cpuset));
   }
-  const hwloc_obj_t package = hwloc_get_obj_by_type(loaded, HWLOC_OBJ_PACKAGE, 0);
-  const char* model = package != nullptr ? hwloc_obj_get_info_by_name(package, "CPUModel") : nullptr;
-  if (model != nullptr) topology.processor = model;
+  topology.processor = info(hwloc_get_obj_by_type(loaded, HWLOC_OBJ_PACKAGE, 0), "CPUModel");
   return true;
 }
 

@@ -1,0 +1,90 @@
+// tutti-info as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+struct Outcome {
+  int status = -1;
+  std::string output;
+};
+
+// `before`: assignments to environment variables.  `after`: options and redirections.
+Outcome info(const std::string& before, const std::string& after) {
+  Outcome run;
+  FILE* pipe = popen(("env " + before + " " TUTTI_INFO " " + after).c_str(), "r");
+  if (pipe == nullptr) return run;
+  char buffer[4096];
+  for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) run.output.append(buffer, got);
+  const int ended = pclose(pipe);
+  run.status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+  return run;
+}
+
+nlohmann::json json_of(const Outcome& run) { return nlohmann::json::parse(run.output, nullptr, false); }
+
+TEST(Info, Version) {
+  const Outcome run = info("", "--version");
+  EXPECT_EQ(run.status, 0);
+  EXPECT_EQ(run.output, TUTTI_VERSION "\n");
+}
+
+TEST(Info, EnvironmentDocumentIsTheOneInDocs) {
+  std::ostringstream document;
+  document << std::ifstream(ENVIRONMENT_DOCUMENT).rdbuf();
+  EXPECT_EQ(info("", "--environment-doc").output, document.str());
+}
+
+TEST(Info, Text) {
+  const Outcome run = info("TUTTI_LANES=4", "");
+  EXPECT_EQ(run.status, 0);
+  EXPECT_THAT(run.output, AllOf(HasSubstr("Tutti " TUTTI_VERSION "\n"), HasSubstr("\nMachine\n"), HasSubstr("\nTransports\n"),
+                                HasSubstr("\nInterfaces\n"), HasSubstr("\nMemory of one communicator"), HasSubstr("\nSettings")));
+  EXPECT_THAT(run.output, testing::ContainsRegex("TUTTI_LANES +4 +environment"));
+}
+
+TEST(Info, Json) {
+  const auto json = json_of(info("TUTTI_TRANSPORT=^tcp TUTTI_HOSTID=left", "--json"));
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["version"], TUTTI_VERSION);
+  EXPECT_EQ(json["host"]["id"], "set:left");
+  EXPECT_GE(json["topology"]["cores"], 1);
+  EXPECT_THAT(json["transports"], SizeIs(3));
+  for (const auto& transport : json["transports"]) EXPECT_EQ(transport["allowed"], transport["name"] != "tcp") << transport;
+  EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["value"], "^tcp");
+  EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["source"], "environment");
+  EXPECT_EQ(json["settings"]["TUTTI_TIMEOUT"]["value"], "10m");
+  EXPECT_EQ(json["settings"]["TUTTI_TIMEOUT"]["source"], "default");
+  ASSERT_THAT(json["memory"], SizeIs(2));
+  for (const auto& memory : json["memory"]) EXPECT_GE(memory["after_all_reduce"], memory["at_creation"]);
+  EXPECT_THAT(json["errors"], IsEmpty());
+}
+
+TEST(Info, WrongSettingsAreToldAndTheRestIsShown) {
+  const Outcome run = info("TUTTI_LANES=many TUTTI_INTREFACE=lo", "2>&1");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, AllOf(HasSubstr("tutti-info: TUTTI_LANES=\"many\" (environment): \"many\" is no whole number."),
+                                HasSubstr("\nMachine\n")));
+  const Outcome misspelt = info("TUTTI_INTREFACE=lo", "2>&1");
+  EXPECT_EQ(misspelt.status, 0);
+  EXPECT_THAT(misspelt.output, HasSubstr("did you mean \"TUTTI_INTERFACE\"?"));
+}
+
+TEST(Info, AnInterfaceThatDoesNotExist) {
+  const Outcome run = info("TUTTI_INTERFACE==absent0", "2>&1");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("TUTTI_INTERFACE=\"=absent0\" matches no interface"));
+}
+
+}  // namespace

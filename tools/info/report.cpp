@@ -1,0 +1,128 @@
+#include "report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "byte_units.h"
+
+namespace tutti::info {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+// Rows with their columns aligned; the last one is as wide as it is.
+std::string table(const Rows& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (i == widths.size()) widths.push_back(0);
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line = " ";
+    for (size_t i = 0; i < row.size(); ++i)
+      line += " " + row[i] + (i + 1 < row.size() ? std::string(widths[i] - row[i].size() + 1, ' ') : "");
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
+
+std::string state(const TransportFacts& transport) {
+  return !transport.built ? "not built" : transport.allowed ? "ready" : "excluded by TUTTI_TRANSPORT";
+}
+
+std::string machine(const Facts& facts) {
+  Rows rows{{"host", facts.host + " (" + facts.host_id + ")"},
+            {"processor", facts.topology.processor.empty() ? "unknown" : facts.topology.processor},
+            {"topology", facts.topology.summary() + " (" + facts.topology.source + ")"}};
+  for (size_t i = 0; i < facts.topology.l3_threads.size(); ++i)
+    rows.push_back({"L3 " + std::to_string(i), "hardware threads " + facts.topology.l3_threads[i]});
+  rows.push_back({"kernels", facts.kernels});
+  return "\nMachine\n" + table(rows);
+}
+
+std::string network(const Facts& facts) {
+  Rows rows;
+  for (const Interface& interface : facts.interfaces) {
+    const bool chosen = facts.address && facts.address->address == interface.address;
+    rows.push_back(
+        {interface.name, interface.up ? "up" : "down", interface.address.host(), chosen ? "chosen: " + facts.address->reason : ""});
+  }
+  return "\nInterfaces\n" + table(rows);
+}
+
+std::string memory(const Facts& facts) {
+  Rows rows;
+  for (const MemoryFacts& m : facts.memory)
+    rows.push_back({std::to_string(m.ranks) + (m.ranks == 1 ? " rank" : " ranks"), describe_bytes(m.at_creation) + " at creation",
+                    describe_bytes(m.after_all_reduce) + " after an all-reduce of 1 MiB"});
+  return "\nMemory of one communicator on one rank (ranks of one process)\n" + table(rows);
+}
+
+}  // namespace
+
+std::string as_text(const Facts& facts) {
+  std::string text = "Tutti " + facts.version + "\n";
+  Rows rows;
+  for (const auto& [name, value] : facts.build) rows.push_back({name, value});
+  text += table(rows) + machine(facts);
+
+  rows.clear();
+  for (const TransportFacts& transport : facts.transports) rows.push_back({transport.name, state(transport), transport.reach});
+  text += "\nTransports\n" + table(rows) + network(facts);
+  if (!facts.memory.empty()) text += memory(facts);
+
+  rows.clear();
+  for (size_t i = 0; i < kSettings; ++i) {
+    const SettingOrigin& origin = facts.settings.origins[i];
+    rows.push_back({std::string(setting_rows()[i].name), origin.text.empty() ? "-" : origin.text, origin.source});
+  }
+  text += "\nSettings (docs/environment.md says what they mean)\n" + table(rows);
+  for (const std::string& warning : facts.warnings) text += "warning: " + warning + "\n";
+  return text;
+}
+
+std::string as_json(const Facts& facts) {
+  using nlohmann::ordered_json;
+  ordered_json json;
+  json["version"] = facts.version;
+  for (const auto& [name, value] : facts.build) json["build"][name] = value;
+  const Topology& topology = facts.topology;
+  json["host"] = {{"name", facts.host}, {"id", facts.host_id}};
+  json["topology"] = ordered_json{{"source", topology.source},
+                                  {"processor", topology.processor},
+                                  {"packages", topology.packages},
+                                  {"numa_nodes", topology.numa_nodes},
+                                  {"cores", topology.cores},
+                                  {"hardware_threads", topology.hardware_threads},
+                                  {"usable_threads", topology.usable_threads},
+                                  {"cpu_quota", topology.cpu_quota},
+                                  {"l3_bytes", topology.l3_bytes},
+                                  {"l3_threads", topology.l3_threads}};
+  json["kernels"] = facts.kernels;
+  json["transports"] = ordered_json::array();
+  for (const TransportFacts& t : facts.transports)
+    json["transports"].push_back(ordered_json{{"name", t.name}, {"built", t.built}, {"allowed", t.allowed}, {"reach", t.reach}});
+  json["interfaces"] = ordered_json::array();
+  for (const Interface& i : facts.interfaces)
+    json["interfaces"].push_back(ordered_json{{"name", i.name}, {"up", i.up}, {"address", i.address.host()}});
+  if (facts.address)
+    json["address"] = ordered_json{
+        {"address", facts.address->address.host()}, {"interface", facts.address->interface}, {"reason", facts.address->reason}};
+  json["memory"] = ordered_json::array();
+  for (const MemoryFacts& m : facts.memory)
+    json["memory"].push_back(
+        ordered_json{{"ranks", m.ranks}, {"at_creation", m.at_creation}, {"after_all_reduce", m.after_all_reduce}});
+  for (size_t i = 0; i < kSettings; ++i) {
+    const SettingRow& row = setting_rows()[i];
+    const SettingOrigin& origin = facts.settings.origins[i];
+    json["settings"][std::string(row.name)] =
+        ordered_json{{"value", origin.text}, {"source", origin.source}, {"type", row.type}, {"default", row.standard}};
+  }
+  json["warnings"] = facts.warnings;
+  json["errors"] = facts.errors;
+  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace tutti::info
