@@ -89,18 +89,22 @@ void print_opening(const Options& options, const Roster& roster, const Rotation&
 }
 
 void print_choices(const std::vector<Chosen>& chosen) {
-  for (size_t i = 0; i < chosen.size();) {
-    size_t end = i + 1;
-    while (end < chosen.size() && chosen[end].choice == chosen[i].choice) ++end;
+  const auto alike = [](Choice a, const Choice& b) {  // stripes may grow with the size
+    a.stripe_bytes = b.stripe_bytes;
+    return a == b;
+  };
+  const auto range = [](uint64_t first, uint64_t last) {
+    return describe_bytes(first) + (first == last ? "" : " to " + describe_bytes(last));
+  };
+  for (size_t i = 0, last = 0; i < chosen.size(); i = last + 1) {
+    for (last = i; last + 1 < chosen.size() && alike(chosen[last + 1].choice, chosen[i].choice);) ++last;
     const Choice& choice = chosen[i].choice;
-    std::string range = describe_bytes(chosen[i].bytes);
-    if (end - i > 1) range += " to " + describe_bytes(chosen[end - 1].bytes);
     std::string how = choice.algorithm.empty() ? "unknown" : choice.algorithm;
     if (!choice.transports.empty()) how += " over " + choice.transports;
     if (choice.lanes > 0) how += format(", %u lane%s", choice.lanes, choice.lanes == 1 ? "" : "s");
-    if (choice.stripe_bytes > 0) how += " of " + describe_bytes(choice.stripe_bytes);
-    comment("Chosen for " + range + ": " + how + (choice.reason.empty() ? "" : " (" + choice.reason + ")"));
-    i = end;
+    if (choice.stripe_bytes > 0) how += " of " + range(choice.stripe_bytes, chosen[last].choice.stripe_bytes);
+    comment("Chosen for " + range(chosen[i].bytes, chosen[last].bytes) + ": " + how +
+            (choice.reason.empty() ? "" : " (" + choice.reason + ")"));
   }
 }
 
@@ -168,17 +172,19 @@ void print_fastest(const std::vector<Sweep>& sweeps) {
   for (const Sweep& sweep : sweeps)
     for (const Row& row : sweep.rows) by_size[row.work.bytes()].push_back({&sweep, &row});
   for (auto& [bytes, all] : by_size) {
-    std::ranges::sort(all, {}, [](const Best& best) { return best.row->out_of_place.time_us; });
-    std::string line = "Fastest at " + describe_bytes(bytes) + ": " + all.front().sweep->algorithm;
+    std::ranges::sort(all, {}, [](const Best& best) { return best.row->out_of_place.p50_us; });
+    std::string line = "Fastest at " + describe_bytes(bytes) + " by median: " + all.front().sweep->algorithm;
     for (size_t i = 0; i < all.size(); ++i)
-      line += (i == 0 ? ", " : "; " + all[i].sweep->algorithm + " ") + duration(all[i].row->out_of_place.time_us);
+      line += (i == 0 ? ", " : "; " + all[i].sweep->algorithm + " ") + duration(all[i].row->out_of_place.p50_us);
     comment(line);
   }
 }
 
 void print_closing(const Options& options, const std::vector<Row>& rows, const MemcpyLimit& limit) {
   if (rows.empty()) return;
-  const Row& largest = *std::ranges::max_element(rows, {}, [](const Row& row) { return row.work.bytes(); });
+  // The best of the largest size.
+  const Row& largest =
+      *std::ranges::max_element(rows, {}, [](const Row& row) { return std::pair(row.work.bytes(), -row.out_of_place.time_us); });
   const Timing& timing = largest.out_of_place;
   std::string text =
       format("%d rank%s", largest.work.ranks, largest.work.ranks == 1 ? "" : "s") + over(largest.choice.transports) + ": ";
