@@ -1,0 +1,67 @@
+// `tcp`: links over TCP sockets.
+//
+// Birth.  open() listens; every rank publishes address(); set_peers() takes what the others published.  Connections are made later,
+// by links, when they are first used.
+//
+// No epoll: the engine asks the link whose message it needs, one read each.  progress() looks only at links that have something queued
+// or are being opened, and accepts only while one of them waits for that.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "log.h"
+#include "tcp_acceptor.h"
+#include "tcp_link.h"
+#include "transport.h"
+
+namespace tutti::tcp {
+
+struct TcpOptions {
+  int rank = 0;
+  int size = 1;
+  std::string listen_address;  // numeric, without port: "10.0.0.1", "::1"
+  int connections = 1;         // per peer; the same on all ranks
+  int send_buffer = 0;         // SO_SNDBUF in bytes; 0: the kernel decides
+  uint64_t context = 0;        // which communicator; the same on all ranks
+  SlotPool* pool = nullptr;    // where sent slots go back to; outlives the transport
+  std::string name;            // of the communicator, for messages
+  Log log;
+};
+
+class TcpTransport final : public Transport {
+ public:
+  static Result<std::unique_ptr<TcpTransport>> open(TcpOptions options);
+
+  std::string address() const;  // at most 128 characters; secret: for members of the communicator only
+
+  // Once, before the first link: what every rank published ("" for a rank that cannot be reached by TCP), and how messages call it.
+  Status set_peers(const std::vector<std::string>& addresses, std::vector<std::string> rank_names);
+
+  std::string_view name() const override { return "tcp"; }
+  Link& link(int peer) override;
+  Status progress() override;  // not success while a link has died with messages to send
+  size_t memory_bytes() const override;
+  uint64_t sent_bytes() const override;
+
+  // For links.
+  void watch(TcpLink& link);  // progress() moves it until nothing is left to move
+  Status accept();            // hands arrived connections to their links
+
+ private:
+  TcpTransport(TcpOptions options, TcpAcceptor acceptor, const Secret& secret);
+  TcpLink& link_to(int peer);
+  TcpLink::Setup setup_for(int peer) const;
+
+  TcpOptions options_;
+  TcpAcceptor acceptor_;
+  Secret secret_;
+  std::vector<std::optional<Endpoint>> peers_;
+  std::vector<std::string> rank_names_;
+  std::vector<std::unique_ptr<TcpLink>> links_;  // by rank; null until asked for
+  std::vector<TcpLink*> watched_;
+};
+
+}  // namespace tutti::tcp
