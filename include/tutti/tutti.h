@@ -147,7 +147,7 @@ typedef struct tutti_stats {
   uint64_t input_bytes;      /* sum of count × element size over them */
   uint64_t sent_bytes;       /* payload this rank handed to peers */
   uint64_t received_bytes;   /* payload this rank took from peers */
-  uint64_t nanoseconds;      /* time between start and end of operations, summed */
+  uint64_t nanoseconds;      /* from start to end of operations, summed; exchanges by algorithm "flat" are not timed */
   uint64_t memory_bytes;     /* memory held by the communicator on this rank */
   char last_algorithm[24];   /* of the last operation: "ring", "flat" … */
   char last_reason[104];     /* why it was chosen */

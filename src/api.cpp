@@ -1,0 +1,321 @@
+// The C API: library, birth and end of communicators, memory.  Collectives are in api_collectives.cpp.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <thread>
+
+#include "api_internal.h"
+#include "assembly.h"
+#include "birth.h"
+#include "launcher.h"
+
+namespace tutti::api {
+namespace {
+
+static_assert(static_cast<int>(Code::internal) == TUTTI_INTERNAL && static_cast<int>(Code::mismatch) == TUTTI_MISMATCH);
+static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cast<int>(ReduceOp::avg) == TUTTI_AVG);
+
+thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
+
+// ---- ranks as threads ----
+
+// An Exchange between threads of this process: a barrier that hands round what everyone brought.
+class ThreadMeeting {
+ public:
+  explicit ThreadMeeting(int size) : blobs_(static_cast<size_t>(size)) {}
+
+  Result<std::vector<std::string>> exchange(int rank, const std::string& mine) {
+    std::unique_lock lock(mutex_);
+    blobs_[static_cast<size_t>(rank)] = mine;
+    const uint64_t round = round_;
+    if (++arrived_ == blobs_.size()) {
+      given_ = blobs_;
+      arrived_ = 0;
+      ++round_;
+      all_here_.notify_all();
+    } else {
+      all_here_.wait(lock, [&] { return round_ != round || broken_; });
+    }
+    if (broken_) return Status(Code::unreachable, "another rank of this process could not be created");
+    return given_;
+  }
+
+  void break_up() {
+    const std::lock_guard lock(mutex_);
+    broken_ = true;
+    all_here_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_here_;
+  std::vector<std::string> blobs_, given_;
+  size_t arrived_ = 0;
+  uint64_t round_ = 0;
+  bool broken_ = false;
+};
+
+Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) { return load_settings(tutti_environment(), warnings); }
+
+Log early_log(const Settings& settings) { return Log(settings.debug, "tutti", 2); }
+
+tutti_comm* wrap(std::unique_ptr<Communicator> communicator) {
+  auto comm = std::make_unique<tutti_comm>();
+  comm->communicator = std::move(communicator);
+  return comm.release();
+}
+
+Result<BirthOptions> birth_options(const tutti_config& config, const Settings& settings) {
+  BirthOptions birth;
+  birth.rank = config.rank;
+  birth.size = config.size;
+  if (config.id) birth.unique_id = std::string(config.id->internal, strnlen(config.id->internal, sizeof config.id->internal));
+  if (config.store) birth.store = config.store;
+  if (config.callbacks) {
+    const tutti_store_callbacks callbacks = *config.callbacks;
+    if (!callbacks.set || !callbacks.get) return wrong("tutti_config.callbacks needs both set and get");
+    birth.callbacks = StoreCallbacks{
+        [callbacks](const std::string& key, const std::string& value) {
+          return callbacks.set(callbacks.context, key.c_str(), value.data(), value.size()) == 0;
+        },
+        [callbacks](const std::string& key, int timeout_ms) -> std::optional<std::string> {
+          char value[512];
+          size_t length = sizeof value;
+          if (callbacks.get(callbacks.context, key.c_str(), value, &length, timeout_ms) != 0 || length > sizeof value) return std::nullopt;
+          return std::string(value, length);
+        }};
+  }
+  if (config.name) birth.name = config.name;
+  birth.setting_rank = settings.rank;
+  birth.setting_size = settings.size;
+  birth.setting_store = settings.store;
+  birth.interface = settings.interface;
+  birth.timeout_ns = settings.birth_timeout_ns;
+  birth.environment = process_environment();
+  birth.log = early_log(settings);
+  return birth;
+}
+
+Status create(tutti_comm** comm, const tutti_config& config) {
+  std::vector<std::string> warnings;
+  auto settings = settings_with_warnings(warnings);
+  if (!settings.ok()) return settings.status();
+  for (const auto& warning : warnings) early_log(*settings).warn(warning);
+  auto options = birth_options(config, *settings);
+  if (!options.ok()) return options.status();
+  auto born = meet(*options);
+  if (!born.ok()) return born.status();
+  AssemblyOptions assembly;
+  assembly.rank = born->membership.rank;
+  assembly.size = born->membership.size;
+  assembly.name = options->name;
+  assembly.settings = std::move(*settings);
+  assembly.exchange = std::move(born->exchange);
+  assembly.local_end = born->membership.local_address;
+  auto made = assemble(std::move(assembly));
+  if (!made.ok()) return made.status();
+  *comm = wrap(std::move(*made));
+  return {};
+}
+
+Status create_local(tutti_comm** comms, int size) {
+  std::vector<std::string> warnings;
+  auto settings = settings_with_warnings(warnings);
+  if (!settings.ok()) return settings.status();
+  for (const auto& warning : warnings) early_log(*settings).warn(warning);
+  ThreadMeeting meeting(size);
+  Status thread_status;
+  const auto control_thread = start_control_thread(thread_status);
+  if (!thread_status.ok()) return thread_status;
+  const auto arena = settings->transport.memory ? make_local_arena() : nullptr;
+  std::vector<Result<std::unique_ptr<Communicator>>> made;
+  for (int rank = 0; rank < size; ++rank) made.emplace_back(Status(Code::internal, "not created"));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      AssemblyOptions assembly;
+      assembly.rank = rank;
+      assembly.size = size;
+      assembly.name = "local";
+      assembly.settings = *settings;
+      assembly.exchange = [&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); };
+      assembly.control_thread = control_thread;
+      assembly.local_arena = arena;
+      auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
+      if (!result.ok()) meeting.break_up();
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& result : made)
+    if (!result.ok()) return result.status();
+  for (int rank = 0; rank < size; ++rank) comms[rank] = wrap(std::move(*made[static_cast<size_t>(rank)]));
+  return {};
+}
+
+}  // namespace
+
+tutti_status report(tutti_comm* comm, const Status& status) {
+  if (status.ok()) return TUTTI_SUCCESS;
+  if (comm) {
+    const std::lock_guard lock(comm->error_mutex);
+    comm->last_error = status.message();
+  } else {
+    thread_error = status.message();
+  }
+  return static_cast<tutti_status>(status.code());
+}
+
+Status check_comm(const tutti_comm* comm) {
+  if (!comm) return wrong("the communicator is NULL");
+  if (comm->communicator->in_child())
+    return wrong("this communicator was inherited through fork(); only the process that created it may use it");
+  return {};
+}
+
+}  // namespace tutti::api
+
+using namespace tutti;
+using namespace tutti::api;
+
+const char* tutti_version(void) {
+#define TUTTI_TEXT(x) #x
+#define TUTTI_DOTTED(a, b, c) TUTTI_TEXT(a) "." TUTTI_TEXT(b) "." TUTTI_TEXT(c)
+  return TUTTI_DOTTED(TUTTI_VERSION_MAJOR, TUTTI_VERSION_MINOR, TUTTI_VERSION_PATCH);
+}
+
+const char* tutti_status_string(tutti_status status) { return code_name(static_cast<Code>(status)); }
+
+const char* tutti_last_error(const tutti_comm* comm) {
+  if (!comm) return thread_error.c_str();
+  const std::lock_guard lock(comm->error_mutex);
+  return comm->last_error.c_str();
+}
+
+tutti_status tutti_get_unique_id(tutti_unique_id* id) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!id) return wrong("tutti_get_unique_id: id is NULL");
+    std::vector<std::string> warnings;
+    auto settings = settings_with_warnings(warnings);
+    if (!settings.ok()) return settings.status();
+    auto text = make_unique_id(settings->interface, settings->birth_timeout_ns, early_log(*settings));
+    if (!text.ok()) return text.status();
+    if (text->size() >= sizeof id->internal) return Status(Code::internal, "a unique id does not fit");
+    std::memset(id, 0, sizeof *id);
+    std::memcpy(id->internal, text->data(), text->size());
+    return {};
+  });
+}
+
+void tutti_config_init(tutti_config* config) {
+  if (config) *config = {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr};
+}
+
+tutti_status tutti_comm_create(tutti_comm** comm, const tutti_config* config) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!comm) return wrong("tutti_comm_create: comm is NULL");
+    *comm = nullptr;
+    tutti_config defaults;
+    tutti_config_init(&defaults);
+    if (config && config->struct_size != sizeof *config)
+      return wrong("tutti_config.struct_size is " + std::to_string(config->struct_size) + ", not " + std::to_string(sizeof *config) +
+                   "; fill the struct with tutti_config_init first");
+    return create(comm, config ? *config : defaults);
+  });
+}
+
+tutti_status tutti_comm_create_local(tutti_comm** comms, int size) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!comms) return wrong("tutti_comm_create_local: comms is NULL");
+    if (size < 1) return wrong("tutti_comm_create_local: size is " + std::to_string(size) + ", must be at least 1");
+    std::fill(comms, comms + size, nullptr);
+    return create_local(comms, size);
+  });
+}
+
+tutti_status tutti_comm_split(tutti_comm* comm, int color, int key, tutti_comm** child) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!child) return wrong("tutti_comm_split: child is NULL");
+    *child = nullptr;
+    if (color < -1) return wrong("tutti_comm_split: color is " + std::to_string(color) + ", must be -1 or more");
+    auto made = split(*comm->communicator, color, key);
+    if (!made.ok()) return made.status();
+    if (*made) *child = wrap(std::move(*made));
+    return {};
+  });
+}
+
+tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    comm->communicator->abort(reason ? reason : "");
+    return {};
+  });
+}
+
+tutti_status tutti_comm_destroy(tutti_comm* comm) {
+  if (!comm) return TUTTI_SUCCESS;
+  return guarded(nullptr, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    const std::unique_ptr<tutti_comm> owned(comm);
+    const Status status = comm->communicator->goodbye();
+    for (const auto& [memory, bytes] : comm->allocations) ::munmap(memory, bytes);
+    return status;
+  });
+}
+
+int tutti_comm_rank(const tutti_comm* comm) { return comm ? comm->communicator->rank() : -1; }
+int tutti_comm_size(const tutti_comm* comm) { return comm ? comm->communicator->size() : -1; }
+
+tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
+  return guarded(const_cast<tutti_comm*>(comm), [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!stats || stats->struct_size != sizeof *stats) return wrong("tutti_comm_stats: set stats->struct_size to sizeof(tutti_stats)");
+    const auto from = comm->communicator->statistics();
+    const auto text = [](char* to, size_t room, const std::string& words) { std::snprintf(to, room, "%s", words.c_str()); };
+    stats->operations = from.totals.operations;
+    stats->input_bytes = from.totals.input_bytes;
+    stats->sent_bytes = from.totals.sent_bytes;
+    stats->received_bytes = from.totals.received_bytes;
+    stats->nanoseconds = from.totals.nanoseconds;
+    stats->memory_bytes = from.memory_bytes;
+    text(stats->last_algorithm, sizeof stats->last_algorithm, from.algorithm);
+    text(stats->last_reason, sizeof stats->last_reason, from.reason);
+    text(stats->transports, sizeof stats->transports, from.transports);
+    stats->last_lanes = from.cut.lanes;
+    stats->last_stripe_bytes = static_cast<uint32_t>(from.cut.stripe_bytes);
+    return {};
+  });
+}
+
+tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
+    *memory = nullptr;
+    const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    if (bytes > SIZE_MAX - page) return Status(Code::out_of_memory, "tutti_alloc: " + std::to_string(bytes) + " bytes cannot be had");
+    const size_t rounded = (bytes + page - 1) / page * page;
+    void* base = ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
+    ::madvise(base, rounded, MADV_HUGEPAGE);
+    ::madvise(base, rounded, MADV_POPULATE_WRITE);  // where the kernel knows it; else the first touch faults it in
+    comm->allocations[base] = rounded;
+    *memory = base;
+    return {};
+  });
+}
+
+tutti_status tutti_free(tutti_comm* comm, void* memory) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!memory) return {};
+    const auto found = comm->allocations.find(memory);
+    if (found == comm->allocations.end()) return wrong("tutti_free: this memory is not of tutti_alloc on this communicator");
+    ::munmap(memory, found->second);
+    comm->allocations.erase(found);
+    return {};
+  });
+}

@@ -1,0 +1,355 @@
+// The C API: collectives, point to point, requests.  Each function fills a Call; one place checks it and one runs it.
+#include <algorithm>
+#include <cstdint>
+
+#include "api_internal.h"
+
+namespace tutti::api {
+namespace {
+
+constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
+
+bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
+  const auto x = reinterpret_cast<uintptr_t>(a), y = reinterpret_cast<uintptr_t>(b);
+  return a_bytes > 0 && b_bytes > 0 && x < y + b_bytes && y < x + a_bytes;
+}
+
+std::string title(const Call& call) { return "tutti_" + std::string(name(call.collective)) + ": "; }
+
+// What a rank's input and output cover, in elements, and the element of the whole at which they coincide when in place.
+struct Extent {
+  size_t input = 0, output = 0;
+  size_t input_at = 0, output_at = 0;  // offsets of input and output in the common whole, elements
+  bool reads = true, writes = true;
+};
+
+Extent extent_of(const Call& call, int rank, int size) {
+  const auto p = static_cast<size_t>(size), me = static_cast<size_t>(rank);
+  const size_t total = total_count(call, size);
+  size_t before = me * call.count, own = call.count;
+  if (call.counts) {
+    before = 0;
+    for (size_t r = 0; r < me; ++r) before += call.counts[r];
+    own = call.counts[me];
+  }
+  switch (call.collective) {
+    case Collective::all_reduce: return {total, total};
+    case Collective::broadcast: return {total, total, 0, 0, rank == call.root, true};
+    case Collective::reduce: return {total, total, 0, 0, true, rank == call.root};
+    case Collective::reduce_scatter: return {total, own, 0, before};
+    case Collective::all_gather: return {own, total, before, 0};
+    case Collective::gather: return {own, total, before, 0, true, rank == call.root};
+    case Collective::scatter: return {total, own, 0, before, rank == call.root, true};
+    case Collective::all_to_all: return {p * call.count, p * call.count};
+    default: return {0, 0};
+  }
+}
+
+Status check_all_to_all_v(const Call& call, int size, size_t element) {
+  for (int i = 0; i < size; ++i)
+    for (const size_t* numbers : {call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
+      if (numbers[i] > SIZE_MAX / element / 4)
+        return wrong(title(call) + "count or offset " + std::to_string(numbers[i]) + " for rank " + std::to_string(i) + " is too large");
+  for (int i = 0; i < size; ++i)
+    for (int j = 0; j < size; ++j)
+      if (overlap(static_cast<const std::byte*>(call.input) + call.send_offsets[i] * element, call.send_counts[i] * element,
+                  static_cast<std::byte*>(call.output) + call.recv_offsets[j] * element, call.recv_counts[j] * element))
+        return wrong(title(call) + "input for rank " + std::to_string(i) + " and output from rank " + std::to_string(j) + " overlap");
+  return {};
+}
+
+Status check_buffers(const Call& call, int rank, int size) {
+  const size_t element = element_size(call.type);
+  if (call.send_counts) return check_all_to_all_v(call, size, element);
+  const size_t limit = SIZE_MAX / 2 / element / static_cast<size_t>(size);
+  const size_t largest = call.counts ? *std::max_element(call.counts, call.counts + size) : call.count;
+  if (largest > limit) return wrong(title(call) + "count " + std::to_string(largest) + " is too large");
+  const Extent extent = extent_of(call, rank, size);
+  const size_t input_bytes = extent.reads ? extent.input * element : 0, output_bytes = extent.writes ? extent.output * element : 0;
+  if (!call.input && input_bytes > 0) return wrong(title(call) + "input is NULL");
+  if (!call.output && output_bytes > 0) return wrong(title(call) + "output is NULL");
+  if (!overlap(call.input, input_bytes, call.output, output_bytes)) return {};
+  const bool in_place = call.collective != Collective::all_to_all &&
+                        static_cast<const std::byte*>(call.input) - extent.input_at * element ==
+                            static_cast<const std::byte*>(call.output) - extent.output_at * element;
+  if (!in_place) return wrong(title(call) + "input and output overlap, but not exactly in place (see tutti.h)");
+  return {};
+}
+
+Status check(const tutti_comm* comm, const Call& call) {
+  if (Status status = check_comm(comm); !status.ok()) return status;
+  if (comm->grouping) return wrong(title(call) + "not between tutti_group_begin and tutti_group_end");
+  const int size = comm->communicator->size();
+  if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype " + std::to_string(static_cast<int>(call.type)));
+  if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op " + std::to_string(static_cast<int>(call.op)));
+  for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
+    if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
+  if (call.root < -1 || call.root >= size)
+    return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) + ")");
+  return check_buffers(call, comm->communicator->rank(), size);
+}
+
+Status apply(const tutti_call_options* options, Call& call) {
+  if (!options) return {};
+  if (options->struct_size != sizeof *options)
+    return wrong("tutti_call_options.struct_size is " + std::to_string(options->struct_size) + ", not " + std::to_string(sizeof *options) +
+                 "; fill the struct with tutti_call_options_init first");
+  if (options->timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
+  if (options->algorithm) call.algorithm = options->algorithm;
+  call.timeout_ns = static_cast<uint64_t>(options->timeout_ms) * 1'000'000;
+  return {};
+}
+
+// Checks and runs; with `request` it only starts.
+tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* options, tutti_request** request, bool starts) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = apply(options, call); !status.ok()) return status;
+    if (Status status = check(comm, call); !status.ok()) return status;
+    if (!starts) return comm->communicator->run(call);
+    if (!request) return wrong(title(call) + "request is NULL");
+    *request = nullptr;
+    auto operation = comm->communicator->start(call);
+    if (!operation.ok()) return operation.status();
+    *request = new tutti_request{comm, std::move(*operation)};
+    return {};
+  });
+}
+
+Call make(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype) {
+  Call call;
+  call.collective = collective;
+  call.input = input;
+  call.output = output;
+  call.count = count;
+  call.type = static_cast<DataType>(dtype);
+  return call;
+}
+
+Call reduction(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op) {
+  Call call = make(collective, input, output, count, dtype);
+  call.op = static_cast<ReduceOp>(op);
+  return call;
+}
+
+Call rooted(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, int root, tutti_op op = TUTTI_SUM) {
+  Call call = reduction(collective, input, output, count, dtype, op);
+  call.root = root == -1 ? -2 : root;  // -1 stands for "none" inside
+  return call;
+}
+
+Call with_counts(Call call, const size_t* counts) {
+  call.counts = counts ? counts : &kNoCounts;
+  return call;
+}
+
+struct Parts {
+  const size_t *counts, *offsets;
+};
+Call exchange(const void* input, Parts sends, void* output, Parts receives, tutti_dtype dtype) {
+  Call call = make(Collective::all_to_all, input, output, 0, dtype);
+  const auto given = [](const size_t* numbers) { return numbers ? numbers : &kNoCounts; };
+  call.send_counts = given(sends.counts);
+  call.send_offsets = given(sends.offsets);
+  call.recv_counts = given(receives.counts);
+  call.recv_offsets = given(receives.offsets);
+  return call;
+}
+
+Call barrier(tutti_comm* comm) {  // an all-reduce of one byte that nobody reads
+  std::byte* nothing = comm ? &comm->barrier_byte : nullptr;
+  return make(Collective::barrier, nothing, nothing, 1, TUTTI_UINT8);
+}
+
+// ---- point to point ----
+
+tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer, tutti_request** request,
+                           bool starts) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    const std::string who = send ? "tutti_send: " : "tutti_recv: ";
+    const int size = comm->communicator->size();
+    if (peer < 0 || peer >= size)
+      return wrong(who + "peer " + std::to_string(peer) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) + ")");
+    if (dtype < 0 || dtype >= kDataTypes) return wrong(who + "unknown dtype " + std::to_string(static_cast<int>(dtype)));
+    if (count > SIZE_MAX / 2 / element_size(static_cast<DataType>(dtype))) return wrong(who + "count " + std::to_string(count) + " is too large");
+    if (!data && count > 0) return wrong(who + "the buffer is NULL");
+    const Message message{send, static_cast<std::byte*>(const_cast<void*>(data)), count, static_cast<DataType>(dtype), peer};
+    if (comm->grouping) {
+      if (starts) return wrong(who + "inside a group use the plain form; tutti_group_end_start gives the request");
+      comm->group.push_back(message);
+      return {};
+    }
+    if (peer == comm->communicator->rank()) return wrong(who + "a message to oneself needs a group with both its ends");
+    Call call;
+    call.collective = Collective::point_to_point;
+    call.type = message.type;
+    call.count = count;
+    call.messages = {message};
+    if (!starts) return comm->communicator->run(call);
+    if (!request) return wrong(who + "request is NULL");
+    *request = nullptr;
+    auto operation = comm->communicator->start(call);
+    if (!operation.ok()) return operation.status();
+    *request = new tutti_request{comm, std::move(*operation)};
+    return {};
+  });
+}
+
+tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!comm->grouping) return wrong("tutti_group_end without tutti_group_begin");
+    if (starts && !request) return wrong("tutti_group_end_start: request is NULL");
+    comm->grouping = false;
+    Call call;
+    call.collective = Collective::point_to_point;
+    call.messages = std::move(comm->group);
+    comm->group.clear();
+    if (!starts) return comm->communicator->run(call);
+    *request = nullptr;
+    auto operation = comm->communicator->start(call);
+    if (!operation.ok()) return operation.status();
+    *request = new tutti_request{comm, std::move(*operation)};
+    return {};
+  });
+}
+
+}  // namespace
+}  // namespace tutti::api
+
+using namespace tutti;
+using namespace tutti::api;
+
+void tutti_call_options_init(tutti_call_options* options) {
+  if (options) *options = {sizeof *options, nullptr, 0};
+}
+
+tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+  return issue(comm, reduction(Collective::all_reduce, input, output, count, dtype, op), options, nullptr, false);
+}
+tutti_status tutti_all_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, reduction(Collective::all_reduce, input, output, count, dtype, op), options, request, true);
+}
+
+tutti_status tutti_reduce_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+  return issue(comm, reduction(Collective::reduce_scatter, input, output, count, dtype, op), options, nullptr, false);
+}
+tutti_status tutti_reduce_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, reduction(Collective::reduce_scatter, input, output, count, dtype, op), options, request, true);
+}
+
+tutti_status tutti_reduce_scatter_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, nullptr, false);
+}
+tutti_status tutti_reduce_scatter_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, request, true);
+}
+
+tutti_status tutti_all_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, make(Collective::all_gather, input, output, count, dtype), options, nullptr, false);
+}
+tutti_status tutti_all_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, make(Collective::all_gather, input, output, count, dtype), options, request, true);
+}
+
+tutti_status tutti_all_gather_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, with_counts(make(Collective::all_gather, input, output, 0, dtype), counts), options, nullptr, false);
+}
+tutti_status tutti_all_gather_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_counts(make(Collective::all_gather, input, output, 0, dtype), counts), options, request, true);
+}
+
+tutti_status tutti_broadcast(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+  return issue(comm, rooted(Collective::broadcast, input, output, count, dtype, root), options, nullptr, false);
+}
+tutti_status tutti_broadcast_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, rooted(Collective::broadcast, input, output, count, dtype, root), options, request, true);
+}
+
+tutti_status tutti_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, int root, const tutti_call_options* options) {
+  return issue(comm, rooted(Collective::reduce, input, output, count, dtype, root, op), options, nullptr, false);
+}
+tutti_status tutti_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, rooted(Collective::reduce, input, output, count, dtype, root, op), options, request, true);
+}
+
+tutti_status tutti_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+  return issue(comm, rooted(Collective::gather, input, output, count, dtype, root), options, nullptr, false);
+}
+tutti_status tutti_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, rooted(Collective::gather, input, output, count, dtype, root), options, request, true);
+}
+
+tutti_status tutti_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+  return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, nullptr, false);
+}
+tutti_status tutti_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, request, true);
+}
+
+tutti_status tutti_all_to_all(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, make(Collective::all_to_all, input, output, count, dtype), options, nullptr, false);
+}
+tutti_status tutti_all_to_all_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, make(Collective::all_to_all, input, output, count, dtype), options, request, true);
+}
+
+tutti_status tutti_all_to_all_v(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets, void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, nullptr, false);
+}
+tutti_status tutti_all_to_all_v_start(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets, void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, request, true);
+}
+
+tutti_status tutti_barrier(tutti_comm* comm, const tutti_call_options* options) {
+  return issue(comm, barrier(comm), options, nullptr, false);
+}
+tutti_status tutti_barrier_start(tutti_comm* comm, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, barrier(comm), options, request, true);
+}
+
+tutti_status tutti_send(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer) {
+  return note_or_issue(comm, true, input, count, dtype, peer, nullptr, false);
+}
+tutti_status tutti_recv(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer) {
+  return note_or_issue(comm, false, output, count, dtype, peer, nullptr, false);
+}
+tutti_status tutti_send_start(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer, tutti_request** request) {
+  return note_or_issue(comm, true, input, count, dtype, peer, request, true);
+}
+tutti_status tutti_recv_start(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer, tutti_request** request) {
+  return note_or_issue(comm, false, output, count, dtype, peer, request, true);
+}
+
+tutti_status tutti_group_begin(tutti_comm* comm) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (comm->grouping) return wrong("tutti_group_begin: a group is open already");
+    comm->grouping = true;
+    return {};
+  });
+}
+tutti_status tutti_group_end(tutti_comm* comm) { return end_group(comm, nullptr, false); }
+tutti_status tutti_group_end_start(tutti_comm* comm, tutti_request** request) { return end_group(comm, request, true); }
+
+tutti_status tutti_wait(tutti_request* request) {
+  if (!request) return TUTTI_SUCCESS;
+  const std::unique_ptr<tutti_request> owned(request);
+  return guarded(request->comm, [&]() -> Status {
+    if (Status status = check_comm(request->comm); !status.ok()) return status;
+    return request->comm->communicator->wait(*request->operation);
+  });
+}
+
+tutti_status tutti_test(tutti_request* request, int* done) {
+  if (!request || !done) return report(nullptr, wrong("tutti_test: request or done is NULL"));
+  return guarded(request->comm, [&]() -> Status {
+    *done = 0;
+    if (Status status = check_comm(request->comm); !status.ok()) return status;
+    Status status;
+    if (!request->comm->communicator->test(*request->operation, status)) return {};
+    *done = 1;
+    delete request;
+    return status;
+  });
+}

@@ -1,0 +1,53 @@
+// What the files of the C API share: the objects behind the handles, and how a Status becomes a tutti_status.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "call.h"
+#include "communicator.h"
+#include "status.h"
+#include "tutti/tutti.h"
+
+struct tutti_comm {
+  std::unique_ptr<tutti::Communicator> communicator;
+  mutable std::mutex error_mutex;          // tutti_wait may be called by another thread
+  std::string last_error;
+  bool grouping = false;                   // between tutti_group_begin and _end
+  std::vector<tutti::Message> group;
+  std::byte barrier_byte{};
+  std::map<void*, size_t> allocations;     // of tutti_alloc: bytes
+};
+
+struct tutti_request {
+  tutti_comm* comm;
+  std::shared_ptr<tutti::Operation> operation;
+};
+
+namespace tutti::api {
+
+// Notes the sentence where tutti_last_error(comm) finds it; comm null: for the calling thread.
+tutti_status report(tutti_comm* comm, const Status& status);
+
+// Runs `body`, which returns a Status, and lets no exception out.
+template <class Body>
+tutti_status guarded(tutti_comm* comm, Body body) {
+  try {
+    return report(comm, body());
+  } catch (const std::bad_alloc&) {
+    return report(comm, Status(Code::out_of_memory, "out of memory"));
+  } catch (const std::exception& e) {
+    return report(comm, Status(Code::internal, std::string("unexpected: ") + e.what()));
+  }
+}
+
+inline Status wrong(std::string sentence) { return Status(Code::invalid_argument, std::move(sentence)); }
+
+// A handle that may be used: not null, not in a forked child.
+Status check_comm(const tutti_comm* comm);
+
+}  // namespace tutti::api

@@ -1,0 +1,303 @@
+#include "assembly.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <random>
+
+#include "build_config.h"
+#include "host_identity.h"
+#include "memory_transport.h"
+#include "net_address.h"
+#include "words.h"
+#if TUTTI_HAVE_SHM
+#include "shm_transport.h"
+#endif
+#if TUTTI_HAVE_TCP
+#include "tcp_transport.h"
+#endif
+
+namespace tutti {
+namespace {
+
+constexpr uint32_t kLanes = 4;                       // as many as choice.cpp ever asks for without TUTTI_LANES
+constexpr size_t kLargestPool = 16 << 20;            // bytes of each rank
+constexpr size_t kSlotBytes = 64 << 10;
+
+// Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
+memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
+  memory::ArenaShape shape;
+  const auto lanes = settings.lanes > 0 ? static_cast<uint32_t>(settings.lanes) : kLanes;
+  shape.ranks = local_ranks;
+  shape.slots = std::max(64u, 2 * lanes * (static_cast<uint32_t>(size) + 8));
+  const size_t wanted = settings.slot_bytes > 0 ? settings.slot_bytes : kSlotBytes;
+  shape.slot_bytes = std::max<size_t>(std::min(wanted, kLargestPool / shape.slots / 4096 * 4096), 4096);
+  return shape;
+}
+
+// A private, zeroed mapping that ends with its last user.
+Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
+  void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (base == MAP_FAILED)
+    return Status(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of message slots; lower TUTTI_SLOT_BYTES or TUTTI_LANES");
+  ::madvise(base, bytes, MADV_HUGEPAGE);
+  return std::shared_ptr<std::byte>(static_cast<std::byte*>(base), [bytes](std::byte* memory) { ::munmap(memory, bytes); });
+}
+
+// What a rank tells the others about itself.
+struct Introduction {
+  std::string host_id, host, pid, door, context, wire;
+  bool shm = false, tcp = false;
+};
+
+std::string encode(const Introduction& i) {
+  return "tutti1\n" + i.host_id + '\n' + i.host + '\n' + i.pid + '\n' + i.door + '\n' + i.context + '\n' + (i.shm ? "1" : "0") +
+         (i.tcp ? "1" : "0") + '\n' + i.wire;
+}
+
+Result<Introduction> decode_introduction(const std::string& text, int rank) {
+  const auto lines = split(text, '\n');
+  if (lines.size() < 8 || lines[0] != "tutti1" || lines[6].size() != 2)
+    return Status(Code::unreachable, "rank " + std::to_string(rank) + " introduced itself in words of another version of Tutti");
+  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]), std::string(lines[4]), std::string(lines[5]), {}};
+  i.shm = lines[6][0] == '1';
+  i.tcp = lines[6][1] == '1';
+  i.wire = text.substr(static_cast<size_t>(lines[7].data() - text.data()));
+  return i;
+}
+
+uint64_t random_number() {
+  std::random_device device;
+  return static_cast<uint64_t>(device()) << 32 | device();
+}
+
+}  // namespace
+
+// The ranks' common heap.  The first to ask decides its shape; all ask for the same.
+class LocalArena {
+ public:
+  Result<std::shared_ptr<std::byte>> memory(const memory::ArenaShape& shape) {
+    const std::lock_guard lock(mutex_);
+    if (!memory_) {
+      auto made = zeroed_memory(shape.bytes());
+      if (!made.ok()) return made.status();
+      memory_ = *made;
+    }
+    return memory_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<std::byte> memory_;
+};
+
+std::shared_ptr<LocalArena> make_local_arena() { return std::make_shared<LocalArena>(); }
+
+namespace {
+
+class Assembler {
+ public:
+  explicit Assembler(AssemblyOptions options) : options_(std::move(options)), parts_(std::make_unique<CommunicatorParts>()) {}
+
+  Result<std::unique_ptr<Communicator>> run() {
+    parts_->rank = options_.rank;
+    parts_->size = options_.size;
+    parts_->name = options_.name;
+    parts_->local_end = options_.local_end;
+    parts_->local_arena = options_.local_arena;
+    for (const auto step : {&Assembler::open_log, &Assembler::introduce, &Assembler::share_memory, &Assembler::open_tcp, &Assembler::watch_over})
+      if (Status status = (this->*step)(); !status.ok()) return status;
+    announce();
+    return std::make_unique<Communicator>(std::move(parts_));
+  }
+
+ private:
+  Status open_log() {
+    const Settings& settings = options_.settings;
+    int fd = 2;
+    if (!settings.debug_file.empty()) {
+      auto file = open_log_file(settings.debug_file, options_.rank);
+      if (!file.ok()) return file.status();
+      parts_->log_file = std::move(*file);
+      fd = parts_->log_file.get();
+    }
+    parts_->log = Log(settings.debug, "tutti[" + std::to_string(options_.rank) + "/" + std::to_string(options_.size) + " " + host_name() + "]", fd);
+    return {};
+  }
+
+  Status introduce() {
+    Introduction mine;
+    mine.host_id = host_id(options_.settings.host_id);
+    mine.host = host_name();
+    mine.pid = std::to_string(::getpid());
+    mine.context = std::to_string(random_number());
+    mine.tcp = TUTTI_HAVE_TCP && options_.settings.transport.tcp;
+    mine.wire = encode_wire_settings(options_.settings);
+#if TUTTI_HAVE_SHM
+    mine.shm = options_.settings.transport.shm && !options_.local_arena;
+    if (mine.shm) {
+      auto door = shm::Door::open();
+      if (!door.ok()) return door.status();
+      door_ = std::move(*door);
+      mine.door = door_.name();
+    }
+#endif
+    auto all = options_.exchange(encode(mine));
+    if (!all.ok()) return all.status();
+    for (int rank = 0; rank < options_.size; ++rank) {
+      auto introduction = decode_introduction((*all)[static_cast<size_t>(rank)], rank);
+      if (!introduction.ok()) return introduction.status();
+      parts_->rank_names.push_back("rank " + std::to_string(rank) + " (host " + introduction->host + ", pid " + introduction->pid + ")");
+      ranks_.push_back(std::move(*introduction));
+    }
+    parts_->context = parse_number(ranks_[0].context).value_or(0);
+    if (options_.rank != 0) {
+      std::vector<std::string> warnings;
+      if (Status status = apply_wire_settings(ranks_[0].wire, options_.settings, warnings); !status.ok()) return status;
+      for (const auto& warning : warnings) parts_->log.warn(warning);
+    }
+    parts_->settings = options_.settings;
+    return {};
+  }
+
+  bool share(int a, int b) const {
+    const Introduction &x = ranks_[static_cast<size_t>(a)], &y = ranks_[static_cast<size_t>(b)];
+    return options_.local_arena || (x.shm && y.shm && x.host_id == y.host_id);
+  }
+
+  // The arena of the ranks that share memory with this one; alone, it still holds this rank's slots.
+  Status share_memory() {
+    std::vector<int> places(static_cast<size_t>(options_.size), -1);
+    int here = 0, my_place = 0, leader = options_.rank;
+    for (int rank = 0; rank < options_.size; ++rank) {
+      if (rank != options_.rank && !share(rank, options_.rank)) continue;
+      if (here == 0) leader = rank;
+      if (rank == options_.rank) my_place = here;
+      places[static_cast<size_t>(rank)] = here++;
+    }
+    const auto shape = shape_for(options_.settings, options_.size, static_cast<uint32_t>(here));
+    const auto place = static_cast<uint32_t>(my_place);
+    memory::Arena arena(nullptr, shape);
+    if (here == 1 || options_.local_arena) {
+      auto bytes = options_.local_arena ? options_.local_arena->memory(shape) : zeroed_memory(shape.bytes());
+      if (!bytes.ok()) return bytes.status();
+      arena = memory::Arena(bytes->get(), shape);
+      parts_->memory = *bytes;
+      if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(arena, place, places));
+#if TUTTI_HAVE_SHM
+    } else {
+      const shm::Options shm{shape, place, places, ranks_[static_cast<size_t>(leader)].door, options_.settings.birth_timeout_ns};
+      auto transport = shm::ShmTransport::create(door_, shm);
+      if (!transport.ok()) return transport.status();
+      arena = (*transport)->arena();
+      parts_->transports.push_back(std::move(*transport));
+#endif
+    }
+    parts_->pool = std::make_unique<memory::ArenaPool>(arena, place);
+    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(FlatBoard{arena, place, static_cast<uint32_t>(here)});
+    parts_->transport_of.assign(static_cast<size_t>(options_.size), nullptr);
+    parts_->rank_transports.assign(static_cast<size_t>(options_.size), "self");
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (rank != options_.rank && places[static_cast<size_t>(rank)] >= 0) serve(rank, *parts_->transports.back());
+    return {};
+  }
+
+  void serve(int rank, Transport& transport) {
+    parts_->transport_of[static_cast<size_t>(rank)] = &transport;
+    parts_->rank_transports[static_cast<size_t>(rank)] = transport.name();
+  }
+
+  // TCP, if any two ranks need it; all ranks see that alike.
+  Status open_tcp() {
+    bool needed = false;
+    for (int a = 0; a < options_.size; ++a) needed |= !share(a, 0);
+    if (auto address = choose_address(); !address.ok()) return address.status();
+    if (!needed) return {};
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (!ranks_[static_cast<size_t>(rank)].tcp)
+        return Status(Code::unreachable, "the ranks are not all on one host, and " + parts_->rank_names[static_cast<size_t>(rank)] +
+                                             " may not use tcp (TUTTI_TRANSPORT, or built without it)");
+#if TUTTI_HAVE_TCP
+    tcp::TcpOptions tcp;
+    tcp.rank = options_.rank;
+    tcp.size = options_.size;
+    tcp.listen_address = address_;
+    tcp.connections = parts_->settings.tcp_connections;
+    tcp.context = parts_->context;
+    tcp.pool = parts_->pool.get();
+    tcp.name = options_.name;
+    tcp.log = parts_->log;
+    auto transport = tcp::TcpTransport::open(std::move(tcp));
+    if (!transport.ok()) return transport.status();
+    auto addresses = options_.exchange((*transport)->address());
+    if (!addresses.ok()) return addresses.status();
+    if (Status status = (*transport)->set_peers(*addresses, parts_->rank_names); !status.ok()) return status;
+    parts_->transports.push_back(std::move(*transport));
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (rank != options_.rank && !parts_->transport_of[static_cast<size_t>(rank)]) serve(rank, *parts_->transports.back());
+#endif
+    return {};
+  }
+
+  // The address that other ranks reach this one at; loopback is enough where all are in one network namespace.
+  Result<std::string> choose_address() {
+    const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
+    if (one_host && options_.settings.interface.empty() && options_.settings.host_id.empty()) {
+      address_ = "127.0.0.1";
+      return address_;
+    }
+    std::optional<SocketAddress> local_end;
+    if (auto parsed = SocketAddress::parse(options_.local_end); !options_.local_end.empty() && parsed.ok()) local_end = *parsed;
+    auto chosen = choose_local_address(options_.settings.interface, local_end);
+    if (!chosen.ok()) return chosen.status();
+    address_ = chosen->address.host();
+    parts_->log.info("address " + address_ + " (" + chosen->interface + "): " + chosen->reason);
+    return address_;
+  }
+
+  Status watch_over() {
+    Status status;
+    parts_->control_thread = options_.control_thread ? options_.control_thread : start_control_thread(status);
+    if (!status.ok()) return status;
+    Control::Options control;
+    control.rank = options_.rank;
+    control.size = options_.size;
+    control.name = options_.name;
+    control.rank_names = parts_->rank_names;
+    control.timeout_ns = parts_->settings.birth_timeout_ns;
+    control.listen_address = address_;
+    control.log = parts_->log;
+    auto made = Control::create(parts_->control_thread, std::move(control), options_.exchange);
+    if (!made.ok()) return made.status();
+    parts_->control = std::move(*made);
+    return {};
+  }
+
+  void announce() {
+    const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+    parts_->cache_bytes = cache > 0 ? static_cast<uint64_t>(cache) : 32 << 20;
+    if (!parts_->log.enabled(LogLevel::info)) return;
+    std::string text = "communicator " + options_.name + ": " + parts_->rank_names[static_cast<size_t>(options_.rank)] + " of " +
+                       std::to_string(options_.size) + ";";
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (rank != options_.rank) text += " " + std::to_string(rank) + ":" + parts_->rank_transports[static_cast<size_t>(rank)];
+    parts_->log.info(text + "; " + std::to_string(parts_->pool->slots()) + " slots of " + std::to_string(parts_->pool->slot_bytes()) + " bytes");
+  }
+
+  AssemblyOptions options_;
+  std::unique_ptr<CommunicatorParts> parts_;
+  std::vector<Introduction> ranks_;
+  std::string address_;
+#if TUTTI_HAVE_SHM
+  shm::Door door_;
+#endif
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Communicator>> assemble(AssemblyOptions options) { return Assembler(std::move(options)).run(); }
+
+}  // namespace tutti

@@ -1,0 +1,39 @@
+// One call of the C API, checked, in C++ terms.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "vocabulary.h"
+
+namespace tutti {
+
+struct Message {  // of a group of sends and receives
+  bool send;
+  std::byte* data;
+  size_t count;
+  DataType type;
+  int peer;
+};
+
+struct Call {
+  Collective collective = Collective::barrier;
+  const void* input = nullptr;
+  void* output = nullptr;
+  size_t count = 0;                      // elements, as in the API
+  DataType type = DataType::uint8;
+  ReduceOp op = ReduceOp::sum;
+  int root = -1;
+  const size_t* counts = nullptr;        // reduce_scatter_v, all_gather_v: of each rank
+  const size_t *send_counts = nullptr, *send_offsets = nullptr, *recv_counts = nullptr, *recv_offsets = nullptr;  // all_to_all_v
+  std::vector<Message> messages;         // point to point
+  std::string_view algorithm;            // "" chosen
+  uint64_t timeout_ns = 0;               // 0: the communicator's
+};
+
+// Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.
+size_t total_count(const Call& call, int size);
+
+}  // namespace tutti

@@ -1,0 +1,107 @@
+#include "choice.h"
+
+#include <algorithm>
+
+#include "algorithms.h"
+#include "arena.h"
+#include "byte_units.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint32_t kLanes = 4;
+
+// Sizes at which one algorithm overtakes another, measured with `tutti-bench all_reduce --algorithm all` (bench/README.md).
+constexpr uint64_t kHostDoublingUntil = 8 << 10;
+constexpr uint64_t kNetDoublingUntil = 16 << 10;
+constexpr uint64_t kNetRecursiveUntil = 1 << 20;
+constexpr size_t kLeastStripe = 8 << 10;    // smaller messages cost more in hand-overs than they win by overlap
+
+std::string_view standard(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string& reason) {
+  const bool host = terms.single_host;
+  switch (collective) {
+    case Collective::all_reduce:
+      if (host) {
+        reason = bytes <= kHostDoublingUntil ? "small, one host: fewest messages" : "one host: two hops";
+        return bytes <= kHostDoublingUntil ? "doubling" : "direct";
+      }
+      reason = bytes <= kNetDoublingUntil ? "small: fewest messages" : bytes <= kNetRecursiveUntil ? "middle: few messages, few bytes" : "large: fewest bytes, neighbours only";
+      return bytes <= kNetDoublingUntil ? "doubling" : bytes <= kNetRecursiveUntil ? "recursive" : "ring";
+    case Collective::reduce_scatter:
+    case Collective::all_gather:
+      reason = host ? "one host: one hop" : bytes <= kNetRecursiveUntil ? "few messages" : "large: neighbours only";
+      return host ? "direct" : bytes <= kNetRecursiveUntil ? "recursive" : "ring";
+    case Collective::broadcast:
+      reason = host ? "one host: one slot for all" : "logarithmic depth";
+      return host ? "direct" : "tree";
+    case Collective::reduce:
+      reason = host ? "one host: one hop" : "logarithmic depth";
+      return host ? "direct" : "tree";
+    case Collective::barrier:
+      reason = "fewest messages";
+      return "doubling";
+    default:
+      reason = "each block travels once";
+      return "direct";
+  }
+}
+
+bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
+  return terms.single_host && bytes <= memory::kFlatBytes && bytes > 0 &&
+         (collective == Collective::all_reduce || collective == Collective::barrier);
+}
+
+Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name, std::string reason) {
+  if (name == "flat") {
+    if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", std::move(reason)};
+    return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " + format_bytes(memory::kFlatBytes) +
+                                         " within one host only; this is " + std::string(tutti::name(collective)) + " of " + format_bytes(bytes));
+  }
+  if (const auto index = find_algorithm(collective, name))
+    return Choice{*index, algorithms()[*index].name, std::move(reason)};
+  std::vector<std::string_view> known;
+  for (const Algorithm& row : algorithms())
+    if (row.collective == collective) known.push_back(row.name);
+  return Status(Code::unsupported, "no algorithm " + in_quotes(name) + " for " + std::string(tutti::name(collective)) + "; there are " +
+                                       listed(known) + suggestion(name, known));
+}
+
+bool excluded(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name) {
+  return std::any_of(terms.rules.begin(), terms.rules.end(),
+                     [&](const AlgorithmRule& rule) { return rule.exclude && rule.name == name && rule.matches(collective, bytes); });
+}
+
+}  // namespace
+
+Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted) {
+  if (terms.deterministic) {
+    if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", "TUTTI_DETERMINISTIC: rank order"};
+    if (find_algorithm(collective, "direct")) return named(terms, collective, bytes, "direct", "TUTTI_DETERMINISTIC: rank order");
+  }
+  if (!wanted.empty()) return named(terms, collective, bytes, wanted, "option of the call");
+  for (const AlgorithmRule& rule : terms.rules) {
+    if (rule.exclude || !rule.matches(collective, bytes)) continue;
+    if (rule.name == "flat" ? flat_serves(terms, collective, bytes) : find_algorithm(collective, rule.name).has_value())
+      return named(terms, collective, bytes, rule.name, "TUTTI_ALGORITHM");
+  }
+  if (flat_serves(terms, collective, bytes) && !excluded(terms, collective, bytes, "flat"))
+    return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::kFlatBytes)};
+  std::string reason;
+  const std::string_view first = standard(terms, collective, bytes, reason);
+  if (!excluded(terms, collective, bytes, first)) return named(terms, collective, bytes, first, reason);
+  for (const Algorithm& row : algorithms())
+    if (row.collective == collective && !excluded(terms, collective, bytes, row.name))
+      return named(terms, collective, bytes, row.name, "TUTTI_ALGORITHM excludes " + std::string(first));
+  return Status(Code::unsupported, "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
+}
+
+Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {
+  const uint32_t lanes = terms.lanes > 0 ? terms.lanes : kLanes;
+  const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
+  const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
+  const size_t wanted = std::max(kLeastStripe / std::max(widest_run, 1u), (even + 63) / 64 * 64);
+  return {lanes, std::min(most, std::max<size_t>(wanted / 64 * 64, 64))};
+}
+
+}  // namespace tutti

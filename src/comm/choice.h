@@ -1,0 +1,43 @@
+// Which algorithm serves a call, and in what pieces.  A pure function of things that all ranks know, so all choose alike.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "algorithm_rules.h"
+#include "status.h"
+#include "vocabulary.h"
+
+namespace tutti {
+
+inline constexpr uint8_t kFlat = 255;  // the flat exchange's number in signatures
+
+struct ChoiceTerms {                   // of a communicator
+  int size = 1;
+  bool single_host = true;             // all ranks share memory
+  bool deterministic = false;
+  std::vector<AlgorithmRule> rules;    // TUTTI_ALGORITHM
+  uint32_t lanes = 0;                  // TUTTI_LANES, 0: chosen
+  size_t slot_bytes = 0;               // what one message can hold
+  uint32_t slots = 0;                  // of each rank
+};
+
+struct Choice {
+  uint8_t algorithm = kFlat;           // index into algorithms(), or kFlat
+  std::string_view name = "flat";
+  std::string reason;
+};
+
+// `bytes`: of the call's whole data.  `wanted`: the caller's option, "" for none.
+Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted);
+
+struct Cut {
+  uint32_t lanes;
+  size_t stripe_bytes;                 // of one block; a multiple of 64
+};
+
+// How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.
+Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run);
+
+}  // namespace tutti

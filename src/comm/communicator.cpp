@@ -1,0 +1,303 @@
+#include "communicator.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "algorithms.h"
+#include "byte_units.h"
+#include "spaces.h"
+
+namespace tutti {
+namespace {
+
+bool each_rank_has_a_part(Collective collective) {
+  switch (collective) {
+    case Collective::reduce_scatter:
+    case Collective::all_gather:
+    case Collective::gather:
+    case Collective::scatter:
+    case Collective::all_to_all:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint16_t hash16(const size_t* counts, int size) {
+  uint64_t hash = 1469598103934665603u;
+  for (int r = 0; r < size; ++r) hash = (hash ^ counts[r]) * 1099511628211u;
+  return static_cast<uint16_t>(hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48);
+}
+
+}  // namespace
+
+size_t total_count(const Call& call, int size) {
+  const auto p = static_cast<size_t>(size);
+  if (call.counts) return std::accumulate(call.counts, call.counts + p, size_t{0});
+  return each_rank_has_a_part(call.collective) ? call.count * p : call.count;
+}
+
+Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(std::move(parts)) {
+  terms_.size = parts_->size;
+  terms_.single_host = parts_->board != nullptr;
+  terms_.deterministic = parts_->settings.deterministic;
+  terms_.rules = parts_->settings.algorithm;
+  terms_.lanes = static_cast<uint32_t>(parts_->settings.lanes);
+  terms_.slot_bytes = parts_->pool->slot_bytes();
+  terms_.slots = parts_->pool->slots();
+  auto wires = std::make_unique<Wires>();
+  wires->pool = parts_->pool.get();
+  wires->peers.resize(static_cast<size_t>(parts_->size));
+  wires->connect = [this](int peer) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer); };
+  std::vector<Transport*> transports;
+  for (const auto& transport : parts_->transports) transports.push_back(transport.get());
+  engine_ = std::make_unique<Engine>(std::move(transports), std::move(wires), static_cast<Supervisor&>(*this));
+}
+
+Communicator::~Communicator() = default;
+
+Status Communicator::failed_status() const { return failed() ? failure() : Status(); }
+
+// ---- from call to operation ----
+
+std::shared_ptr<const Program> Communicator::program_of(uint8_t algorithm, Collective collective, int root) {
+  auto& program = programs_[{algorithm, root}];
+  if (!program) {
+    const Plan plan = algorithms()[algorithm].plan(parts_->rank, parts_->size, std::max(root, 0));
+    program = std::make_shared<const Program>(compile(plan, collective, parts_->rank, parts_->size, std::max(root, 0)));
+  }
+  return program;
+}
+
+Signature Communicator::sign(const Call& call, uint8_t algorithm) {
+  Signature signature;
+  signature.collective = static_cast<uint8_t>(call.collective);
+  signature.data_type = static_cast<uint8_t>(call.type);
+  signature.op = static_cast<uint8_t>(call.op);
+  signature.algorithm = algorithm;
+  signature.root = call.root;
+  signature.count = call.counts ? total_count(call, parts_->size) : call.count;
+  signature.reserved = call.counts ? hash16(call.counts, parts_->size) : uint16_t{0};
+  signature.context = parts_->context;
+  if (call.collective != Collective::point_to_point) signature.sequence = ++sequence_;
+  return signature;
+}
+
+Arithmetic Communicator::arithmetic_of(const Call& call, uint64_t bytes) const {
+  Arithmetic arithmetic;
+  arithmetic.reduce = kernels::reduce_kernel(call.type, call.op);
+  arithmetic.fold = kernels::fold_kernel(call.type, call.op);
+  arithmetic.element_bytes = element_size(call.type);
+  arithmetic.divisor = call.op == ReduceOp::avg ? static_cast<uint32_t>(parts_->size) : 1;
+  // Outputs that will not be in any cache when they are next read need not be fetched to be written.
+  const auto ranks = static_cast<uint64_t>(parts_->size);
+  if (ranks * 2 * bytes >= parts_->cache_bytes) arithmetic.output_store = kernels::Store::streaming;
+  return arithmetic;
+}
+
+Binding Communicator::bind(const Call& call, const Program& program, size_t stripe_bytes) const {
+  const auto p = static_cast<size_t>(parts_->size), me = static_cast<size_t>(parts_->rank);
+  const size_t element = element_size(call.type);
+  const auto* input = static_cast<const std::byte*>(call.input);
+  auto* output = static_cast<std::byte*>(call.output);
+  if (call.collective == Collective::all_to_all) {
+    std::vector<Binding::Block> row(p), column(p);
+    for (size_t r = 0; r < p; ++r) {
+      const bool v = call.send_counts != nullptr;
+      row[r] = {input + (v ? call.send_offsets[r] : r * call.count) * element, nullptr, (v ? call.send_counts[r] : call.count) * element};
+      column[r] = {nullptr, output + (v ? call.recv_offsets[r] : r * call.count) * element, (v ? call.recv_counts[r] : call.count) * element};
+    }
+    row[me].output = column[me].output;
+    return Binding::exchange(std::move(row), std::move(column), static_cast<uint32_t>(me), stripe_bytes);
+  }
+  if (!each_rank_has_a_part(call.collective))
+    return Binding::chunked(input, output, call.count * element, program.blocks, stripe_bytes);
+  const bool input_is_whole = call.collective == Collective::reduce_scatter || call.collective == Collective::scatter;
+  const bool output_is_whole = call.collective == Collective::all_gather || call.collective == Collective::gather;
+  std::vector<Binding::Block> blocks(p);
+  size_t offset = 0;
+  for (size_t r = 0; r < p; ++r) {
+    const size_t bytes = (call.counts ? call.counts[r] : call.count) * element;
+    blocks[r].bytes = bytes;
+    if (input) blocks[r].input = input_is_whole ? input + offset : r == me ? input : nullptr;
+    if (output) blocks[r].output = output_is_whole ? output + offset : r == me ? output : nullptr;
+    offset += bytes;
+  }
+  return Binding::fixed(std::move(blocks), stripe_bytes);
+}
+
+// Settles what depends on the kind of call only, unless the last call was of the same kind.
+Status Communicator::remember(const Call& call) {
+  Remembered& r = remembered_;
+  // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
+  const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
+  if (r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm) return {};
+  auto choice = choose(terms_, call.collective, bytes, call.algorithm);
+  if (!choice.ok()) return choice.status();
+  r = {call.collective, call.type, call.op, bytes, std::string(call.algorithm), std::move(*choice), arithmetic_of(call, bytes)};
+  return {};
+}
+
+Communicator::Prepared Communicator::prepare(const Call& call) {
+  Prepared prepared;
+  const size_t element = element_size(call.type);
+  prepared.program = program_of(remembered_.choice.algorithm, call.collective, call.root);
+  const uint64_t block = call.send_counts                        ? terms_.slot_bytes * 4
+                         : call.counts                           ? *std::max_element(call.counts, call.counts + parts_->size) * element
+                         : each_rank_has_a_part(call.collective) ? call.count * element
+                                                                 : remembered_.bytes / prepared.program->blocks;
+  prepared.cut = cut(terms_, block, prepared.program->widest_run);
+  prepared.binding = bind(call, *prepared.program, prepared.cut.stripe_bytes);
+  if (call.send_counts)
+    for (size_t i = 0, p = static_cast<size_t>(parts_->size); i < p * p; ++i) {
+      const size_t source = i / p, destination = i % p, me = static_cast<size_t>(parts_->rank);
+      const size_t count = source == me ? call.send_counts[destination] : destination == me ? call.recv_counts[source] : 0;
+      prepared.tags.push_back({count, call.type});
+    }
+  return prepared;
+}
+
+// A group of sends and receives is a plan of its own: each message a block, all sends before all receives so that no order of the
+// caller's can deadlock.  Messages to oneself are copied from the i-th send to the i-th receive.
+Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) {
+  Prepared prepared;
+  const auto count = static_cast<uint32_t>(call.messages.size());
+  Plan plan(std::max(count, 1u));
+  std::vector<Binding::Block> blocks(std::max(count, 1u));
+  std::vector<uint32_t> own_sends, own_receives;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Message& message = call.messages[i];
+    const size_t bytes = message.count * element_size(message.type);
+    prepared.tags.push_back({message.count, message.type});
+    if (message.peer == parts_->rank)
+      (message.send ? own_sends : own_receives).push_back(i);
+    else
+      blocks[i] = message.send ? Binding::Block{message.data, nullptr, bytes} : Binding::Block{nullptr, message.data, bytes};
+    if (message.peer != parts_->rank && message.send) plan.send(message.peer, i);
+  }
+  for (uint32_t i = 0; i < count; ++i)
+    if (call.messages[i].peer != parts_->rank && !call.messages[i].send) plan.recv(call.messages[i].peer, i);
+  if (own_sends.size() != own_receives.size())
+    return Status(Code::invalid_argument, "a rank's sends to itself and receives from itself must be equally many within one group");
+  for (size_t k = 0; k < own_sends.size(); ++k) {
+    const Message &from = call.messages[own_sends[k]], &to = call.messages[own_receives[k]];
+    if (from.count != to.count || from.type != to.type)
+      return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
+    blocks[own_sends[k]] = {from.data, to.data, from.count * element_size(from.type)};
+  }
+  remembered_ = {};
+  remembered_.choice = {0, "direct", "each message travels once"};
+  for (const auto& block : blocks) remembered_.bytes += block.bytes;
+  prepared.program = std::make_shared<const Program>(compile(plan, Collective::point_to_point, parts_->rank, parts_->size, 0));
+  prepared.cut = cut(terms_, terms_.slot_bytes * 4, 1);
+  prepared.binding = Binding::fixed(std::move(blocks), prepared.cut.stripe_bytes);
+  return prepared;
+}
+
+Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool asynchronous) {
+  if (Status status = failed_status(); !status.ok()) return status;
+  Prepared prepared;
+  if (call.collective == Collective::point_to_point) {
+    auto messages = prepare_messages(call);
+    if (!messages.ok()) return messages.status();
+    prepared = std::move(*messages);
+  } else {
+    if (Status status = remember(call); !status.ok()) return status;
+    if (remembered_.choice.algorithm == kFlat) return start_flat(call, asynchronous);
+    prepared = prepare(call);
+  }
+  note(call, prepared.cut);
+  const Signature signature = sign(call, remembered_.choice.algorithm);
+  const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
+    auto operation = std::make_shared<PlanOperation>(prepared.program, remembered_.choice.name, std::move(prepared.binding),
+                                                     remembered_.arithmetic, signature, prepared.cut.lanes, wires);
+    operation->set_tags(std::move(prepared.tags));
+    operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+    operation->input_bytes = remembered_.bytes;
+    return operation;
+  };
+  return engine_->start(make, asynchronous);
+}
+
+Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
+  note(call, {1, remembered_.bytes});
+  const Signature signature = sign(call, kFlat);
+  const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
+    auto operation = std::make_shared<FlatOperation>(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, signature);
+    operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+    operation->input_bytes = remembered_.bytes;
+    return operation;
+  };
+  return engine_->start(make, asynchronous);
+}
+
+Status Communicator::run(const Call& call) {
+  if (call.collective != Collective::point_to_point && engine_->idle()) {
+    if (Status status = failed_status(); !status.ok()) return status;
+    if (Status status = remember(call); !status.ok()) return status;
+    if (remembered_.choice.algorithm == kFlat) {  // the short way: nothing queued, nothing allocated
+      last_cut_ = {1, remembered_.bytes};
+      FlatOperation operation(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, sign(call, kFlat));
+      operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+      operation.input_bytes = remembered_.bytes;
+      return engine_->drive_alone(operation);
+    }
+  }
+  auto operation = start(call, false);
+  return operation.ok() ? engine_->drive(**operation) : operation.status();
+}
+
+void Communicator::note(const Call& call, const Cut& cut) {
+  last_cut_ = cut;
+  if (parts_->log.enabled(LogLevel::trace))
+    parts_->log.trace(std::string(name(call.collective)) + " of " + describe_bytes(remembered_.bytes) + ": " +
+                      std::string(remembered_.choice.name) + " (" + remembered_.choice.reason + "), " + std::to_string(cut.lanes) +
+                      " lanes of " + describe_bytes(cut.stripe_bytes));
+}
+
+// ---- failures ----
+
+namespace {
+
+Stall stall_of(const Operation& operation, uint64_t waited_ns) {
+  Stall stall;
+  stall.signature = operation.signature();
+  stall.waits_for = operation.waits_for();
+  stall.step = operation.step();
+  stall.steps = operation.steps();
+  stall.waited_ns = waited_ns;
+  return stall;
+}
+
+}  // namespace
+
+void Communicator::stalled(const Operation& operation, uint64_t waited_ns) { parts_->control->stalled(stall_of(operation, waited_ns)); }
+
+void Communicator::timed_out(const Operation& operation, uint64_t waited_ns) {
+  parts_->control->timed_out(stall_of(operation, waited_ns));
+}
+
+std::string Communicator::peer_name(int rank) const { return parts_->rank_names[static_cast<size_t>(rank < 0 ? parts_->rank : rank)]; }
+
+void Communicator::abort(const std::string& reason) {
+  parts_->control->fail(parts_->rank, Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
+}
+
+Status Communicator::goodbye() { return failed() ? Status() : parts_->control->goodbye(); }
+
+Communicator::Statistics Communicator::statistics() const {
+  Statistics statistics;
+  statistics.totals = engine_->totals();
+  statistics.memory_bytes = parts_->pool->memory_bytes();
+  std::map<std::string, int> kinds;
+  for (const auto& transport : parts_->transports) statistics.memory_bytes += transport->memory_bytes();
+  for (const auto& kind : parts_->rank_transports) ++kinds[kind];
+  for (const auto& [kind, count] : kinds)
+    if (kind != "self") statistics.transports += (statistics.transports.empty() ? "" : ", ") + kind + " " + std::to_string(count);
+  statistics.algorithm = remembered_.choice.name;
+  statistics.reason = remembered_.choice.reason;
+  statistics.cut = last_cut_;
+  return statistics;
+}
+
+}  // namespace tutti

@@ -1,0 +1,116 @@
+// A communicator on one rank: turns calls into operations, lets the engine run them, answers for failures.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "binding.h"
+#include "call.h"
+#include "choice.h"
+#include "control.h"
+#include "engine.h"
+#include "flat_operation.h"
+#include "fork_guard.h"
+#include "owned_fd.h"
+#include "plan.h"
+#include "settings.h"
+
+namespace tutti {
+
+class LocalArena;
+
+// What a communicator is made of.  Members are destroyed in reverse order: the engine's users first, the memory last.
+struct CommunicatorParts {
+  int rank = 0, size = 1;
+  std::string name;
+  Settings settings;
+  Log log;
+  std::vector<std::string> rank_names;                    // "rank 3 (host b, pid 4711)"
+  std::vector<std::string> rank_transports;               // "shm"; "self" for this rank
+  std::string local_end;                                  // see AssemblyOptions
+  std::shared_ptr<LocalArena> local_arena;                // likewise
+  OwnedFd log_file;                                       // what `log` writes to, if not stderr
+  uint64_t cache_bytes = 0;                               // last-level cache of this host
+  uint64_t context = 0;                                   // travels in signatures
+  std::shared_ptr<ControlThread> control_thread;
+  std::shared_ptr<void> memory;                           // what the transports' arena lies in, if they do not own it
+  std::unique_ptr<SlotPool> pool;
+  std::vector<std::unique_ptr<Transport>> transports;
+  std::vector<Transport*> transport_of;                   // by rank; null for this rank
+  std::unique_ptr<FlatBoard> board;                       // if all ranks share memory
+  std::unique_ptr<Control> control;
+};
+
+class Communicator final : private Supervisor {
+ public:
+  explicit Communicator(std::unique_ptr<CommunicatorParts> parts);
+  ~Communicator() override;
+
+  int rank() const { return parts_->rank; }
+  int size() const { return parts_->size; }
+  const CommunicatorParts& parts() const { return *parts_; }
+
+  Status run(const Call& call);                                                         // blocking
+  Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
+  Status wait(Operation& operation) { return engine_->drive(operation); }
+  bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
+
+  void abort(const std::string& reason);
+  Status goodbye();
+  Status failed_status() const;                 // ok while alive
+  bool in_child() const { return fork_guard_.in_child(); }
+
+  struct Statistics {
+    EngineTotals totals;
+    uint64_t memory_bytes = 0;
+    std::string algorithm, reason, transports;
+    Cut cut{1, 0};
+  };
+  Statistics statistics() const;
+
+ private:
+  struct Prepared {               // a call ready to become an operation
+    std::shared_ptr<const Program> program;
+    Binding binding;
+    Cut cut{1, 64};
+    std::vector<PlanOperation::Tag> tags;
+  };
+  Status remember(const Call& call);
+  Prepared prepare(const Call& call);
+  Result<Prepared> prepare_messages(const Call& call);
+  Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
+  Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
+  Signature sign(const Call& call, uint8_t algorithm);
+  Arithmetic arithmetic_of(const Call& call, uint64_t bytes) const;
+  std::shared_ptr<const Program> program_of(uint8_t algorithm, Collective collective, int root);
+  void note(const Call& call, const Cut& cut);
+
+  bool failed() const override { return parts_->control->failed(); }
+  Status failure() const override { return parts_->control->failure(); }
+  void fail(int culprit, const Status& cause) override { parts_->control->fail(culprit, cause); }
+  void stalled(const Operation& operation, uint64_t waited_ns) override;
+  void timed_out(const Operation& operation, uint64_t waited_ns) override;
+  std::string peer_name(int rank) const override;
+
+  std::unique_ptr<CommunicatorParts> parts_;
+  ChoiceTerms terms_;
+  ForkGuard fork_guard_;
+  uint32_t sequence_ = 0;                                           // of collective calls
+  std::map<std::pair<uint8_t, int>, std::shared_ptr<const Program>> programs_;  // by (algorithm, root)
+  struct Remembered {             // what the last call's kind led to: repeated calls are the rule
+    Collective collective = Collective::point_to_point;
+    DataType type = DataType::uint8;
+    ReduceOp op = ReduceOp::sum;
+    uint64_t bytes = 0;           // of the whole data
+    std::string wanted;
+    Choice choice;
+    Arithmetic arithmetic;
+  } remembered_;
+  Cut last_cut_{1, 0};
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace tutti
