@@ -55,4 +55,12 @@ class ByteReader {
 // What a decoder made of the bytes that have come so far.
 enum class Decoding : uint8_t { incomplete, complete, malformed };
 
+// A peer's sentence, which will end up on a terminal.
+inline std::string printable(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return result;
+}
+
 }  // namespace tutti

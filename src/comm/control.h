@@ -21,8 +21,8 @@ std::shared_ptr<ControlThread> start_control_thread(Status& status);
 
 // What a rank that makes no progress says about itself.
 struct Stall {
-  Signature signature;      // of the call it is in
-  int32_t waits_for = -1;   // the rank whose message it needs next
+  Signature signature;     // of the call it is in
+  int32_t waits_for = -1;  // the rank whose message it needs next
   uint32_t step = 0, steps = 0;
   uint64_t waited_ns = 0;
 };
@@ -31,10 +31,10 @@ class Control {
  public:
   struct Options {
     int rank = 0, size = 1;
-    std::string name;                       // of the communicator
-    std::vector<std::string> rank_names;    // "rank 3 (host b, pid 4711)" for messages, index = rank
-    uint64_t timeout_ns = 0;                // bound for tree set-up and for destroy's wait
-    std::string listen_address;             // numeric address that other hosts reach this one at
+    std::string name;                     // of the communicator
+    std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
+    uint64_t timeout_ns = 0;              // bound for tree set-up and for destroy's wait
+    std::string listen_address;           // numeric address that other hosts reach this one at
     Log log;
   };
 
@@ -44,7 +44,7 @@ class Control {
 
   // True once the communicator is dead; one relaxed load, made by every waiting loop.
   bool failed() const { return failed_.load(std::memory_order_acquire); }
-  virtual Status failure() const = 0;       // the first cause, the same sentence on every rank that the tree reached
+  virtual Status failure() const = 0;  // the first cause, the same sentence on every rank that the tree reached
 
   // This rank saw a failure; the tree tells everyone.  The first cause wins.  culprit: rank or -1.
   virtual void fail(int culprit, const Status& cause) = 0;

@@ -21,14 +21,6 @@ bool begins_like(std::string_view bytes, uint32_t magic) {
   return true;
 }
 
-// A peer's sentence ends up on terminals.
-std::string printable(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return result;
-}
-
 }  // namespace
 
 std::string encode(const MeetingRequest& request) {

@@ -1,0 +1,263 @@
+// How a control tree comes up: every rank with children listens, all tell each other where, and each connects to its parent.
+#include <poll.h>
+
+#include <algorithm>
+#include <list>
+
+#include "clock.h"
+#include "control_tree.h"
+#include "net_address.h"
+#include "rendezvous.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kLongestJoin = 30'000 * kMillisecond;  // all ranks were there a moment ago, when they exchanged addresses
+constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
+constexpr size_t kMostStrangers = 16;
+
+// What a rank tells the others: "1", its secret and where it listens ("" if it has no children), or "0" and why it cannot take part.
+struct Nest {
+  Status status;
+  Secret secret{};
+  std::string address;
+};
+
+std::string encode(const Nest& nest) {
+  ByteWriter writer;
+  writer.text(nest.status.ok() ? "1" : "0");
+  for (const unsigned char byte : nest.secret) writer.number(byte);
+  writer.text(nest.status.ok() ? nest.address : nest.status.message());
+  return writer.take();
+}
+
+Nest decode_nest(std::string_view bytes) {
+  ByteReader reader(bytes);
+  Nest nest;
+  const bool well = reader.text(1) == "1";
+  for (unsigned char& byte : nest.secret) byte = reader.number<unsigned char>();
+  const std::string text = printable(reader.text(reader.rest().size()));
+  if (well && reader.ok())
+    nest.address = text;
+  else
+    nest.status = Status(Code::unreachable, text.empty() ? "it sent something unreadable" : text);
+  return nest;
+}
+
+// One rank's way into the tree.
+class Joining {
+ public:
+  Joining(const Control::Options& options, std::vector<Nest> nests, OwnedFd listener)
+      : options_(options), nests_(std::move(nests)), listener_(std::move(listener)) {
+    deadline_ = now_ns() + std::min(options.timeout_ns, kLongestJoin);
+    missing_ = children_of(options.rank, options.size);
+  }
+
+  // The neighbours, parent first.
+  Result<std::vector<ControlTree::Neighbour>> run();
+
+ private:
+  struct Stranger {
+    ControlSocket socket;
+    uint64_t deadline;
+  };
+
+  Status connect_to_parent();
+  Status step();
+  Status hear_parent();
+  void accept_strangers(uint64_t now);
+  void hear_stranger(Stranger& stranger);
+  Status ended(ControlTree::Neighbour& neighbour);
+  void tell_failure(const Status& why);
+  const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
+  bool complete() const { return missing_.empty() && (options_.rank == 0 || welcomed_); }
+  std::vector<pollfd> poll_set();
+
+  const Control::Options& options_;
+  const std::vector<Nest> nests_;
+  OwnedFd listener_;
+  uint64_t deadline_;
+  std::vector<int> missing_;  // children
+  std::vector<ControlTree::Neighbour> neighbours_;
+  std::list<Stranger> strangers_;
+  bool welcomed_ = false;
+};
+
+Status Joining::connect_to_parent() {
+  const int rank = parent_of(options_.rank);
+  const Nest& nest = nests_[static_cast<size_t>(rank)];
+  const auto failed = [&](const Status& why) {
+    return Status(Code::unreachable, name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " + why.message() +
+                                         "; is the address right (TUTTI_INTERFACE), is a firewall in the way?");
+  };
+  const auto address = SocketAddress::parse(nest.address);
+  if (!address.ok()) return failed(address.status());
+  auto fd = start_connect(*address);
+  if (!fd.ok()) return failed(fd.status());
+  for (;;) {
+    const uint64_t now = now_ns();
+    pollfd entry{fd->get(), POLLOUT, 0};
+    if (now >= deadline_) return failed(Status(Code::unreachable, "no answer from " + address->to_string()));
+    if (::poll(&entry, 1, static_cast<int>((deadline_ - now) / kMillisecond + 1)) > 0) break;
+  }
+  const Status connected = connect_result(fd->get(), *address);
+  if (!connected.ok()) return failed(connected);
+  ControlFrame hello;
+  hello.kind = FrameKind::hello;
+  hello.secret = nest.secret;
+  hello.rank = options_.rank;
+  neighbours_.push_back({rank, ControlSocket(std::move(*fd)), false, true});
+  neighbours_.back().socket.send(hello);
+  return {};
+}
+
+Result<std::vector<ControlTree::Neighbour>> Joining::run() {
+  Status status = options_.rank == 0 ? Status() : connect_to_parent();
+  while (status.ok() && !complete()) status = step();
+  if (!status.ok()) {
+    tell_failure(status);
+    return status;
+  }
+  return std::move(neighbours_);
+}
+
+// The listener, the strangers, then the neighbours.
+std::vector<pollfd> Joining::poll_set() {
+  std::vector<pollfd> set;
+  set.push_back({missing_.empty() || strangers_.size() >= kMostStrangers ? -1 : listener_.get(), POLLIN, 0});
+  for (const Stranger& stranger : strangers_) set.push_back({stranger.socket.fd(), POLLIN, 0});
+  for (const ControlTree::Neighbour& neighbour : neighbours_) {
+    const bool speaks = neighbour.rank < options_.rank && !welcomed_;  // later words are for the tree
+    set.push_back({neighbour.socket.fd(), static_cast<short>(speaks ? POLLIN : POLLRDHUP), 0});
+  }
+  return set;
+}
+
+Status Joining::step() {
+  std::vector<pollfd> set = poll_set();
+  const size_t known = neighbours_.size();
+  const uint64_t before = now_ns();
+  uint64_t next = deadline_;
+  for (const Stranger& stranger : strangers_) next = std::min(next, stranger.deadline);
+  ::poll(set.data(), set.size(), next <= before ? 0 : static_cast<int>((next - before) / kMillisecond + 1));
+  const uint64_t now = now_ns();
+  auto entry = set.begin() + 1;
+  for (Stranger& stranger : strangers_) {
+    if ((entry++)->revents != 0) hear_stranger(stranger);
+    if (stranger.socket.open() && now >= stranger.deadline) stranger.socket.close();
+  }
+  strangers_.remove_if([](const Stranger& stranger) { return !stranger.socket.open(); });
+  for (size_t i = 0; i < known; ++i, ++entry) {
+    if (entry->revents == 0) continue;
+    const bool is_parent = neighbours_[i].rank < options_.rank;
+    const Status status = is_parent && !welcomed_ ? hear_parent() : ended(neighbours_[i]);
+    if (!status.ok()) return status;
+  }
+  if (set[0].revents != 0) accept_strangers(now);
+  if (complete() || now < deadline_) return {};
+  if (missing_.empty())
+    return Status(Code::unreachable, name_of(parent_of(options_.rank)) + " did not answer on its control connection");
+  return Status(Code::unreachable, name_of(missing_.front()) + " did not connect to " + name_of(options_.rank) + " at " +
+                                       nests_[static_cast<size_t>(options_.rank)].address +
+                                       "; can its host reach this address (TUTTI_INTERFACE), is a firewall in the way?");
+}
+
+Status Joining::hear_parent() {
+  ControlTree::Neighbour& parent = neighbours_.front();
+  const bool alive = parent.socket.fill();
+  ControlFrame frame;
+  const Decoding decoding = parent.socket.next(options_.size, frame);
+  if (decoding == Decoding::complete && frame.kind == FrameKind::failure) return frame.cause.status;
+  if (decoding == Decoding::complete && frame.kind == FrameKind::welcome) {
+    welcomed_ = true;
+    return {};
+  }
+  return alive && decoding == Decoding::incomplete ? Status() : ended(parent);
+}
+
+// A neighbour closed: with a word of why, or because it died.
+Status Joining::ended(ControlTree::Neighbour& neighbour) {
+  ControlFrame frame;
+  neighbour.socket.fill();
+  while (neighbour.socket.next(options_.size, frame) == Decoding::complete)
+    if (frame.kind == FrameKind::failure || frame.kind == FrameKind::report) return frame.cause.status;
+  return Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during birth");
+}
+
+void Joining::accept_strangers(uint64_t now) {
+  while (strangers_.size() < kMostStrangers) {
+    auto fd = accept_from(listener_.get());
+    if (!fd.ok() || !*fd) return;
+    strangers_.push_back({ControlSocket(std::move(*fd)), now + kStrangerPatience});
+  }
+}
+
+void Joining::hear_stranger(Stranger& stranger) {
+  const bool alive = stranger.socket.fill();
+  ControlFrame frame;
+  const Decoding decoding = stranger.socket.next(options_.size, frame);
+  if (alive && decoding == Decoding::incomplete) return;
+  const auto expected = std::find(missing_.begin(), missing_.end(), frame.rank);
+  if (decoding != Decoding::complete || frame.kind != FrameKind::hello || expected == missing_.end() ||
+      frame.secret != nests_[static_cast<size_t>(options_.rank)].secret) {
+    options_.log.warn("control tree: dropped a stranger who does not know this rank's secret");
+    stranger.socket.close();
+    return;
+  }
+  missing_.erase(expected);
+  neighbours_.push_back({frame.rank, std::move(stranger.socket), false, true});
+  ControlFrame welcome;
+  welcome.kind = FrameKind::welcome;
+  neighbours_.back().socket.send(welcome);
+}
+
+// So that the others say more than "it closed its connection".
+void Joining::tell_failure(const Status& why) {
+  for (ControlTree::Neighbour& neighbour : neighbours_) {
+    ControlFrame frame;
+    frame.kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
+    frame.cause = {options_.rank, false, why};
+    neighbour.socket.send(frame);
+  }
+}
+
+// Listens, where this rank has children.
+Nest build_nest(const Control::Options& options, OwnedFd& listener) {
+  Nest nest;
+  if (children_of(options.rank, options.size).empty()) return nest;
+  const auto secret = make_secret();
+  const auto address = SocketAddress::parse(options.listen_address);
+  nest.status = !secret.ok() ? secret.status() : address.status();
+  if (!nest.status.ok()) return nest;
+  auto listening = listen_on(*address, 16);
+  const auto bound = listening.ok() ? local_address_of(listening->get()) : Result<SocketAddress>(listening.status());
+  nest.status = bound.status();
+  if (!nest.status.ok()) return nest;
+  listener = std::move(*listening);
+  nest.secret = *secret;
+  nest.address = bound->to_string();
+  return nest;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> thread, Options options, const Exchange& exchange) {
+  OwnedFd listener;
+  const auto blobs = exchange(encode(build_nest(options, listener)));
+  if (!blobs.ok()) return blobs.status();
+  std::vector<Nest> nests;
+  for (size_t rank = 0; rank < blobs->size(); ++rank) {
+    nests.push_back(decode_nest((*blobs)[rank]));
+    const Status& status = nests.back().status;
+    if (!status.ok()) return Status(status.code(), options.rank_names[rank] + " cannot join the control tree: " + status.message());
+  }
+  auto neighbours = Joining(options, std::move(nests), std::move(listener)).run();
+  if (!neighbours.ok()) return neighbours.status();
+  auto tree = std::make_unique<ControlTree>(std::move(thread), std::move(options), std::move(*neighbours));
+  const Status begun = tree->begin();
+  if (!begun.ok()) return begun;
+  return std::unique_ptr<Control>(std::move(tree));
+}
+
+}  // namespace tutti

@@ -1,0 +1,147 @@
+#include "control_judge.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kLateGatherNs = 1'200'000'000;
+constexpr uint64_t kSureNs = 5'000'000'000;  // all ranks stalled for so long, in different calls: nobody will move any more
+constexpr size_t kMostTold = 1024;           // the memory of late calls is bounded
+
+std::string in_seconds(uint64_t ns) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(ns) * 1e-9);
+  return text;
+}
+
+std::string where(const Stall& stall) {
+  std::string text = describe(stall.signature);
+  if (stall.steps > 0) text += ", step " + std::to_string(stall.step) + " of " + std::to_string(stall.steps);
+  return text;
+}
+
+// What differs where describe() shows the same words.
+std::string hidden_difference(const Signature& a, const Signature& b) {
+  if (describe(a) != describe(b)) return "";
+  if (a.version != b.version) return " (their versions of Tutti differ)";
+  if (a.algorithm != b.algorithm) return " (by different algorithms: settings or call options differ)";
+  if (a.context != b.context) return " (of different communicators)";
+  return " (with different counts, data types, operators or roots)";
+}
+
+}  // namespace
+
+Cause silent_cause(int rank, const std::string& rank_name) {
+  return {rank, false, Status(Code::timeout, rank_name + " does not answer: its process is stopped, or its host is gone")};
+}
+
+Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<std::string>& rank_names) {
+  const std::string& who = rank_names[static_cast<size_t>(waiter)];
+  const std::string waited = " waited " + in_seconds(stall.waited_ns);
+  if (culprit < 0 || culprit == waiter)
+    return {-1, false, Status(Code::timeout, "no progress: " + who + waited + " in " + where(stall))};
+  return {culprit, false,
+          Status(Code::timeout, rank_names[static_cast<size_t>(culprit)] + " is late: " + who + waited + " in " + where(stall))};
+}
+
+ControlJudge::ControlJudge(std::vector<std::string> rank_names)
+    : rank_names_(std::move(rank_names)), reports_(rank_names_.size()) {}
+
+bool ControlJudge::fresh(int rank, uint64_t now) const {
+  const Report& report = reports_[static_cast<size_t>(rank)];
+  return report.at != 0 && now < report.at + kStallFreshNs;
+}
+
+std::optional<Cause> ControlJudge::stalled(int rank, const Stall& stall, uint64_t now) {
+  reports_[static_cast<size_t>(rank)] = {stall, now};
+  if (stall.waited_ns >= kLateNs && late_at_ == UINT64_MAX) late_at_ = now + kLateGatherNs;
+  return contradiction(rank, now);
+}
+
+std::optional<Cause> ControlJudge::timed_out(int rank, const Stall& stall, uint64_t now) {
+  reports_[static_cast<size_t>(rank)] = {stall, now};
+  if (first_waiter_ < 0) {
+    first_waiter_ = rank;
+    due_at_ = now + kVerdictDelayNs;
+  }
+  return contradiction(rank, now);
+}
+
+Cause ControlJudge::different(int a, int b) const {
+  const auto part = [this](int rank) {
+    return rank_names_[static_cast<size_t>(rank)] + " is in " + describe(reports_[static_cast<size_t>(rank)].stall.signature);
+  };
+  return {-1, false,
+          Status(Code::mismatch, "ranks called different things: " + part(std::min(a, b)) + "; " + part(std::max(a, b)) +
+                                     hidden_difference(reports_[static_cast<size_t>(a)].stall.signature,
+                                                       reports_[static_cast<size_t>(b)].stall.signature))};
+}
+
+// Two ranks that stall in the same call but mean different ones by it.  Ranks in different calls may be right (asynchronous calls,
+// a broadcast's root runs ahead), unless all ranks stall.  Point to point calls have no number and say nothing.
+std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) const {
+  const Signature& mine = reports_[static_cast<size_t>(rank)].stall.signature;
+  if (mine.sequence == 0) return std::nullopt;
+  bool all_sure = true;
+  int first = rank, last = rank;
+  const auto sequence = [this](int r) { return reports_[static_cast<size_t>(r)].stall.signature.sequence; };
+  for (int other = 0; other < static_cast<int>(reports_.size()); ++other) {
+    const Report& report = reports_[static_cast<size_t>(other)];
+    if (!fresh(other, now) || report.stall.signature.sequence == 0) {
+      all_sure = false;
+      continue;
+    }
+    if (sequence(other) == mine.sequence && !(report.stall.signature == mine)) return different(rank, other);
+    all_sure = all_sure && report.stall.waited_ns >= kSureNs;
+    if (sequence(other) < sequence(first)) first = other;
+    if (sequence(other) > sequence(last)) last = other;
+  }
+  if (all_sure && sequence(first) != sequence(last)) return different(first, last);
+  return std::nullopt;
+}
+
+// Follows waits_for from a stalled rank to one that reports no stall.  -1: they wait in a circle, or for nobody.
+int ControlJudge::blamed_by(int rank, uint64_t now) const {
+  for (size_t hops = 0; hops <= reports_.size(); ++hops) {
+    if (!fresh(rank, now)) return rank;
+    rank = reports_[static_cast<size_t>(rank)].stall.waits_for;
+    if (rank < 0) return -1;
+  }
+  return -1;
+}
+
+std::optional<Cause> ControlJudge::due(uint64_t now) {
+  if (now < due_at_) return std::nullopt;
+  due_at_ = UINT64_MAX;
+  if (!suspects_.empty()) {
+    const int rank = *suspects_.begin();
+    return silent_cause(rank, rank_names_[static_cast<size_t>(rank)]);
+  }
+  const Stall& stall = reports_[static_cast<size_t>(first_waiter_)].stall;
+  return late_cause(blamed_by(first_waiter_, now), first_waiter_, stall, rank_names_);
+}
+
+std::optional<ControlJudge::Late> ControlJudge::late(uint64_t now) {
+  if (now < late_at_) return std::nullopt;
+  late_at_ = UINT64_MAX;
+  for (int waiter = 0; waiter < static_cast<int>(reports_.size()); ++waiter) {
+    const Stall& stall = reports_[static_cast<size_t>(waiter)].stall;
+    if (!fresh(waiter, now) || stall.waited_ns < kLateNs) continue;
+    const int culprit = blamed_by(waiter, now);
+    if (culprit < 0 || told_late_.size() >= kMostTold || !told_late_.emplace(culprit, stall.signature.sequence).second) continue;
+    int waiters = 0;
+    for (int rank = 0; rank < static_cast<int>(reports_.size()); ++rank)
+      if (fresh(rank, now) && reports_[static_cast<size_t>(rank)].stall.waited_ns >= kLateNs && blamed_by(rank, now) == culprit)
+        ++waiters;
+    late_at_ = now;  // there may be a second one
+    return Late{culprit, rank_names_[static_cast<size_t>(culprit)] + " is late: " + std::to_string(waiters) +
+                             (waiters == 1 ? " rank has" : " ranks have") + " waited 30 s for it in " + describe(stall.signature)};
+  }
+  return std::nullopt;
+}
+
+uint64_t ControlJudge::next() const { return std::min(due_at_, late_at_); }
+
+}  // namespace tutti

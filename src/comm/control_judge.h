@@ -1,0 +1,66 @@
+// The root's judgement: from what stalled ranks report, who is late, who called something else, who has stopped.  Pure: time comes in
+// as an argument.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "control_frames.h"
+
+namespace tutti {
+
+inline constexpr uint64_t kStallFreshNs = 3'000'000'000;  // stalled ranks report each second; one that stops doing so moves again
+inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the waiters are told for whom
+inline constexpr uint64_t kVerdictDelayNs = 600'000'000;  // after the first deadline, for the other ranks' reports and for suspects
+
+// The same words wherever in the tree it is noticed.
+Cause silent_cause(int rank, const std::string& rank_name);
+// What a waiting rank knows by itself: it is late whom this rank waits for.
+Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<std::string>& rank_names);
+
+class ControlJudge {
+ public:
+  explicit ControlJudge(std::vector<std::string> rank_names);
+
+  // A rank's report.  The verdict, if it shows that ranks called different things.
+  std::optional<Cause> stalled(int rank, const Stall& stall, uint64_t now);
+  // The same, and the rank's deadline is over: a verdict will come from `due`.
+  std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now);
+  void suspect(int rank) { suspects_.insert(rank); }
+
+  std::optional<Cause> due(uint64_t now);
+
+  struct Late {
+    int rank;
+    std::string text;
+  };
+  // Who has just become so late that the waiters should know; each call of each rank once.
+  std::optional<Late> late(uint64_t now);
+
+  uint64_t next() const;  // when `due` or `late` may have something new; UINT64_MAX: not before the next report
+
+ private:
+  struct Report {
+    Stall stall;
+    uint64_t at = 0;  // 0: none
+  };
+
+  bool fresh(int rank, uint64_t now) const;
+  int blamed_by(int rank, uint64_t now) const;
+  std::optional<Cause> contradiction(int rank, uint64_t now) const;
+  Cause different(int a, int b) const;
+
+  std::vector<std::string> rank_names_;
+  std::vector<Report> reports_;  // by rank
+  std::set<int> suspects_;
+  int first_waiter_ = -1;  // whose deadline was over first
+  uint64_t due_at_ = UINT64_MAX;
+  uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment
+  std::set<std::pair<int, uint32_t>> told_late_;  // rank, sequence
+};
+
+}  // namespace tutti

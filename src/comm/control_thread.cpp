@@ -1,0 +1,103 @@
+#include "control_thread.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "birth_thread.h"
+#include "clock.h"
+#include "control.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr int kEventsAtOnce = 64;
+
+int wait_ms(uint64_t now, uint64_t next) {
+  if (next == UINT64_MAX) return -1;
+  return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
+}
+
+epoll_event interest(uint32_t member, uint32_t which, bool output) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLRDHUP | (output ? uint32_t{EPOLLOUT} : 0);
+  event.data.u64 = uint64_t{member} << 32 | which;
+  return event;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<ControlThread>> ControlThread::start() {
+  std::shared_ptr<ControlThread> control(new ControlThread);
+  control->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!control->epoll_) return system_error("making an epoll descriptor");
+  control->wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!control->wake_) return system_error("making an event descriptor");
+  epoll_event event = interest(0, 0, false);  // there is no member 0
+  if (::epoll_ctl(control->epoll_.get(), EPOLL_CTL_ADD, control->wake_.get(), &event) != 0)
+    return system_error("watching an event descriptor");
+  auto thread = start_quiet_thread([loop = control.get()] { loop->run(); });
+  if (!thread.ok()) return thread.status();
+  control->thread_ = std::move(*thread);
+  return control;
+}
+
+ControlThread::~ControlThread() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake();
+  thread_.join();
+}
+
+void ControlThread::run() {
+  uint64_t next = UINT64_MAX;
+  for (;;) {
+    epoll_event events[kEventsAtOnce];
+    const int ready = ::epoll_wait(epoll_.get(), events, kEventsAtOnce, wait_ms(now_ns(), next));
+    const std::lock_guard lock(mutex_);
+    if (stop_) return;
+    for (int i = 0; i < ready; ++i) {
+      const auto found = members_.find(static_cast<uint32_t>(events[i].data.u64 >> 32));
+      if (found != members_.end()) found->second->on_ready(static_cast<uint32_t>(events[i].data.u64), events[i].events);
+    }
+    eventfd_t count;
+    ::eventfd_read(wake_.get(), &count);
+    const uint64_t now = now_ns();
+    next = UINT64_MAX;
+    for (const auto& [id, member] : members_) next = std::min(next, member->on_tick(now));
+  }
+}
+
+uint32_t ControlThread::enroll(ControlMember& member) {
+  members_[next_member_] = &member;
+  return next_member_++;
+}
+
+Status ControlThread::watch(uint32_t member, uint32_t which, int fd) {
+  epoll_event event = interest(member, which, false);
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return system_error("watching a control connection");
+  return {};
+}
+
+void ControlThread::want_output(uint32_t member, uint32_t which, int fd, bool wanted) {
+  epoll_event event = interest(member, which, wanted);
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
+}
+
+void ControlThread::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+void ControlThread::wake() { ::eventfd_write(wake_.get(), 1); }
+
+std::shared_ptr<ControlThread> start_control_thread(Status& status) {
+  auto control = ControlThread::start();
+  status = control.status();
+  return control.ok() ? std::move(*control) : nullptr;
+}
+
+}  // namespace tutti

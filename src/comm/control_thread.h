@@ -1,0 +1,55 @@
+// The control thread: one epoll loop for all control trees of a communicator and its splits.  Asleep unless a socket or a timer speaks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "owned_fd.h"
+#include "status.h"
+
+namespace tutti {
+
+// A tree as the thread sees it.  Both are called by the thread with its lock held.
+class ControlMember {
+ public:
+  virtual void on_ready(uint32_t which, uint32_t events) = 0;  // epoll's word on the descriptor watched as `which`
+  virtual uint64_t on_tick(uint64_t now) = 0;                  // deals with timers that are over; when the next one will be
+ protected:
+  ~ControlMember() = default;
+};
+
+class ControlThread {
+ public:
+  static Result<std::shared_ptr<ControlThread>> start();
+  ~ControlThread();
+  ControlThread(const ControlThread&) = delete;
+  ControlThread& operator=(const ControlThread&) = delete;
+
+  // Guards every member's state.  Control messages are rare and short, so one lock for all is enough.
+  std::mutex& mutex() { return mutex_; }
+
+  // With the lock held.  A member that was dismissed is never called again.
+  uint32_t enroll(ControlMember& member);
+  void dismiss(uint32_t member) { members_.erase(member); }
+  Status watch(uint32_t member, uint32_t which, int fd);
+  void want_output(uint32_t member, uint32_t which, int fd, bool wanted);
+  void unwatch(int fd);
+
+  void wake();  // timers have changed
+
+ private:
+  ControlThread() = default;
+  void run();
+
+  OwnedFd epoll_, wake_;
+  std::mutex mutex_;
+  std::map<uint32_t, ControlMember*> members_;  // numbers are never used again: a late event finds nobody
+  uint32_t next_member_ = 1;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tutti

@@ -1,0 +1,317 @@
+#include "control_tree.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "clock.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kRootPatience = 250 * kMillisecond;  // for the root's word on a failure
+constexpr uint64_t kPingPatience = 400 * kMillisecond;
+constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
+constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
+constexpr uint64_t kLongestGoodbye = 30'000 * kMillisecond;
+constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
+
+ControlFrame frame_of(FrameKind kind) {
+  ControlFrame frame;
+  frame.kind = kind;
+  return frame;
+}
+
+ControlFrame frame_of(FrameKind kind, const Cause& cause) {
+  ControlFrame frame = frame_of(kind);
+  frame.cause = cause;
+  return frame;
+}
+
+ControlFrame frame_of(FrameKind kind, int rank, const Stall& stall) {
+  ControlFrame frame = frame_of(kind);
+  frame.rank = rank;
+  frame.stall = stall;
+  return frame;
+}
+
+}  // namespace
+
+ControlTree::ControlTree(std::shared_ptr<ControlThread> thread, Options options, std::vector<Neighbour> neighbours)
+    : thread_(std::move(thread)), options_(std::move(options)), neighbours_(std::move(neighbours)), judge_(options_.rank_names) {}
+
+Status ControlTree::begin() {
+  const std::lock_guard lock(thread_->mutex());
+  member_ = thread_->enroll(*this);
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Status watching = thread_->watch(member_, static_cast<uint32_t>(i), neighbours_[i].socket.fd());
+    if (!watching.ok()) return watching;
+  }
+  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // what came during birth
+  thread_->wake();
+  return {};
+}
+
+// Closing is how the others learn of it, if there was neither failure nor goodbye.
+ControlTree::~ControlTree() {
+  const std::lock_guard lock(thread_->mutex());
+  thread_->dismiss(member_);
+  for (Neighbour& neighbour : neighbours_)
+    if (neighbour.socket.open()) thread_->unwatch(neighbour.socket.fd());
+}
+
+// ---- what the caller's threads do ----
+
+Status ControlTree::failure() const {
+  const std::lock_guard lock(thread_->mutex());
+  return failure_;
+}
+
+void ControlTree::fail(int culprit, const Status& cause) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over() || pending_) return;
+  raise({culprit, false, cause});
+  thread_->wake();
+}
+
+void ControlTree::stalled(const Stall& stall) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over()) return;
+  last_stall_ = stall;
+  last_stall_at_ = now_ns();
+  take_stall(frame_of(FrameKind::stall, options_.rank, stall));
+  thread_->wake();
+}
+
+void ControlTree::timed_out(const Stall& stall) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over() || over_time_) return;
+  over_time_ = stall;
+  over_time_until_ = now_ns() + kVerdictPatience;
+  take_stall(frame_of(FrameKind::timed_out, options_.rank, stall));
+  thread_->wake();
+}
+
+Status ControlTree::goodbye() {
+  std::unique_lock lock(thread_->mutex());
+  leaving_ = true;
+  if (!over()) advance_goodbye();
+  const auto patience = std::chrono::nanoseconds(std::min(options_.timeout_ns, kLongestGoodbye));
+  const bool ended = changed_.wait_until(lock, std::chrono::steady_clock::now() + patience, [this] { return over(); });
+  if (failed()) return failure_;
+  if (ended) return {};
+  left_ = true;  // what happens to the others no longer concerns this rank
+  std::string text = "other ranks did not end the communicator " + options_.name + " in time";
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i) && !neighbours_[i].goodbye)
+      text += "; nothing from " + name_of(neighbours_[i].rank) + " and the ranks behind it";
+  return Status(Code::timeout, text);
+}
+
+// ---- what the control thread does ----
+
+void ControlTree::on_ready(uint32_t which, uint32_t events) {
+  Neighbour& neighbour = neighbours_[which];
+  if (!neighbour.socket.open()) return;
+  if (events & EPOLLOUT) {
+    neighbour.socket.flush();
+    if (!neighbour.socket.has_queued()) thread_->want_output(member_, which, neighbour.socket.fd(), false);
+  }
+  if (!(events & ~uint32_t{EPOLLOUT})) return;
+  const bool alive = neighbour.socket.fill();
+  ControlFrame frame;
+  Decoding decoding;
+  while ((decoding = neighbour.socket.next(options_.size, frame)) == Decoding::complete && neighbour.socket.open())
+    handle(which, frame);
+  if (!alive || decoding == Decoding::malformed) closed(which);
+}
+
+uint64_t ControlTree::on_tick(uint64_t now) {
+  if (over()) return UINT64_MAX;
+  if (pending_ && now >= pending_until_) apply(*pending_);
+  if (probe_until_ != 0 && now >= probe_until_) end_probe();
+  if (over_time_ && now >= over_time_until_ && !over()) {
+    const Cause own_view = late_cause(over_time_->waits_for, options_.rank, *over_time_, options_.rank_names);
+    send_up(frame_of(FrameKind::report, own_view));
+    apply(own_view);
+  }
+  if (options_.rank == 0 && !over()) {
+    if (const auto verdict = judge_.due(now)) apply(*verdict);
+    while (const auto late = judge_.late(now)) {
+      ControlFrame frame = frame_of(FrameKind::late);
+      frame.rank = late->rank;
+      frame.text = late->text;
+      tell_late(frame);
+    }
+  }
+  if (over()) return UINT64_MAX;
+  uint64_t next = options_.rank == 0 ? judge_.next() : UINT64_MAX;
+  if (pending_) next = std::min(next, pending_until_);
+  if (probe_until_ != 0) next = std::min(next, probe_until_);
+  if (over_time_) next = std::min(next, over_time_until_);
+  return next;
+}
+
+void ControlTree::handle(size_t which, const ControlFrame& frame) {
+  if (frame.kind == FrameKind::ping) {
+    send(neighbours_[which], frame_of(FrameKind::pong), true);
+    if (!over()) start_probe(now_ns());
+    return;
+  }
+  if (frame.kind == FrameKind::pong) {
+    neighbours_[which].answered = true;
+    return;
+  }
+  if (over()) return;
+  const bool understood = is_child(which) ? handle_from_child(which, frame) : handle_from_parent(frame);
+  if (!understood) closed(which);
+}
+
+bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
+  switch (frame.kind) {
+    case FrameKind::report: raise(frame.cause); return true;
+    case FrameKind::stall:
+    case FrameKind::timed_out: take_stall(frame); return true;
+    case FrameKind::suspect: suspect(frame.rank); return true;
+    case FrameKind::goodbye_up:
+      neighbours_[which].goodbye = true;
+      advance_goodbye();
+      return true;
+    default: return false;
+  }
+}
+
+bool ControlTree::handle_from_parent(const ControlFrame& frame) {
+  switch (frame.kind) {
+    case FrameKind::failure: apply(frame.cause); return true;
+    case FrameKind::late: tell_late(frame); return true;
+    case FrameKind::goodbye_down: end_goodbye(); return true;
+    default: return false;
+  }
+}
+
+void ControlTree::closed(size_t which) {
+  Neighbour& neighbour = neighbours_[which];
+  if (!neighbour.socket.open()) return;
+  thread_->unwatch(neighbour.socket.fd());
+  neighbour.socket.close();
+  if (over() || neighbour.goodbye) return;
+  const Cause cause{neighbour.rank, true, Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections")};
+  if (is_child(which))
+    raise(cause);
+  else
+    apply(pending_ ? *pending_ : cause);  // nobody above will answer
+}
+
+// ---- failures ----
+
+void ControlTree::raise(const Cause& cause) {
+  if (over() || pending_) return;
+  if (parent() == nullptr) return apply(cause);
+  pending_ = cause;
+  pending_until_ = now_ns() + kRootPatience;
+  send_up(frame_of(FrameKind::report, cause));
+}
+
+void ControlTree::apply(const Cause& cause) {
+  if (over()) return;
+  send_down(frame_of(FrameKind::failure, cause));
+  if (leaving_ && cause.by_close) {
+    left_ = true;
+  } else {
+    failure_ = cause.status;
+    failed_.store(true, std::memory_order_release);
+  }
+  changed_.notify_all();
+}
+
+// ---- stalls and deadlines ----
+
+void ControlTree::take_stall(const ControlFrame& frame) {
+  const bool deadline = frame.kind == FrameKind::timed_out;
+  const uint64_t now = now_ns();
+  if (options_.rank != 0) {
+    send_up(frame, !deadline);
+  } else if (const auto verdict =
+                 deadline ? judge_.timed_out(frame.rank, frame.stall, now) : judge_.stalled(frame.rank, frame.stall, now)) {
+    return apply(*verdict);
+  }
+  if (deadline) start_probe(now);
+}
+
+void ControlTree::start_probe(uint64_t now) {
+  if (last_probe_ != 0 && now < last_probe_ + kProbePause) return;
+  last_probe_ = now;
+  probe_until_ = now + kPingPatience;
+  for (Neighbour& neighbour : neighbours_) {
+    neighbour.answered = !neighbour.socket.open();
+    send(neighbour, frame_of(FrameKind::ping));
+  }
+}
+
+void ControlTree::end_probe() {
+  probe_until_ = 0;
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Neighbour& neighbour = neighbours_[i];
+    if (neighbour.answered || over()) continue;
+    if (!is_child(i)) return apply(silent_cause(neighbour.rank, name_of(neighbour.rank)));  // it cuts this subtree off
+    suspect(neighbour.rank);
+  }
+}
+
+void ControlTree::suspect(int rank) {
+  if (options_.rank == 0) return judge_.suspect(rank);
+  ControlFrame frame = frame_of(FrameKind::suspect);
+  frame.rank = rank;
+  send_up(frame);
+}
+
+void ControlTree::tell_late(const ControlFrame& frame) {
+  send_down(frame, true);
+  const bool waiting = last_stall_at_ != 0 && now_ns() < last_stall_at_ + kStallFreshNs && last_stall_.waited_ns >= kNearlyLateNs;
+  if (waiting) options_.log.warn(frame.text);
+}
+
+// ---- the end ----
+
+void ControlTree::advance_goodbye() {
+  if (!leaving_ || said_goodbye_) return;
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i) && !neighbours_[i].goodbye) return;
+  if (parent() == nullptr) return end_goodbye();
+  said_goodbye_ = true;
+  send_up(frame_of(FrameKind::goodbye_up));
+}
+
+void ControlTree::end_goodbye() {
+  send_down(frame_of(FrameKind::goodbye_down));
+  left_ = true;
+  changed_.notify_all();
+}
+
+// ---- sending ----
+
+ControlTree::Neighbour* ControlTree::parent() {
+  if (options_.rank == 0 || neighbours_.empty() || !neighbours_[0].socket.open()) return nullptr;
+  return &neighbours_[0];
+}
+
+void ControlTree::send(Neighbour& neighbour, const ControlFrame& frame, bool may_drop) {
+  if (!neighbour.socket.open()) return;
+  neighbour.socket.send(frame, may_drop);
+  const auto which = static_cast<uint32_t>(&neighbour - neighbours_.data());
+  if (neighbour.socket.has_queued()) thread_->want_output(member_, which, neighbour.socket.fd(), true);
+}
+
+void ControlTree::send_up(const ControlFrame& frame, bool may_drop) {
+  if (Neighbour* up = parent()) send(*up, frame, may_drop);
+}
+
+void ControlTree::send_down(const ControlFrame& frame, bool may_drop) {
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i)) send(neighbours_[i], frame, may_drop);
+}
+
+}  // namespace tutti

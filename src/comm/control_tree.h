@@ -1,0 +1,100 @@
+// The control tree of one communicator: a binary heap over the ranks, rank 0 at the root.
+//
+// Failures.  Whoever sees one reports it towards the root; the first that reaches the root comes back down to everyone, so all ranks
+// give the same cause.  A rank that gets no answer decides by itself: at once where its connection to the root is broken, after
+// kRootPatience otherwise.
+// Deadlines.  A rank whose deadline is over reports that; on the way every rank pings its neighbours, and the silent ones are
+// reported too.  The root's judge decides.  Ranks that a silent one cuts off from the root accuse it by themselves.
+//
+// All state is guarded by the control thread's lock.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "control.h"
+#include "control_judge.h"
+#include "control_socket.h"
+#include "control_thread.h"
+
+namespace tutti {
+
+// The heap.
+inline int parent_of(int rank) { return rank == 0 ? -1 : (rank - 1) / 2; }
+inline std::vector<int> children_of(int rank, int size) {
+  std::vector<int> children;
+  for (int child = 2 * rank + 1; child <= 2 * rank + 2 && child < size; ++child) children.push_back(child);
+  return children;
+}
+
+class ControlTree final : public Control, private ControlMember {
+ public:
+  struct Neighbour {
+    int rank = -1;
+    ControlSocket socket;
+    bool goodbye = false;  // a child: its subtree is done
+    bool answered = true;  // the last ping
+  };
+
+  // `neighbours`: connected, the parent first.
+  ControlTree(std::shared_ptr<ControlThread> thread, Options options, std::vector<Neighbour> neighbours);
+  ~ControlTree() override;
+  Status begin();  // once, after the constructor
+
+  Status failure() const override;
+  void fail(int culprit, const Status& cause) override;
+  void stalled(const Stall& stall) override;
+  void timed_out(const Stall& stall) override;
+  Status goodbye() override;
+
+ private:
+  void on_ready(uint32_t which, uint32_t events) override;
+  uint64_t on_tick(uint64_t now) override;
+
+  void handle(size_t which, const ControlFrame& frame);
+  bool handle_from_child(size_t which, const ControlFrame& frame);
+  bool handle_from_parent(const ControlFrame& frame);
+  void closed(size_t which);
+  void raise(const Cause& cause);
+  void apply(const Cause& cause);
+  void take_stall(const ControlFrame& frame);
+  void start_probe(uint64_t now);
+  void end_probe();
+  void suspect(int rank);
+  void tell_late(const ControlFrame& frame);
+  void advance_goodbye();
+  void end_goodbye();
+
+  bool is_child(size_t which) const { return neighbours_[which].rank > options_.rank; }
+  Neighbour* parent();  // null at the root, and where the connection to it is broken
+  bool over() const { return failed() || left_; }
+  void send(Neighbour& neighbour, const ControlFrame& frame, bool may_drop = false);
+  void send_up(const ControlFrame& frame, bool may_drop = false);
+  void send_down(const ControlFrame& frame, bool may_drop = false);
+  const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
+
+  const std::shared_ptr<ControlThread> thread_;
+  const Options options_;
+  std::vector<Neighbour> neighbours_;
+  uint32_t member_ = 0;
+  ControlJudge judge_;  // used at the root
+
+  Status failure_;
+  std::optional<Cause> pending_;  // reported, not yet answered
+  uint64_t pending_until_ = 0;
+  uint64_t probe_until_ = 0;  // 0: no probe under way
+  uint64_t last_probe_ = 0;
+  std::optional<Stall> over_time_;  // this rank's deadline is over
+  uint64_t over_time_until_ = 0;
+  Stall last_stall_;
+  uint64_t last_stall_at_ = 0;
+  bool leaving_ = false;       // goodbye() has been called
+  bool said_goodbye_ = false;  // to the parent
+  bool left_ = false;          // all ranks are done
+  std::condition_variable changed_;
+};
+
+}  // namespace tutti

@@ -1,0 +1,137 @@
+// Frames of rendezvous and control tree: read as they were written, cut anywhere, and spoilt.
+#include <gtest/gtest.h>
+
+#include "control_fixture.h"
+#include "control_frames.h"
+#include "rendezvous_frames.h"
+
+namespace tutti {
+namespace {
+
+MeetingRequest request() {
+  MeetingRequest result;
+  for (size_t i = 0; i < result.secret.size(); ++i) result.secret[i] = static_cast<unsigned char>(200 + i);
+  result.rank = 3;
+  result.size = 5;
+  result.round = 7;
+  result.name = "world";
+  result.blob = std::string("a\0b", 3);
+  return result;
+}
+
+TEST(MeetingFrames, RequestIsReadAsItWasWritten) {
+  const std::string bytes = encode(request());
+  MeetingRequest read;
+  size_t used = 0;
+  std::string flaw;
+  ASSERT_EQ(decode(bytes + "next", read, used, flaw), Decoding::complete);
+  EXPECT_EQ(used, bytes.size());
+  EXPECT_EQ(encode(read), bytes);
+  for (size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_EQ(decode(bytes.substr(0, cut), read, used, flaw), Decoding::incomplete) << cut;
+}
+
+TEST(MeetingFrames, RequestsBeyondTheBoundsAreRefused) {
+  std::vector<MeetingRequest> bad(5, request());
+  bad[0].rank = 5;
+  bad[1].size = 0;
+  bad[2].size = kMostRanks + 1;
+  bad[3].name = std::string(kLongestName + 1, 'x');
+  bad[4].blob = std::string(kLongestBlob + 1, 'x');
+  for (const MeetingRequest& wrong : bad) {
+    MeetingRequest read;
+    size_t used = 0;
+    std::string flaw;
+    EXPECT_EQ(decode(encode(wrong).substr(0, kRequestHead), read, used, flaw), Decoding::malformed);
+    EXPECT_NE(flaw, "");
+  }
+}
+
+TEST(MeetingFrames, ReplyIsReadAsItWasWritten) {
+  MeetingReply reply;
+  reply.round = 2;
+  reply.blobs = {"", "one", std::string(1000, 'x')};
+  const std::string bytes = encode(reply);
+  MeetingReply read;
+  size_t used = 0;
+  std::string flaw;
+  ASSERT_EQ(decode(bytes, 3, read, used, flaw), Decoding::complete);
+  EXPECT_EQ(used, bytes.size());
+  EXPECT_EQ(read.blobs, reply.blobs);
+  EXPECT_EQ(read.round, 2u);
+  EXPECT_EQ(decode(bytes, 4, read, used, flaw), Decoding::malformed);
+  for (size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_EQ(decode(bytes.substr(0, cut), 3, read, used, flaw), Decoding::incomplete) << cut;
+}
+
+TEST(MeetingFrames, SentenceOfARefusalIsMadePrintable) {
+  MeetingReply reply;
+  reply.status = Status(Code::mismatch, "no\x1b[31m\nmore");
+  MeetingReply read;
+  size_t used = 0;
+  std::string flaw;
+  ASSERT_EQ(decode(encode(reply), 3, read, used, flaw), Decoding::complete);
+  EXPECT_EQ(read.status.code(), Code::mismatch);
+  EXPECT_EQ(read.status.message(), "no?[31m?more");
+}
+
+std::vector<ControlFrame> one_of_each() {
+  std::vector<ControlFrame> frames;
+  for (uint8_t kind = static_cast<uint8_t>(FrameKind::hello); kind <= static_cast<uint8_t>(FrameKind::goodbye_down); ++kind) {
+    ControlFrame frame;
+    frame.kind = static_cast<FrameKind>(kind);
+    frame.rank = 4;
+    frame.secret = request().secret;
+    frame.cause = {3, true, Status(Code::peer_lost, "rank 3 died")};
+    frame.stall = stall_in(call_of(Collective::broadcast, 9, uint64_t{1} << 40), 2);
+    frame.stall.signature.root = 1;
+    frame.stall.signature.context = 0x0123456789abcdef;
+    frame.text = "rank 4 is late";
+    frames.push_back(frame);
+  }
+  return frames;
+}
+
+TEST(ControlFrames, EachKindIsReadAsItWasWritten) {
+  for (const ControlFrame& frame : one_of_each()) {
+    const std::string bytes = encode(frame);
+    ControlFrame read;
+    size_t used = 0;
+    ASSERT_EQ(decode(bytes + "next", 5, read, used), Decoding::complete) << static_cast<int>(frame.kind);
+    EXPECT_EQ(used, bytes.size());
+    EXPECT_EQ(encode(read), bytes);
+    for (size_t cut = 0; cut < bytes.size(); ++cut)
+      EXPECT_EQ(decode(bytes.substr(0, cut), 5, read, used), Decoding::incomplete) << cut;
+  }
+}
+
+TEST(ControlFrames, RanksThatDoNotExistAreRefused) {
+  for (const ControlFrame& frame : one_of_each()) {
+    const bool has_rank = encode(frame).size() > kFrameHead;
+    ControlFrame read;
+    size_t used = 0;
+    EXPECT_EQ(decode(encode(frame), 2, read, used), has_rank ? Decoding::malformed : Decoding::complete);
+  }
+}
+
+TEST(ControlFrames, UnknownKindsAndWrongLengthsAreRefused) {
+  ControlFrame read;
+  size_t used = 0;
+  EXPECT_EQ(decode(std::string("\0\0\0", 3), 5, read, used), Decoding::malformed);
+  EXPECT_EQ(decode(std::string("\0\0\x0d", 3), 5, read, used), Decoding::malformed);
+  EXPECT_EQ(decode(std::string("\xff\xff\x03", 3), 5, read, used), Decoding::malformed);
+  EXPECT_EQ(decode(std::string("\x01\0\x08x", 4), 5, read, used), Decoding::malformed);  // a ping with a body
+}
+
+TEST(ControlFrames, LongCausesAreCut) {
+  ControlFrame frame;
+  frame.kind = FrameKind::failure;
+  frame.cause.status = Status(Code::aborted, std::string(5000, 'x'));
+  ControlFrame read;
+  size_t used = 0;
+  ASSERT_EQ(decode(encode(frame), 5, read, used), Decoding::complete);
+  EXPECT_EQ(read.cause.status.message(), std::string(kLongestCause, 'x'));
+}
+
+}  // namespace
+}  // namespace tutti
