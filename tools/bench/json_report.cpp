@@ -61,7 +61,8 @@ void JsonReport::describe(const Options& options, const Roster& roster, const Ro
   ordered_json devices = ordered_json::array();
   for (size_t r = 0; r < roster.ranks.size(); ++r) {
     const RankInfo& rank = roster.ranks[r];
-    devices.push_back({{"rank", r}, {"pid", rank.pid}, {"hostname", rank.host}, {"cores", rank.cores}});
+    const int cores = CPU_COUNT(&rank.cores);
+    devices.push_back({{"rank", r}, {"pid", rank.pid}, {"hostname", rank.host}, {"cores", cores}});
   }
   document_["config"] = {{"collective", name(options.kind)},
                          {"ranks", roster.ranks.size()},

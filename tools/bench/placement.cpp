@@ -36,7 +36,10 @@ std::string placement_between(const Placement& before, const Placement& after) {
 
 Result<PlacementProbe> PlacementProbe::create(const Job& job, const Roster& roster) {
   PlacementProbe probe;
-  probe.verdict_ = roster.hosts() > 1 ? "HOSTS" : roster.crowded() ? "CROWDED" : job.size() == 1 ? "SAME" : "UNKNOWN";
+  probe.verdict_ = roster.hosts() > 1                          ? "HOSTS"
+                   : roster.ranks_here() > roster.cores_here() ? "CROWDED"
+                   : job.size() == 1                           ? "SAME"
+                                                               : "UNKNOWN";
   if (probe.verdict_ != "UNKNOWN" || job.size() > kMostPairs) return probe;
 
   // Rank 0's page is reached through its descriptor in /proc, which needs no name and leaves nothing behind.
@@ -108,9 +111,9 @@ Result<Placement> PlacementProbe::look(const Job& job, const Stopwatch& watch) {
   }
   const auto all = job.gather(answered ? mine : -1.0);
   if (!all.ok()) return all.status();
-  if (std::ranges::min(*all) < 0) return Placement{};
+  if (std::ranges::min(*all) < 0) return Placement{"BUSY", 0};
   const double worst = std::ranges::max(*all);
-  return Placement{worst < kSameBelowNs ? "SAME" : "CROSS", worst};
+  return Placement{worst < kSameBelowNs ? "SAME" : worst < kCrossBelowNs ? "CROSS" : "BUSY", worst};
 }
 
 }  // namespace tutti::bench

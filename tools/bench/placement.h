@@ -11,10 +11,11 @@
 namespace tutti::bench {
 
 struct Placement {
-  std::string tag = "UNKNOWN";  // SAME, CROSS; CROWDED: ranks outnumber cores; HOSTS: several hosts; UNKNOWN: no shared page
-  double round_trip_ns = 0;     // of the slowest pair of neighbours; 0 where not measured
+  // SAME, CROSS; BUSY: something else runs on a core; CROWDED: ranks outnumber cores; HOSTS: several hosts; UNKNOWN: no shared page.
+  std::string tag = "UNKNOWN";
+  double round_trip_ns = 0;  // of the slowest pair of neighbours; 0 where not measured
 };
-inline constexpr double kSameBelowNs = 250;
+inline constexpr double kSameBelowNs = 250, kCrossBelowNs = 2000;
 
 // The tag of a sample taken between two looks: MOVED if they differ.
 std::string placement_between(const Placement& before, const Placement& after);

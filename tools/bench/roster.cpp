@@ -1,6 +1,5 @@
 #include "roster.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,11 +11,21 @@
 
 namespace tutti::bench {
 
-int usable_cores() {
+namespace {
+
+cpu_set_t affinity() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return static_cast<int>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return set;
+  for (long core = 0; core < sysconf(_SC_NPROCESSORS_ONLN) && core < CPU_SETSIZE; ++core) CPU_SET(static_cast<size_t>(core), &set);
+  return set;
+}
+
+}  // namespace
+
+int usable_cores() {
+  const cpu_set_t set = affinity();
+  return std::max(1, CPU_COUNT(&set));
 }
 
 Result<Roster> Roster::gather(const Job& job) {
@@ -24,7 +33,7 @@ Result<Roster> Roster::gather(const Job& job) {
   std::snprintf(mine.host, sizeof mine.host, "%s", host_name().c_str());
   mine.host_key = std::hash<std::string>{}(host_id(""));
   mine.pid = getpid();
-  mine.cores = usable_cores();
+  mine.cores = affinity();
   auto all = job.gather(mine);
   if (!all.ok()) return all.status();
   return Roster{std::move(*all), job.rank()};
@@ -37,5 +46,13 @@ int Roster::hosts() const {
 }
 
 int Roster::ranks_here() const { return static_cast<int>(std::ranges::count(ranks, me().host_key, &RankInfo::host_key)); }
+
+int Roster::cores_here() const {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  for (const RankInfo& rank : ranks)
+    if (rank.host_key == me().host_key) CPU_OR(&all, &all, &rank.cores);
+  return std::max(1, CPU_COUNT(&all));
+}
 
 }  // namespace tutti::bench

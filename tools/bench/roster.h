@@ -1,6 +1,8 @@
 // Who the ranks of a job are and where they run.
 #pragma once
 
+#include <sched.h>
+
 #include <vector>
 
 #include "job.h"
@@ -11,7 +13,7 @@ struct RankInfo {
   char host[64];
   uint64_t host_key;  // equal for ranks that share a host
   int pid;
-  int cores;  // that this rank may run on
+  cpu_set_t cores;  // that this rank may run on
 };
 
 struct Roster {
@@ -21,10 +23,10 @@ struct Roster {
   static Result<Roster> gather(const Job& job);
   const RankInfo& me() const { return ranks[static_cast<size_t>(self)]; }
   int hosts() const;
-  int ranks_here() const;                                     // on this rank's host
-  bool crowded() const { return ranks_here() > me().cores; }  // ranks outnumber cores
+  int ranks_here() const;  // on this rank's host
+  int cores_here() const;  // that any of them may run on
 };
 
-int usable_cores();
+int usable_cores();  // by this process
 
 }  // namespace tutti::bench

@@ -74,7 +74,8 @@ void print_opening(const Options& options, const Roster& roster, const Rotation&
                  options.check));
   comment("");
   for (size_t r = 0; r < roster.ranks.size(); ++r)
-    comment(format(" Rank %2zu Pid %6d on %10s, %d cores", r, roster.ranks[r].pid, roster.ranks[r].host, roster.ranks[r].cores));
+    comment(format(" Rank %2zu Pid %6d on %10s, cores: %d", r, roster.ranks[r].pid, roster.ranks[r].host,
+                   CPU_COUNT(&roster.ranks[r].cores)));
   comment("");
   comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + " per rank and rewritten (last-level cache " +
           describe_bytes(last_level_cache_bytes()) + ").");
