@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "api_internal.h"
@@ -134,20 +135,27 @@ Status create_local(tutti_comm** comms, int size) {
   std::vector<Result<std::unique_ptr<Communicator>>> made;
   for (int rank = 0; rank < size; ++rank) made.emplace_back(Status(Code::internal, "not created"));
   std::vector<std::thread> threads;
-  for (int rank = 0; rank < size; ++rank)
-    threads.emplace_back([&, rank] {
-      AssemblyOptions assembly;
-      assembly.rank = rank;
-      assembly.size = size;
-      assembly.name = "local";
-      assembly.settings = *settings;
-      assembly.exchange = [&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); };
-      assembly.control_thread = control_thread;
-      assembly.local_arena = arena;
-      auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
-      if (!result.ok()) meeting.break_up();
-    });
+  const auto create_rank = [&](int rank) {
+    AssemblyOptions assembly;
+    assembly.rank = rank;
+    assembly.size = size;
+    assembly.name = "local";
+    assembly.settings = *settings;
+    assembly.exchange = [&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); };
+    assembly.control_thread = control_thread;
+    assembly.local_arena = arena;
+    auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
+    if (!result.ok()) meeting.break_up();
+  };
+  Status started;
+  try {
+    for (int rank = 0; rank < size; ++rank) threads.emplace_back(create_rank, rank);
+  } catch (const std::system_error& e) {
+    started = Status(Code::system, std::string("starting a thread for each rank: ") + e.what());
+    meeting.break_up();
+  }
   for (auto& thread : threads) thread.join();
+  if (!started.ok()) return started;
   for (const auto& result : made)
     if (!result.ok()) return result.status();
   for (int rank = 0; rank < size; ++rank) comms[rank] = wrap(std::move(*made[static_cast<size_t>(rank)]));

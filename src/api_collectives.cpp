@@ -46,6 +46,9 @@ Extent extent_of(const Call& call, int rank, int size) {
 }
 
 Status check_all_to_all_v(const Call& call, int size, size_t element) {
+  const auto any = [size](const size_t* counts) { return std::any_of(counts, counts + size, [](size_t count) { return count > 0; }); };
+  if (!call.input && any(call.send_counts)) return wrong(title(call) + "input is NULL");
+  if (!call.output && any(call.recv_counts)) return wrong(title(call) + "output is NULL");
   for (int i = 0; i < size; ++i)
     for (const size_t* numbers : {call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
       if (numbers[i] > SIZE_MAX / element / 4)
@@ -80,8 +83,8 @@ Status check(const tutti_comm* comm, const Call& call) {
   if (Status status = check_comm(comm); !status.ok()) return status;
   if (comm->grouping) return wrong(title(call) + "not between tutti_group_begin and tutti_group_end");
   const int size = comm->communicator->size();
-  if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype " + std::to_string(static_cast<int>(call.type)));
-  if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op " + std::to_string(static_cast<int>(call.op)));
+  if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype");
+  if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op");
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
   if (call.root < -1 || call.root >= size)
@@ -115,19 +118,22 @@ tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* option
   });
 }
 
+// A number of an enumeration as C passed it; one that does not exist becomes 255, which check() refuses.
+uint8_t within(int number, int end) { return number >= 0 && number < end ? static_cast<uint8_t>(number) : uint8_t{255}; }
+
 Call make(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype) {
   Call call;
   call.collective = collective;
   call.input = input;
   call.output = output;
   call.count = count;
-  call.type = static_cast<DataType>(dtype);
+  call.type = static_cast<DataType>(within(dtype, kDataTypes));
   return call;
 }
 
 Call reduction(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op) {
   Call call = make(collective, input, output, count, dtype);
-  call.op = static_cast<ReduceOp>(op);
+  call.op = static_cast<ReduceOp>(within(op, kReduceOps));
   return call;
 }
 

@@ -12,6 +12,7 @@
 #include "host_identity.h"
 #include "memory_transport.h"
 #include "net_address.h"
+#include "topology.h"
 #include "words.h"
 #if TUTTI_HAVE_SHM
 #include "shm_transport.h"
@@ -279,6 +280,8 @@ class Assembler {
   void announce() {
     const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
     parts_->cache_bytes = cache > 0 ? static_cast<uint64_t>(cache) : 32 << 20;
+    if (const std::string& path = parts_->settings.topology_dump; !path.empty() && options_.rank == 0)
+      if (Status status = dump_topology(discover_topology(), path); !status.ok()) parts_->log.warn(status.message());
     if (!parts_->log.enabled(LogLevel::info)) return;
     std::string text = "communicator " + options_.name + ": " + parts_->rank_names[static_cast<size_t>(options_.rank)] + " of " +
                        std::to_string(options_.size) + ";";

@@ -60,11 +60,14 @@ Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t b
   }
   if (const auto index = find_algorithm(collective, name))
     return Choice{*index, algorithms()[*index].name, std::move(reason)};
+  if (std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), name) == std::end(kAlgorithmNames))
+    return Status(Code::invalid_argument, "no algorithm is called " + in_quotes(name) + "; there are " + listed(kAlgorithmNames) +
+                                              suggestion(name, kAlgorithmNames));
   std::vector<std::string_view> known;
   for (const Algorithm& row : algorithms())
     if (row.collective == collective) known.push_back(row.name);
-  return Status(Code::unsupported, "no algorithm " + in_quotes(name) + " for " + std::string(tutti::name(collective)) + "; there are " +
-                                       listed(known) + suggestion(name, known));
+  return Status(Code::unsupported, "algorithm " + std::string(name) + " does not serve " + std::string(tutti::name(collective)) +
+                                       "; there are " + listed(known));
 }
 
 bool excluded(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name) {

@@ -43,7 +43,7 @@ class FlatOperation final : public Operation {
   const void* input_;
   void* output_;
   size_t bytes_;
-  const Arithmetic& arithmetic_;
+  Arithmetic arithmetic_;
   uint64_t number_;       // of this exchange
   uint64_t stamp_;
   uint32_t seen_ = 0;     // cells of ranks below this have arrived

@@ -134,6 +134,8 @@ class Compiler {
   void find_identities() {
     Instruction collected;
     const auto consider = [&](uint32_t block) {
+      // A message of a group that travels is not a block of this rank's at both ends; one to oneself takes part in no step.
+      if (collective_ == Collective::point_to_point && sent_.contains(block)) return;
       if (!written_.contains(block) && has_input(collective_, rank_, size_, root_, block) &&
           has_output(collective_, rank_, size_, root_, block))
         add_segment(collected, block);
@@ -141,7 +143,7 @@ class Compiler {
     if (collective_ == Collective::all_to_all) {
       const auto r = static_cast<uint32_t>(rank_), p = static_cast<uint32_t>(size_);
       consider(r * p + r);
-    } else if (collective_ != Collective::point_to_point) {
+    } else {
       for (uint32_t block = 0; block < plan_.blocks(); ++block) consider(block);
     }
     program_.identities = std::move(collected.segments);
