@@ -1,0 +1,72 @@
+#include "cost_table.h"
+
+#include <array>
+#include <cstdio>
+
+#include "algorithms.h"
+#include "proving.h"
+#include "textbook.h"
+
+namespace tutti {
+namespace {
+
+constexpr std::array kSamples{8, 13};
+constexpr std::string_view kBegin = "<!-- made by: tutti-plan table -->\n";
+constexpr std::string_view kEnd = "<!-- end of what tutti-plan table makes -->\n";
+
+Result<std::string> measured(const Algorithm& algorithm, int size) {
+  const Result<Proof> proof = prove_plans(algorithm, size, 0);
+  if (!proof.ok()) return proof.status();
+  const Cost& cost = proof->cost;
+  return std::to_string(cost.rounds) + " · " + std::to_string(cost.messages) + " · " + in_n(cost.blocks, algorithm, size) + " · " +
+         in_n(cost.reduced, algorithm, size);
+}
+
+}  // namespace
+
+std::string in_n(uint64_t blocks, const Algorithm& algorithm, int size) {
+  if (blocks == 0 || algorithm.collective == Collective::barrier) return "0";
+  const uint32_t parts =
+      algorithm.collective == Collective::all_to_all ? static_cast<uint32_t>(size) : algorithm.plan(0, size, 0).blocks();
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3gn", static_cast<double>(blocks) / parts);
+  return std::string(text) == "1n" ? "n" : text;
+}
+
+Result<std::string> cost_table() {
+  std::string table = "| collective | algorithm | rounds | messages | bytes | bytes reduced | codec |";
+  std::string line = "|---|---|---|---|---|---|---|";
+  for (const int size : kSamples) {
+    table += " " + std::to_string(size) + " ranks |";
+    line += "---|";
+  }
+  table += "\n" + line + "\n";
+  std::string last;
+  for (const Algorithm& algorithm : algorithms()) {
+    const Textbook& book = *textbook(algorithm.collective, algorithm.name);
+    const std::string collective(name(algorithm.collective));
+    table += "| " + (collective == last ? "" : collective) + " | " + std::string(algorithm.name);
+    for (const Formula& formula : {book.rounds, book.messages, book.data, book.reduced}) table += " | " + std::string(formula.text);
+    const bool empty = algorithm.collective == Collective::barrier;
+    table += empty ? " | – |" : book.may_carry_codec ? " | yes |" : " | no |";
+    for (const int size : kSamples) {
+      const Result<std::string> cell = measured(algorithm, size);
+      if (!cell.ok()) return cell.status();
+      table += " " + *cell + " |";
+    }
+    table += "\n";
+    last = collective;
+  }
+  return table;
+}
+
+Result<std::string> with_table(const std::string& document, const std::string& table) {
+  const size_t begin = document.find(kBegin), end = document.find(kEnd);
+  if (begin == std::string::npos || end == std::string::npos || end < begin) {
+    return Status(Code::invalid_argument, "the document lacks the lines that the table stands between: " + std::string(kBegin) +
+                                              "and " + std::string(kEnd));
+  }
+  return document.substr(0, begin + kBegin.size()) + "\n" + table + "\n" + document.substr(end);
+}
+
+}  // namespace tutti

@@ -1,0 +1,169 @@
+// tutti-plan: looks at plans.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <string>
+
+#include "cost_table.h"
+#include "plan_text.h"
+#include "portrait.h"
+#include "proving.h"
+#include "selection.h"
+#include "spaces.h"
+
+namespace tutti {
+namespace {
+
+constexpr int kFailed = 1, kMisused = 2;
+
+struct Options {
+  std::string collective, algorithm, ranks, file;
+  int root = 0, rank = -1;
+};
+
+int fail(const Status& status, int code) {
+  std::cerr << "tutti-plan: " << status.message() << "\n";
+  return code;
+}
+
+// One algorithm for one number of ranks.
+struct Subject {
+  Algorithm algorithm;
+  int size;
+};
+
+Result<Subject> subject(const Options& options) {
+  const auto rows = select_algorithms(options.collective, options.algorithm);
+  if (!rows.ok()) return rows.status();
+  const auto ranks = parse_ranks(options.ranks);
+  if (!ranks.ok()) return ranks.status();
+  const int size = ranks->first;
+  if (ranks->last != size) return Status(Code::invalid_argument, "this takes one number of ranks, not a range");
+  const auto among = [&](const char* option, int rank) {
+    return Status(Code::invalid_argument,
+                  std::string(option) + " " + std::to_string(rank) + " is not among " + std::to_string(size) + " ranks");
+  };
+  if (options.root < 0 || options.root >= size) return among("--root", options.root);
+  if (options.rank < -1 || options.rank >= size) return among("--rank", options.rank);
+  return Subject{rows->front(), size};
+}
+
+int check(const Options& options) {
+  const auto rows = select_algorithms(options.collective, options.algorithm);
+  if (!rows.ok()) return fail(rows.status(), kMisused);
+  const auto ranks = parse_ranks(options.ranks);
+  if (!ranks.ok()) return fail(ranks.status(), kMisused);
+  bool all_good = true;
+  for (const Algorithm& algorithm : *rows) {
+    const std::string title = std::string(name(algorithm.collective)) + " " + std::string(algorithm.name);
+    int proofs = 0;
+    Status status;
+    std::string where;
+    for (int size = ranks->first; size <= ranks->last && status.ok(); ++size) {
+      where = ", " + std::to_string(size) + " ranks";
+      status = prove_in_flight(algorithm, size);
+      const int roots = has_root(algorithm.collective) ? size : 1;
+      for (int root = 0; root < roots && status.ok(); ++root, ++proofs) {
+        if (has_root(algorithm.collective)) where = ", " + std::to_string(size) + " ranks, root " + std::to_string(root);
+        status = prove_plans(algorithm, size, root).status();
+      }
+    }
+    if (status.ok()) std::printf("%-26s %6s ranks: %d sets of plans proved\n", title.c_str(), options.ranks.c_str(), proofs);
+    if (!status.ok()) std::printf("%-26s WRONG%s: %s\n", title.c_str(), where.c_str(), status.message().c_str());
+    std::fflush(stdout);
+    all_good &= status.ok();
+  }
+  return all_good ? 0 : kFailed;
+}
+
+int print(const Options& options) {
+  const auto chosen = subject(options);
+  if (!chosen.ok()) return fail(chosen.status(), kMisused);
+  const Algorithm& algorithm = chosen->algorithm;
+  for (int rank = 0; rank < chosen->size; ++rank) {
+    if (options.rank >= 0 && options.rank != rank) continue;
+    const Plan plan = algorithm.plan(rank, chosen->size, options.root);
+    std::printf("%s %s, rank %d of %d: %zu steps over %u blocks\n", std::string(name(algorithm.collective)).c_str(),
+                std::string(algorithm.name).c_str(), rank, chosen->size, plan.steps().size(), plan.blocks());
+    std::fputs(describe(plan).c_str(), stdout);
+  }
+  return 0;
+}
+
+int write(const std::string& file, const std::string& text) {
+  if (file.empty() || file == "-") {
+    std::cout << text;
+    return 0;
+  }
+  std::ofstream out(file, std::ios::binary);
+  out << text;
+  out.close();
+  return out ? 0 : fail(system_error("writing " + file), kFailed);
+}
+
+int draw(const Options& options) {
+  const auto chosen = subject(options);
+  if (!chosen.ok()) return fail(chosen.status(), kMisused);
+  const auto svg = portrait(chosen->algorithm, chosen->size, options.root);
+  if (!svg.ok()) return fail(svg.status(), kMisused);
+  return write(options.file, *svg);
+}
+
+int table(const Options& options) {
+  const auto made = cost_table();
+  if (!made.ok()) return fail(made.status(), kFailed);
+  if (options.file.empty()) return write("", *made);
+  std::ifstream in(options.file, std::ios::binary);
+  const std::string document{std::istreambuf_iterator<char>(in), {}};
+  if (!in) return fail(system_error("reading " + options.file), kFailed);
+  const auto updated = with_table(document, *made);
+  return updated.ok() ? write(options.file, *updated) : fail(updated.status(), kFailed);
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app{"Plans are what Tutti's ranks do in a collective: this proves, prints and draws them."};
+  app.require_subcommand(1);
+  app.footer("tutti-plan COMMAND --help says more about each.");
+
+  const auto name_options = [&options](CLI::App* command, bool one) {
+    command->add_option("-c,--collective", options.collective, one ? "all_reduce if not given" : "only this one; all if not given");
+    command->add_option("-a,--algorithm", options.algorithm,
+                        one ? "the first one of the collective if not given" : "only this one; all if not given");
+  };
+  auto* checking = app.add_subcommand("check", "Prove plans: the result, its order of operands, no deadlock, the textbook's cost");
+  name_options(checking, false);
+  checking->add_option("-n,--ranks", options.ranks, "a number or a range; 1-130 if not given");
+  auto* printing = app.add_subcommand("print", "The steps of each rank");
+  auto* drawing = app.add_subcommand("draw", "A picture (SVG): ranks as rows, messages as curves in the colours of their blocks");
+  for (auto* command : {printing, drawing}) {
+    name_options(command, true);
+    command->add_option("-n,--ranks", options.ranks, "how many; 4 if not given");
+    command->add_option("-r,--root", options.root, "of collectives that have one; 0 if not given");
+  }
+  printing->add_option("--rank", options.rank, "only this rank's");
+  drawing->add_option("-o,--output", options.file, "the file to write; to the terminal if not given");
+  auto* tabling = app.add_subcommand("table", "What each algorithm costs, by formula and by its plans (Markdown)");
+  tabling->add_option("--into", options.file, "replace the table in this document, docs/algorithms.md, instead of printing it");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kMisused;
+  }
+  if (checking->parsed()) {
+    if (options.ranks.empty()) options.ranks = "1-130";
+    return check(options);
+  }
+  if (tabling->parsed()) return table(options);
+  if (options.collective.empty()) options.collective = "all_reduce";
+  if (options.ranks.empty()) options.ranks = "4";
+  return printing->parsed() ? print(options) : draw(options);
+}
+
+}  // namespace
+}  // namespace tutti
+
+int main(int argc, char** argv) { return tutti::run(argc, argv); }

@@ -1,0 +1,38 @@
+#include "proving.h"
+
+#include <array>
+#include <span>
+
+#include "schedule.h"
+#include "selection.h"
+#include "textbook.h"
+
+namespace tutti {
+namespace {
+
+std::string told(const Cost& cost) {
+  return std::to_string(cost.rounds) + " rounds, " + std::to_string(cost.messages) + " messages, " + std::to_string(cost.blocks) +
+         " blocks, " + std::to_string(cost.reduced) + " reduced";
+}
+
+}  // namespace
+
+Result<Proof> prove_plans(const Algorithm& algorithm, int size, int root) {
+  const Result<Proof> proof = prove(algorithm.collective, root, plans_of_all_ranks(algorithm, size, root));
+  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  if (!proof.ok() || !book || size == 1) return proof;
+  const auto p = static_cast<uint64_t>(size);
+  const Cost expected{book->rounds.value(p), book->messages.value(p), book->data.value(p), book->reduced.value(p)};
+  if (proof->cost == expected && proof->may_carry_codec == book->may_carry_codec) return proof;
+  return Status(Code::internal, "costs " + told(proof->cost) + (proof->may_carry_codec ? ", may" : ", may not") +
+                                    " carry a codec; the textbook says " + told(expected) +
+                                    (book->may_carry_codec ? ", may" : ", may not"));
+}
+
+Status prove_in_flight(const Algorithm& algorithm, int size) {
+  const auto first = plans_of_all_ranks(algorithm, size, 0), second = plans_of_all_ranks(algorithm, size, size - 1);
+  const std::array<std::span<const Plan>, 2> operations{first, second};
+  return prove_schedule(operations, {.lanes = 2, .stripes = 3});
+}
+
+}  // namespace tutti

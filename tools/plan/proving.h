@@ -1,0 +1,16 @@
+// Everything that is known to hold of an algorithm, proved for one number of ranks.
+#pragma once
+
+#include "checker.h"
+#include "plan.h"
+#include "status.h"
+
+namespace tutti {
+
+// The plans carry the collective out, at the cost that the textbook says.
+Result<Proof> prove_plans(const Algorithm& algorithm, int size, int root);
+
+// Two operations in flight come to their end, as the engine expands them.
+Status prove_in_flight(const Algorithm& algorithm, int size);
+
+}  // namespace tutti

@@ -1,0 +1,62 @@
+#include "selection.h"
+
+#include <algorithm>
+
+#include "algorithms.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr int kMostRanks = 4096;
+
+std::vector<std::string_view> distinct(std::vector<std::string_view> names) {
+  std::vector<std::string_view> found;
+  for (const std::string_view name : names) {
+    if (std::ranges::find(found, name) == found.end()) found.push_back(name);
+  }
+  return found;
+}
+
+Status unknown(const std::string& absent, std::string_view text, const std::vector<std::string_view>& names) {
+  std::string meant = suggestion(text, names);
+  if (meant.empty()) meant = "; there " + std::string(names.size() == 1 ? "is " : "are ") + listed(names);
+  return Status(Code::invalid_argument, absent + " " + in_quotes(text) + meant);
+}
+
+}  // namespace
+
+Result<std::vector<Algorithm>> select_algorithms(std::string_view collective, std::string_view algorithm) {
+  std::vector<std::string_view> collectives, names;
+  std::vector<Algorithm> rows;
+  for (const Algorithm& row : algorithms()) {
+    collectives.push_back(name(row.collective));
+    if (!collective.empty() && name(row.collective) != collective) continue;
+    names.push_back(row.name);
+    if (algorithm.empty() || row.name == algorithm) rows.push_back(row);
+  }
+  if (names.empty()) return unknown("there is no collective", collective, distinct(collectives));
+  if (rows.empty()) {
+    return unknown((collective.empty() ? "there is" : std::string(collective) + " has") + " no algorithm", algorithm,
+                   distinct(names));
+  }
+  return rows;
+}
+
+Result<RankRange> parse_ranks(std::string_view text) {
+  const std::vector<std::string_view> ends = split(text, '-');
+  const auto first = parse_number(ends.front()), last = parse_number(ends.back());
+  if (ends.size() > 2 || !first || !last || *first < 1 || *first > *last || *last > kMostRanks) {
+    return Status(Code::invalid_argument, "--ranks takes a number or a range such as 1-130, of at most " +
+                                              std::to_string(kMostRanks) + " ranks, not " + in_quotes(text));
+  }
+  return RankRange{static_cast<int>(*first), static_cast<int>(*last)};
+}
+
+std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, int size, int root) {
+  std::vector<Plan> plans;
+  for (int rank = 0; rank < size; ++rank) plans.push_back(algorithm.plan(rank, size, root));
+  return plans;
+}
+
+}  // namespace tutti
