@@ -50,7 +50,7 @@ std::shared_ptr<Operation> Engine::start(const std::function<std::shared_ptr<Ope
 bool Engine::progress() {
   bool moved = false;
   for (Transport* transport : transports_)
-    if (const Status status = transport->progress(); !status.ok()) supervisor_.fail(-1, status);
+    if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
   bool may_start = true;
   for (auto& operation : operations_) {
     if (operation->advance(may_start)) {
@@ -80,14 +80,15 @@ void Engine::count(const Operation& done) {
 }
 
 // A closed link is often the second act of a failure that the control tree is about to explain: it gets a moment to do so.
-void Engine::report(Operation& operation) {
+void Engine::lost(int peer, const Status& status) {
+  const uint64_t now = now_ns();
+  if (lost_ns_ == 0) lost_ns_ = now;
+  if (now - lost_ns_ > kGraceNs) supervisor_.fail(peer, status);
+}
+
+void Engine::report(const Operation& operation) {
   const Trouble& trouble = operation.trouble();
-  if (trouble.kind == Trouble::Kind::lost) {
-    const uint64_t now = now_ns();
-    if (operation.lost_ns == 0) operation.lost_ns = now;
-    if (now - operation.lost_ns > kGraceNs) supervisor_.fail(trouble.peer, trouble.status);
-    return;
-  }
+  if (trouble.kind == Trouble::Kind::lost) return lost(trouble.peer, trouble.status);
   supervisor_.fail(-1, Status(Code::mismatch, "ranks called different things: " + supervisor_.peer_name(-1) + " called " +
                                                     describe(operation.signature()) + ", " + supervisor_.peer_name(trouble.peer) +
                                                     " called " + describe(trouble.offender)));

@@ -63,7 +63,8 @@ class Engine {
   void count(const Operation& done);
   bool progress();                       // under the lock; true if anything moved
   Status ended(const Operation& operation) const;
-  void report(Operation& operation);
+  void lost(int peer, const Status& status);
+  void report(const Operation& operation);
   void watch(Operation& operation, uint64_t now);
   void progress_loop();
 
@@ -77,6 +78,7 @@ class Engine {
   std::atomic<uint32_t> queued_{0};
   std::atomic<uint32_t> drivers_{0};
   EngineTotals totals_;
+  uint64_t lost_ns_ = 0;  // when the first link was seen to be lost
   bool stop_ = false;
   std::thread progress_thread_;
 };

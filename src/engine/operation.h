@@ -41,9 +41,8 @@ class Operation {
   const Trouble& trouble() const { return trouble_; }
   const Traffic& traffic() const { return traffic_; }
 
-  // Kept by the engine: when it was started, last moved (0: since anybody looked at the clock), last reported as stalled, first
-  // seen to have lost a link.
-  uint64_t started_ns = 0, moved_ns = 0, told_ns = 0, lost_ns = 0;
+  // Kept by the engine: when it was started, last moved (0: since anybody looked at the clock), last reported as stalled.
+  uint64_t started_ns = 0, moved_ns = 0, told_ns = 0;
   bool gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
