@@ -296,7 +296,7 @@ TYPED_TEST_P(LinkConformance, AnotherCallIsAMismatch) {
 }
 
 TYPED_TEST_P(LinkConformance, AnotherLengthIsAMismatch) {
-  for (const size_t expected : {1, 99, 101, 4096}) {
+  for (const size_t expected : {1u, 99u, 101u, 4096u}) {
     this->make(2);
     Bytes got(expected);
     ASSERT_EQ(this->send(0, 1, pattern(1, 100), call(1)), Progress::done);

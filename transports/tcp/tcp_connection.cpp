@@ -29,11 +29,15 @@ bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 TcpConnection::TcpConnection(SlotPool& pool) : pool_(&pool) {}
 
-TcpConnection::~TcpConnection() { close(); }
+TcpConnection::~TcpConnection() { hang_up(); }
 
 void TcpConnection::close() {
   for (; queued_ > 0; --queued_, first_ = (first_ + 1) % kQueued)
     if (queue_[first_].slot) pool_->release(queue_[first_].slot);
+  hang_up();
+}
+
+void TcpConnection::hang_up() {
   if (fd_) ::shutdown(fd_.get(), SHUT_WR);  // so that a close with unread input still delivers what was written
   fd_.reset();
 }

@@ -28,7 +28,7 @@ class TcpConnection {
 
   explicit TcpConnection(SlotPool& pool);
   TcpConnection(const TcpConnection&) = delete;
-  ~TcpConnection();  // as close()
+  ~TcpConnection();  // forgets what is queued; leaves the pool alone, whose memory may be gone by then
 
   bool is_open() const { return static_cast<bool>(fd_); }
   void open(OwnedFd fd) { fd_ = std::move(fd); }
@@ -59,6 +59,7 @@ class TcpConnection {
     Slot slot;
   };
 
+  void hang_up();
   void enqueue(const Header& header, Pieces pieces, Slot slot, size_t already_written);
   ssize_t write(iovec* parts, size_t count);
   void message_written(Slot slot);
