@@ -14,6 +14,7 @@ constexpr uint64_t kShortestTimeout = 1'000'000;                 // 1 ms
 constexpr uint64_t kLongestTimeout = 1000 * 3'600'000'000'000u;  // 1000 h
 constexpr size_t kLongestText = 4096;
 constexpr size_t kLongestHostId = 100;
+constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
 constexpr uint64_t kMostRanks = 1'000'000;
 
 Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
@@ -58,7 +59,7 @@ Status read_slot_bytes(std::string_view text, size_t& value) {
   const auto bytes = parse_bytes(text);
   if (!bytes.ok()) return bytes.status();
   const bool power_of_two = (*bytes & (*bytes - 1)) == 0;
-  if (*bytes != 0 && (!power_of_two || *bytes < 4096 || *bytes > 1024 * 1024))
+  if (*bytes != 0 && (!power_of_two || *bytes < kSmallestSlot || *bytes > kLargestSlot))
     return refused(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
   value = *bytes;
   return {};

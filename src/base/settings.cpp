@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "TUTTI_";
 constexpr std::string_view kConfFile = "TUTTI_CONF_FILE";
-constexpr size_t kLargestFile = 1024 * 1024;
+constexpr size_t kLargestFile = 1 << 20;
 
 std::optional<size_t> row_named(std::string_view name) {
   const auto rows = setting_rows();

@@ -47,13 +47,14 @@ Topology topology_by_sysfs(const std::string& root) {
   topology.source = "sysfs";
   topology.processor = processor_model(root);
   const auto processors = numbered(root + "/sys/devices/system/cpu", "cpu");
-  std::set<std::string> packages, cores, caches;
+  std::set<std::string> packages, caches;
+  std::set<std::pair<std::string, std::string>> cores;  // numbered within their package
   for (const fs::path& processor : processors) {
     const std::string package = first_line(processor / "topology/physical_package_id");
     const std::string core = first_line(processor / "topology/core_id");
     const std::string cache = first_line(processor / "cache/index3/shared_cpu_list");
     if (!package.empty()) packages.insert(package);
-    if (!core.empty()) cores.insert(package + ":" + core);
+    if (!core.empty()) cores.emplace(package, core);
     if (!cache.empty()) caches.insert(cache);
     if (const auto bytes = parse_bytes(first_line(processor / "cache/index3/size")); bytes.ok())
       topology.l3_bytes = std::max<size_t>(topology.l3_bytes, *bytes);

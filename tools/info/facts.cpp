@@ -10,7 +10,7 @@
 namespace tutti::info {
 namespace {
 
-constexpr size_t kFloats = 256 * 1024;  // 1 MiB
+constexpr size_t kFloats = 1 << 18;  // 1 MiB
 
 // What rank `comm` holds before and after an all-reduce; ends the communicator.
 std::string measure(tutti_comm* comm, MemoryFacts& facts) {

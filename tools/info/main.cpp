@@ -8,7 +8,6 @@
 #include "tutti/tutti.h"
 
 int main(int argc, char** argv) {
-  using namespace tutti;
   CLI::App app("What this build of Tutti is, what it sees of this machine, and which settings are in force.", "tutti-info");
   bool json = false, document = false;
   app.add_flag("--json", json, "Print JSON");
@@ -17,11 +16,11 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   if (document) {
-    std::fputs(environment_document().c_str(), stdout);
+    std::fputs(tutti::environment_document().c_str(), stdout);
     return 0;
   }
-  const info::Facts facts = info::gather();
-  std::fputs((json ? info::as_json(facts) : info::as_text(facts)).c_str(), stdout);
+  const tutti::info::Facts facts = tutti::info::gather();
+  std::fputs((json ? tutti::info::as_json(facts) : tutti::info::as_text(facts)).c_str(), stdout);
   for (const std::string& error : facts.errors) std::fprintf(stderr, "tutti-info: %s\n", error.c_str());
   return facts.errors.empty() ? 0 : 1;
 }
