@@ -1,4 +1,4 @@
-// Gloo's ring, or its halving/doubling, over 127.0.0.1; --transport gloo_ring or gloo_halving_doubling.
+// Gloo's ring, or its halving/doubling, over 127.0.0.1; the label says which: gloo_ring or gloo_halving.
 #include <gloo/allreduce.h>
 #include <gloo/allreduce_halving_doubling.h>
 #include <gloo/math.h>
@@ -62,6 +62,6 @@ struct Gloo {
 
 int main(int argc, char** argv) {
   const auto settings = harness::Settings::of(argc, argv);
-  Gloo driver(settings.label == "gloo_halving_doubling");
+  Gloo driver(settings.label == "gloo_halving");
   harness::run(driver, settings);
 }

@@ -1,0 +1,131 @@
+"""Who is compared: how each library's driver is built, started and read."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RUN_LIMIT_S = 180  # of one driver
+
+
+@dataclass(frozen=True)
+class Peer:
+    name: str
+    driver: str  # bench/drivers/driver_…
+    transports: tuple
+    about: str
+    launcher: str = ""  # "": ranks are started here and told by COMPARE_… and TUTTI_…
+    environment: dict = field(default_factory=dict)
+    limit: bool = False  # what the hardware or the kernel allows, not an all-reduce
+
+
+# A temporary as large as the data is mapped, faulted in and given back on every large call unless malloc keeps such memory.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+
+PEERS = [
+    Peer("tutti", "tutti", ("shm", "tcp"), "Tutti's own choice of algorithm"),
+    Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "ring"}),
+    Peer("openmpi", "openmpi", ("shm", "tcp"), "Open MPI, pml ob1, btl vader or tcp", "openmpi"),
+    Peer("openmpi_keep", "openmpi", ("shm",), "the same, malloc keeping large memory", "openmpi", KEEP_MEMORY),
+    Peer("mpich", "mpich", ("shm",), "MPICH's default", "mpich"),
+    Peer("gloo_ring", "gloo", ("tcp",), "Gloo's ring over loopback"),
+    Peer("gloo_halving", "gloo", ("tcp",), "Gloo's halving/doubling over loopback"),
+    Peer("memcpy", "memcpy", ("shm",), "limit: all ranks copy input to output", limit=True),
+    Peer("socket", "socket", ("tcp",), "limit: raw full-duplex exchange of a ring's bytes", limit=True),
+]
+DEFAULT_LIBS = ["tutti", "openmpi", "openmpi_keep", "mpich", "gloo_ring", "gloo_halving", "memcpy", "socket"]
+PACKAGES = {"openmpi": "libopenmpi-dev", "mpich": "libmpich-dev", "gloo": "libgloo-dev"}
+LAUNCHERS = {"openmpi": ("mpirun.openmpi", "mpirun"), "mpich": ("mpiexec.hydra", "mpiexec.mpich")}
+
+
+def launcher_of(peer):
+    return next((path for path in map(shutil.which, LAUNCHERS.get(peer.launcher, ())) if path), None)
+
+
+def build(root, folder, peers):
+    """Builds the drivers of `peers` in the Meson folder; returns {peer name: path} and [(peer name, why not)]."""
+    if not (folder / "build.ninja").exists():
+        subprocess.run(["meson", "setup", "--buildtype=release", str(folder), str(root)], check=True, stdout=subprocess.DEVNULL)
+    known = drivers_in(folder)
+    if any(peer.driver not in known for peer in peers):  # installed since the folder was configured?
+        subprocess.run(["meson", "setup", "--reconfigure", str(folder), str(root)], check=True, stdout=subprocess.DEVNULL)
+        known = drivers_in(folder)
+    ready, missing = {}, []
+    for peer in peers:
+        if peer.driver not in known:
+            missing.append((peer.name, f"not installed (Debian: {PACKAGES.get(peer.driver, peer.driver)})"))
+        elif peer.launcher and not launcher_of(peer):
+            missing.append((peer.name, f"none of {', '.join(LAUNCHERS[peer.launcher])} is in PATH"))
+        else:
+            ready[peer.name] = folder / "bench/drivers" / f"driver_{peer.driver}"
+    targets = sorted({str(path.relative_to(folder)) for path in ready.values()})
+    subprocess.run(["ninja", "-C", str(folder), "-j2", *targets], check=True, stdout=subprocess.DEVNULL)
+    return ready, missing
+
+
+def drivers_in(folder):
+    text = subprocess.run(["meson", "introspect", "--targets", str(folder)], check=True, capture_output=True, text=True).stdout
+    return {target["name"][len("driver_"):] for target in json.loads(text) if target["name"].startswith("driver_")}
+
+
+def run(peer, driver, transport, ranks, arguments):
+    """One run of a driver: its samples, or a RuntimeError that says what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="tutti-compare-") as directory:
+        environment = {
+            **os.environ,
+            **peer.environment,
+            "COMPARE_DIRECTORY": directory,
+            "COMPARE_PAGE": directory + "/page",
+            "COMPARE_CORES": str(len(os.sched_getaffinity(0))),
+            "COMPARE_SIZE": str(ranks),
+            "TUTTI_SIZE": str(ranks),
+            "TUTTI_STORE": "file:" + directory + "/store",
+            "TUTTI_TRANSPORT": transport,
+        }
+        command = [str(driver), "--label", peer.name, "--transport", transport, *arguments]
+        if peer.launcher:
+            for name in ("COMPARE_SIZE", "TUTTI_SIZE", "TUTTI_STORE"):
+                del environment[name]
+            return watch([start(launch(peer, transport, ranks) + command, environment)])
+        return watch([start(command, {**environment, "COMPARE_RANK": str(rank), "TUTTI_RANK": str(rank)}) for rank in range(ranks)])
+
+
+def launch(peer, transport, ranks):
+    if peer.launcher == "openmpi":
+        links = "vader,self" if transport == "shm" else "tcp,self"
+        return [launcher_of(peer), "--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1", "--mca", "btl", links,
+                "-np", str(ranks)]
+    return [launcher_of(peer), "-n", str(ranks)]
+
+
+def start(command, environment):
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def watch(processes):
+    """Waits for all and returns their samples; ends all as soon as one fails or time is over."""
+    outputs = []
+    try:
+        for process in processes:
+            try:
+                out, err = process.communicate(timeout=RUN_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                raise RuntimeError(f"no end after {RUN_LIMIT_S} s") from None
+            if process.returncode != 0:
+                raise RuntimeError((err.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
+            outputs.append(out)
+    finally:
+        for process in processes:
+            end(process)
+    return [json.loads(line) for out in outputs for line in out.splitlines() if line.startswith("{")]
+
+
+def end(process):
+    """Ends a process group that `start` made; nothing else is in it."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
