@@ -18,6 +18,10 @@ constexpr int kMostPairs = 255;
 constexpr uint64_t kBatches = 25, kTrips = 40;  // the median of 25 batches of 40 round trips
 constexpr uint64_t kPatienceNs = 100'000'000;   // for the partner to run at all
 
+std::string tag_of(double round_trip_ns) {
+  return round_trip_ns < kSameBelowNs ? "SAME" : round_trip_ns < kCrossBelowNs ? "CROSS" : "BUSY";
+}
+
 }  // namespace
 
 // Lines 2i and 2i + 1 belong to the pair of ranks i and i + 1.
@@ -31,7 +35,9 @@ struct PlacementProbe::Page {
 void PlacementProbe::Unmap::operator()(Page* page) const { munmap(page, sizeof *page); }
 
 std::string placement_between(const Placement& before, const Placement& after) {
-  return before.tag == after.tag ? before.tag : "MOVED";
+  const double a = before.round_trip_ns, b = after.round_trip_ns;
+  if (a == 0 || b == 0 || std::max(a, b) > kCrossBelowNs) return before.tag == after.tag ? before.tag : "BUSY";
+  return std::max(a, b) > 1.5 * std::min(a, b) ? "MOVED" : tag_of((a + b) / 2);
 }
 
 Result<PlacementProbe> PlacementProbe::create(const Job& job, const Roster& roster) {
@@ -113,7 +119,7 @@ Result<Placement> PlacementProbe::look(const Job& job, const Stopwatch& watch) {
   if (!all.ok()) return all.status();
   if (std::ranges::min(*all) < 0) return Placement{"BUSY", 0};
   const double worst = std::ranges::max(*all);
-  return Placement{worst < kSameBelowNs ? "SAME" : worst < kCrossBelowNs ? "CROSS" : "BUSY", worst};
+  return Placement{tag_of(worst), worst};
 }
 
 }  // namespace tutti::bench

@@ -1,5 +1,5 @@
-// Where the ranks' cores sit, as a ping-pong of one cache line tells: cores that share a last-level cache answer in about 130 ns, others
-// in about 500 ns, and a hypervisor moves virtual cores while we measure.  Times are comparable only at equal placement.
+// Where the ranks' cores sit, as a ping-pong of one cache line tells: cores that share a last-level cache answer in 130 to 300 ns, others
+// in 500 and more, and a hypervisor moves virtual cores while we measure.  Times are comparable only at equal placement.
 #pragma once
 
 #include <memory>
@@ -15,9 +15,9 @@ struct Placement {
   std::string tag = "UNKNOWN";
   double round_trip_ns = 0;  // of the slowest pair of neighbours; 0 where not measured
 };
-inline constexpr double kSameBelowNs = 250, kCrossBelowNs = 2000;
+inline constexpr double kSameBelowNs = 400, kCrossBelowNs = 2000;
 
-// The tag of a sample taken between two looks: MOVED if they differ.
+// The tag of a sample taken between two looks: MOVED if they differ by more than a half.
 std::string placement_between(const Placement& before, const Placement& after);
 
 class PlacementProbe {
