@@ -1,5 +1,5 @@
-// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's contribution to it in rank
-// order, widened and rounded once, which makes the result independent of anything but the inputs.
+// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's contribution to it in
+// rank order, widened and rounded once, which makes the result independent of anything but the inputs.
 //
 // Source: the pairwise and linear algorithms in R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication
 // Operations in MPICH", International Journal of High Performance Computing Applications 19 (2005).

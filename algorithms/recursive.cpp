@@ -1,9 +1,9 @@
-// recursive: halving on the way to the blocks' owners, doubling on the way back, in ⌈log₂ p⌉ rounds each and with exactly p-1 blocks
+// recursive: halving on the way to the blocks' owners, doubling on the way back, in ⌈log₂ p⌉ rounds and with exactly p-1 blocks
 // each way, for any number of ranks.
 //
-// Source: J. L. Träff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv:2410.14234 (2024).  Where the classic
-// exchange between rank and rank xor 2^k needs a power of two, this one walks a circulant graph: partners stand s ranks apart,
-// s = ⌈p/2⌉, ⌈p/4⌉ … 1.
+// Source: J. L. Träff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv:2410.14234 (2024).  Where the
+// classic exchange between rank and rank xor 2^k needs a power of two, this one walks a circulant graph: partners stand s ranks
+// apart, s = ⌈p/2⌉, ⌈p/4⌉ … 1.
 //
 // A rank counts blocks from its own: its i-th block is block rank + i.
 #include <algorithm>
@@ -27,11 +27,11 @@ void reduce_scatter_phase(Plan& plan, int rank, int size) {
   }
 }
 
-// The same rounds backwards: who has `half` finished blocks gets those up to `held` from the partner above, and gives the partner below
-// as many.  have(r): how many blocks rank r begins with, at least its own; they are not sent again.
+// The same rounds backwards: who has `half` finished blocks gets those up to `held` from the partner above, and gives the partner
+// below as many.  have(r): how many blocks rank r begins with, at least its own; they are not sent again.
 template <class Have>
 void all_gather_phase(Plan& plan, int rank, int size, Have have) {
-  for (int round = std::bit_width(blocks(size - 1)); round > 0; --round) {
+  for (int round = static_cast<int>(std::bit_width(blocks(size - 1))); round > 0; --round) {
     const auto held_after = [size](int rounds) { return (size + (1 << rounds) - 1) >> rounds; };
     const int half = held_after(round), held = held_after(round - 1);
     const int below = around(rank - half, size), above = around(rank + half, size);

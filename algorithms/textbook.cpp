@@ -23,8 +23,8 @@ constexpr Formula kScatterGather{"⌈log₂ p⌉ + ⌊log₂ ⅔p⌋", [](P p) -
 constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p) -> P { return log_down(p) + log_up(p); }};
 constexpr Formula kDepth{"1 + ⌊log₂(p−1)⌋", [](P p) -> P { return 1 + log_down(p - 1); }};
 constexpr Formula kTwiceDepth{"2⌊log₂ p⌋", [](P p) -> P { return 2 * log_down(p); }};
-// Ranks beyond the power of two come in one round earlier and get the result one round later, but one chain of messages does both only
-// if the rank at its end, the complement of that at its beginning, has such a partner too.
+// Ranks beyond the power of two come in one round earlier and get the result one round later, but one chain of messages does both
+// only if the rank at its end, the complement of that at its beginning, has such a partner too.
 constexpr Formula kFolded{"⌈log₂ p⌉ (+1 if p > 1.5·2^⌊log₂ p⌋)",
                           [](P p) -> P { return log_up(p) + (2 * p > 3 * std::bit_floor(p)); }};
 constexpr Formula kFour{"min(p, 4)", [](P p) -> P { return std::min<P>(p, 4); }};

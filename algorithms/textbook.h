@@ -1,5 +1,5 @@
-// What the literature says each algorithm costs the rank that it costs most.  The tests hold the plans to it, and docs/algorithms.md is
-// made from it.
+// What each algorithm costs the rank that it costs most, as formulas.  The tests hold the plans to them, and docs/algorithms.md
+// is made from them.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Proves that the plans of all ranks carry a collective out, by running them on symbols: a value is the expression of inputs that made it.
+// Proves that the plans of all ranks carry a collective out, by running them on symbols: a value is the expression of inputs that
+// made it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Values as expressions over the ranks' inputs: two values are equal, bit for bit and for every input, exactly if they have the same
-// number here.
+// Values as expressions over the ranks' inputs: two values that have the same number here are equal bit for bit, whatever the
+// inputs are.
 #pragma once
 
 #include <cstddef>

@@ -26,11 +26,11 @@ enum class Verb : uint8_t {
 
 struct Step {
   Verb verb;
-  bool completes;   // this reduction gives the block its final value (avg divides here, once)
-  uint32_t peer;    // for fold: index of the first peer in Plan::fold_peers()
-  uint32_t peers;   // 1; for fold: how many
-  uint32_t block;   // first block
-  uint32_t count;   // consecutive blocks, counted modulo Plan::blocks()
+  bool completes;  // this reduction gives the block its final value (avg divides here, once)
+  uint32_t peer;   // for fold: index of the first peer in Plan::fold_peers()
+  uint32_t peers;  // 1; for fold: how many
+  uint32_t block;  // first block
+  uint32_t count;  // consecutive blocks, counted modulo Plan::blocks()
 };
 
 class Plan {
@@ -49,7 +49,7 @@ class Plan {
   uint32_t blocks() const { return blocks_; }
   uint32_t widest_run() const { return widest_run_; }
   const std::vector<Step>& steps() const { return steps_; }
-  std::vector<Step>& steps() { return steps_; }  // for tests that break plans
+  std::vector<Step>& steps() { return steps_; }                // for tests that break plans
   std::span<const uint32_t> peers_of(const Step& step) const;  // the one peer, or the peers of a fold
 
  private:
@@ -64,11 +64,11 @@ class Plan {
 
 // One row of the registry (algorithms/registry.cpp).
 struct Algorithm {
-  std::string_view name;       // "ring", "tree", "recursive", "doubling", "direct"
+  std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct"
   Collective collective;
   Plan (*plan)(int rank, int size, int root);
-  std::string_view source;     // the paper or book it comes from
-  std::string_view summary;    // one line: what it is good for
+  std::string_view source;   // the paper or book it comes from
+  std::string_view summary;  // one line: what it is good for
 };
 
 }  // namespace tutti

@@ -1,11 +1,10 @@
 // Proves that operations come to their end as the engine expands them: lanes, waves, slots and links of finite size.
 //
-// The data is cut into stripes; lane l of wave w handles stripe w·lanes + l, walking the plan's steps in order; the last wave may have
-// fewer lanes.
-// Lanes advance independently, but on each link messages go in the order (operation, wave, index on the link within the plan, lane),
-// at most `link_capacity` of them undelivered.  A rank owns `slots` slots; a lane begins a stripe when slots_per_lane() of them have
-// been set aside for it, which happens strictly in the order (operation, stripe).  A slot comes back when its last holder has consumed
-// it.  Several operations are in flight at once.
+// The data is cut into stripes; lane l of wave w handles stripe w·lanes + l, walking the plan's steps in order; the last wave may
+// have fewer lanes.  Lanes advance independently, but on each link messages go in the order (operation, wave, index on the link
+// within the plan, lane), at most `link_capacity` of them undelivered.  A rank owns `slots` slots; a lane begins a stripe when
+// slots_per_lane() of them have been set aside for it, which happens strictly in the order (operation, stripe).  A slot comes back
+// when its last holder has consumed it.  Several operations are in flight at once.
 //
 // Whatever is possible stays possible until it happens (each link has one sender and one receiver with a fixed order, slots are set
 // aside in a fixed order), so if one run comes to its end, every timing does.

@@ -1,9 +1,9 @@
 // Where slots come from and where they go: the one reading of a plan that the engine and the checker share.
 //
-// Consecutive sends of the same run of blocks are a *group*: one slot with several holders.  A receive of any kind directly before a
-// group of the same run passes the slot it received on to it (a fold: the one from its first peer); any other group takes one slot of
-// this rank's own.  A slot with several holders is read-only, and no plan lets it reach a reduction that would write into it (the
-// checker proves that).
+// Consecutive sends of the same run of blocks are a *group*: one slot with several holders.  A receive of any kind directly before
+// a group of the same run passes the slot it received on to it (a fold: the one from its first peer); any other group takes one
+// slot of this rank's own.  A slot with several holders is read-only, and no plan lets it reach a reduction that would write into
+// it (the checker proves that).
 #pragma once
 
 #include <cstddef>

@@ -36,8 +36,8 @@ struct MessageEnd {
 
 class Wiring {
  public:
-  // Plans that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be the i-th receive at
-  // its other end, of the same blocks.
+  // Plans that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be the i-th receive
+  // at its other end, of the same blocks.
   static Result<Wiring> make(std::span<const Plan> plans, LinkNumbers& links);
 
   // One end for each peer of the step.

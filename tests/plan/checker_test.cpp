@@ -39,7 +39,7 @@ TEST(Checker, AsksForEveryContribution) {
 
 TEST(Checker, AsksForNoContributionTwice) {
   auto plans = ranks(2, 2);
-  for (const uint32_t block : {0, 1, 0}) plans[1].send(0, block);
+  for (const uint32_t block : {0u, 1u, 0u}) plans[1].send(0, block);
   plans[0].recv_reduce(1, 0, 1, true);
   plans[0].recv_reduce(1, 1, 1, true);
   plans[0].recv_reduce(1, 0);

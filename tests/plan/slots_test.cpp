@@ -20,8 +20,8 @@ TEST(Slots, AReceiveDirectlyBeforeASendOfTheSameRunPassesItsSlotOn) {
   plan.send(3, 1, 2);
   plan.fold(std::array{1, 2}, 3);
   plan.send(1, 3);
-  for (const size_t step : {0, 2, 5}) EXPECT_TRUE(passes_slot_on(plan, step)) << step;
-  for (const size_t step : {1, 3, 4, 6}) EXPECT_FALSE(passes_slot_on(plan, step)) << step;
+  for (const size_t step : {0u, 2u, 5u}) EXPECT_TRUE(passes_slot_on(plan, step)) << step;
+  for (const size_t step : {1u, 3u, 4u, 6u}) EXPECT_FALSE(passes_slot_on(plan, step)) << step;
   EXPECT_EQ(slots_per_lane(plan), 0u);
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdarg>
 #include <cstdio>
+#include <initializer_list>
 #include <map>
 #include <utility>
 #include <vector>
@@ -30,31 +30,51 @@ std::string colour(uint32_t block, uint32_t blocks) {
   return text;
 }
 
+std::string number(double value, const char* format = "%.1f") {
+  char text[32];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+// The elements that the picture needs.
 class Svg {
  public:
-  __attribute__((format(printf, 2, 3))) void add(const char* format, ...) {
-    std::array<char, 1024> line;
-    va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(line.data(), line.size(), format, arguments);
-    va_end(arguments);
-    text_ += line.data();
-    text_ += '\n';
+  void add(const std::string& element) { text_ += element + '\n'; }
+  void words(double x, double y, double size, const char* fill, const std::string& text, const char* more = "") {
+    add("<text" + at(" x", x) + at(" y", y) + at(" font-size", size) + with(" fill", fill) + more + ">" + text + "</text>");
   }
-  void words(double x, double y, double size, const char* fill, const char* anchor, const std::string& text,
-             const char* more = "") {
-    add("<text x=\"%.1f\" y=\"%.1f\" font-size=\"%.1f\" fill=\"%s\" text-anchor=\"%s\" %s>%s</text>", x, y, size, fill, anchor,
-        more, text.c_str());
+  void box(double x, double y, double w, double h, const std::string& fill, double opacity, const char* more = "") {
+    add("<rect" + at(" x", x) + at(" y", y) + at(" width", w) + at(" height", h) + with(" fill", fill) +
+        with(" fill-opacity", number(opacity, "%.2f")) + more + "/>");
   }
-  void box(double x, double y, double w, double h, const char* fill, double opacity, const char* more = "") {
-    add("<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\" fill-opacity=\"%.2f\" %s/>", x, y, w, h, fill,
-        opacity, more);
+  void circle(double x, double y, double r, const std::string& stroke) {
+    add("<circle" + at(" cx", x) + at(" cy", y) + at(" r", r) + with(" fill", "#ffffff") + pen(stroke, 1.6) + "/>");
+  }
+  void shape(const std::string& path, const std::string& fill) { add("<path" + with(" d", path) + with(" fill", fill) + "/>"); }
+  void line(const std::string& path, const std::string& stroke, double width) {
+    add("<path" + with(" d", path) + with(" fill", "none") + pen(stroke, width) + "/>");
   }
   std::string take() { return std::move(text_); }
 
  private:
+  static std::string with(const char* name, const std::string& value) { return std::string(name) + "=\"" + value + "\""; }
+  static std::string at(const char* name, double value) { return with(name, number(value)); }
+  static std::string pen(const std::string& stroke, double width) {
+    return with(" stroke", stroke) + with(" stroke-width", number(width));
+  }
   std::string text_;
 };
+
+// "M1.0 2.0": a command of a path.
+std::string go(const char* command, std::initializer_list<double> numbers) {
+  std::string text = command;
+  const char* separator = "";
+  for (const double value : numbers) {
+    text += separator + number(value);
+    separator = " ";
+  }
+  return text + " ";
+}
 
 class Picture {
  public:
@@ -72,14 +92,13 @@ class Picture {
 
   std::string draw() {
     const double full = std::max(width(), kNarrowest), grid_end = kTop + t_.ranks * row_h_;
-    svg_.add(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" "
-        "font-family=\"Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif\">",
-        full, grid_end + kLegend, full, grid_end + kLegend);
-    svg_.add("<title>%s</title>", caption_.title.c_str());
-    svg_.box(0, 0, full, grid_end + kLegend, "#ffffff", 1, "rx=\"10\"");
-    svg_.words(kMargin, 38, 19, kInk, "start", caption_.title, "font-weight=\"600\"");
-    svg_.words(kMargin, 60, 12.5, kFaint, "start", caption_.subtitle);
+    const std::string w = number(full, "%.0f"), h = number(grid_end + kLegend, "%.0f");
+    svg_.add("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + w + "\" height=\"" + h + "\" viewBox=\"0 0 " + w + " " + h +
+             "\" font-family=\"Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif\">");
+    svg_.add("<title>" + caption_.title + "</title>");
+    svg_.box(0, 0, full, grid_end + kLegend, "#ffffff", 1, " rx=\"10\"");
+    svg_.words(kMargin, 38, 19, kInk, caption_.title, " font-weight=\"600\"");
+    svg_.words(kMargin, 60, 12.5, kFaint, caption_.subtitle);
     draw_grid(full);
     draw_messages();
     for (uint32_t time = 0; time <= t_.rounds; ++time) {
@@ -98,23 +117,24 @@ class Picture {
   void draw_grid(double width) {
     for (uint32_t rank = 0; rank < t_.ranks; ++rank) {
       if (rank % 2 == 0)
-        svg_.box(kMargin - 12, y_of(rank) - row_h_ / 2, width - 2 * kMargin + 24, row_h_, "#f6f8fa", 1, "rx=\"6\"");
+        svg_.box(kMargin - 12, y_of(rank) - row_h_ / 2, width - 2 * kMargin + 24, row_h_, "#f6f8fa", 1, " rx=\"6\"");
       const bool root = caption_.root == static_cast<int>(rank);
-      svg_.words(kMargin, y_of(rank) + (root ? -1 : 4.5), 13, kInk, "start", "rank " + std::to_string(rank));
-      if (root) svg_.words(kMargin, y_of(rank) + 13, 11, kFaint, "start", "root");
+      svg_.words(kMargin, y_of(rank) + (root ? -1 : 4.5), 13, kInk, "rank " + std::to_string(rank));
+      if (root) svg_.words(kMargin, y_of(rank) + 13, 11, kFaint, "root");
     }
     for (uint32_t round = 0; round < t_.rounds; ++round) {
-      svg_.words(x_of(round) + strip_w_ + gap_ / 2, kTop - 8, 11.5, kFaint, "middle",
-                 (t_.rounds <= 8 ? "round " : "") + std::to_string(round + 1));
+      svg_.words(x_of(round) + strip_w_ + gap_ / 2, kTop - 8, 11.5, kFaint,
+                 (t_.rounds <= 8 ? "round " : "") + std::to_string(round + 1), " text-anchor=\"middle\"");
     }
   }
 
   // What a rank holds: a cell for each block, filled as high as it holds contributions.
   void draw_strip(uint32_t time, uint32_t rank) {
     const double left = x_of(time), top = y_of(rank) - strip_h_ / 2;
-    svg_.box(left - 1.5, top - 1.5, strip_w_ + 3, strip_h_ + 3, "#ffffff", 1, "rx=\"3\"");
+    svg_.box(left - 1.5, top - 1.5, strip_w_ + 3, strip_h_ + 3, "#ffffff", 1, " rx=\"3\"");
     for (uint32_t block = 0; block < t_.blocks; ++block) {
-      const double x = left + block % columns_ * cell_w_, y = top + block / columns_ * cell_h_;
+      const uint32_t row = block / columns_, column = block % columns_;
+      const double x = left + column * cell_w_, y = top + row * cell_h_;
       const uint32_t held = t_.contributions(time, rank, block);
       const double share = caption_.reduction ? static_cast<double>(held) / t_.ranks : held > 0 ? 1 : 0;
       draw_cell(x, y, cell_w_ - 1, rows_ > 1 ? cell_h_ - 1 : cell_h_, share, colour(block_colour(block), colours()));
@@ -122,8 +142,8 @@ class Picture {
   }
 
   void draw_cell(double x, double y, double w, double h, double share, const std::string& fill) {
-    svg_.box(x, y, w, h, share > 0 ? fill.c_str() : kFaint, share > 0 ? 0.18 : 0.12);
-    if (share > 0) svg_.box(x, y + h * (1 - share), w, h * share, fill.c_str(), share < 1 ? 0.6 : 1);
+    svg_.box(x, y, w, h, share > 0 ? fill : kFaint, share > 0 ? 0.18 : 0.12);
+    if (share > 0) svg_.box(x, y + h * (1 - share), w, h * share, fill, share < 1 ? 0.6 : 1);
   }
 
   uint32_t colours() const { return rows_ > 1 ? t_.ranks : t_.blocks; }
@@ -160,15 +180,14 @@ class Picture {
     const double x1 = x_of(m.taken) - 11, y1 = y_of(m.to) + end;
     const double reach = (x1 - x0) * 0.48, line = std::clamp(10.0 / m.count, 0.8, 2.0);
     const double lean = (y0 - y1) / std::hypot(x1 - x0, y1 - y0) / 0.75;  // keeps the lines of a ribbon apart where it is steep
-    const auto curve = [&](double shift, double w, const char* stroke) {
+    const auto curve = [&](double shift, double w, const std::string& stroke) {
       const double y = y0 + shift, across = reach + shift * lean, back = reach - shift * lean;
-      svg_.add("<path d=\"M%.1f %.1f C%.1f %.1f %.1f %.1f %.1f %.1f\" fill=\"none\" stroke=\"%s\" stroke-width=\"%.1f\"/>", x0, y,
-               x0 + across, y, x1 - back, y1 + shift, x1, y1 + shift, stroke, w);
+      svg_.line(go("M", {x0, y}) + go("C", {x0 + across, y, x1 - back, y1 + shift, x1, y1 + shift}), stroke, w);
     };
     curve(0, line * m.count + 2.4, "#ffffff");
     for (uint32_t i = 0; i < m.count; ++i) {
       const uint32_t block = (m.block + i) % t_.blocks;
-      curve((i - (m.count - 1) / 2.0) * line, line, colour(block_colour(block), colours()).c_str());
+      curve((i - (m.count - 1) / 2.0) * line, line, colour(block_colour(block), colours()));
     }
     draw_head(x1 + 4, y1, m.reduced, colour(block_colour(m.block), colours()), line * m.count);
   }
@@ -176,13 +195,12 @@ class Picture {
   void draw_head(double x, double y, bool reduced, const std::string& fill, double width) {
     const double r = std::max(4.2, width / 2 + 1.5);
     if (!reduced) {
-      svg_.add("<path d=\"M%.1f %.1f l%.1f %.1f l0 %.1f z\" fill=\"%s\"/>", x + 5, y, -r - 4, -r, 2 * r, fill.c_str());
+      svg_.shape(go("M", {x + 5, y}) + go("l", {-r - 4, -r}) + go("v", {2 * r}) + "z", fill);
       return;
     }
-    svg_.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill=\"#ffffff\" stroke=\"%s\" stroke-width=\"1.6\"/>", x, y, r,
-             fill.c_str());
-    svg_.add("<path d=\"M%.1f %.1f h%.1f M%.1f %.1f v%.1f\" stroke=\"%s\" stroke-width=\"1.6\"/>", x - r + 1.8, y, 2 * r - 3.6, x,
-             y - r + 1.8, 2 * r - 3.6, fill.c_str());
+    const double arm = r - 1.8;
+    svg_.circle(x, y, r, fill);
+    svg_.line(go("M", {x - arm, y}) + go("h", {2 * arm}) + go("M", {x, y - arm}) + go("v", {2 * arm}), fill, 1.6);
   }
 
   void draw_legend(double y) {
@@ -190,9 +208,9 @@ class Picture {
     const char* unit = rows_ > 1 ? "from rank " : "block ";
     if (colours() <= 10) {
       for (uint32_t i = 0; i < colours(); ++i) {
-        svg_.box(x, y - 9, 11, 11, colour(i, colours()).c_str(), 1, "rx=\"2\"");
+        svg_.box(x, y - 9, 11, 11, colour(i, colours()), 1, " rx=\"2\"");
         const std::string text = (i == 0 ? unit : "") + std::to_string(i);
-        svg_.words(x + 16, y, 11.5, kInk, "start", text);
+        svg_.words(x + 16, y, 11.5, kInk, text);
         x += 28 + 6.4 * static_cast<double>(text.size());
       }
     }
@@ -200,18 +218,18 @@ class Picture {
     x = kMargin;
     if (caption_.reduction) {
       draw_head(x + 6, y - 4, true, kFaint, 2);
-      svg_.words(x + 17, y, 11.5, kFaint, "start", "received and reduced");
+      svg_.words(x + 17, y, 11.5, kFaint, "received and reduced");
       x += 150;
     }
     draw_head(x + 6, y - 4, false, kFaint, 2);
-    svg_.words(x + 17, y, 11.5, kFaint, "start", "received");
+    svg_.words(x + 17, y, 11.5, kFaint, "received");
     x += 86;
     if (!caption_.reduction) return;
     for (const double share : {0.25, 0.5, 1.0}) {
       draw_cell(x, y - 11, 9, 14, share, kFaint);
       x += 11;
     }
-    svg_.words(x + 6, y, 11.5, kFaint, "start", "a block with a quarter, half, all of the contributions");
+    svg_.words(x + 6, y, 11.5, kFaint, "a block with a quarter, half, all of the contributions");
   }
 
   const Timeline& t_;
