@@ -48,6 +48,7 @@ std::shared_ptr<Operation> Engine::start(const std::function<std::shared_ptr<Ope
 }
 
 bool Engine::progress() {
+  if (supervisor_.failed()) return false;  // a call may have returned its buffers to the caller
   bool moved = false;
   for (Transport* transport : transports_)
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);

@@ -35,7 +35,7 @@ class SlotPool {
   virtual void release(Slot slot) = 0;                // drops one holder; any rank's slot
   virtual size_t slot_bytes() const = 0;
   virtual uint32_t slots() const = 0;                 // of this rank
-  virtual uint32_t available() = 0;                   // how many acquire() calls would succeed now
+  virtual uint32_t available() = 0;                   // at least so many acquire() calls would succeed now
   virtual size_t memory_bytes() const = 0;            // what this rank pays for the pool
 };
 
@@ -65,7 +65,9 @@ class Link {
   // Sends the first `bytes` of `slot`; on done one holder's reference has passed to the link.
   virtual Progress send(Slot slot, size_t bytes, const Signature& signature) = 0;
 
-  // Streams only.  Sends from the caller's memory, which must not change until sent(ticket).  done: accepted (perhaps still queued).
+  // Streams only.  Sends from the caller's memory, which must not change until sent(ticket): then this message and all before it have
+  // left it.  done: accepted, perhaps still queued; ticket 0: nothing is.  Caller's memory is touched only inside send, receive and
+  // the transport's progress().
   virtual Progress send(Pieces pieces, const Signature& signature, uint64_t& ticket);
   virtual bool sent(uint64_t ticket) const { return ticket == 0; }
 
