@@ -134,23 +134,44 @@ TEST(Checker, FindsRanksThatWaitForEachOther) {
   EXPECT_EQ(verdict(Collective::all_gather, plans), "rank 0, step 0 (recv block 1 from rank 1): waits for ever");
 }
 
-TEST(Checker, CodecsNeedOneEncodingPerBlockAndOneConsumerPerPartialSum) {
-  auto twice = ranks(3);  // rank 1 encodes its input, and again what it then reduced
-  twice[1].send(0, 0);
-  twice[0].recv_reduce(1, 0);
-  twice[0].send(2, 0);
-  twice[2].recv_reduce(0, 0, 1, true);
-  twice[2].send(1, 0);
-  twice[1].recv(2, 0);
-  twice[2].send(0, 0);
-  twice[0].recv(2, 0);
-  EXPECT_TRUE(prove(Collective::all_reduce, 0, twice)->may_carry_codec);
-  auto exchange = ranks(2);
-  for (int rank = 0; rank < 2; ++rank) {
-    exchange[static_cast<size_t>(rank)].send(1 - rank, 0);
-    exchange[static_cast<size_t>(rank)].recv_reduce(1 - rank, 0, 1, true);  // its own partial sum has two consumers
+// A chain to rank 2, whose result goes back: everybody encodes once, and rank 2 its result once for both.
+TEST(Checker, AChainMayCarryACodec) {
+  auto plans = ranks(3);
+  plans[1].send(0, 0);
+  plans[0].recv_reduce(1, 0);
+  plans[0].send(2, 0);
+  plans[2].recv_reduce(0, 0, 1, true);
+  for (const int peer : {0, 1}) {
+    plans[2].send(peer, 0);
+    plans[static_cast<size_t>(peer)].recv(2, 0);
   }
-  EXPECT_FALSE(prove(Collective::all_reduce, 0, exchange)->may_carry_codec);
+  const Result<Proof> proof = prove(Collective::all_reduce, 0, plans);
+  ASSERT_TRUE(proof.ok()) << proof.status().message();
+  EXPECT_TRUE(proof->may_carry_codec);
+}
+
+TEST(Checker, CodecsNeedOneConsumerPerPartialSum) {
+  auto plans = ranks(2);
+  for (int rank = 0; rank < 2; ++rank) {
+    plans[static_cast<size_t>(rank)].send(1 - rank, 0);
+    plans[static_cast<size_t>(rank)].recv_reduce(1 - rank, 0, 1, true);  // the peer and itself
+  }
+  EXPECT_FALSE(prove(Collective::all_reduce, 0, plans)->may_carry_codec);
+}
+
+TEST(Checker, CodecsNeedOneEncodingPerBlock) {
+  auto plans = ranks(4);
+  plans[1].send(0, 0);  // rank 1 encodes its own contribution,
+  plans[1].recv(2, 0);
+  plans[1].recv_reduce(3, 0);  // and then a sum of others
+  plans[1].send(0, 0);
+  plans[2].send(1, 0);
+  plans[3].send(1, 0);
+  plans[0].recv_reduce(1, 0);
+  plans[0].recv_reduce(1, 0, 1, true);
+  const Result<Proof> proof = prove(Collective::reduce, 0, plans);
+  ASSERT_TRUE(proof.ok()) << proof.status().message();
+  EXPECT_FALSE(proof->may_carry_codec);
 }
 
 TEST(Expressions, AreEqualExactlyIfMadeAlike) {
