@@ -1,9 +1,9 @@
 #include "birth.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "birth_file.h"
+#include "clock.h"
 #include "launcher.h"
 #include "rendezvous.h"
 #include "words.h"
@@ -25,7 +25,7 @@ struct Session {
 // A birth in the making.
 struct Making {
   const BirthOptions& options;
-  const Launch& launch;
+  Launch launch;
   std::string name;  // of the meeting: the communicator's, and the job's where one is known
   std::shared_ptr<Session> session = std::make_shared<Session>();
 
@@ -186,6 +186,28 @@ Result<Birth> meet_by_id(Making& making, const std::string& id) {
   return join(making, shown, [point = *point]() -> Result<std::optional<MeetingPoint>> { return std::optional(point); });
 }
 
+// By PMIx or PMI.  Rank 0's door is open before its text is shared.
+Result<Birth> meet_by_launcher(Making& making) {
+  const Launch& launch = making.launch;
+  const std::string shown = "the place that " + launch.source + " names";
+  std::optional<Door> door;
+  if (making.hosts()) {
+    auto opened = open_door(making.options.interface);
+    if (!opened.ok()) return opened.status();
+    door = std::move(*opened);
+  }
+  const auto text = launch.launcher_store->share(door ? encode(door->point) : "", now_ns() + making.options.timeout_ns);
+  if (!text.ok()) return text.status();
+  if (door) {
+    const Status hosting = host(making, std::move(door->listener), door->point.secret, shown);
+    if (!hosting.ok()) return hosting;
+    return join_own(making, shown, door->point.secret);
+  }
+  auto point = decode_meeting_point(*text);
+  if (!point.ok()) return point.status();
+  return join(making, shown, [found = *point]() -> Result<std::optional<MeetingPoint>> { return std::optional(found); });
+}
+
 Birth alone(const Launch& launch) {
   return {{launch.rank, launch.size, launch.source, ""},
           [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }};
@@ -194,22 +216,25 @@ Birth alone(const Launch& launch) {
 }  // namespace
 
 Result<Birth> meet(const BirthOptions& options) {
-  const auto launch = find_launch(options);
-  if (!launch.ok()) return launch.status();
-  Making making{options, *launch, options.name + (launch->job.empty() ? "" : " of job " + launch->job)};
-  if (making.name.size() > kLongestName)
+  auto found = find_launch(options);
+  if (!found.ok()) return found.status();
+  std::string name = options.name + (found->job.empty() ? "" : " of job " + found->job);
+  if (name.size() > kLongestName)
     return Status(Code::invalid_argument, "the name " + in_quotes(options.name) + " is too long: at most " +
                                               std::to_string(kLongestName) + " characters, with the launcher's name of the job");
-  options.log.info("birth: rank " + std::to_string(launch->rank) + " of " + std::to_string(launch->size) + " (from " +
-                   launch->source + ")" + (launch->store.empty() ? "" : ", meeting at " + launch->store));
-  switch (launch->place) {
-    case Place::alone: return alone(*launch);
+  Making making{options, std::move(*found), std::move(name)};
+  const Launch& launch = making.launch;
+  options.log.info("birth: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " + launch.source +
+                   ")" + (launch.store.empty() ? "" : ", meeting at " + launch.store));
+  switch (launch.place) {
+    case Place::alone: return alone(launch);
     case Place::unique_id: return meet_by_id(making, *options.unique_id);
     case Place::callbacks: return meet_by_callbacks(making, *options.callbacks);
+    case Place::launcher: return meet_by_launcher(making);
     case Place::store: break;
   }
-  if (launch->store.starts_with(kFilePrefix)) return meet_by_file(making, launch->store.substr(kFilePrefix.size()));
-  return meet_at_host(making, launch->store);
+  if (launch.store.starts_with(kFilePrefix)) return meet_by_file(making, launch.store.substr(kFilePrefix.size()));
+  return meet_at_host(making, launch.store);
 }
 
 Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log) {

@@ -46,9 +46,9 @@ Result<Launch> told(const Environment& environment, std::string_view rank, std::
 }
 
 // torchrun's agent keeps MASTER_PORT for its own store, so the meeting is at the next port.
-Result<Launch> from_torchrun(const Environment& environment) {
+Result<Launch> from_torchrun(const Environment& environment, bool placed) {
   auto launch = told(environment, "RANK", "WORLD_SIZE", "torchrun");
-  if (!launch.ok()) return launch;
+  if (!launch.ok() || placed) return launch;
   const std::string* host = variable(environment, "MASTER_ADDR");
   const std::string* port = variable(environment, "MASTER_PORT");
   const auto number = port ? parse_number(*port) : std::nullopt;
@@ -72,15 +72,52 @@ Result<Launch> from_slurm(const Environment& environment) {
   return launch;
 }
 
-Result<Launch> from_launcher(const Environment& environment) {
-  if (variable(environment, "RANK") && variable(environment, "WORLD_SIZE")) return from_torchrun(environment);
-  if (variable(environment, "SLURM_PROCID") && variable(environment, "SLURM_NTASKS")) return from_slurm(environment);
+Launch by_store(std::unique_ptr<LauncherStore> store, const char* source) {
+  Launch launch;
+  launch.rank = store->rank();
+  launch.size = store->size();
+  launch.source = source;
+  launch.place = Place::launcher;
+  launch.launcher_store = std::move(store);
+  return launch;
+}
+
+// Open MPI's mpirun and Slurm's srun also say rank and size in variables of their own: enough where the place is known.
+Result<Launch> from_pmix(const Environment& environment, bool placed) {
+  const bool open_mpi = variable(environment, "OMPI_COMM_WORLD_RANK") != nullptr;
+  const bool slurm = variable(environment, "SLURM_PROCID") != nullptr;
+  if (placed && open_mpi) return told(environment, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "Open MPI");
+  if (placed && slurm) return from_slurm(environment);
+  auto store = open_pmix();
+  if (!store.ok())
+    return Status(store.status().code(),
+                  "the launcher offers PMIx, but " + store.status().message() + "; set TUTTI_STORE=host:port (of rank 0)");
+  return by_store(std::move(*store), open_mpi ? "Open MPI (PMIx)" : slurm ? "Slurm (PMIx)" : "PMIx");
+}
+
+Result<Launch> from_hydra(const Environment& environment) {
+  const auto launch = told(environment, "PMI_RANK", "PMI_SIZE", "hydra (PMI)");
+  if (!launch.ok()) return launch;
+  const auto fd = number_of(environment, "PMI_FD", "hydra (PMI)");
+  if (!fd.ok()) return fd.status();
+  return by_store(open_pmi(*fd, launch->rank, launch->size), "hydra (PMI)");
+}
+
+// `placed`: where to meet is known otherwise.
+Result<Launch> from_launcher(const Environment& environment, bool placed) {
+  const auto has = [&](std::string_view name) { return variable(environment, name) != nullptr; };
+  if (has("RANK") && has("WORLD_SIZE")) return from_torchrun(environment, placed);
+  if (has("PMIX_RANK") && has("PMIX_NAMESPACE")) return from_pmix(environment, placed);
+  // Slurm's PMI-2 uses the same names for another protocol; hydra sets MPI_LOCALRANKID too, also where Slurm starts its proxies.
+  if (has("PMI_FD") && has("PMI_RANK") && has("PMI_SIZE") && (has("MPI_LOCALRANKID") || !has("SLURM_PROCID")))
+    return from_hydra(environment);
+  if (has("SLURM_PROCID") && has("SLURM_NTASKS")) return from_slurm(environment);
   Launch alone;
   alone.source = "no launcher";
   return alone;
 }
 
-Result<Launch> who(const BirthOptions& options) {
+Result<Launch> who(const BirthOptions& options, bool placed) {
   const auto given = [](int rank, int size, const char* source) {
     Launch launch;
     launch.rank = rank;
@@ -97,7 +134,7 @@ Result<Launch> who(const BirthOptions& options) {
     if (options.setting_size < 0) return wrong("TUTTI_RANK is set but TUTTI_SIZE is not: set both, or neither");
     return given(options.setting_rank, options.setting_size, "TUTTI_RANK");
   }
-  return from_launcher(options.environment);
+  return from_launcher(options.environment, placed);
 }
 
 }  // namespace
@@ -114,7 +151,7 @@ Environment process_environment() {
 Result<Launch> find_launch(const BirthOptions& options) {
   const int places = (options.unique_id ? 1 : 0) + (options.store.empty() ? 0 : 1) + (options.callbacks ? 1 : 0);
   if (places > 1) return wrong("a config with more than one of id, store and callbacks: set one");
-  auto launch = who(options);
+  auto launch = who(options, places > 0 || !options.setting_store.empty());
   if (!launch.ok()) return launch;
   const Status valid = check_rank(*launch);
   if (!valid.ok()) return valid;

@@ -1,9 +1,11 @@
 // What the launcher that started this process says: who this rank is and where the ranks can meet.  docs/launchers.md has the table.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "birth.h"
+#include "pmi.h"
 #include "settings.h"
 #include "status.h"
 
@@ -14,14 +16,16 @@ enum class Place : uint8_t {
   unique_id,
   store,  // host:port or file:/path
   callbacks,
+  launcher,  // by the key store that the launcher runs
 };
 
 struct Launch {
   int rank = 0, size = 1;
   std::string source;  // see Membership
   Place place = Place::alone;
-  std::string store;  // for Place::store
-  std::string job;    // what tells this job from others at the same address; may be empty
+  std::string store;                              // for Place::store
+  std::string job;                                // what tells this job from others at the same address; may be empty
+  std::shared_ptr<LauncherStore> launcher_store;  // for Place::launcher
 };
 
 // The variables of this process.

@@ -178,10 +178,10 @@ TEST(ControlBirth, AddressThatIsNotOursFailsEveryRankWithTheSameWords) {
     Status status;
     auto thread = start_control_thread(status);
     Control::Options options = control_options(rank, 3);
-    options.listen_address = rank == 0 ? "192.0.2.1" : "127.0.0.1";
+    options.listen_address = rank == 0 ? "203.0.113.77" : "127.0.0.1";
     const auto control = Control::create(thread, options, table.seat(rank));
     ASSERT_FALSE(control.ok());
-    EXPECT_THAT(control.status().message(), HasSubstr(rank_name(0) + " cannot join the control tree: cannot listen on 192.0.2.1"));
+    EXPECT_THAT(control.status().message(), HasSubstr(rank_name(0) + " cannot join the control tree: cannot listen on 203.0.113.77"));
   });
 }
 

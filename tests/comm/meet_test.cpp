@@ -206,7 +206,7 @@ TEST(Meet, UnknownHost) {
 
 TEST(Meet, AddressOfAnotherHost) {
   BirthOptions options = options_for(0, 2);
-  options.store = "192.0.2.1:4242";  // documentation's own network
+  options.store = "203.0.113.77:4242";  // a network for documentation
   EXPECT_THAT(meet(options).status().message(), HasSubstr("no interface of this host has this address"));
 }
 

@@ -1,0 +1,26 @@
+// One rank under a real launcher: meets the others several times, one communicator after another, and prints what it learned.
+#include <cstdio>
+#include <cstdlib>
+
+#include "birth.h"
+#include "launcher.h"
+
+int main(int argc, char** argv) {
+  using namespace tutti;
+  const int births = argc > 1 ? std::atoi(argv[1]) : 1;
+  for (int i = 0; i < births; ++i) {
+    BirthOptions options;
+    options.timeout_ns = 60'000'000'000;
+    options.environment = process_environment();
+    if (const char* store = std::getenv("TUTTI_STORE")) options.setting_store = store;
+    const auto birth = meet(options);
+    if (!birth.ok()) return std::printf("failed: %s\n", birth.status().message().c_str()), 1;
+    const Membership& member = birth->membership;
+    const auto got = birth->exchange(std::to_string(member.rank * 10 + i));
+    if (!got.ok()) return std::printf("failed: %s\n", got.status().message().c_str()), 1;
+    std::string line = "birth " + std::to_string(i) + ": rank " + std::to_string(member.rank) + " of " +
+                       std::to_string(member.size) + " by " + member.source + ":";
+    for (const std::string& blob : *got) line += " " + blob;
+    std::puts(line.c_str());
+  }
+}

@@ -1,0 +1,265 @@
+// What each launcher's variables mean, and the sentences when they cannot work.
+#include "launcher.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "birth_fixture.h"
+#include "clock.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+Result<Launch> launch_of(Environment environment) {
+  BirthOptions options;
+  options.environment = std::move(environment);
+  return find_launch(options);
+}
+
+TEST(Launcher, NoneIsAlone) {
+  const auto launch = launch_of({{"PATH", "/bin"}});
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->size, 1);
+  EXPECT_EQ(launch->place, Place::alone);
+  EXPECT_EQ(launch->source, "no launcher");
+}
+
+const Environment kTorchrun = {
+    {"RANK", "2"}, {"WORLD_SIZE", "4"}, {"MASTER_ADDR", "node7"}, {"MASTER_PORT", "29500"}, {"TORCHELASTIC_RUN_ID", "abc"}};
+
+TEST(Launcher, TorchrunMeetsAtTheNextPort) {
+  const auto launch = launch_of(kTorchrun);
+  ASSERT_TRUE(launch.ok()) << launch.status().message();
+  EXPECT_EQ(launch->rank, 2);
+  EXPECT_EQ(launch->size, 4);
+  EXPECT_EQ(launch->source, "torchrun");
+  EXPECT_EQ(launch->place, Place::store);
+  EXPECT_EQ(launch->store, "node7:29501");
+  EXPECT_EQ(launch->job, "abc");
+}
+
+TEST(Launcher, TorchrunWithAnIPv6Master) {
+  Environment environment = kTorchrun;
+  environment["MASTER_ADDR"] = "fd00::1";
+  EXPECT_EQ(launch_of(environment)->store, "[fd00::1]:29501");
+}
+
+TEST(Launcher, TorchrunWithoutMasterNeedsAStore) {
+  Environment environment = kTorchrun;
+  environment.erase("MASTER_PORT");
+  EXPECT_THAT(launch_of(environment).status().message(),
+              HasSubstr("MASTER_PORT=\"\" do not name a host and a port; set TUTTI_STORE"));
+  BirthOptions options;
+  options.environment = environment;
+  options.setting_store = "file:/shared/meet";
+  const auto launch = find_launch(options);
+  ASSERT_TRUE(launch.ok()) << launch.status().message();
+  EXPECT_EQ(launch->store, "file:/shared/meet");
+  EXPECT_EQ(launch->rank, 2);
+}
+
+TEST(Launcher, ConfigBeatsSettingsBeatLaunchers) {
+  BirthOptions options;
+  options.environment = kTorchrun;
+  options.setting_rank = 5;
+  options.setting_size = 6;
+  options.setting_store = "node1:1";
+  auto launch = find_launch(options);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->rank, 5);
+  EXPECT_EQ(launch->source, "TUTTI_RANK");
+  EXPECT_EQ(launch->store, "node1:1");
+  options.rank = 7;
+  options.size = 8;
+  options.store = "node2:2";
+  launch = find_launch(options);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->rank, 7);
+  EXPECT_EQ(launch->source, "config");
+  EXPECT_EQ(launch->store, "node2:2");
+}
+
+TEST(Launcher, RankWithoutStoreSaysWhatToSet) {
+  BirthOptions options;
+  options.setting_rank = 0;
+  options.setting_size = 2;
+  EXPECT_THAT(find_launch(options).status().message(),
+              HasSubstr("rank 0 of 2 (from TUTTI_RANK) does not know where to meet the others: set TUTTI_STORE=host:port"));
+}
+
+TEST(Launcher, HalfOfAPairIsAnError) {
+  BirthOptions options;
+  options.setting_rank = 0;
+  EXPECT_THAT(find_launch(options).status().message(), HasSubstr("TUTTI_RANK is set but TUTTI_SIZE is not"));
+  options.setting_rank = -1;
+  options.setting_size = 2;
+  EXPECT_THAT(find_launch(options).status().message(), HasSubstr("TUTTI_SIZE is set but TUTTI_RANK is not"));
+  options.rank = 1;
+  EXPECT_THAT(find_launch(options).status().message(), HasSubstr("only one of rank and size"));
+}
+
+TEST(Launcher, RankMustBeBelowSize) {
+  BirthOptions options;
+  options.rank = 2;
+  options.size = 2;
+  options.store = "node1:1";
+  EXPECT_THAT(find_launch(options).status().message(), HasSubstr("rank 2 of 2 (from config)"));
+  EXPECT_THAT(launch_of({{"RANK", "x"}, {"WORLD_SIZE", "2"}}).status().message(), HasSubstr("RANK=\"x\""));
+}
+
+TEST(Launcher, OnePlaceAtMost) {
+  BirthOptions options;
+  options.rank = 0;
+  options.size = 2;
+  options.store = "node1:1";
+  options.unique_id = "x";
+  EXPECT_THAT(find_launch(options).status().message(), HasSubstr("more than one of id, store and callbacks"));
+}
+
+const Environment kSlurm = {{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "8"}, {"SLURM_JOB_ID", "77"}, {"SLURM_STEP_ID", "1"}};
+
+TEST(Launcher, SlurmWithoutPmixNeedsAStore) {
+  EXPECT_THAT(launch_of(kSlurm).status().message(), HasSubstr("rank 3 of 8 (from Slurm) does not know where to meet the others"));
+  BirthOptions options;
+  options.environment = kSlurm;
+  options.setting_store = "node1:29400";
+  const auto launch = find_launch(options);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->rank, 3);
+  EXPECT_EQ(launch->size, 8);
+  EXPECT_EQ(launch->job, "77.1");
+}
+
+TEST(Launcher, SlurmsStepCountsIfItIsPartOfAnAllocation) {
+  Environment environment = kSlurm;
+  environment["SLURM_PROCID"] = "0";
+  environment["SLURM_STEP_NUM_TASKS"] = "1";
+  EXPECT_EQ(launch_of(environment)->place, Place::alone);
+}
+
+TEST(Launcher, SlurmsPmi2IsNotTakenForHydras) {
+  Environment environment = kSlurm;
+  environment.insert({{"PMI_FD", "9"}, {"PMI_RANK", "3"}, {"PMI_SIZE", "8"}});
+  EXPECT_THAT(launch_of(environment).status().message(), HasSubstr("from Slurm"));
+  environment["MPI_LOCALRANKID"] = "0";  // hydra, whose proxies srun has started
+  const auto launch = launch_of(environment);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->source, "hydra (PMI)");
+  EXPECT_EQ(launch->place, Place::launcher);
+}
+
+TEST(Launcher, OpenMpiWithAStoreNeedsNoPmix) {
+  BirthOptions options;
+  options.environment = {{"PMIX_RANK", "1"}, {"PMIX_NAMESPACE", "n"}, {"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}};
+  options.setting_store = "node1:1";
+  const auto launch = find_launch(options);
+  ASSERT_TRUE(launch.ok());
+  EXPECT_EQ(launch->source, "Open MPI");
+  EXPECT_EQ(launch->rank, 1);
+}
+
+// ---- PMI-1, spoken with a proxy that the test plays ----
+
+struct Proxy {
+  Proxy() {
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    ours.reset(ends[0]);
+    theirs.reset(ends[1]);
+  }
+  // Answers each line by the next answer; returns the lines.
+  std::vector<std::string> serve(const std::vector<std::string>& answers) {
+    std::vector<std::string> lines;
+    for (const std::string& answer : answers) {
+      std::string line;
+      for (char c; ::recv(ours.get(), &c, 1, 0) == 1 && c != '\n';) line += c;
+      lines.push_back(line);
+      (void)!::send(ours.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+    }
+    return lines;
+  }
+  OwnedFd ours, theirs;
+};
+
+std::string key_of(const std::string& line) { return line.substr(line.find("key=")); }
+
+// In a process of its own: the connection to a proxy is one per process, and the last word is said at exit.
+TEST(Pmi, EachBirthHasAKeyOfItsOwnAndTheProcessSaysFinalizeOnce) {
+  Proxy proxy;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool right = true;
+    for (int birth = 0; birth < 2; ++birth) {
+      const auto text = open_pmi(proxy.theirs.get(), 0, 2)->share("a;b=c", now_ns() + kLong);
+      right = right && text.ok() && *text == "d=e";
+    }
+    std::exit(right ? 0 : 1);  // with destructors
+  }
+  const std::vector<std::string> birth = {"cmd=my_kvsname kvsname=k1\n", "cmd=put_result rc=0 msg=success\n", "cmd=barrier_out\n",
+                                          "cmd=get_result rc=0 msg=success value=d=e\n"};
+  std::vector<std::string> answers = {"cmd=response_to_init rc=0\n"};
+  for (int i = 0; i < 2; ++i) answers.insert(answers.end(), birth.begin(), birth.end());
+  answers.push_back("cmd=finalize_ack\n");
+  const auto lines = proxy.serve(answers);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  ASSERT_EQ(lines.size(), 10u);
+  EXPECT_EQ(lines[0], "cmd=init pmi_version=1 pmi_subversion=1");
+  EXPECT_EQ(lines[2], "cmd=put kvsname=k1 " + key_of(lines[2]));
+  EXPECT_EQ(lines[4], "cmd=get kvsname=k1 " + key_of(lines[4]));
+  EXPECT_EQ(key_of(lines[2]), key_of(lines[4]) + " value=a;b=c");
+  EXPECT_NE(key_of(lines[4]), key_of(lines[8]));
+  EXPECT_EQ(lines[9], "cmd=finalize");
+}
+
+// What `share` says to a proxy that answers so and then nothing more.
+std::string sentence_after(const std::vector<std::string>& answers, uint64_t patience_ns, bool hang_up) {
+  Proxy proxy;
+  int words[2];
+  EXPECT_EQ(::pipe2(words, O_CLOEXEC), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    proxy.ours.reset();
+    const std::string text = open_pmi(proxy.theirs.get(), 1, 2)->share("", now_ns() + patience_ns).status().message();
+    ::_exit(::write(words[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : 1);
+  }
+  ::close(words[1]);
+  proxy.serve(answers);
+  if (hang_up) {
+    proxy.theirs.reset();
+    proxy.ours.reset();
+  }
+  std::string text(1000, '\0');
+  const ssize_t n = ::read(words[0], text.data(), text.size());
+  ::close(words[0]);
+  ::waitpid(child, nullptr, 0);
+  return text.substr(0, n > 0 ? static_cast<size_t>(n) : 0);
+}
+
+const std::string kInit = "cmd=response_to_init rc=0\n", kSpace = "cmd=my_kvsname kvsname=k1\n";
+
+TEST(Pmi, BarrierThatDoesNotEndIsASentence) {
+  EXPECT_THAT(sentence_after({kInit, kSpace, ""}, kShort, false),
+              HasSubstr("no answer in time; do all ranks of the job create this communicator?"));
+}
+
+TEST(Pmi, ProxyThatDiesIsASentence) {
+  EXPECT_THAT(sentence_after({kInit, kSpace, "rubbish\n"}, kLong, true), HasSubstr("it closed the connection"));
+}
+
+TEST(Pmi, ValueThatIsNotThereIsASentence) {
+  EXPECT_THAT(sentence_after({kInit, kSpace, "cmd=barrier_out\n", "cmd=get_result rc=-1 msg=key_not_found\n"}, kLong, false),
+              HasSubstr("failed: \"cmd=get_result rc=-1 msg=key_not_found\""));
+}
+
+}  // namespace
+}  // namespace tutti
