@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -97,7 +98,8 @@ void add(std::string name, Function function, Arguments... arguments) {
 
 void add_reduce(DataType type, ReduceOp op, Store store) {
   const uint32_t divisor = op == ReduceOp::avg ? 3 : 1;
-  add("reduce/" + std::string(name(type)) + "/" + std::string(name(op)) + "/" + store_name(store), reduce, type, op, divisor, store);
+  add("reduce/" + std::string(name(type)) + "/" + std::string(name(op)) + "/" + store_name(store), reduce, type, op, divisor,
+      store);
 }
 
 void add_all() {
@@ -108,7 +110,7 @@ void add_all() {
     add("reduce_and_pass/float32/" + store_name(store), reduce_and_pass, DataType::float32, store);
   }
   for (DataType type : {DataType::float32, DataType::bfloat16}) {
-    for (size_t sources : {2, 4, 8}) {
+    for (size_t sources : {2u, 4u, 8u}) {
       add("fold/" + std::string(name(type)) + "/" + std::to_string(sources), fold, type, sources);
     }
   }

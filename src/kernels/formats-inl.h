@@ -123,7 +123,8 @@ struct HalfFloat {
     const WidenedBits di;
     const auto bits = hn::BitCast(di, v);
     const auto magnitude = hn::And(bits, hn::Set(di, 0x7FFFFFFF));
-    const auto sign = hn::And(hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(hn::RebindToUnsigned<D>(), bits))), hn::Set(di, 0x8000));
+    const auto sign =
+        hn::And(hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(hn::RebindToUnsigned<D>(), bits))), hn::Set(di, 0x8000));
     const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(di, 1));
     const auto rebased = hn::Add(magnitude, hn::Set(di, 0xFFF - ((127 - 15) << 23)));
     const auto normal = hn::ShiftRight<13>(hn::Add(rebased, odd));  // carries into the exponent, at 65520 up to infinity

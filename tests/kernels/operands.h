@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <iterator>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -66,7 +68,8 @@ T operand(std::mt19937_64& random) {
     const auto bits = special_float<uint32_t>(8, 23, random);
     std::memcpy(&value, &bits, sizeof value);
   } else {
-    value.bits = std::is_same_v<T, reference::Half> ? special_float<uint16_t>(5, 10, random) : special_float<uint16_t>(8, 7, random);
+    value.bits =
+        std::is_same_v<T, reference::Half> ? special_float<uint16_t>(5, 10, random) : special_float<uint16_t>(8, 7, random);
   }
   return value;
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -130,7 +131,8 @@ std::vector<ReduceOp> all_ops() {
 
 INSTANTIATE_TEST_SUITE_P(All, KernelTest, testing::Combine(testing::ValuesIn(all_types()), testing::ValuesIn(all_ops())),
                          [](const auto& instance) {
-                           return std::string(name(std::get<0>(instance.param))) + "_" + std::string(name(std::get<1>(instance.param)));
+                           return std::string(name(std::get<0>(instance.param))) + "_" +
+                                  std::string(name(std::get<1>(instance.param)));
                          });
 
 TEST(TargetTest, EachIsChosenByName) {

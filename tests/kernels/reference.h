@@ -1,6 +1,7 @@
 // The kernels' arithmetic written down plainly, one element at a time, sharing nothing with src/kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

@@ -40,7 +40,8 @@ void expect_every_value(DataType type) {
   const auto one = Narrow::encode(1).bits;
   // Zero, the least denormal, an odd last place, values whose sums and products fall on and beside ties, the greatest, infinity, and
   // a not-a-number.
-  const std::vector<uint16_t> others = {0x0000, 0x8000, 0x0001, one, uint16_t(one + 1), 0x1234, 0xB3C5, 0x3555, 0x7BFF, 0x7C00, 0xFF80, 0x7FFF};
+  const std::vector<uint16_t> others = {0x0000, 0x8000, 0x0001, one,   uint16_t(one + 1), 0x1234, 0xB3C5, 0x3555,
+                                        0x7BFF, 0x7C00, 0xFF80, 0x7FFF};
   for (uint16_t other : others) {
     const std::vector<uint16_t> right(all.size(), other);
     for (ReduceOp op : {ReduceOp::sum, ReduceOp::prod, ReduceOp::min}) {
@@ -60,8 +61,9 @@ TEST(RoundingTest, EveryBFloat16) { expect_every_value<reference::Brain>(DataTyp
 TEST(RoundingTest, TiesGoToEvenAndOverflowToInfinity) {
   on_every_target([] {
     // bfloat16 near 1 has steps of 2^-7: adding 2^-8 (0x3B80) to 1, 1 + 2^-7, -1; the greatest plus half its last place.
-    EXPECT_THAT(reduce<uint16_t>(DataType::bfloat16, ReduceOp::sum, {0x3F80, 0x3F81, 0xBF80, 0x7F7F}, {0x3B80, 0x3B80, 0xBB80, 0x7B00}),
-                ElementsAre(0x3F80, 0x3F82, 0xBF80, 0x7F80));
+    EXPECT_THAT(
+        reduce<uint16_t>(DataType::bfloat16, ReduceOp::sum, {0x3F80, 0x3F81, 0xBF80, 0x7F7F}, {0x3B80, 0x3B80, 0xBB80, 0x7B00}),
+        ElementsAre(0x3F80, 0x3F82, 0xBF80, 0x7F80));
     // float16: 65504 + 8 rounds down, + 16 is the tie at 65520 that rounds to infinity; 2048 + 1 → 2048, 2050 + 1 → 2052;
     // denormals add exactly, into the normals too.
     EXPECT_THAT(reduce<uint16_t>(DataType::float16, ReduceOp::sum, {0x7BFF, 0x7BFF, 0xFBFF, 0x6800, 0x6801, 0x0001, 0x03FF},

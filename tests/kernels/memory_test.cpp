@@ -1,4 +1,4 @@
-// copy(), and counts beyond 2^32.
+// Which memory is touched: copy(), operands beside inaccessible pages, counts beyond 2^32.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -18,7 +18,7 @@ using kernels::Store;
 
 TEST(CopyTest, BothDestinationsAtEveryOffset) {
   std::mt19937_64 random(1);
-  for (size_t bytes : {0, 1, 7, 63, 64, 65, 127, 511, 512, 513, 600, 1023, 4097, 70001}) {
+  for (size_t bytes : {0u, 1u, 7u, 63u, 64u, 65u, 127u, 511u, 512u, 513u, 600u, 1023u, 4097u, 70001u}) {
     std::vector<uint8_t> content(bytes);
     for (auto& byte : content) byte = static_cast<uint8_t>(random());
     for (int turn = 0; turn < 8; ++turn) {
@@ -37,6 +37,47 @@ TEST(CopyTest, BothDestinationsAtEveryOffset) {
       });
     }
   }
+}
+
+// Pages between two inaccessible ones.
+class Fenced {
+ public:
+  static constexpr size_t kPage = 1 << 16;  // a multiple of the page size of every system
+
+  Fenced() : base_(static_cast<uint8_t*>(mmap(nullptr, 3 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+    ok_ = base_ != MAP_FAILED && mprotect(base_ + kPage, kPage, PROT_READ | PROT_WRITE) == 0;
+  }
+  Fenced(const Fenced&) = delete;
+  Fenced& operator=(const Fenced&) = delete;
+  ~Fenced() { munmap(base_, 3 * kPage); }
+  bool ok() const { return ok_; }
+  uint8_t* first() const { return base_ + kPage; }
+  uint8_t* last(size_t bytes) const { return base_ + 2 * kPage - bytes; }
+
+ private:
+  uint8_t* base_;
+  bool ok_;
+};
+
+TEST(FencedTest, NothingOutsideTheOperandsIsTouched) {
+  const Fenced left, right, home, pass;
+  ASSERT_TRUE(left.ok() && right.ok() && home.ok() && pass.ok());
+  on_every_target([&] {
+    for (int t = 0; t < kDataTypes; ++t) {
+      const auto type = static_cast<DataType>(t);
+      for (size_t count = 0; count < 700; count += count < 140 ? 1 : 37) {
+        const size_t bytes = count * element_size(type);
+        for (Store store : {Store::cached, Store::streaming}) {
+          const auto reduce = kernels::reduce_kernel(type, ReduceOp::sum);
+          reduce(home.last(bytes), pass.last(bytes), left.last(bytes), right.last(bytes), count, 3, store);
+          reduce(home.first(), pass.first(), left.first(), right.first(), count, 1, store);
+          const void* const sources[] = {left.last(bytes), right.last(bytes), home.last(bytes)};
+          kernels::fold_kernel(type, ReduceOp::sum)(home.last(bytes), sources, std::size(sources), count, 1, store);
+          kernels::copy(home.last(bytes), pass.last(bytes), left.last(bytes), bytes, store);
+        }
+      }
+    }
+  });
 }
 
 // `bytes` of address space, a multiple of kPage, over one page of memory again and again.
