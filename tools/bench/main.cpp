@@ -102,7 +102,7 @@ Status run_sweep(Session& session, Bench& bench) {
 
 Result<Session> open_session(const Options& options, const Job& job, int argc, char** argv) {
   if (options.ranks && *options.ranks != job.size())
-    return Status(Code::invalid_argument, "This job has " + std::to_string(job.size()) + " ranks, but --ranks says " +
+    return Status(Code::invalid_argument, "The launcher started " + std::to_string(job.size()) + ", but --ranks says " +
                                               std::to_string(*options.ranks) + "; leave it out under a launcher.");
   if (rooted(options.kind) && options.root && *options.root >= job.size())
     return Status(Code::invalid_argument,

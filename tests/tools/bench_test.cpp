@@ -1,0 +1,257 @@
+// tutti-bench as users and their parsers meet it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace {
+
+using testing::AllOf;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+using testing::StartsWith;
+
+// A run of tutti-bench whose temporary files are in a directory of its own.
+class Bench : public testing::Test {
+ protected:
+  Bench() {
+    EXPECT_NE(mkdtemp(directory_.data()), nullptr);
+    setenv("TMPDIR", directory_.c_str(), 1);
+  }
+  ~Bench() override {
+    std::filesystem::remove_all(directory_);
+    unsetenv("TMPDIR");
+  }
+
+  // Starts it with small buffers; its stderr goes where its stdout goes.
+  void start(const std::string& arguments, const std::string& environment = "") {
+    output_.clear();
+    pipe_ = popen(("exec env " + environment + " " TUTTI_BENCH " " + arguments + " --rotate 1M 2>&1").c_str(), "r");
+    ASSERT_NE(pipe_, nullptr);
+  }
+  // Reads on until a line contains `text`, and returns that line; "" at the end.
+  std::string read_until(const std::string& text) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, pipe_) != nullptr) {
+      output_ += line;
+      if (std::string_view(line).find(text) != std::string_view::npos) return line;
+    }
+    return "";
+  }
+  int finish() {
+    char line[4096];
+    while (std::fgets(line, sizeof line, pipe_) != nullptr) output_ += line;
+    const int ended = pclose(pipe_);
+    return WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+  }
+  int run(const std::string& arguments, const std::string& environment = "") {
+    start(arguments, environment);
+    return finish();
+  }
+
+  // The table's rows, split into columns.
+  std::vector<std::vector<std::string>> rows() const {
+    std::vector<std::vector<std::string>> rows;
+    std::istringstream lines(output_);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with('#')) continue;
+      std::istringstream columns(line);
+      rows.emplace_back(std::istream_iterator<std::string>(columns), std::istream_iterator<std::string>());
+    }
+    return rows;
+  }
+  bool nothing_left() const { return std::filesystem::is_empty(directory_); }
+
+  std::string directory_ = testing::TempDir() + "bench-test-XXXXXX";
+  std::string output_;
+  FILE* pipe_ = nullptr;
+};
+
+TEST_F(Bench, TableIsThatOfNcclTests) {
+  ASSERT_EQ(run("all_reduce --ranks 2 -b 4 -e 4K -f 32 -n 2 -w 1"), 0) << output_;
+  EXPECT_THAT(output_,
+              HasSubstr("\n"
+                        "#       size         count      type   redop    root     time   algbw   busbw  #wrong     time   algbw"
+                        "   busbw  #wrong\n"
+                        "#        (B)    (elements)                               (us)  (GB/s)  (GB/s)             (us)  (GB/s)"
+                        "  (GB/s)\n"));
+  EXPECT_THAT(output_, HasSubstr("\n# Out of bounds values : 0 OK\n# Avg bus bandwidth    : "));
+  const auto table = rows();
+  ASSERT_THAT(table, SizeIs(3));
+  const std::string sizes[] = {"4", "128", "4096"}, counts[] = {"1", "32", "1024"};
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_THAT(table[i], SizeIs(13));  // parsers count from both ends
+    EXPECT_EQ(table[i][0], sizes[i]);
+    EXPECT_EQ(table[i][1], counts[i]);
+    EXPECT_EQ(table[i][2], "float");
+    EXPECT_EQ(table[i][3], "sum");
+    EXPECT_EQ(table[i][4], "-1");
+    for (const size_t column : {5, 9}) EXPECT_GT(std::stod(table[i][column]), 0);
+    for (const size_t column : {8, 12}) EXPECT_EQ(table[i][column], "0");
+  }
+  EXPECT_THAT(output_, ContainsRegex("\n# 2 ranks over shared memory: 4 KiB all-reduce in .*; all results correct.\n"));
+  EXPECT_THAT(output_, AllOf(HasSubstr("\n# Memcpy: "), HasSubstr("\n# Placement: "), HasSubstr("\n# Chosen for 4 B")));
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(Bench, ColumnsKeepTheirWidths) {
+  ASSERT_EQ(run("all_reduce --ranks 2 -b 4K -e 4K -n 1 -w 0"), 0) << output_;
+  EXPECT_THAT(output_,
+              ContainsRegex("\n        4096          1024     float     sum      -1  [ .0-9e+]{7}  [ .0-9e+]{6}  [ .0-9e+]{6}  "
+                            "     0  [ .0-9e+]{7}  [ .0-9e+]{6}  [ .0-9e+]{6}       0\n"));
+}
+
+TEST_F(Bench, EveryCollectiveTypeOperatorAndRootIsRight) {
+  for (const char* collective : {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce", "gather", "scatter",
+                                 "all_to_all", "barrier", "send_recv"}) {
+    ASSERT_EQ(run(std::string(collective) + " --ranks 3 -b 4 -e 2000 -i 1997 -n 1 -w 0 -d all -o all -r all"), 0) << output_;
+    EXPECT_THAT(output_, HasSubstr("# Out of bounds values : 0 OK\n"));
+    for (const auto& row : rows()) {
+      EXPECT_THAT(row, SizeIs(13));
+      EXPECT_EQ(row[8], std::string_view(collective) == "barrier" ? "N/A" : "0");
+    }
+  }
+}
+
+TEST_F(Bench, SizesCountAllRanksSharesAsNcclTestsDo) {
+  ASSERT_EQ(run("all_gather --ranks 2 -b 64 -e 64 -n 1 -w 0 -d half"), 0) << output_;
+  ASSERT_THAT(rows(), SizeIs(1));
+  EXPECT_EQ(rows()[0][0], "64");
+  EXPECT_EQ(rows()[0][1], "16");
+  EXPECT_EQ(rows()[0][3], "none");
+  ASSERT_EQ(run("broadcast --ranks 2 -b 64 -e 64 -n 1 -w 0 -r 1"), 0) << output_;
+  EXPECT_EQ(rows()[0][1], "16");
+  EXPECT_EQ(rows()[0][4], "1");
+}
+
+TEST_F(Bench, SweepShowsEachAlgorithmAndTheFastest) {
+  ASSERT_EQ(run("all_reduce --ranks 2 --algorithm all -b 64 -e 64 -n 1 -w 0"), 0) << output_;
+  for (const char* algorithm : {"ring", "tree", "recursive", "doubling", "direct", "Tutti's choice"})
+    EXPECT_THAT(output_, HasSubstr(std::string("\n# Algorithm: ") + algorithm + "\n"));
+  EXPECT_THAT(output_, ContainsRegex("\n# Chosen for 64 B: ring over shm"));
+  EXPECT_THAT(output_, ContainsRegex("\n# Fastest at 64 B by median: "));
+}
+
+TEST_F(Bench, OsuColumns) {
+  ASSERT_EQ(run("all_reduce --ranks 2 --osu -b 4 -e 16 -n 3 -w 1 --transport tcp"), 0) << output_;
+  EXPECT_THAT(output_, ContainsRegex("\n# Size +Avg Latency\\(us\\) +Min Latency\\(us\\) +Max Latency\\(us\\) +Iterations\n"));
+  ASSERT_THAT(rows(), SizeIs(2));
+  ASSERT_THAT(rows()[1], SizeIs(5));
+  EXPECT_EQ(rows()[1][0], "16");
+  EXPECT_EQ(rows()[1][4], "3");
+  EXPECT_THAT(output_, HasSubstr("over TCP"));
+}
+
+TEST_F(Bench, Json) {
+  const std::string path = directory_ + "/out.json";
+  ASSERT_EQ(run("all_reduce --ranks 2 --algorithm ring -b 4 -e 64 -f 16 -n 4 -w 1 -J " + path), 0) << output_;
+  const auto json = nlohmann::json::parse(std::ifstream(path), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["tutti_version"], TUTTI_VERSION);
+  EXPECT_EQ(json["config"]["ranks"], 2);
+  EXPECT_FALSE(json["config"]["host"].get<std::string>().empty());
+  EXPECT_THAT(json["config"]["devices"], SizeIs(2));
+  EXPECT_EQ(json["out_of_bounds"]["count"], 0);
+  EXPECT_EQ(json["out_of_bounds"]["okay"], true);
+  EXPECT_GT(json["average_bus_bandwidth"]["bandwidth"], 0);
+  EXPECT_GT(json["memcpy"]["gb_per_s"], 0);
+  ASSERT_THAT(json["results"], SizeIs(2));
+  const auto& row = json["results"][1];
+  EXPECT_EQ(row["size"], 64);
+  EXPECT_EQ(row["count"], 16);
+  EXPECT_EQ(row["type"], "float");
+  EXPECT_EQ(row["redop"], "sum");
+  EXPECT_EQ(row["root"], "-1");
+  EXPECT_EQ(row["algorithm"], "ring");
+  EXPECT_EQ(row["transport"], "shm 1");
+  EXPECT_GE(row["lanes"], 1);
+  EXPECT_FALSE(row["placement"].get<std::string>().empty());
+  for (const char* place : {"out_of_place", "in_place"}) {
+    const auto& timing = row[place];
+    EXPECT_GT(timing["time"], 0);
+    EXPECT_EQ(timing["nwrong"], 0);
+    EXPECT_EQ(timing["iterations"], 4);
+    EXPECT_DOUBLE_EQ(timing["bus_bw"].get<double>(), timing["alg_bw"].get<double>());  // 2(p-1)/p is 1 for two ranks
+    EXPECT_LE(timing["min"], timing["p50"]);
+    EXPECT_LE(timing["p50"], timing["p95"]);
+    EXPECT_LE(timing["p95"], timing["p99"]);
+  }
+}
+
+TEST_F(Bench, MistakesAreSentences) {
+  const struct {
+    const char *arguments, *sentence;
+  } mistakes[] = {
+      {"all_redcue", "There is no collective \"all_redcue\"; did you mean \"all_reduce\"?"},
+      {"", "collective is required."},
+      {"all_reduce -d flot", "There is no data type \"flot\"; did you mean \"float\"?"},
+      {"all_reduce -o som", "There is no operator \"som\"; did you mean \"sum\"?"},
+      {"all_reduce --ranks 0", "--ranks takes a number from 1 up, not \"0\"."},
+      {"all_reduce -b 12Q", "-b takes a size of at least 1 such as 64K, not \"12Q\"."},
+      {"all_reduce -b 1M -e 4", "The largest size, -e 4, is below the smallest, -b 1M."},
+      {"all_reduce -i 4 -f 2", "Give -i or -f, not both."},
+      {"all_reduce -f 1", "Sizes do not grow by a factor of 1: give -i as well, or another -f."},
+      {"all_reduce -a 4", "-a takes 0 (rank 0), 1 (average), 2 (minimum) or 3 (maximum), not 4."},
+      {"broadcast --ranks 2 -r 2", "Root 2 is not one of the 2 ranks."},
+      {"all_reduce --frobnicate", "The following argument was not expected: --frobnicate."},
+  };
+  for (const auto& [arguments, sentence] : mistakes) {
+    EXPECT_EQ(run(arguments), 2) << arguments;
+    EXPECT_THAT(output_, StartsWith(std::string("tutti-bench: ") + sentence));
+  }
+  EXPECT_EQ(run("all_reduce --ranks 2 -J /nonexistent/out.json"), 1);
+  EXPECT_THAT(output_, HasSubstr("/nonexistent/out.json"));
+  EXPECT_EQ(run("all_reduce --ranks 2 --transport smh"), 2);
+  EXPECT_THAT(output_, HasSubstr("did you mean \"shm\"?"));
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(Bench, JoinsRanksThatOthersStarted) {
+  ASSERT_EQ(run("all_reduce -b 4 -e 4 -n 1 -w 0", "TUTTI_RANK=0 TUTTI_SIZE=1"), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr("# 1 rank: 4 B all-reduce in "));
+  EXPECT_EQ(run("all_reduce --ranks 2", "TUTTI_RANK=0 TUTTI_SIZE=1"), 2);
+  EXPECT_THAT(output_, HasSubstr("The launcher started 1, but --ranks says 2; leave it out under a launcher."));
+}
+
+int number_after(const std::string& line, const std::string& word) {
+  return std::atoi(line.substr(line.find(word) + word.size()).c_str());
+}
+
+TEST_F(Bench, SaysWhichRankWasKilled) {
+  start("all_reduce --ranks 3 -b 4 -e 4 -n 10000000");
+  const int pid = number_after(read_until(" Rank  1 Pid"), "Pid");
+  ASSERT_GT(pid, 0) << output_;
+  read_until("#        (B)");  // the table has begun
+  kill(pid, SIGKILL);
+  EXPECT_EQ(finish(), 128 + SIGKILL);
+  EXPECT_THAT(output_, HasSubstr("tutti-bench: rank 1 (pid " + std::to_string(pid) + ") was killed by signal 9 (Killed).\n"));
+  EXPECT_THAT(output_, ContainsRegex("tutti-bench: rank [02]: rank 1 "));
+  EXPECT_TRUE(nothing_left());
+}
+
+TEST_F(Bench, AnInterruptEndsAllRanks) {
+  start("all_reduce --ranks 2 -b 4 -e 4 -n 10000000");
+  const int first = number_after(read_until(" Rank  0 Pid"), "Pid"), second = number_after(read_until(" Rank  1 Pid"), "Pid");
+  ASSERT_GT(second, 0) << output_;
+  std::ifstream status("/proc/" + std::to_string(first) + "/stat");
+  int pid = 0, starter = 0;
+  std::string name, state;
+  status >> pid >> name >> state >> starter;
+  ASSERT_EQ(pid, first);
+  kill(starter, SIGINT);
+  EXPECT_EQ(finish(), 128 + SIGINT);
+  for (const int rank : {first, second}) EXPECT_NE(kill(rank, 0), 0) << rank << " still runs";
+  EXPECT_TRUE(nothing_left());
+}
+
+}  // namespace
