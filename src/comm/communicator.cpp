@@ -56,7 +56,7 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
 
 Communicator::~Communicator() = default;
 
-Status Communicator::failed_status() const { return failed() ? failure() : Status(); }
+Status Communicator::failed_status() const { return failed() ? engine_->end() : Status(); }
 
 // ---- from call to operation ----
 

@@ -107,6 +107,7 @@ Status Engine::drive(Operation& operation) {
       if (operation.finished()) break;
     }
     if (supervisor_.failed()) {
+      const std::lock_guard lock(mutex_);
       status = ended(operation);
       break;
     }
@@ -132,6 +133,7 @@ Status Engine::drive_alone(Operation& operation) {
     }
     if (supervisor_.failed()) {
       if (operation.started_ns == 0) operation.started_ns = now_ns();
+      const std::lock_guard lock(mutex_);
       return ended(operation);
     }
     if (const uint64_t waited = waiter.wait(); waited > kStallNs / 2) {
@@ -166,14 +168,22 @@ void Engine::watch(Operation& operation, uint64_t now) {
   }
 }
 
-// The failure of the communicator, with where this rank was when it learned of it.
-Status Engine::ended(const Operation& operation) const {
+Status Engine::end() {
+  const std::lock_guard lock(mutex_);
+  if (end_.ok()) end_ = supervisor_.failure();
+  return end_;
+}
+
+// The failure of the communicator, with where this rank was when it first learned of it.  Under the lock.
+Status Engine::ended(const Operation& operation) {
+  if (!end_.ok()) return end_;
   const Status failure = supervisor_.failure();
   char after[32];
   std::snprintf(after, sizeof after, "%.1f s", static_cast<double>(now_ns() - operation.started_ns) * 1e-9);
-  return Status(failure.code(), failure.message() + "; this rank was in " + describe(operation.signature()) + " (" +
+  end_ = Status(failure.code(), failure.message() + "; this rank was in " + describe(operation.signature()) + " (" +
                                     std::string(operation.algorithm()) + "), step " + std::to_string(operation.step()) + " of " +
                                     std::to_string(operation.steps()) + ", after " + after);
+  return end_;
 }
 
 void Engine::progress_loop() {

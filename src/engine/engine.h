@@ -54,6 +54,9 @@ class Engine {
   // Drives a little; true if the operation has ended, with its status.
   bool test(Operation& operation, Status& status);
 
+  // Once the communicator has failed: the one sentence that every call gives from then on.
+  Status end();
+
   // Nothing is queued and nobody else drives: the caller may use the shared memory for a flat exchange of its own.
   bool idle() const { return queued_.load(std::memory_order_acquire) == 0; }
 
@@ -62,7 +65,7 @@ class Engine {
  private:
   void count(const Operation& done);
   bool progress();                       // under the lock; true if anything moved
-  Status ended(const Operation& operation) const;
+  Status ended(const Operation& operation);
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
   void watch(Operation& operation, uint64_t now);
@@ -79,6 +82,7 @@ class Engine {
   std::atomic<uint32_t> drivers_{0};
   EngineTotals totals_;
   uint64_t lost_ns_ = 0;  // when the first link was seen to be lost
+  Status end_;
   bool stop_ = false;
   std::thread progress_thread_;
 };
