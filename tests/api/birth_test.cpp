@@ -20,6 +20,14 @@ namespace {
 
 using testing::HasSubstr;
 
+// A shorter wait for births that cannot succeed.
+class Impatience {
+ public:
+  Impatience() { setenv("TUTTI_BIRTH_TIMEOUT", "1s", 1); }
+  Impatience(const Impatience&) = delete;
+  ~Impatience() { unsetenv("TUTTI_BIRTH_TIMEOUT"); }
+};
+
 // Creates a communicator of `size` threads, each with the config that `fill` completes, and uses it.
 template <class Fill>
 void live(int size, const Fill& fill) {
@@ -99,6 +107,7 @@ TEST(Birth, ByCallbacks) {
 }
 
 TEST(Birth, StoreThatFailsIsAnError) {
+  const Impatience impatience;
   const tutti_store_callbacks callbacks = {
       [](void*, const char*, const void*, size_t) { return -1; },
       [](void*, const char*, void*, size_t*, int) { return -1; },
@@ -117,6 +126,7 @@ TEST(Birth, StoreThatFailsIsAnError) {
 
 // "world" at one rank and "trainers" at the other: each learns what the other said.
 TEST(Birth, DifferentNamesAreRefused) {
+  const Impatience impatience;
   const std::filesystem::path folder = new_folder();
   const std::string store = "file:" + (folder / "store").string();
   on_all_ranks(2, [&](int rank) {

@@ -19,10 +19,9 @@ using testing::HasSubstr;
 class Processes : public testing::TestWithParam<const char*> {
  protected:
   // Every rank of a world must end with "rank R: ok".
-  std::vector<Ending> run(int size, std::vector<std::string> arguments, Variables variables = {}) {
+  std::vector<Ending> run(int size, std::vector<std::string> arguments, const Variables& variables = {}) {
     arguments.insert(arguments.begin(), program_from("API_TEST_RANK_PROGRAM"));
-    variables.emplace("TUTTI_TRANSPORT", GetParam());
-    ProcessWorld world(size, arguments, variables);
+    ProcessWorld world(size, arguments, variables, GetParam());
     std::vector<Ending> endings = world.wait(120);
     for (size_t rank = 0; rank < endings.size(); ++rank) {
       EXPECT_FALSE(endings[rank].timed_out) << "rank " << rank << " of " << size << " did not end";
@@ -33,10 +32,12 @@ class Processes : public testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp", "mixed"), parameter_name);
 
 TEST_P(Processes, TheTransportIsTheOneAskedFor) {
-  EXPECT_THAT(run(2, {"stats"})[0].output, HasSubstr(std::string("transports ") + GetParam()));
+  const std::string output = run(3, {"stats"})[0].output;
+  const std::string transport = GetParam();
+  EXPECT_THAT(output, HasSubstr(transport == "mixed" ? "transports shm 1, tcp 1\n" : "transports " + transport + " 2\n"));
 }
 
 TEST_P(Processes, OneRank) { run(1, {"cover"}); }
@@ -48,6 +49,12 @@ TEST_P(Processes, RandomSampleOnManyRanks) {
   std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
   run(4, {"sample", seed, "60"});
   run(7, {"sample", seed, "20"});
+}
+
+TEST_P(Processes, RandomSampleWithSmallSlotsAndManyLanes) {
+  const std::string seed = std::to_string(random_seed());
+  std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
+  run(4, {"sample", seed, "30"}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", "8"}, {"TUTTI_TCP_CONNECTIONS", "3"}});
 }
 
 TEST_P(Processes, RandomPrograms) {
@@ -79,8 +86,7 @@ TEST_P(Processes, DeterministicBitsAreThoseOfThreads) {
 // Two jobs on one host at the same time do not meet each other.
 TEST_P(Processes, TwoJobsAtOnce) {
   const std::vector<std::string> command = {program_from("API_TEST_RANK_PROGRAM"), "program", "11", "40"};
-  const Variables variables = {{"TUTTI_TRANSPORT", GetParam()}};
-  ProcessWorld one(2, command, variables), other(3, command, variables);
+  ProcessWorld one(2, command, {}, GetParam()), other(3, command, {}, GetParam());
   for (const Ending& ending : one.wait()) EXPECT_EQ(ending.exit_code, 0) << ending.output;
   for (const Ending& ending : other.wait()) EXPECT_EQ(ending.exit_code, 0) << ending.output;
 }

@@ -116,12 +116,19 @@ Ending Process::wait(int seconds) {
   return ending;
 }
 
-ProcessWorld::ProcessWorld(int size, const std::vector<std::string>& command, const Variables& variables) : folder_(new_folder()) {
+ProcessWorld::ProcessWorld(int size, const std::vector<std::string>& command, const Variables& variables,
+                           const std::string& transport)
+    : folder_(new_folder()) {
   for (int r = 0; r < size; ++r) {
     Variables mine = variables;
     mine.emplace("TUTTI_RANK", std::to_string(r));
     mine.emplace("TUTTI_SIZE", std::to_string(size));
     mine.emplace("TUTTI_STORE", "file:" + (folder_ / "store").string());
+    if (transport == "mixed") {
+      mine.emplace("TUTTI_HOSTID", r % 2 == 0 ? "even" : "odd");
+    } else if (!transport.empty()) {
+      mine.emplace("TUTTI_TRANSPORT", transport);
+    }
     ranks_.emplace_back(command, mine, folder_ / ("rank" + std::to_string(r)));
   }
 }

@@ -41,9 +41,7 @@ class Runner {
     Pending p{call, member.comm, make_inputs(call), nullptr, nullptr};
     p.arena = std::make_unique<Arena>(call, rank, p.inputs[static_cast<size_t>(rank)]);
     const tutti_status status = started ? p.arena->start(p.comm, &p.request) : p.arena->perform(p.comm);
-    if (status != TUTTI_SUCCESS) {
-      note(p, status);
-    } else if (started) {
+    if (status == TUTTI_SUCCESS && started) {
       pending_.push_back(std::move(p));
     } else {
       note(p, status);
@@ -58,10 +56,12 @@ class Runner {
   }
 
   size_t pending() const { return pending_.size(); }
+  bool failed() const { return failed_; }  // a call; the others cannot be expected to go on
   const std::string& wrong() const { return wrong_; }
 
  private:
   void note(const Pending& p, tutti_status status) {
+    failed_ = failed_ || status != TUTTI_SUCCESS;
     if (!wrong_.empty()) return;
     if (status != TUTTI_SUCCESS) {
       wrong_ = describe(p.call) + ": " + tutti_status_string(status) + ": " + tutti_last_error(p.comm);
@@ -73,13 +73,14 @@ class Runner {
   uint64_t seed_, rank_, ended_ = 0;
   std::vector<Pending> pending_;
   std::string wrong_;
+  bool failed_ = false;
 };
 
 }  // namespace
 
 std::string run_random_program(const std::vector<Member>& members, uint64_t seed, const ProgramLimits& limits) {
   Runner runner(seed, tutti_comm_rank(members[0].comm));
-  for (uint64_t step = 0; step < static_cast<uint64_t>(limits.steps) && runner.wrong().empty(); ++step) {
+  for (uint64_t step = 0; step < static_cast<uint64_t>(limits.steps) && !runner.failed(); ++step) {
     const Member& member = members[static_cast<size_t>(random_word(seed, step, 0) % members.size())];
     const Call call = random_call(member, seed, step, limits.elements);
     runner.make(member, call, random_word(seed, step, 1'000) % 2 == 0);
