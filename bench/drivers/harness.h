@@ -300,8 +300,9 @@ class Measurement {
     int iterations = settings_.iterations;
     if (iterations == 0) {
       const double first = timed(bytes, 1);
-      const double each = timed(bytes, std::clamp(static_cast<int>(settings_.budget_s / 4 / first), 1, 20));
-      iterations = std::clamp(static_cast<int>(settings_.budget_s / each), 3, kMostIterations);
+      const int warm = std::clamp(static_cast<int>(settings_.budget_s / 8 / first), 1, 20);
+      const double each = std::min(timed(bytes, warm), timed(bytes, warm));  // the smaller is less of what else runs here
+      iterations = std::clamp(static_cast<int>(settings_.budget_s / each), bytes <= 1 << 20 ? 25 : 5, kMostIterations);
     } else {
       timed(bytes, 2);
     }
@@ -324,8 +325,8 @@ class Measurement {
         "{\"lib\": \"%s\", \"transport\": \"%s\", \"ranks\": %d, \"bytes\": %zu, \"iterations\": %d, \"p50_us\": %.4f, "
         "\"min_us\": %.4f, \"p90_us\": %.4f, \"wrong\": %llu, \"placement\": \"%s\", \"round_trip_ns\": [%.0f, %.0f]}\n",
         settings_.label.c_str(), settings_.transport.c_str(), driver_.size, bytes, iterations, times[times.size() / 2],
-        times.front(), times[times.size() * 9 / 10], static_cast<unsigned long long>(page.wrong.load()),
-        placement(before, after), before, after);
+        times.front(), times[times.size() * 9 / 10], static_cast<unsigned long long>(page.wrong.load()), placement(before, after),
+        before, after);
     std::fflush(stdout);
   }
 

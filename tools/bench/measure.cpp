@@ -9,13 +9,15 @@ namespace tutti::bench {
 namespace {
 
 constexpr double kBudgetNs = 0.4e9, kWarmUpBudgetNs = 0.1e9;  // of one size, preparation of buffers included
-constexpr int kFewest = 4, kMost = 1000;                      // iterations, where the user named no number
+// Iterations, where the user named no number.  Few are enough only where each takes long.
+constexpr int kMost = 1000;
+int fewest(const Workload& work) { return work.bytes() <= 1 << 20 ? 20 : 4; }
 
 // What no rank ever contributes: bytes that a call forgot to write are found.
 constexpr int kPoison = 0xA5;
 
-int fitting(double budget_ns, double each_ns, int fewest, int most) {
-  return static_cast<int>(std::clamp(budget_ns / std::max(each_ns, 1.0), static_cast<double>(fewest), static_cast<double>(most)));
+int fitting(double budget_ns, double each_ns, int least, int most) {
+  return static_cast<int>(std::clamp(budget_ns / std::max(each_ns, 1.0), static_cast<double>(least), static_cast<double>(most)));
 }
 
 // Nearest rank, on sorted values.
@@ -106,7 +108,7 @@ Result<int> Bench::warm_up(const Series& series) {
   if (Status s = run(series, warm, 0, times, wrong); !s.ok()) return s;
   const auto each = job_.gather(static_cast<double>(now_ns() - again) / warm);
   if (!each.ok()) return each.status();
-  return fitting(kBudgetNs, std::ranges::max(*each), kFewest, kMost);
+  return fitting(kBudgetNs, std::ranges::max(*each), fewest(series.work), kMost);
 }
 
 Result<Timing> Bench::combine(const std::vector<uint64_t>& times, std::optional<uint64_t> wrong) const {
