@@ -66,7 +66,8 @@ std::string body_of(const ControlFrame& frame) {
       put_rank(body, frame.rank);
       body.text(std::string_view(frame.text).substr(0, kLongestCause));
       break;
-    case FrameKind::suspect: put_rank(body, frame.rank); break;
+    case FrameKind::suspect:
+    case FrameKind::leaving: put_rank(body, frame.rank); break;
     case FrameKind::welcome:
     case FrameKind::ping:
     case FrameKind::pong:
@@ -105,7 +106,8 @@ bool take_body(ByteReader& reader, ControlFrame& frame) {
       frame.rank = take_rank(reader);
       frame.text = printable(reader.text(reader.rest().size()));
       return true;
-    case FrameKind::suspect: frame.rank = take_rank(reader); return frame.rank >= 0;
+    case FrameKind::suspect:
+    case FrameKind::leaving: frame.rank = take_rank(reader); return frame.rank >= 0;
     case FrameKind::welcome:
     case FrameKind::ping:
     case FrameKind::pong:
@@ -134,7 +136,7 @@ Decoding decode(std::string_view bytes, int size, ControlFrame& frame, size_t& u
   const auto length = head.number<uint16_t>();
   const auto kind = head.number<uint8_t>();
   if (kFrameHead + length > kLongestFrame) return Decoding::malformed;
-  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::goodbye_down))
+  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::leaving))
     return Decoding::malformed;
   used = kFrameHead + length;
   if (bytes.size() < used) return Decoding::incomplete;

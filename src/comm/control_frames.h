@@ -26,6 +26,7 @@ enum class FrameKind : uint8_t {
   suspect,       // towards the root: a neighbour that did not answer a ping
   goodbye_up,    // towards the root: all of this subtree are done
   goodbye_down,  // from the root: all ranks are done
+  leaving,       // towards the root: a rank has called destroy and will answer nobody
 };
 
 // Why a communicator is dead.
@@ -37,7 +38,7 @@ struct Cause {
 
 struct ControlFrame {
   FrameKind kind = FrameKind::ping;
-  int32_t rank = -1;  // hello, stall, timed_out, suspect: of whom; late: who is late
+  int32_t rank = -1;  // hello, stall, timed_out, suspect, leaving: of whom; late: who is late
   Secret secret{};    // hello
   Cause cause;        // report, failure
   Stall stall;        // stall, timed_out

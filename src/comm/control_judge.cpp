@@ -57,6 +57,7 @@ bool ControlJudge::fresh(int rank, uint64_t now) const {
 std::optional<Cause> ControlJudge::stalled(int rank, const Stall& stall, uint64_t now) {
   reports_[static_cast<size_t>(rank)] = {stall, now};
   if (stall.waited_ns >= kLateNs && late_at_ == UINT64_MAX) late_at_ = now + kLateGatherNs;
+  if (auto gone = departure(rank, now)) return gone;
   return contradiction(rank, now);
 }
 
@@ -100,6 +101,17 @@ std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) const {
   }
   if (all_sure && sequence(first) != sequence(last)) return different(first, last);
   return std::nullopt;
+}
+
+// A rank that called destroy sends nothing more; what it had sent before has long arrived when a wait is sure.
+std::optional<Cause> ControlJudge::departure(int rank, uint64_t now) const {
+  const Stall& stall = reports_[static_cast<size_t>(rank)].stall;
+  if (stall.waited_ns < kSureNs || left_.empty()) return std::nullopt;
+  const int culprit = blamed_by(rank, now);
+  if (culprit < 0 || !left_.contains(culprit)) return std::nullopt;
+  return Cause{culprit, false,
+               Status(Code::peer_lost, rank_names_[static_cast<size_t>(culprit)] + " has left: it called tutti_comm_destroy, and " +
+                                           rank_names_[static_cast<size_t>(rank)] + " waits for it in " + where(stall))};
 }
 
 // Follows waits_for from a stalled rank to one that reports no stall.  -1: they wait in a circle, or for nobody.

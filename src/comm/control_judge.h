@@ -31,6 +31,7 @@ class ControlJudge {
   // The same, and the rank's deadline is over: a verdict will come from `due`.
   std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now);
   void suspect(int rank) { suspects_.insert(rank); }
+  void leaving(int rank) { left_.insert(rank); }
 
   std::optional<Cause> due(uint64_t now);
 
@@ -52,11 +53,13 @@ class ControlJudge {
   bool fresh(int rank, uint64_t now) const;
   int blamed_by(int rank, uint64_t now) const;
   std::optional<Cause> contradiction(int rank, uint64_t now) const;
+  std::optional<Cause> departure(int rank, uint64_t now) const;
   Cause different(int a, int b) const;
 
   std::vector<std::string> rank_names_;
   std::vector<Report> reports_;  // by rank
   std::set<int> suspects_;
+  std::set<int> left_;  // called destroy
   int first_waiter_ = -1;  // whose deadline was over first
   uint64_t due_at_ = UINT64_MAX;
   uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment

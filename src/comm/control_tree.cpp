@@ -97,6 +97,7 @@ void ControlTree::timed_out(const Stall& stall) {
 Status ControlTree::goodbye() {
   std::unique_lock lock(thread_->mutex());
   leaving_ = true;
+  if (!over()) tell_leaving(options_.rank);
   if (!over()) advance_goodbye();
   const auto patience = std::chrono::nanoseconds(std::min(options_.timeout_ns, kLongestGoodbye));
   const bool ended = changed_.wait_until(lock, std::chrono::steady_clock::now() + patience, [this] { return over(); });
@@ -175,6 +176,7 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
     case FrameKind::stall:
     case FrameKind::timed_out: take_stall(frame); return true;
     case FrameKind::suspect: suspect(frame.rank); return true;
+    case FrameKind::leaving: tell_leaving(frame.rank); return true;
     case FrameKind::goodbye_up:
       neighbours_[which].goodbye = true;
       advance_goodbye();
@@ -275,6 +277,14 @@ void ControlTree::tell_late(const ControlFrame& frame) {
 }
 
 // ---- the end ----
+
+// Those who still wait for a leaving rank must learn that they wait in vain.
+void ControlTree::tell_leaving(int rank) {
+  if (parent() == nullptr) return judge_.leaving(rank);
+  ControlFrame frame = frame_of(FrameKind::leaving);
+  frame.rank = rank;
+  send_up(frame);
+}
 
 void ControlTree::advance_goodbye() {
   if (!leaving_ || said_goodbye_) return;

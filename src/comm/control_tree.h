@@ -65,6 +65,7 @@ class ControlTree final : public Control, private ControlMember {
   void end_probe();
   void suspect(int rank);
   void tell_late(const ControlFrame& frame);
+  void tell_leaving(int rank);
   void advance_goodbye();
   void end_goodbye();
 

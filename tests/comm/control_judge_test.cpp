@@ -86,6 +86,18 @@ TEST(ControlJudge, DeadlineBlamesTheEndOfTheChainAfterAMoment) {
   EXPECT_EQ(judge.next(), UINT64_MAX);
 }
 
+TEST(ControlJudge, RankThatLeftIsNamedOnceTheWaitIsSure) {
+  ControlJudge judge(names(3));
+  judge.leaving(2);
+  EXPECT_FALSE(judge.stalled(0, stall_in(kFive, 1, 2 * kSecond), kSecond));  // what rank 2 sent may still be under way
+  EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 2, 2 * kSecond), kSecond));
+  const auto verdict = judge.stalled(0, stall_in(kFive, 1, 6 * kSecond), 2 * kSecond);  // by way of rank 1
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->culprit, 2);
+  EXPECT_EQ(verdict->status.code(), Code::peer_lost);
+  EXPECT_THAT(verdict->status.message(), HasSubstr(rank_name(2) + " has left: it called tutti_comm_destroy"));
+}
+
 TEST(ControlJudge, CircleBlamesNobody) {
   ControlJudge judge(names(2));
   EXPECT_FALSE(judge.timed_out(0, stall_in(kFive, 1), 10 * kSecond));
