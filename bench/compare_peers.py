@@ -103,7 +103,9 @@ def launch(peer, transport, ranks):
 
 
 def start(command, environment):
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    """A process in a group of its own, so that it can be ended with all it starts, but not in a session of its own: the kernel shares
+    out cores between sessions, and a rank that yields would not yield to a rank of another one."""
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=os.setpgrp)
 
 
 def watch(processes):
