@@ -46,6 +46,7 @@ struct Rank {
     engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), supervisor);
     program = std::make_shared<const Program>(
         compile(algorithms()[*find_algorithm(Collective::all_reduce, "ring")].plan(rank, size, 0), Collective::all_reduce, rank, size, 0));
+    slots = PlanOperation::slots_per_stripe(*program, engine->wires());
   }
   uint32_t me() const { return static_cast<uint32_t>(rank); }
 
@@ -55,6 +56,7 @@ struct Rank {
   AlwaysWell supervisor;
   std::unique_ptr<Engine> engine;
   std::shared_ptr<const Program> program;
+  uint32_t slots = 0;
 };
 
 size_t stripe_bytes_for(size_t bytes, int size) {  // as choice.cpp cuts a ring
@@ -120,7 +122,7 @@ void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
       [&](Wires& wires) {
         auto made = std::make_shared<PlanOperation>(r.program, "ring",
                                                     Binding::chunked(input, output, bytes, r.program->blocks, stripe_bytes_for(bytes, r.size)),
-                                                    arithmetic, Signature{}, kLanes, wires);
+                                                    arithmetic, Signature{}, kLanes, r.slots, wires);
         made->timeout_ns = UINT64_MAX;
         return made;
       },

@@ -27,6 +27,7 @@ namespace {
 constexpr uint32_t kLanes = 4;                       // as many as choice.cpp ever asks for without TUTTI_LANES
 constexpr size_t kLargestPool = 16 << 20;            // bytes of each rank
 constexpr size_t kSlotBytes = 64 << 10;
+constexpr uint64_t kCacheShare = 2 << 20;            // of a last-level cache, for each core
 
 // Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
@@ -278,8 +279,9 @@ class Assembler {
   }
 
   void announce() {
-    const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
-    parts_->cache_bytes = cache > 0 ? static_cast<uint64_t>(cache) : 32 << 20;
+    // A virtual machine may name the whole processor's cache although other machines share it, so count no more than a fair part.
+    const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE), cores = ::sysconf(_SC_NPROCESSORS_ONLN);
+    parts_->cache_bytes = std::min(cache > 0 ? static_cast<uint64_t>(cache) : UINT64_MAX, static_cast<uint64_t>(std::max(cores, 1l)) * kCacheShare);
     if (const std::string& path = parts_->settings.topology_dump; !path.empty() && options_.rank == 0)
       if (Status status = dump_topology(discover_topology(), path); !status.ok()) parts_->log.warn(status.message());
     if (!parts_->log.enabled(LogLevel::info)) return;

@@ -14,6 +14,7 @@ constexpr uint32_t kLanes = 4;
 
 // Sizes at which one algorithm overtakes another, measured with `tutti-bench all_reduce --algorithm all` (bench/README.md).
 constexpr uint64_t kHostDoublingUntil = 8 << 10;
+constexpr uint64_t kHostDirectUntilPerRank = 128 << 10;  // with more than two ranks; two ranks go from doubling to ring at once
 constexpr uint64_t kNetDoublingUntil = 16 << 10;
 constexpr uint64_t kNetRecursiveUntil = 1 << 20;
 constexpr size_t kLeastStripe = 8 << 10;    // smaller messages cost more in hand-overs than they win by overlap
@@ -23,8 +24,10 @@ std::string_view standard(const ChoiceTerms& terms, Collective collective, uint6
   switch (collective) {
     case Collective::all_reduce:
       if (host) {
-        reason = bytes <= kHostDoublingUntil ? "small, one host: fewest messages" : "one host: two hops";
-        return bytes <= kHostDoublingUntil ? "doubling" : "direct";
+        const bool small = bytes <= kHostDoublingUntil;
+        const bool middle = terms.size > 2 && bytes <= kHostDirectUntilPerRank * static_cast<uint64_t>(terms.size);
+        reason = small ? "small, one host: fewest messages" : middle ? "middle, one host: two hops" : "large, one host: one pass over the data";
+        return small ? "doubling" : middle ? "direct" : "ring";
       }
       reason = bytes <= kNetDoublingUntil ? "small: fewest messages" : bytes <= kNetRecursiveUntil ? "middle: few messages, few bytes" : "large: fewest bytes, neighbours only";
       return bytes <= kNetDoublingUntil ? "doubling" : bytes <= kNetRecursiveUntil ? "recursive" : "ring";

@@ -60,13 +60,17 @@ Status Communicator::failed_status() const { return failed() ? engine_->end() : 
 
 // ---- from call to operation ----
 
-std::shared_ptr<const Program> Communicator::program_of(uint8_t algorithm, Collective collective, int root) {
-  auto& program = programs_[{algorithm, root}];
-  if (!program) {
-    const Plan plan = algorithms()[algorithm].plan(parts_->rank, parts_->size, std::max(root, 0));
-    program = std::make_shared<const Program>(compile(plan, collective, parts_->rank, parts_->size, std::max(root, 0)));
-  }
-  return program;
+Communicator::Compiled Communicator::compile_for(const Plan& plan, Collective collective, int root) {
+  auto program = std::make_shared<const Program>(compile(plan, collective, parts_->rank, parts_->size, std::max(root, 0)));
+  const uint32_t slots = PlanOperation::slots_per_stripe(*program, engine_->wires());
+  return {std::move(program), slots};
+}
+
+const Communicator::Compiled& Communicator::program_of(uint8_t algorithm, Collective collective, int root) {
+  auto& compiled = programs_[{algorithm, root}];
+  if (!compiled.program)
+    compiled = compile_for(algorithms()[algorithm].plan(parts_->rank, parts_->size, std::max(root, 0)), collective, root);
+  return compiled;
 }
 
 Signature Communicator::sign(const Call& call, uint8_t algorithm) {
@@ -141,13 +145,14 @@ Status Communicator::remember(const Call& call) {
 Communicator::Prepared Communicator::prepare(const Call& call) {
   Prepared prepared;
   const size_t element = element_size(call.type);
-  prepared.program = program_of(remembered_.choice.algorithm, call.collective, call.root);
+  prepared.compiled = program_of(remembered_.choice.algorithm, call.collective, call.root);
+  const Program& program = *prepared.compiled.program;
   const uint64_t block = call.send_counts                        ? terms_.slot_bytes * 4
                          : call.counts                           ? *std::max_element(call.counts, call.counts + parts_->size) * element
                          : each_rank_has_a_part(call.collective) ? call.count * element
-                                                                 : remembered_.bytes / prepared.program->blocks;
-  prepared.cut = cut(terms_, block, prepared.program->widest_run);
-  prepared.binding = bind(call, *prepared.program, prepared.cut.stripe_bytes);
+                                                                 : remembered_.bytes / program.blocks;
+  prepared.cut = cut(terms_, block, program.widest_run);
+  prepared.binding = bind(call, program, prepared.cut.stripe_bytes);
   if (call.send_counts)
     for (size_t i = 0, p = static_cast<size_t>(parts_->size); i < p * p; ++i) {
       const size_t source = i / p, destination = i % p, me = static_cast<size_t>(parts_->rank);
@@ -188,7 +193,7 @@ Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) 
   remembered_ = {};
   remembered_.choice = {0, "direct", "each message travels once"};
   for (const auto& block : blocks) remembered_.bytes += block.bytes;
-  prepared.program = std::make_shared<const Program>(compile(plan, Collective::point_to_point, parts_->rank, parts_->size, 0));
+  prepared.compiled = compile_for(plan, Collective::point_to_point, -1);
   prepared.cut = cut(terms_, terms_.slot_bytes * 4, 1);
   prepared.binding = Binding::fixed(std::move(blocks), prepared.cut.stripe_bytes);
   return prepared;
@@ -209,8 +214,8 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
   note(call, prepared.cut);
   const Signature signature = sign(call, remembered_.choice.algorithm);
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
-    auto operation = std::make_shared<PlanOperation>(prepared.program, remembered_.choice.name, std::move(prepared.binding),
-                                                     remembered_.arithmetic, signature, prepared.cut.lanes, wires);
+    auto operation = std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
+                                                     remembered_.arithmetic, signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
     operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
     operation->input_bytes = remembered_.bytes;

@@ -72,8 +72,12 @@ class Communicator final : private Supervisor {
   Statistics statistics() const;
 
  private:
-  struct Prepared {               // a call ready to become an operation
+  struct Compiled {
     std::shared_ptr<const Program> program;
+    uint32_t slots = 0;           // that one stripe takes
+  };
+  struct Prepared {               // a call ready to become an operation
+    Compiled compiled;
     Binding binding;
     Cut cut{1, 64};
     std::vector<PlanOperation::Tag> tags;
@@ -85,7 +89,8 @@ class Communicator final : private Supervisor {
   Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
   Signature sign(const Call& call, uint8_t algorithm);
   Arithmetic arithmetic_of(const Call& call, uint64_t bytes) const;
-  std::shared_ptr<const Program> program_of(uint8_t algorithm, Collective collective, int root);
+  Compiled compile_for(const Plan& plan, Collective collective, int root);
+  const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   void note(const Call& call, const Cut& cut);
 
   bool failed() const override { return parts_->control->failed(); }
@@ -99,7 +104,7 @@ class Communicator final : private Supervisor {
   ChoiceTerms terms_;
   ForkGuard fork_guard_;
   uint32_t sequence_ = 0;                                           // of collective calls
-  std::map<std::pair<uint8_t, int>, std::shared_ptr<const Program>> programs_;  // by (algorithm, root)
+  std::map<std::pair<uint8_t, int>, Compiled> programs_;  // by (algorithm, root)
   struct Remembered {             // what the last call's kind led to: repeated calls are the rule
     Collective collective = Collective::point_to_point;
     DataType type = DataType::uint8;

@@ -46,18 +46,24 @@ class Control {
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   virtual Status failure() const = 0;  // the first cause, the same sentence on every rank that the tree reached
 
-  // This rank saw a failure; the tree tells everyone.  The first cause wins.  culprit: rank or -1.
+  // None of the following blocks, except goodbye().  All may be called from any thread, and again: what changes nothing is ignored.
+
+  // This rank saw a failure; the tree tells everyone.  The first cause that reaches the root wins, so that all ranks give the same one:
+  // failed() becomes true when the root's word arrives, at the latest in less than half a second.  culprit: rank or -1.
   virtual void fail(int culprit, const Status& cause) = 0;
 
-  // This rank has waited long in a call.  Signatures of the same call are compared at the root: a difference fails the
-  // communicator with Code::mismatch, naming both calls.  Who is late is logged after 30 s.
+  // This rank has waited long in a call; to be repeated each second while it does (a report counts for three).  Signatures of the same
+  // call are compared at the root: a difference fails the communicator with Code::mismatch, naming both calls; a wait for a rank that
+  // has said goodbye fails it with Code::peer_lost.  Who is late is logged after 30 s.
   virtual void stalled(const Stall& stall) = 0;
 
-  // The deadline is over: the root follows waits_for from rank to rank to the one that reported no stall and fails the communicator
-  // with Code::timeout, naming it.  If no verdict comes within a second the caller's own view becomes the failure.
+  // The deadline is over: the root follows waits_for from rank to rank to the one that reported no stall, or finds the rank whose
+  // control thread no longer answers, and fails the communicator with Code::timeout, naming it.  If no verdict comes within a second
+  // the caller's own view becomes the failure.
   virtual void timed_out(const Stall& stall) = 0;
 
-  // This rank is done.  Waits (bounded) until all ranks have said so.
+  // This rank is done.  Waits until all ranks have said so, at most 30 s or the timeout of the options.  A rank that closes its
+  // connections while this one waits here counts as done.  Destroying a Control without goodbye looks to the others like a death.
   virtual Status goodbye() = 0;
 
  protected:

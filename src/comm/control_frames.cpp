@@ -136,8 +136,7 @@ Decoding decode(std::string_view bytes, int size, ControlFrame& frame, size_t& u
   const auto length = head.number<uint16_t>();
   const auto kind = head.number<uint8_t>();
   if (kFrameHead + length > kLongestFrame) return Decoding::malformed;
-  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::leaving))
-    return Decoding::malformed;
+  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::leaving)) return Decoding::malformed;
   used = kFrameHead + length;
   if (bytes.size() < used) return Decoding::incomplete;
   frame = {};

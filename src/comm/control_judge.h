@@ -59,7 +59,7 @@ class ControlJudge {
   std::vector<std::string> rank_names_;
   std::vector<Report> reports_;  // by rank
   std::set<int> suspects_;
-  std::set<int> left_;  // called destroy
+  std::set<int> left_;     // called destroy
   int first_waiter_ = -1;  // whose deadline was over first
   uint64_t due_at_ = UINT64_MAX;
   uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment

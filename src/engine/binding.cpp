@@ -60,7 +60,11 @@ Span Binding::at(uint32_t number, uint64_t stripe) const {
     return {b.input ? b.input + begin : nullptr, b.output ? b.output + begin : nullptr, end - begin};
   }
   const size_t chunk = stripe_bytes_ * blocks_, start = stripe * chunk;
-  const size_t length = std::min(bytes_ - start, chunk), lines = pieces(length, kCut);
+  if (bytes_ - start >= chunk) {  // a whole chunk: no division
+    const size_t begin = start + number * stripe_bytes_;
+    return {input_ ? input_ + begin : nullptr, output_ ? output_ + begin : nullptr, stripe_bytes_};
+  }
+  const size_t length = bytes_ - start, lines = pieces(length, kCut);
   const auto boundary = [&](size_t n) { return std::min(length, lines * n / blocks_ * kCut); };
   const size_t begin = boundary(number), end = boundary(number + size_t{1});
   return {input_ ? input_ + start + begin : nullptr, output_ ? output_ + start + begin : nullptr, end - begin};

@@ -15,10 +15,10 @@ bool adjoins(const std::byte* last, size_t bytes, const std::byte* next) { retur
 }  // namespace
 
 PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
-                             const Signature& signature, uint32_t lanes, Wires& wires)
-    : Operation(signature, algorithm), shared_program_(std::move(shared_program)), program_(*shared_program_), binding_(std::move(binding)), arithmetic_(arithmetic), wires_(wires) {
+                             const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires)
+    : Operation(signature, algorithm), shared_program_(std::move(shared_program)), program_(*shared_program_), binding_(std::move(binding)), arithmetic_(arithmetic), wires_(wires),
+      slots_per_stripe_(slots) {
   lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lanes, binding_.stripes()));
-  slots_per_stripe_ = slots_per_stripe(program_, wires);
   lanes_.resize(lane_count_);
   peers_.resize(program_.peers.size());
   for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) {
@@ -61,6 +61,8 @@ bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   wires_.reserved += slots_per_stripe_;
   lane.reserved = slots_per_stripe_;
   lane.stripe = next_stripe_++;
+  lane.wave = lane.stripe - index;
+  lane.width = std::min<uint64_t>(lane_count_, binding_.stripes() - lane.wave);
   lane.active = true;
   lane.pc = 0;
   lane.phase = Phase::prepare;
@@ -286,10 +288,8 @@ bool PlanOperation::end_stripe(Lane& lane) {
 
 // ---- turns ----
 
-uint64_t PlanOperation::turn(const Lane& lane, uint32_t index, uint32_t messages) const {
-  const uint64_t first = lane.stripe / lane_count_ * lane_count_;  // stripe of the wave's lane 0
-  const uint64_t width = std::min<uint64_t>(lane_count_, binding_.stripes() - first);
-  return first * messages + index * width + (lane.stripe - first);
+uint64_t PlanOperation::turn(const Lane& lane, uint32_t index, uint32_t messages) {
+  return lane.wave * messages + index * lane.width + (lane.stripe - lane.wave);
 }
 
 bool PlanOperation::send_turn(const Lane& lane, const Port& port) const {

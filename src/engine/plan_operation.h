@@ -31,8 +31,9 @@ struct Arithmetic {
 
 class PlanOperation final : public Operation {
  public:
+  // `slots`: slots_per_stripe(program, wires).
   PlanOperation(std::shared_ptr<const Program> program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
-                const Signature& signature, uint32_t lanes, Wires& wires);
+                const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires);
   ~PlanOperation() override;
 
   bool advance(bool may_start) override;
@@ -69,6 +70,7 @@ class PlanOperation final : public Operation {
     uint32_t port = 0;          // next in or out port of it
     uint32_t reserved = 0;      // slots promised and not yet acquired
     uint64_t stripe = 0;
+    uint64_t wave = 0, width = 0;  // first stripe of its wave, and how many there are in it
     size_t bytes = 0;           // of the message
     Slot slot;
     std::vector<Slot> gathered; // contributions of a fold
@@ -98,7 +100,7 @@ class PlanOperation final : public Operation {
   void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
   Slot acquire(Lane& lane);
 
-  uint64_t turn(const Lane& lane, uint32_t index, uint32_t messages) const;
+  static uint64_t turn(const Lane& lane, uint32_t index, uint32_t messages);
   bool send_turn(const Lane& lane, const Port& port) const;
   bool receive_turn(const Lane& lane, const Port& port) const;
   void sent_one(const Port& port);
@@ -114,8 +116,8 @@ class PlanOperation final : public Operation {
   Binding binding_;
   Arithmetic arithmetic_;
   Wires& wires_;
-  uint32_t lane_count_;
   uint32_t slots_per_stripe_;
+  uint32_t lane_count_;
   std::vector<Tag> tags_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;

@@ -47,7 +47,8 @@ class Exercise {
     signature.collective = static_cast<uint8_t>(case_.algorithm->collective);
     signature.sequence = static_cast<uint32_t>(salt_);
     const auto& program = programs_[static_cast<size_t>(rank)];
-    return std::make_shared<PlanOperation>(program, case_.algorithm->name, bind(rank, *program), arithmetic, signature, case_.lanes, wires);
+    return std::make_shared<PlanOperation>(program, case_.algorithm->name, bind(rank, *program), arithmetic, signature, case_.lanes,
+                                           PlanOperation::slots_per_stripe(*program, wires), wires);
   }
 
   void expect_right() const {
