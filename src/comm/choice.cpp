@@ -10,14 +10,14 @@
 namespace tutti {
 namespace {
 
-constexpr uint32_t kLanes = 4;
-
 // Sizes at which one algorithm overtakes another, measured with `tutti-bench all_reduce --algorithm all` (bench/README.md).
 constexpr uint64_t kHostDoublingUntil = 8 << 10;
 constexpr uint64_t kHostDirectUntilPerRank = 128 << 10;  // with more than two ranks; two ranks go from doubling to ring at once
-constexpr uint64_t kNetDoublingUntil = 16 << 10;
+constexpr uint64_t kNetDoublingUntil = 64 << 10;
 constexpr uint64_t kNetRecursiveUntil = 1 << 20;
-constexpr size_t kLeastStripe = 8 << 10;    // smaller messages cost more in hand-overs than they win by overlap
+// Smaller messages cost more in hand-overs and system calls than they win by overlap.
+constexpr size_t kHostLeastStripe = 8 << 10;
+constexpr size_t kNetLeastStripe = 64 << 10;
 
 std::string_view standard(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string& reason) {
   const bool host = terms.single_host;
@@ -103,10 +103,11 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
 }
 
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {
-  const uint32_t lanes = terms.lanes > 0 ? terms.lanes : kLanes;
+  const uint32_t lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+  const size_t least = terms.single_host ? kHostLeastStripe : kNetLeastStripe;
   const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
   const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
-  const size_t wanted = std::max(kLeastStripe / std::max(widest_run, 1u), (even + 63) / 64 * 64);
+  const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + 63) / 64 * 64);
   return {lanes, std::min(most, std::max<size_t>(wanted / 64 * 64, 64))};
 }
 

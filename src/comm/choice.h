@@ -37,6 +37,9 @@ struct Cut {
   size_t stripe_bytes;                 // of one block; a multiple of 64
 };
 
+// Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.
+constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2; }
+
 // How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run);
 
