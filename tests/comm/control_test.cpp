@@ -181,7 +181,8 @@ TEST(ControlBirth, AddressThatIsNotOursFailsEveryRankWithTheSameWords) {
     options.listen_address = rank == 0 ? "203.0.113.77" : "127.0.0.1";
     const auto control = Control::create(thread, options, table.seat(rank));
     ASSERT_FALSE(control.ok());
-    EXPECT_THAT(control.status().message(), HasSubstr(rank_name(0) + " cannot join the control tree: cannot listen on 203.0.113.77"));
+    EXPECT_THAT(control.status().message(),
+                HasSubstr(rank_name(0) + " cannot join the control tree: cannot listen on 203.0.113.77"));
   });
 }
 

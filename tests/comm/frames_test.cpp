@@ -77,7 +77,7 @@ TEST(MeetingFrames, SentenceOfARefusalIsMadePrintable) {
 
 std::vector<ControlFrame> one_of_each() {
   std::vector<ControlFrame> frames;
-  for (uint8_t kind = static_cast<uint8_t>(FrameKind::hello); kind <= static_cast<uint8_t>(FrameKind::goodbye_down); ++kind) {
+  for (uint8_t kind = static_cast<uint8_t>(FrameKind::hello); kind <= static_cast<uint8_t>(FrameKind::leaving); ++kind) {
     ControlFrame frame;
     frame.kind = static_cast<FrameKind>(kind);
     frame.rank = 4;
@@ -118,7 +118,7 @@ TEST(ControlFrames, UnknownKindsAndWrongLengthsAreRefused) {
   ControlFrame read;
   size_t used = 0;
   EXPECT_EQ(decode(std::string("\0\0\0", 3), 5, read, used), Decoding::malformed);
-  EXPECT_EQ(decode(std::string("\0\0\x0d", 3), 5, read, used), Decoding::malformed);
+  EXPECT_EQ(decode(std::string("\0\0\x0e", 3), 5, read, used), Decoding::malformed);
   EXPECT_EQ(decode(std::string("\xff\xff\x03", 3), 5, read, used), Decoding::malformed);
   EXPECT_EQ(decode(std::string("\x01\0\x08x", 4), 5, read, used), Decoding::malformed);  // a ping with a body
 }
