@@ -96,8 +96,8 @@ TEST_F(Bench, TableIsThatOfNcclTests) {
     EXPECT_EQ(table[i][2], "float");
     EXPECT_EQ(table[i][3], "sum");
     EXPECT_EQ(table[i][4], "-1");
-    for (const size_t column : {5, 9}) EXPECT_GT(std::stod(table[i][column]), 0);
-    for (const size_t column : {8, 12}) EXPECT_EQ(table[i][column], "0");
+    for (const size_t column : {size_t{5}, size_t{9}}) EXPECT_GT(std::stod(table[i][column]), 0);
+    for (const size_t column : {size_t{8}, size_t{12}}) EXPECT_EQ(table[i][column], "0");
   }
   EXPECT_THAT(output_, ContainsRegex("\n# 2 ranks over shared memory: 4 KiB all-reduce in .*; all results correct.\n"));
   EXPECT_THAT(output_, AllOf(HasSubstr("\n# Memcpy: "), HasSubstr("\n# Placement: "), HasSubstr("\n# Chosen for 4 B")));

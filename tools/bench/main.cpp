@@ -87,7 +87,7 @@ Status run_sweep(Session& session, Bench& bench) {
     if (session.job.first()) comment("");
     if (session.job.first()) comment("Algorithm: " + title);
     Sweep sweep{title, {}};
-    const Status s = run_table(session, bench, algorithm, sweep.rows);
+    Status s = run_table(session, bench, algorithm, sweep.rows);
     if (s.code() == Code::unsupported && sweep.rows.empty()) {  // such a call fails alike on all ranks and changes nothing
       if (session.job.first()) comment("Not possible here: " + s.message());
       continue;
@@ -165,14 +165,15 @@ int run_rank(const Options& options, int rank, int argc, char** argv) {
   return *wrong > 0 ? 1 : 0;
 }
 
-}  // namespace
-}  // namespace tutti::bench
-
-int main(int argc, char** argv) {
-  using namespace tutti::bench;
+int start_or_join(int argc, char** argv) {
   Options options;
   const std::optional<int> rank = launched_rank();
   if (const auto status = parse_options(argc, argv, rank.value_or(0) > 0, options)) return *status;
   if (rank) return run_rank(options, *rank, argc, argv);
   return start_ranks(options.ranks.value_or(std::max(2, usable_cores())), argv);
 }
+
+}  // namespace
+}  // namespace tutti::bench
+
+int main(int argc, char** argv) { return tutti::bench::start_or_join(argc, argv); }

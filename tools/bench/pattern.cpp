@@ -22,12 +22,12 @@ uint64_t mixed(uint64_t a, uint64_t b, uint64_t c) {
 // The largest integer up to which the type holds all of them (integers wrap, so any will do).
 int64_t exact_up_to(tutti_dtype type) { return type_size(type) == 2 ? 256 : 1 << 20; }
 
-// Binary16 of an integer in [1, 2048].
+// Binary16 of an integer in [1, 1024].
 uint16_t half_of(int64_t value) {
   const auto bits = static_cast<unsigned>(value);
-  const auto exponent = static_cast<unsigned>(std::bit_width(bits)) - 1;
-  const unsigned fraction = exponent <= 10 ? bits << (10 - exponent) : bits >> (exponent - 10);
-  return static_cast<uint16_t>((exponent + 15) << 10 | (fraction & 0x3ff));
+  unsigned exponent = 0;
+  while (exponent < 10 && bits >> (exponent + 1) != 0) ++exponent;
+  return static_cast<uint16_t>((exponent + 15) << 10 | (bits << (10 - exponent) & 0x3ff));
 }
 
 template <class T>

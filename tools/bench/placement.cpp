@@ -77,7 +77,7 @@ Result<PlacementProbe> PlacementProbe::create(const Job& job, const Roster& rost
 
 // One side of the exchange between the ranks `pair` and `pair` + 1; the leader's result is the median round trip in ns, 0 if the partner
 // did not answer in time.
-double PlacementProbe::ping_pong(int pair, bool leads, const Stopwatch& watch) {
+double PlacementProbe::ping_pong(size_t pair, bool leads, const Stopwatch& watch) {
   std::atomic<uint64_t>& ping = page_->lines[2 * pair].value;
   std::atomic<uint64_t>& pong = page_->lines[2 * pair + 1].value;
   const uint64_t base = looks_ * (kBatches * kTrips + 1);  // values never come back, so a late answer is never mistaken
@@ -111,7 +111,7 @@ Result<Placement> PlacementProbe::look(const Job& job, const Stopwatch& watch) {
     const bool leads = job.rank() % 2 == parity;
     const int pair = leads ? job.rank() : job.rank() - 1;
     if (pair < 0 || pair + 1 >= job.size()) continue;
-    const double ns = ping_pong(pair, leads, watch);
+    const double ns = ping_pong(static_cast<size_t>(pair), leads, watch);
     answered = answered && ns > 0;
     mine = std::max(mine, ns);
   }

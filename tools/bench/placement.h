@@ -32,7 +32,7 @@ class PlacementProbe {
   struct Unmap {
     void operator()(Page* page) const;
   };
-  double ping_pong(int pair, bool leads, const Stopwatch& watch);
+  double ping_pong(size_t pair, bool leads, const Stopwatch& watch);
 
   std::unique_ptr<Page, Unmap> page_;  // null: `verdict_` stands
   std::string verdict_;

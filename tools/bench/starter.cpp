@@ -146,8 +146,9 @@ std::optional<int> launched_rank() {
                              {"RANK", "WORLD_SIZE"},
                              {"SLURM_PROCID", "SLURM_STEP_ID"}};
   for (const auto& [name, beside] : kSigns) {
-    if (std::getenv(name) == nullptr || std::getenv(beside) == nullptr) continue;
-    const auto rank = parse_number(std::getenv(name));
+    const char* text = std::getenv(name);
+    if (text == nullptr || std::getenv(beside) == nullptr) continue;
+    const auto rank = parse_number(text);
     return rank && *rank < 1u << 30 ? static_cast<int>(*rank) : -1;
   }
   return std::nullopt;

@@ -15,7 +15,7 @@ std::string format(const char* pattern, ...) {
   char text[512];
   va_list arguments;
   va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof text, pattern, arguments);
+  std::vsnprintf(text, sizeof text, pattern, arguments);  // NOLINT(clang-analyzer-valist.Uninitialized): it is started above
   va_end(arguments);
   return text;
 }
@@ -23,7 +23,7 @@ std::string format(const char* pattern, ...) {
 // A number in a column: as many decimals, at most two, as leave it inside the width.
 std::string fitted(double value, int width) {
   for (int decimals = 2; decimals >= 0; --decimals) {
-    const std::string text = format("%.*f", decimals, value);
+    std::string text = format("%.*f", decimals, value);
     if (static_cast<int>(text.size()) < width || (decimals == 0 && static_cast<int>(text.size()) == width)) return text;
   }
   return format("%.*e", width >= 7 ? 1 : 0, value);
