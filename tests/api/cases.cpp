@@ -176,7 +176,8 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
 
 bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   const Kind kind = methods_[static_cast<size_t>(row[kMethod])].kind;
-  if (!is_reduction(kind) && (row[kOp] != 0 || row[kValues] != 0)) return true;
+  if (row[kHow] != 0 || row[kValues] != 0) return true;
+  if (!is_reduction(kind) && row[kOp] != 0) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;
   return kind == Kind::barrier && (row[kType] != 0 || row[kSize] != 0);
@@ -200,13 +201,28 @@ std::vector<Case> CaseSpace::sample(size_t n, uint64_t seed) const {
   return cases;
 }
 
+std::vector<Case> CaseSpace::product() const {
+  std::vector<Case> cases;
+  for (std::vector<int> row(values_.size(), 0);;) {
+    if (!is_redundant(row)) {
+      std::vector<int> turned = row;
+      turned[kHow] = static_cast<int>(cases.size() % kHows);
+      turned[kValues] = static_cast<int>(cases.size() / kHows % 2);
+      cases.push_back(make(turned, cases.size()));
+    }
+    size_t digit = 0;
+    while (digit < row.size() && ++row[digit] == values_[digit]) row[digit++] = 0;
+    if (digit == row.size()) return cases;
+  }
+}
+
 uint64_t random_seed() {
-  if (const char* text = std::getenv("TUTTI_TEST_SEED")) return std::strtoull(text, nullptr, 10);
+  if (const char* text = std::getenv("API_TEST_SEED")) return std::strtoull(text, nullptr, 10);
   return std::random_device()() % 1'000'000'000;
 }
 
 bool full_product_wanted() {
-  const char* text = std::getenv("TUTTI_TEST_FULL");
+  const char* text = std::getenv("API_TEST_FULL");
   return text != nullptr && *text == '1';
 }
 

@@ -28,14 +28,15 @@ class CaseSpace {
   // `ranks`: the group sizes to try.  `large`: elements of the largest calls.
   CaseSpace(std::vector<int> ranks, size_t large);
 
-  const std::vector<int>& values() const { return values_; }  // how many of each parameter
+  std::vector<Case> pairwise_cover(uint64_t seed) const;
+  std::vector<Case> sample(size_t n, uint64_t seed) const;
+  // Everything, but for the kind of values and of waiting, which take turns.
+  std::vector<Case> product() const;
+
+ private:
   Case make(const std::vector<int>& row, uint64_t seed) const;
   bool is_redundant(const std::vector<int>& row) const;  // differs from another row only in what its collective does not use
 
-  std::vector<Case> pairwise_cover(uint64_t seed) const;
-  std::vector<Case> sample(size_t n, uint64_t seed) const;
-
- private:
   struct Method {
     Kind kind;
     std::string algorithm;
@@ -43,15 +44,15 @@ class CaseSpace {
   std::vector<Method> methods_;  // every collective with every algorithm it has, and with none named
   std::vector<int> ranks_;
   size_t large_;
-  std::vector<int> values_;
+  std::vector<int> values_;  // how many of each parameter
 };
 
 // The algorithms that can be named for a collective, from the library's registry; empty for a shift.
 std::vector<std::string> algorithms_of(Kind kind);
 
-// TUTTI_TEST_SEED or a new one each time.  Whoever uses it prints it.
+// API_TEST_SEED or a new one each time.  Whoever uses it prints it.
 uint64_t random_seed();
-// TUTTI_TEST_FULL=1: everything instead of a cover and a sample.
+// API_TEST_FULL=1: everything instead of a cover and a sample.
 bool full_product_wanted();
 
 }  // namespace tutti::test

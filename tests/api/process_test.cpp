@@ -46,20 +46,20 @@ TEST_P(Processes, PairwiseCoverOnThreeRanks) { run(3, {"cover", "3"}); }
 
 TEST_P(Processes, RandomSampleOnManyRanks) {
   const std::string seed = std::to_string(random_seed());
-  std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
+  std::cout << "API_TEST_SEED=" << seed << std::endl;
   run(4, {"sample", seed, "60"});
   run(7, {"sample", seed, "20"});
 }
 
 TEST_P(Processes, RandomSampleWithSmallSlotsAndManyLanes) {
   const std::string seed = std::to_string(random_seed());
-  std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
+  std::cout << "API_TEST_SEED=" << seed << std::endl;
   run(4, {"sample", seed, "30"}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", "8"}, {"TUTTI_TCP_CONNECTIONS", "3"}});
 }
 
 TEST_P(Processes, RandomPrograms) {
   const std::string seed = std::to_string(random_seed());
-  std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
+  std::cout << "API_TEST_SEED=" << seed << std::endl;
   run(4, {"program", seed, "80"});
   run(5, {"split", seed, "60"});
 }

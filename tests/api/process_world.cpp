@@ -52,8 +52,7 @@ std::vector<std::string> environment_with(const Variables& variables) {
     const std::string text = *entry;
     const std::string name = text.substr(0, text.find('='));
     const bool about_a_rank = name == "TUTTI_RANK" || name == "TUTTI_SIZE" || name == "TUTTI_STORE";
-    const bool for_tests = name.starts_with("TUTTI_TEST_");
-    if (!about_a_rank && !for_tests && !variables.contains(name)) result.push_back(text);
+    if (!about_a_rank && !variables.contains(name)) result.push_back(text);
   }
   for (const auto& [name, value] : variables) result.push_back(name + "=" + value);
   return result;

@@ -1,4 +1,4 @@
-// Random programs of mixed collectives between threads, on a group and on its splits.  TUTTI_TEST_SEED repeats them.
+// Random programs of mixed collectives between threads, on a group and on its splits.  API_TEST_SEED repeats them.
 
 #include "random_program.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 uint64_t announced_seed() {
   const uint64_t seed = random_seed();
-  std::cout << "TUTTI_TEST_SEED=" << seed << std::endl;
+  std::cout << "API_TEST_SEED=" << seed << std::endl;
   return seed;
 }
 
