@@ -280,6 +280,9 @@ class Assembler {
   }
 
   void announce() {
+    const std::string& here = ranks_[static_cast<size_t>(options_.rank)].host_id;
+    const auto neighbours = std::count_if(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == here; });
+    parts_->crowded = neighbours > ::sysconf(_SC_NPROCESSORS_ONLN);
     // A virtual machine may name the whole processor's cache although other machines share it, so count no more than a fair part.
     const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE), cores = ::sysconf(_SC_NPROCESSORS_ONLN);
     parts_->cache_bytes = std::min(cache > 0 ? static_cast<uint64_t>(cache) : UINT64_MAX, static_cast<uint64_t>(std::max(cores, 1l)) * kCacheShare);

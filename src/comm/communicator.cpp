@@ -51,7 +51,8 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   wires->connect = [this](int peer) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer); };
   std::vector<Transport*> transports;
   for (const auto& transport : parts_->transports) transports.push_back(transport.get());
-  engine_ = std::make_unique<Engine>(std::move(transports), std::move(wires), static_cast<Supervisor&>(*this));
+  engine_ = std::make_unique<Engine>(std::move(transports), std::move(wires), static_cast<Supervisor&>(*this),
+                                     parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
 }
 
 Communicator::~Communicator() = default;

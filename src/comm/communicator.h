@@ -33,6 +33,7 @@ struct CommunicatorParts {
   std::string local_end;                                  // see AssemblyOptions
   std::shared_ptr<LocalArena> local_arena;                // likewise
   OwnedFd log_file;                                       // what `log` writes to, if not stderr
+  bool crowded = false;                                   // more ranks on this host than cores for them
   uint64_t cache_bytes = 0;                               // last-level cache of this host
   uint64_t context = 0;                                   // travels in signatures
   std::shared_ptr<ControlThread> control_thread;

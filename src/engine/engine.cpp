@@ -21,8 +21,8 @@ void block_signals() {
 
 }  // namespace
 
-Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor)
-    : transports_(std::move(transports)), wires_(std::move(wires)), supervisor_(supervisor) {}
+Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor, uint32_t pauses)
+    : transports_(std::move(transports)), wires_(std::move(wires)), supervisor_(supervisor), pauses_(pauses) {}
 
 Engine::~Engine() {
   {
@@ -97,7 +97,7 @@ void Engine::report(const Operation& operation) {
 
 Status Engine::drive(Operation& operation) {
   drivers_.fetch_add(1, std::memory_order_relaxed);
-  Waiter waiter;
+  Waiter waiter(pauses_);
   Status status;
   for (;;) {
     bool moved;
@@ -124,7 +124,7 @@ Status Engine::drive(Operation& operation) {
 }
 
 Status Engine::drive_alone(Operation& operation) {
-  Waiter waiter;
+  Waiter waiter(pauses_);
   for (;;) {
     operation.advance(true);
     if (operation.finished()) {
@@ -188,7 +188,7 @@ Status Engine::ended(const Operation& operation) {
 
 void Engine::progress_loop() {
   block_signals();
-  Waiter waiter;
+  Waiter waiter(pauses_);
   std::unique_lock lock(mutex_);
   while (!stop_) {
     if (operations_.empty() || drivers_.load(std::memory_order_relaxed) > 0 || supervisor_.failed()) {

@@ -37,7 +37,8 @@ struct EngineTotals {
 
 class Engine {
  public:
-  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor);
+  // `pauses`: how long to wait before giving the core away, see Waiter.
+  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor, uint32_t pauses = Waiter::kPauses);
   ~Engine();
 
   Wires& wires() { return *wires_; }
@@ -74,6 +75,7 @@ class Engine {
   std::vector<Transport*> transports_;
   std::unique_ptr<Wires> wires_;
   Supervisor& supervisor_;
+  uint32_t pauses_;
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;

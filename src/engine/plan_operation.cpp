@@ -248,6 +248,7 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
         if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
       } else {
         progress = link.send(lane.slot, lane.bytes, signature_of(lane));
+        if (progress == Progress::done) peer.ticket = link.last_ticket();
       }
       if (progress != Progress::done) return fail(progress, port);
       traffic_.sent_bytes += lane.bytes;

@@ -83,7 +83,7 @@ class PlanOperation final : public Operation {
     PeerQueues* queues = nullptr;
     uint64_t send_number = 0, receive_number = 0;  // drawn in the link's queues
     uint64_t sends = 0, receives = 0;              // turns taken
-    uint64_t ticket = 0;                           // of the last send from memory
+    uint64_t ticket = 0;                           // of the last send
   };
 
   bool begin_stripe(Lane& lane, bool may_start);
@@ -106,7 +106,7 @@ class PlanOperation final : public Operation {
   void sent_one(const Port& port);
   void received_one(const Port& port);
   bool all_stream(const std::vector<Port>& ports) const;
-  bool flushed() const;              // nothing is being sent from memory any more
+  bool flushed() const;              // every message has left this rank
   bool flushed(Lane& lane) const;    // by this lane, in its present stripe
   Signature signature_of(const Lane& lane) const;
   bool fail(Progress progress, const Port& port);

@@ -22,20 +22,22 @@ inline void cpu_pause() {
 
 class Waiter {
  public:
-  static constexpr uint32_t kPauses = 20;
+  static constexpr uint32_t kPauses = 20;     // while each rank has a core of its own
+  static constexpr uint32_t kCrowdedPauses = 1;  // while ranks share cores: the one waited for may need this one
   static constexpr uint64_t kYieldNs = 2'000'000;
   static constexpr uint64_t kLongestSleepNs = 1'000'000;
 
+  explicit Waiter(uint32_t pauses = kPauses) : pauses_(pauses) {}
   void reset() { rounds_ = 0; }
 
   // One round of waiting.  Returns the nanoseconds waited so far, 0 while only pausing.
   uint64_t wait() {
-    if (rounds_++ < kPauses) {
+    if (rounds_++ < pauses_) {
       cpu_pause();
       return 0;
     }
     const uint64_t now = now_ns();
-    if (rounds_ == kPauses + 1) since_ = now;
+    if (rounds_ == pauses_ + 1) since_ = now;
     const uint64_t waited = now - since_ + 1;
     if (waited < kYieldNs) {
       ::sched_yield();
@@ -47,6 +49,7 @@ class Waiter {
   }
 
  private:
+  uint32_t pauses_;
   uint32_t rounds_ = 0;
   uint64_t since_ = 0;
 };

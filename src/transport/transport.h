@@ -70,6 +70,9 @@ class Link {
   // the transport's progress().
   virtual Progress send(Pieces pieces, const Signature& signature, uint64_t& ticket);
   virtual bool sent(uint64_t ticket) const { return ticket == 0; }
+  // The ticket of the last message that either send accepted; 0 if nothing is queued.  A call must not return before sent(it): nobody
+  // might drive this link afterwards, and the peer would wait in vain.
+  virtual uint64_t last_ticket() const { return 0; }
 
   // Not streams.  The next message in place: `bytes` long, of this signature.
   virtual Progress receive(Slot& slot, size_t bytes, const Signature& expected);

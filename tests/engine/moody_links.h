@@ -66,6 +66,7 @@ class LateStreamLink final : public Link {
     return Progress::done;
   }
   bool sent(uint64_t ticket) const override { return out_->copied_ticket >= ticket; }
+  uint64_t last_ticket() const override { return out_->last_ticket; }
 
   Progress receive(Pieces pieces, const Signature& expected) override {
     if (in_->cut) return Progress::lost;

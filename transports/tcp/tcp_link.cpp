@@ -36,7 +36,7 @@ Progress TcpLink::send(Slot slot, size_t bytes, const Signature& signature) {
 
 Progress TcpLink::send(Pieces pieces, const Signature& signature, uint64_t& ticket) {
   const Progress progress = transmit(pieces, signature, {});
-  if (progress == Progress::done) ticket = idle() ? 0 : accepted_;
+  if (progress == Progress::done) ticket = last_ticket();
   return progress;
 }
 

@@ -36,6 +36,7 @@ class TcpLink final : public Link {
 
   // True once this message and all before it have left the caller's memory.  Stays false for what a loss left unsent.
   bool sent(uint64_t ticket) const override;
+  uint64_t last_ticket() const override { return idle() ? 0 : accepted_; }
   using Link::receive;
   Progress receive(Pieces pieces, const Signature& expected) override;
   Status error() const override { return error_; }
