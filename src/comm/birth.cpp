@@ -233,6 +233,8 @@ Result<Birth> meet(const BirthOptions& options) {
     case Place::launcher: return meet_by_launcher(making);
     case Place::store: break;
   }
+  if (launch.store == kFilePrefix)
+    return Status(Code::invalid_argument, "the store \"file:\" names no path; give one that all ranks see, as in file:/shared/meet");
   if (launch.store.starts_with(kFilePrefix)) return meet_by_file(making, launch.store.substr(kFilePrefix.size()));
   return meet_at_host(making, launch.store);
 }

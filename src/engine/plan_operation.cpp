@@ -28,10 +28,6 @@ PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std:
   }
 }
 
-PlanOperation::~PlanOperation() {
-  for (Lane& lane : lanes_) wires_.reserved -= lane.reserved;
-}
-
 uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires) {
   const auto streams = [&](const Port& port) { return wires.peer(program.peers[port.link].rank).link->streams(); };
   uint32_t slots = 0;

@@ -34,7 +34,6 @@ class PlanOperation final : public Operation {
   // `slots`: slots_per_stripe(program, wires).
   PlanOperation(std::shared_ptr<const Program> program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
                 const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires);
-  ~PlanOperation() override;
 
   bool advance(bool may_start) override;
   bool started() const override { return next_stripe_ >= binding_.stripes(); }
