@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "clock.h"
 
@@ -105,9 +106,10 @@ Status ControlTree::goodbye() {
   if (ended) return {};
   left_ = true;  // what happens to the others no longer concerns this rank
   std::string text = "other ranks did not end the communicator " + options_.name + " in time";
+  std::set<int> silent;  // children are kept in the order in which they connected
   for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye)
-      text += "; nothing from " + name_of(neighbours_[i].rank) + " and the ranks behind it";
+    if (is_child(i) && !neighbours_[i].goodbye) silent.insert(neighbours_[i].rank);
+  for (const int rank : silent) text += "; nothing from " + name_of(rank) + " and the ranks behind it";
   return Status(Code::timeout, text);
 }
 
