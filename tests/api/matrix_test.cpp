@@ -70,7 +70,12 @@ void run_cases(const std::vector<Case>& cases) {
   }
 }
 
-constexpr size_t kLarge = 300'001;  // elements: several stripes on every lane
+// Elements of large calls: several stripes on every lane.  Sanitizers slow the making and checking of data most of all.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr size_t kLarge = 80'001;
+#else
+constexpr size_t kLarge = 300'001;
+#endif
 
 TEST(Matrix, PairwiseCover) {
   const CaseSpace space({1, 2, 3, 4, 5, 6, 7, 8}, kLarge);
