@@ -173,6 +173,17 @@ INSTANTIATE_TEST_SUITE_P(Engine, EveryAlgorithm, ::testing::Range(size_t{0}, alg
   return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name);
 });
 
+TEST(Engine, SaysWhenALinkIsLost) {
+  const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
+  EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
+  Exercise exercise({&ring, 3, 0, 5000, false, 2, 1024}, 1);
+  world.cut(1, 2);
+  world.start([&](int rank, Wires& wires) { return exercise.operation(rank, wires); });
+  const Status status = world.finish();
+  EXPECT_EQ(status.code(), Code::peer_lost);
+  EXPECT_NE(status.message().find("the stream was cut; this rank was in all_reduce #1"), std::string::npos) << status.message();
+}
+
 TEST(Engine, NamesBothCallsOnMismatch) {
   const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
   const Algorithm& tree = algorithms()[*find_algorithm(Collective::broadcast, "direct")];

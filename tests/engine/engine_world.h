@@ -37,16 +37,15 @@ class EngineWorld {
       : size_(size), bytes_(shape.bytes() / sizeof(memory::Cell) + 1), turns_(seed) {
     auto* base = reinterpret_cast<std::byte*>(bytes_.data());
     const memory::Arena arena(base, shape);
-    std::map<std::pair<int, int>, std::shared_ptr<Stream>> streams;
     for (int a = 0; a < size; ++a)
-      for (int b = 0; b < size; ++b) streams[{a, b}] = std::make_shared<Stream>();
+      for (int b = 0; b < size; ++b) streams_[{a, b}] = std::make_shared<Stream>();
     for (int rank = 0; rank < size; ++rank) {
       auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
       for (int peer = 0; peer < size; ++peer) {
         const bool streaming = wiring == Wiring::streams || (wiring == Wiring::mixed && (rank - peer) % 2 != 0);
         const auto mood = static_cast<uint32_t>(seed + static_cast<uint32_t>(rank * size + peer) + 1);
         if (streaming) {
-          auto link = std::make_unique<LateStreamLink>(streams[{rank, peer}], streams[{peer, rank}], r->pool, mood);
+          auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r->pool, mood);
           r->late.push_back(link.get());
           r->links.push_back(std::move(link));
         } else {
@@ -70,6 +69,9 @@ class EngineWorld {
     Rank& r = *ranks_[static_cast<size_t>(rank)];
     r.operations.push_back(r.engine->start([&](Wires& wires) { return make(rank, wires); }, false));
   }
+
+  // What `from` sends to `to` no longer arrives, and `to` sees that.
+  void cut(int from, int to) { streams_[{from, to}]->cut = true; }
 
   // Advances ranks in random order until all operations have ended; the first failure, or internal if nothing ends.
   Status finish() {
@@ -104,6 +106,7 @@ class EngineWorld {
     std::vector<std::shared_ptr<Operation>> operations;
   };
   int size_;
+  std::map<std::pair<int, int>, std::shared_ptr<Stream>> streams_;
   std::vector<memory::Cell> bytes_;  // for its alignment
   std::minstd_rand turns_;
   std::vector<std::unique_ptr<Rank>> ranks_;
