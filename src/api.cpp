@@ -85,7 +85,8 @@ Result<BirthOptions> birth_options(const tutti_config& config, const Settings& s
         [callbacks](const std::string& key, int timeout_ms) -> std::optional<std::string> {
           char value[512];
           size_t length = sizeof value;
-          if (callbacks.get(callbacks.context, key.c_str(), value, &length, timeout_ms) != 0 || length > sizeof value) return std::nullopt;
+          if (callbacks.get(callbacks.context, key.c_str(), value, &length, timeout_ms) != 0 || length > sizeof value)
+            return std::nullopt;
           return std::string(value, length);
         }};
   }
@@ -227,8 +228,8 @@ tutti_status tutti_comm_create(tutti_comm** comm, const tutti_config* config) {
     tutti_config defaults;
     tutti_config_init(&defaults);
     if (config && config->struct_size != sizeof *config)
-      return wrong("tutti_config.struct_size is " + std::to_string(config->struct_size) + ", not " + std::to_string(sizeof *config) +
-                   "; fill the struct with tutti_config_init first");
+      return wrong("tutti_config.struct_size is " + std::to_string(config->struct_size) + ", not " +
+                   std::to_string(sizeof *config) + "; fill the struct with tutti_config_init first");
     return create(comm, config ? *config : defaults);
   });
 }
@@ -280,7 +281,8 @@ int tutti_comm_size(const tutti_comm* comm) { return comm ? comm->communicator->
 tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
   return guarded(const_cast<tutti_comm*>(comm), [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    if (!stats || stats->struct_size != sizeof *stats) return wrong("tutti_comm_stats: set stats->struct_size to sizeof(tutti_stats)");
+    if (!stats || stats->struct_size != sizeof *stats)
+      return wrong("tutti_comm_stats: set stats->struct_size to sizeof(tutti_stats)");
     const auto from = comm->communicator->statistics();
     const auto text = [](char* to, size_t room, const std::string& words) { std::snprintf(to, room, "%s", words.c_str()); };
     stats->operations = from.totals.operations;
@@ -304,7 +306,8 @@ tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
     if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
     *memory = nullptr;
     const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-    if (bytes > SIZE_MAX - page) return Status(Code::out_of_memory, "tutti_alloc: " + std::to_string(bytes) + " bytes cannot be had");
+    if (bytes > SIZE_MAX - page)
+      return Status(Code::out_of_memory, "tutti_alloc: " + std::to_string(bytes) + " bytes cannot be had");
     const size_t rounded = (bytes + page - 1) / page * page;
     void* base = ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");

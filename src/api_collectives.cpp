@@ -46,18 +46,22 @@ Extent extent_of(const Call& call, int rank, int size) {
 }
 
 Status check_all_to_all_v(const Call& call, int size, size_t element) {
-  const auto any = [size](const size_t* counts) { return std::any_of(counts, counts + size, [](size_t count) { return count > 0; }); };
+  const auto any = [size](const size_t* counts) {
+    return std::any_of(counts, counts + size, [](size_t count) { return count > 0; });
+  };
   if (!call.input && any(call.send_counts)) return wrong(title(call) + "input is NULL");
   if (!call.output && any(call.recv_counts)) return wrong(title(call) + "output is NULL");
   for (int i = 0; i < size; ++i)
     for (const size_t* numbers : {call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
       if (numbers[i] > SIZE_MAX / element / 4)
-        return wrong(title(call) + "count or offset " + std::to_string(numbers[i]) + " for rank " + std::to_string(i) + " is too large");
+        return wrong(title(call) + "count or offset " + std::to_string(numbers[i]) + " for rank " + std::to_string(i) +
+                     " is too large");
   for (int i = 0; i < size; ++i)
     for (int j = 0; j < size; ++j)
       if (overlap(static_cast<const std::byte*>(call.input) + call.send_offsets[i] * element, call.send_counts[i] * element,
                   static_cast<std::byte*>(call.output) + call.recv_offsets[j] * element, call.recv_counts[j] * element))
-        return wrong(title(call) + "input for rank " + std::to_string(i) + " and output from rank " + std::to_string(j) + " overlap");
+        return wrong(title(call) + "input for rank " + std::to_string(i) + " and output from rank " + std::to_string(j) +
+                     " overlap");
   return {};
 }
 
@@ -72,9 +76,9 @@ Status check_buffers(const Call& call, int rank, int size) {
   if (!call.input && input_bytes > 0) return wrong(title(call) + "input is NULL");
   if (!call.output && output_bytes > 0) return wrong(title(call) + "output is NULL");
   if (!overlap(call.input, input_bytes, call.output, output_bytes)) return {};
-  const bool in_place = call.collective != Collective::all_to_all &&
-                        static_cast<const std::byte*>(call.input) - extent.input_at * element ==
-                            static_cast<const std::byte*>(call.output) - extent.output_at * element;
+  const bool in_place =
+      call.collective != Collective::all_to_all && static_cast<const std::byte*>(call.input) - extent.input_at * element ==
+                                                       static_cast<const std::byte*>(call.output) - extent.output_at * element;
   if (!in_place) return wrong(title(call) + "input and output overlap, but not exactly in place (see tutti.h)");
   return {};
 }
@@ -88,15 +92,16 @@ Status check(const tutti_comm* comm, const Call& call) {
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
   if (call.root < -1 || call.root >= size)
-    return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) + ")");
+    return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
+                 std::to_string(size - 1) + ")");
   return check_buffers(call, comm->communicator->rank(), size);
 }
 
 Status apply(const tutti_call_options* options, Call& call) {
   if (!options) return {};
   if (options->struct_size != sizeof *options)
-    return wrong("tutti_call_options.struct_size is " + std::to_string(options->struct_size) + ", not " + std::to_string(sizeof *options) +
-                 "; fill the struct with tutti_call_options_init first");
+    return wrong("tutti_call_options.struct_size is " + std::to_string(options->struct_size) + ", not " +
+                 std::to_string(sizeof *options) + "; fill the struct with tutti_call_options_init first");
   if (options->timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
   if (options->algorithm) call.algorithm = options->algorithm;
   call.timeout_ns = static_cast<uint64_t>(options->timeout_ms) * 1'000'000;
@@ -137,7 +142,8 @@ Call reduction(Collective collective, const void* input, void* output, size_t co
   return call;
 }
 
-Call rooted(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, int root, tutti_op op = TUTTI_SUM) {
+Call rooted(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+            tutti_op op = TUTTI_SUM) {
   Call call = reduction(collective, input, output, count, dtype, op);
   call.root = root == -1 ? -2 : root;  // -1 stands for "none" inside
   return call;
@@ -168,16 +174,18 @@ Call barrier(tutti_comm* comm) {  // an all-reduce of one byte that nobody reads
 
 // ---- point to point ----
 
-tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer, tutti_request** request,
-                           bool starts) {
+tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer,
+                           tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
     const std::string who = send ? "tutti_send: " : "tutti_recv: ";
     const int size = comm->communicator->size();
     if (peer < 0 || peer >= size)
-      return wrong(who + "peer " + std::to_string(peer) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) + ")");
+      return wrong(who + "peer " + std::to_string(peer) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) +
+                   ")");
     if (dtype < 0 || dtype >= kDataTypes) return wrong(who + "unknown dtype " + std::to_string(static_cast<int>(dtype)));
-    if (count > SIZE_MAX / 2 / element_size(static_cast<DataType>(dtype))) return wrong(who + "count " + std::to_string(count) + " is too large");
+    if (count > SIZE_MAX / 2 / element_size(static_cast<DataType>(dtype)))
+      return wrong(who + "count " + std::to_string(count) + " is too large");
     if (!data && count > 0) return wrong(who + "the buffer is NULL");
     const Message message{send, static_cast<std::byte*>(const_cast<void*>(data)), count, static_cast<DataType>(dtype), peer};
     if (comm->grouping) {
@@ -230,81 +238,110 @@ void tutti_call_options_init(tutti_call_options* options) {
   if (options) *options = {sizeof *options, nullptr, 0};
 }
 
-tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                              const tutti_call_options* options) {
   return issue(comm, reduction(Collective::all_reduce, input, output, count, dtype, op), options, nullptr, false);
 }
-tutti_status tutti_all_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_all_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                                    const tutti_call_options* options, tutti_request** request) {
   return issue(comm, reduction(Collective::all_reduce, input, output, count, dtype, op), options, request, true);
 }
 
-tutti_status tutti_reduce_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+tutti_status tutti_reduce_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                                  const tutti_call_options* options) {
   return issue(comm, reduction(Collective::reduce_scatter, input, output, count, dtype, op), options, nullptr, false);
 }
-tutti_status tutti_reduce_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_reduce_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,
+                                        tutti_op op, const tutti_call_options* options, tutti_request** request) {
   return issue(comm, reduction(Collective::reduce_scatter, input, output, count, dtype, op), options, request, true);
 }
 
-tutti_status tutti_reduce_scatter_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
-  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, nullptr, false);
+tutti_status tutti_reduce_scatter_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype,
+                                    tutti_op op, const tutti_call_options* options) {
+  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, nullptr,
+               false);
 }
-tutti_status tutti_reduce_scatter_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, tutti_op op, const tutti_call_options* options, tutti_request** request) {
-  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, request, true);
+tutti_status tutti_reduce_scatter_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts,
+                                          tutti_dtype dtype, tutti_op op, const tutti_call_options* options,
+                                          tutti_request** request) {
+  return issue(comm, with_counts(reduction(Collective::reduce_scatter, input, output, 0, dtype, op), counts), options, request,
+               true);
 }
 
-tutti_status tutti_all_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options) {
+tutti_status tutti_all_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,
+                              const tutti_call_options* options) {
   return issue(comm, make(Collective::all_gather, input, output, count, dtype), options, nullptr, false);
 }
-tutti_status tutti_all_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_all_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,
+                                    const tutti_call_options* options, tutti_request** request) {
   return issue(comm, make(Collective::all_gather, input, output, count, dtype), options, request, true);
 }
 
-tutti_status tutti_all_gather_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, const tutti_call_options* options) {
+tutti_status tutti_all_gather_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype,
+                                const tutti_call_options* options) {
   return issue(comm, with_counts(make(Collective::all_gather, input, output, 0, dtype), counts), options, nullptr, false);
 }
-tutti_status tutti_all_gather_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_all_gather_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype,
+                                      const tutti_call_options* options, tutti_request** request) {
   return issue(comm, with_counts(make(Collective::all_gather, input, output, 0, dtype), counts), options, request, true);
 }
 
-tutti_status tutti_broadcast(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+tutti_status tutti_broadcast(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                             const tutti_call_options* options) {
   return issue(comm, rooted(Collective::broadcast, input, output, count, dtype, root), options, nullptr, false);
 }
-tutti_status tutti_broadcast_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_broadcast_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                                   const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::broadcast, input, output, count, dtype, root), options, request, true);
 }
 
-tutti_status tutti_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, int root, const tutti_call_options* options) {
+tutti_status tutti_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, int root,
+                          const tutti_call_options* options) {
   return issue(comm, rooted(Collective::reduce, input, output, count, dtype, root, op), options, nullptr, false);
 }
-tutti_status tutti_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op, int root, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                                int root, const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::reduce, input, output, count, dtype, root, op), options, request, true);
 }
 
-tutti_status tutti_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+tutti_status tutti_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                          const tutti_call_options* options) {
   return issue(comm, rooted(Collective::gather, input, output, count, dtype, root), options, nullptr, false);
 }
-tutti_status tutti_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_gather_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                                const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::gather, input, output, count, dtype, root), options, request, true);
 }
 
-tutti_status tutti_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options) {
+tutti_status tutti_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                           const tutti_call_options* options) {
   return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, nullptr, false);
 }
-tutti_status tutti_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
+                                 const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, request, true);
 }
 
-tutti_status tutti_all_to_all(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options) {
+tutti_status tutti_all_to_all(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,
+                              const tutti_call_options* options) {
   return issue(comm, make(Collective::all_to_all, input, output, count, dtype), options, nullptr, false);
 }
-tutti_status tutti_all_to_all_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+tutti_status tutti_all_to_all_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,
+                                    const tutti_call_options* options, tutti_request** request) {
   return issue(comm, make(Collective::all_to_all, input, output, count, dtype), options, request, true);
 }
 
-tutti_status tutti_all_to_all_v(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets, void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype, const tutti_call_options* options) {
-  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, nullptr, false);
+tutti_status tutti_all_to_all_v(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets,
+                                void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype,
+                                const tutti_call_options* options) {
+  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, nullptr,
+               false);
 }
-tutti_status tutti_all_to_all_v_start(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets, void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
-  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, request, true);
+tutti_status tutti_all_to_all_v_start(tutti_comm* comm, const void* input, const size_t* send_counts, const size_t* send_offsets,
+                                      void* output, const size_t* recv_counts, const size_t* recv_offsets, tutti_dtype dtype,
+                                      const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, request,
+               true);
 }
 
 tutti_status tutti_barrier(tutti_comm* comm, const tutti_call_options* options) {
@@ -320,7 +357,8 @@ tutti_status tutti_send(tutti_comm* comm, const void* input, size_t count, tutti
 tutti_status tutti_recv(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer) {
   return note_or_issue(comm, false, output, count, dtype, peer, nullptr, false);
 }
-tutti_status tutti_send_start(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer, tutti_request** request) {
+tutti_status tutti_send_start(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer,
+                              tutti_request** request) {
   return note_or_issue(comm, true, input, count, dtype, peer, request, true);
 }
 tutti_status tutti_recv_start(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer, tutti_request** request) {

@@ -15,12 +15,12 @@
 
 struct tutti_comm {
   std::unique_ptr<tutti::Communicator> communicator;
-  mutable std::mutex error_mutex;          // tutti_wait may be called by another thread
+  mutable std::mutex error_mutex;  // tutti_wait may be called by another thread
   std::string last_error;
-  bool grouping = false;                   // between tutti_group_begin and _end
+  bool grouping = false;  // between tutti_group_begin and _end
   std::vector<tutti::Message> group;
   std::byte barrier_byte{};
-  std::map<void*, size_t> allocations;     // of tutti_alloc: bytes
+  std::map<void*, size_t> allocations;  // of tutti_alloc: bytes
 };
 
 struct tutti_request {

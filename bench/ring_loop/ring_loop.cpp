@@ -37,15 +37,18 @@ struct AlwaysWell final : Supervisor {
 
 struct Rank {
   Rank(const memory::Arena& arena, int my_rank, int ranks)
-      : rank(my_rank), size(ranks), pool(arena, me()), next(arena, me(), static_cast<uint32_t>((rank + 1) % size)),
+      : rank(my_rank),
+        size(ranks),
+        pool(arena, me()),
+        next(arena, me(), static_cast<uint32_t>((rank + 1) % size)),
         previous(arena, me(), static_cast<uint32_t>((rank + size - 1) % size)) {
     auto wires = std::make_unique<Wires>();
     wires->pool = &pool;
     wires->peers.resize(static_cast<size_t>(size));
     wires->connect = [this](int peer) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
     engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), supervisor);
-    program = std::make_shared<const Program>(
-        compile(algorithms()[*find_algorithm(Collective::all_reduce, "ring")].plan(rank, size, 0), Collective::all_reduce, rank, size, 0));
+    program = std::make_shared<const Program>(compile(
+        algorithms()[*find_algorithm(Collective::all_reduce, "ring")].plan(rank, size, 0), Collective::all_reduce, rank, size, 0));
     slots = PlanOperation::slots_per_stripe(*program, engine->wires());
   }
   uint32_t me() const { return static_cast<uint32_t>(rank); }
@@ -73,7 +76,8 @@ void wait_for(Ask ask) {
 
 void ring_by_hand(Rank& r, const float* input, float* output, size_t count) {
   const auto p = static_cast<uint32_t>(r.size);
-  const Binding binding = Binding::chunked(input, output, count * sizeof(float), p, stripe_bytes_for(count * sizeof(float), r.size));
+  const Binding binding =
+      Binding::chunked(input, output, count * sizeof(float), p, stripe_bytes_for(count * sizeof(float), r.size));
   const kernels::ReduceFn reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
   Link& to = r.next;
   Link& from = r.size == 2 ? r.next : r.previous;
@@ -94,7 +98,8 @@ void ring_by_hand(Rank& r, const float* input, float* output, size_t count) {
         Slot slot;
         wait_for([&] { return from.receive(slot, own.bytes, signature); });
         const bool last = step == r.size - 1;
-        reduce(last ? own.output : slot.data, last ? slot.data : nullptr, slot.data, own.input, own.bytes / sizeof(float), 1, kernels::Store::cached);
+        reduce(last ? own.output : slot.data, last ? slot.data : nullptr, slot.data, own.input, own.bytes / sizeof(float), 1,
+               kernels::Store::cached);
         wait_for([&] { return to.send(slot, own.bytes, signature); });
       }
     for (int step = 0; step < r.size - 1; ++step)  // all-gather
@@ -120,9 +125,9 @@ void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
   const size_t bytes = count * sizeof(float);
   const auto operation = r.engine->start(
       [&](Wires& wires) {
-        auto made = std::make_shared<PlanOperation>(r.program, "ring",
-                                                    Binding::chunked(input, output, bytes, r.program->blocks, stripe_bytes_for(bytes, r.size)),
-                                                    arithmetic, Signature{}, kLanes, r.slots, wires);
+        auto made = std::make_shared<PlanOperation>(
+            r.program, "ring", Binding::chunked(input, output, bytes, r.program->blocks, stripe_bytes_for(bytes, r.size)),
+            arithmetic, Signature{}, kLanes, r.slots, wires);
         made->timeout_ns = UINT64_MAX;
         return made;
       },
@@ -133,7 +138,8 @@ void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
 // ---- measuring ----
 
 struct Buffers {
-  Buffers(size_t elements, size_t rotation, int rank) : count(elements), copies(rotation), input(count * copies), output(count * copies) {
+  Buffers(size_t elements, size_t rotation, int rank)
+      : count(elements), copies(rotation), input(count * copies), output(count * copies) {
     for (size_t i = 0; i < input.size(); ++i) input[i] = static_cast<float>((i + static_cast<size_t>(rank)) % 64);
   }
   size_t count, copies;
@@ -172,7 +178,9 @@ int main(int argc, char** argv) {
   int size = 2, repeat = 15;
   bool json = false;
   app.add_option("--ranks", size, "threads")->check(CLI::Range(2, 64))->capture_default_str();
-  app.add_option("--repeat", repeat, "pairs of runs for each size; the median ratio is printed")->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--repeat", repeat, "pairs of runs for each size; the median ratio is printed")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_flag("--json", json, "one JSON line for each size instead of the table");
   CLI11_PARSE(app, argc, argv);
 
@@ -184,7 +192,9 @@ int main(int argc, char** argv) {
   const memory::Arena arena(reinterpret_cast<std::byte*>(memory.data()), shape);
   std::barrier gate(size);
   bool right = true;
-  if (!json) std::printf("%12s %14s %14s %8s   (median of %d pairs, %d ranks)\n", "bytes", "by hand (us)", "engine (us)", "ratio", repeat, size);
+  if (!json)
+    std::printf("%12s %14s %14s %8s   (median of %d pairs, %d ranks)\n", "bytes", "by hand (us)", "engine (us)", "ratio", repeat,
+                size);
 
   std::vector<std::unique_ptr<Rank>> ranks;
   for (int rank = 0; rank < size; ++rank) ranks.push_back(std::make_unique<Rank>(arena, rank, size));
@@ -207,8 +217,8 @@ int main(int argc, char** argv) {
         }
         if (rank != 0) continue;
         if (json)
-          std::printf("{\"lib\":\"ring_loop\",\"ranks\":%d,\"bytes\":%zu,\"hand_us\":%.2f,\"engine_us\":%.2f,\"ratio\":%.3f}\n", size, bytes,
-                      median(hand), median(engine), median(ratios));
+          std::printf("{\"lib\":\"ring_loop\",\"ranks\":%d,\"bytes\":%zu,\"hand_us\":%.2f,\"engine_us\":%.2f,\"ratio\":%.3f}\n",
+                      size, bytes, median(hand), median(engine), median(ratios));
         else
           std::printf("%12zu %14.1f %14.1f %8.3f\n", bytes, median(hand), median(engine), median(ratios));
         std::fflush(stdout);

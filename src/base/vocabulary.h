@@ -31,9 +31,9 @@ enum class Collective : uint8_t {
 inline constexpr int kCollectives = 10;
 
 size_t element_size(DataType type);
-std::string_view name(DataType type);         // "float32"
-std::string_view name(ReduceOp op);           // "sum"
-std::string_view name(Collective collective); // "all_reduce"
+std::string_view name(DataType type);                            // "float32"
+std::string_view name(ReduceOp op);                              // "sum"
+std::string_view name(Collective collective);                    // "all_reduce"
 std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"
 std::optional<ReduceOp> reduce_op_named(std::string_view text);
 std::optional<Collective> collective_named(std::string_view text);
@@ -41,16 +41,16 @@ std::optional<Collective> collective_named(std::string_view text);
 // What a rank says it is doing.  Travels with every message; ranks whose signatures differ called different things.
 // Plain bytes of fixed layout (little endian), compared whole.
 struct Signature {
-  uint16_t version = 1;     // of the wire protocol
+  uint16_t version = 1;  // of the wire protocol
   uint8_t collective = 0;
   uint8_t data_type = 0;
   uint8_t op = 0;
-  uint8_t algorithm = 0;    // index in the registry of algorithms
+  uint8_t algorithm = 0;  // index in the registry of algorithms
   uint16_t reserved = 0;
-  uint32_t sequence = 0;    // number of this collective call on the communicator; 0 for point to point
-  int32_t root = 0;         // -1 where there is none
-  uint64_t count = 0;       // elements, as in the API call (v-variants: a hash of the counts)
-  uint64_t context = 0;     // which communicator
+  uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
+  int32_t root = 0;       // -1 where there is none
+  uint64_t count = 0;     // elements, as in the API call (v-variants: a hash of the counts)
+  uint64_t context = 0;   // which communicator
 
   bool operator==(const Signature& other) const { return std::memcmp(this, &other, sizeof *this) == 0; }
 };

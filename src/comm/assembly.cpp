@@ -24,10 +24,10 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kLargestPool = 16 << 20;            // bytes of each rank
-constexpr size_t kHostSlotBytes = 64 << 10;          // four lanes stay in a core's own cache
-constexpr size_t kNetSlotBytes = 512 << 10;          // few system calls
-constexpr uint64_t kCacheShare = 2 << 20;            // of a last-level cache, for each core
+constexpr size_t kLargestPool = 16 << 20;    // bytes of each rank
+constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
+constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
+constexpr uint64_t kCacheShare = 2 << 20;    // of a last-level cache, for each core
 
 // Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
@@ -45,7 +45,8 @@ memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_
 Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
   void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED)
-    return Status(Code::out_of_memory, "no memory for " + std::to_string(bytes) + " bytes of message slots; lower TUTTI_SLOT_BYTES or TUTTI_LANES");
+    return Status(Code::out_of_memory,
+                  "no memory for " + std::to_string(bytes) + " bytes of message slots; lower TUTTI_SLOT_BYTES or TUTTI_LANES");
   ::madvise(base, bytes, MADV_HUGEPAGE);
   return std::shared_ptr<std::byte>(static_cast<std::byte*>(base), [bytes](std::byte* memory) { ::munmap(memory, bytes); });
 }
@@ -65,7 +66,8 @@ Result<Introduction> decode_introduction(const std::string& text, int rank) {
   const auto lines = split(text, '\n');
   if (lines.size() < 8 || lines[0] != "tutti1" || lines[6].size() != 2)
     return Status(Code::unreachable, "rank " + std::to_string(rank) + " introduced itself in words of another version of Tutti");
-  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]), std::string(lines[4]), std::string(lines[5]), {}};
+  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]),
+                 std::string(lines[4]), std::string(lines[5]), {}};
   i.shm = lines[6][0] == '1';
   i.tcp = lines[6][1] == '1';
   i.wire = text.substr(static_cast<size_t>(lines[7].data() - text.data()));
@@ -111,7 +113,8 @@ class Assembler {
     parts_->name = options_.name;
     parts_->local_end = options_.local_end;
     parts_->local_arena = options_.local_arena;
-    for (const auto step : {&Assembler::open_log, &Assembler::introduce, &Assembler::share_memory, &Assembler::open_tcp, &Assembler::watch_over})
+    for (const auto step :
+         {&Assembler::open_log, &Assembler::introduce, &Assembler::share_memory, &Assembler::open_tcp, &Assembler::watch_over})
       if (Status status = (this->*step)(); !status.ok()) return status;
     announce();
     return std::make_unique<Communicator>(std::move(parts_));
@@ -127,7 +130,8 @@ class Assembler {
       parts_->log_file = std::move(*file);
       fd = parts_->log_file.get();
     }
-    parts_->log = Log(settings.debug, "tutti[" + std::to_string(options_.rank) + "/" + std::to_string(options_.size) + " " + host_name() + "]", fd);
+    parts_->log = Log(settings.debug,
+                      "tutti[" + std::to_string(options_.rank) + "/" + std::to_string(options_.size) + " " + host_name() + "]", fd);
     return {};
   }
 
@@ -153,7 +157,8 @@ class Assembler {
     for (int rank = 0; rank < options_.size; ++rank) {
       auto introduction = decode_introduction((*all)[static_cast<size_t>(rank)], rank);
       if (!introduction.ok()) return introduction.status();
-      parts_->rank_names.push_back("rank " + std::to_string(rank) + " (host " + introduction->host + ", pid " + introduction->pid + ")");
+      parts_->rank_names.push_back("rank " + std::to_string(rank) + " (host " + introduction->host + ", pid " + introduction->pid +
+                                   ")");
       ranks_.push_back(std::move(*introduction));
     }
     parts_->context = parse_number(ranks_[0].context).value_or(0);
@@ -247,7 +252,8 @@ class Assembler {
 
   // The address that other ranks reach this one at; loopback is enough where all are in one network namespace.
   Result<std::string> choose_address() {
-    const bool one_host = std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
+    const bool one_host =
+        std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
     if (one_host && options_.settings.interface.empty() && options_.settings.host_id.empty()) {
       address_ = "127.0.0.1";
       return address_;
@@ -285,7 +291,8 @@ class Assembler {
     parts_->crowded = neighbours > ::sysconf(_SC_NPROCESSORS_ONLN);
     // A virtual machine may name the whole processor's cache although other machines share it, so count no more than a fair part.
     const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE), cores = ::sysconf(_SC_NPROCESSORS_ONLN);
-    parts_->cache_bytes = std::min(cache > 0 ? static_cast<uint64_t>(cache) : UINT64_MAX, static_cast<uint64_t>(std::max(cores, 1l)) * kCacheShare);
+    parts_->cache_bytes =
+        std::min(cache > 0 ? static_cast<uint64_t>(cache) : UINT64_MAX, static_cast<uint64_t>(std::max(cores, 1l)) * kCacheShare);
     if (const std::string& path = parts_->settings.topology_dump; !path.empty() && options_.rank == 0)
       if (Status status = dump_topology(discover_topology(), path); !status.ok()) parts_->log.warn(status.message());
     if (!parts_->log.enabled(LogLevel::info)) return;
@@ -293,7 +300,8 @@ class Assembler {
                        std::to_string(options_.size) + ";";
     for (int rank = 0; rank < options_.size; ++rank)
       if (rank != options_.rank) text += " " + std::to_string(rank) + ":" + parts_->rank_transports[static_cast<size_t>(rank)];
-    parts_->log.info(text + "; " + std::to_string(parts_->pool->slots()) + " slots of " + std::to_string(parts_->pool->slot_bytes()) + " bytes");
+    parts_->log.info(text + "; " + std::to_string(parts_->pool->slots()) + " slots of " +
+                     std::to_string(parts_->pool->slot_bytes()) + " bytes");
   }
 
   AssemblyOptions options_;

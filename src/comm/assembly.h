@@ -21,11 +21,11 @@ std::shared_ptr<LocalArena> make_local_arena();
 struct AssemblyOptions {
   int rank = 0, size = 1;
   std::string name;
-  Settings settings;                               // this rank's; rank 0's wire-shaping ones replace them
+  Settings settings;  // this rank's; rank 0's wire-shaping ones replace them
   Exchange exchange;
-  std::string local_end;                           // of this rank's connection to the rendezvous, numeric; "" if there was none
-  std::shared_ptr<ControlThread> control_thread;   // of the parent; null: a new one
-  std::shared_ptr<LocalArena> local_arena;         // ranks are threads of this process; null: processes
+  std::string local_end;                          // of this rank's connection to the rendezvous, numeric; "" if there was none
+  std::shared_ptr<ControlThread> control_thread;  // of the parent; null: a new one
+  std::shared_ptr<LocalArena> local_arena;        // ranks are threads of this process; null: processes
 };
 
 Result<std::unique_ptr<Communicator>> assemble(AssemblyOptions options);

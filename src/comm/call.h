@@ -22,15 +22,15 @@ struct Call {
   Collective collective = Collective::barrier;
   const void* input = nullptr;
   void* output = nullptr;
-  size_t count = 0;                      // elements, as in the API
+  size_t count = 0;  // elements, as in the API
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
   int root = -1;
-  const size_t* counts = nullptr;        // reduce_scatter_v, all_gather_v: of each rank
+  const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr, *recv_counts = nullptr, *recv_offsets = nullptr;  // all_to_all_v
-  std::vector<Message> messages;         // point to point
-  std::string_view algorithm;            // "" chosen
-  uint64_t timeout_ns = 0;               // 0: the communicator's
+  std::vector<Message> messages;                                                                                  // point to point
+  std::string_view algorithm;                                                                                     // "" chosen
+  uint64_t timeout_ns = 0;  // 0: the communicator's
 };
 
 // Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.

@@ -26,27 +26,23 @@ std::string_view standard(const ChoiceTerms& terms, Collective collective, uint6
       if (host) {
         const bool small = bytes <= kHostDoublingUntil;
         const bool middle = terms.size > 2 && bytes <= kHostDirectUntilPerRank * static_cast<uint64_t>(terms.size);
-        reason = small ? "small, one host: fewest messages" : middle ? "middle, one host: two hops" : "large, one host: one pass over the data";
+        reason = small    ? "small, one host: fewest messages"
+                 : middle ? "middle, one host: two hops"
+                          : "large, one host: one pass over the data";
         return small ? "doubling" : middle ? "direct" : "ring";
       }
-      reason = bytes <= kNetDoublingUntil ? "small: fewest messages" : bytes <= kNetRecursiveUntil ? "middle: few messages, few bytes" : "large: fewest bytes, neighbours only";
+      reason = bytes <= kNetDoublingUntil    ? "small: fewest messages"
+               : bytes <= kNetRecursiveUntil ? "middle: few messages, few bytes"
+                                             : "large: fewest bytes, neighbours only";
       return bytes <= kNetDoublingUntil ? "doubling" : bytes <= kNetRecursiveUntil ? "recursive" : "ring";
     case Collective::reduce_scatter:
     case Collective::all_gather:
       reason = host ? "one host: one hop" : bytes <= kNetRecursiveUntil ? "few messages" : "large: neighbours only";
       return host ? "direct" : bytes <= kNetRecursiveUntil ? "recursive" : "ring";
-    case Collective::broadcast:
-      reason = host ? "one host: one slot for all" : "logarithmic depth";
-      return host ? "direct" : "tree";
-    case Collective::reduce:
-      reason = host ? "one host: one hop" : "logarithmic depth";
-      return host ? "direct" : "tree";
-    case Collective::barrier:
-      reason = "fewest messages";
-      return "doubling";
-    default:
-      reason = "each block travels once";
-      return "direct";
+    case Collective::broadcast: reason = host ? "one host: one slot for all" : "logarithmic depth"; return host ? "direct" : "tree";
+    case Collective::reduce: reason = host ? "one host: one hop" : "logarithmic depth"; return host ? "direct" : "tree";
+    case Collective::barrier: reason = "fewest messages"; return "doubling";
+    default: reason = "each block travels once"; return "direct";
   }
 }
 
@@ -59,10 +55,10 @@ Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t b
   if (name == "flat") {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", std::move(reason)};
     return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " + format_bytes(memory::kFlatBytes) +
-                                         " within one host only; this is " + std::string(tutti::name(collective)) + " of " + format_bytes(bytes));
+                                         " within one host only; this is " + std::string(tutti::name(collective)) + " of " +
+                                         format_bytes(bytes));
   }
-  if (const auto index = find_algorithm(collective, name))
-    return Choice{*index, algorithms()[*index].name, std::move(reason)};
+  if (const auto index = find_algorithm(collective, name)) return Choice{*index, algorithms()[*index].name, std::move(reason)};
   if (std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), name) == std::end(kAlgorithmNames))
     return Status(Code::invalid_argument, "no algorithm is called " + in_quotes(name) + "; there are " + listed(kAlgorithmNames) +
                                               suggestion(name, kAlgorithmNames));
@@ -74,8 +70,9 @@ Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t b
 }
 
 bool excluded(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name) {
-  return std::any_of(terms.rules.begin(), terms.rules.end(),
-                     [&](const AlgorithmRule& rule) { return rule.exclude && rule.name == name && rule.matches(collective, bytes); });
+  return std::any_of(terms.rules.begin(), terms.rules.end(), [&](const AlgorithmRule& rule) {
+    return rule.exclude && rule.name == name && rule.matches(collective, bytes);
+  });
 }
 
 }  // namespace
@@ -99,7 +96,8 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
   for (const Algorithm& row : algorithms())
     if (row.collective == collective && !excluded(terms, collective, bytes, row.name))
       return named(terms, collective, bytes, row.name, "TUTTI_ALGORITHM excludes " + std::string(first));
-  return Status(Code::unsupported, "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
+  return Status(Code::unsupported,
+                "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
 }
 
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {

@@ -13,18 +13,18 @@ namespace tutti {
 
 inline constexpr uint8_t kFlat = 255;  // the flat exchange's number in signatures
 
-struct ChoiceTerms {                   // of a communicator
+struct ChoiceTerms {  // of a communicator
   int size = 1;
-  bool single_host = true;             // all ranks share memory
+  bool single_host = true;  // all ranks share memory
   bool deterministic = false;
-  std::vector<AlgorithmRule> rules;    // TUTTI_ALGORITHM
-  uint32_t lanes = 0;                  // TUTTI_LANES, 0: chosen
-  size_t slot_bytes = 0;               // what one message can hold
-  uint32_t slots = 0;                  // of each rank
+  std::vector<AlgorithmRule> rules;  // TUTTI_ALGORITHM
+  uint32_t lanes = 0;                // TUTTI_LANES, 0: chosen
+  size_t slot_bytes = 0;             // what one message can hold
+  uint32_t slots = 0;                // of each rank
 };
 
 struct Choice {
-  uint8_t algorithm = kFlat;           // index into algorithms(), or kFlat
+  uint8_t algorithm = kFlat;  // index into algorithms(), or kFlat
   std::string_view name = "flat";
   std::string reason;
 };
@@ -34,7 +34,7 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
 
 struct Cut {
   uint32_t lanes;
-  size_t stripe_bytes;                 // of one block; a multiple of 64
+  size_t stripe_bytes;  // of one block; a multiple of 64
 };
 
 // Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.

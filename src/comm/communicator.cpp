@@ -16,10 +16,8 @@ bool each_rank_has_a_part(Collective collective) {
     case Collective::all_gather:
     case Collective::gather:
     case Collective::scatter:
-    case Collective::all_to_all:
-      return true;
-    default:
-      return false;
+    case Collective::all_to_all: return true;
+    default: return false;
   }
 }
 
@@ -109,8 +107,10 @@ Binding Communicator::bind(const Call& call, const Program& program, size_t stri
     std::vector<Binding::Block> row(p), column(p);
     for (size_t r = 0; r < p; ++r) {
       const bool v = call.send_counts != nullptr;
-      row[r] = {input + (v ? call.send_offsets[r] : r * call.count) * element, nullptr, (v ? call.send_counts[r] : call.count) * element};
-      column[r] = {nullptr, output + (v ? call.recv_offsets[r] : r * call.count) * element, (v ? call.recv_counts[r] : call.count) * element};
+      row[r] = {input + (v ? call.send_offsets[r] : r * call.count) * element, nullptr,
+                (v ? call.send_counts[r] : call.count) * element};
+      column[r] = {nullptr, output + (v ? call.recv_offsets[r] : r * call.count) * element,
+                   (v ? call.recv_counts[r] : call.count) * element};
     }
     row[me].output = column[me].output;
     return Binding::exchange(std::move(row), std::move(column), static_cast<uint32_t>(me), stripe_bytes);
@@ -136,7 +136,8 @@ Status Communicator::remember(const Call& call) {
   Remembered& r = remembered_;
   // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
-  if (r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm) return {};
+  if (r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm)
+    return {};
   auto choice = choose(terms_, call.collective, bytes, call.algorithm);
   if (!choice.ok()) return choice.status();
   r = {call.collective, call.type, call.op, bytes, std::string(call.algorithm), std::move(*choice), arithmetic_of(call, bytes)};
@@ -148,8 +149,8 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
   const size_t element = element_size(call.type);
   prepared.compiled = program_of(remembered_.choice.algorithm, call.collective, call.root);
   const Program& program = *prepared.compiled.program;
-  const uint64_t block = call.send_counts                        ? terms_.slot_bytes * 4
-                         : call.counts                           ? *std::max_element(call.counts, call.counts + parts_->size) * element
+  const uint64_t block = call.send_counts ? terms_.slot_bytes * 4
+                         : call.counts    ? *std::max_element(call.counts, call.counts + parts_->size) * element
                          : each_rank_has_a_part(call.collective) ? call.count * element
                                                                  : remembered_.bytes / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run);
@@ -184,7 +185,8 @@ Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) 
   for (uint32_t i = 0; i < count; ++i)
     if (call.messages[i].peer != parts_->rank && !call.messages[i].send) plan.recv(call.messages[i].peer, i);
   if (own_sends.size() != own_receives.size())
-    return Status(Code::invalid_argument, "a rank's sends to itself and receives from itself must be equally many within one group");
+    return Status(Code::invalid_argument,
+                  "a rank's sends to itself and receives from itself must be equally many within one group");
   for (size_t k = 0; k < own_sends.size(); ++k) {
     const Message &from = call.messages[own_sends[k]], &to = call.messages[own_receives[k]];
     if (from.count != to.count || from.type != to.type)
@@ -215,8 +217,9 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
   note(call, prepared.cut);
   const Signature signature = sign(call, remembered_.choice.algorithm);
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
-    auto operation = std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
-                                                     remembered_.arithmetic, signature, prepared.cut.lanes, prepared.compiled.slots, wires);
+    auto operation =
+        std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
+                                        remembered_.arithmetic, signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
     operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
     operation->input_bytes = remembered_.bytes;
@@ -229,7 +232,8 @@ Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bo
   note(call, {1, remembered_.bytes});
   const Signature signature = sign(call, kFlat);
   const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
-    auto operation = std::make_shared<FlatOperation>(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, signature);
+    auto operation = std::make_shared<FlatOperation>(*parts_->board, call.input, call.output, remembered_.bytes,
+                                                     remembered_.arithmetic, signature);
     operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
     operation->input_bytes = remembered_.bytes;
     return operation;
@@ -243,7 +247,8 @@ Status Communicator::run(const Call& call) {
     if (Status status = remember(call); !status.ok()) return status;
     if (remembered_.choice.algorithm == kFlat) {  // the short way: nothing queued, nothing allocated
       last_cut_ = {1, remembered_.bytes};
-      FlatOperation operation(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, sign(call, kFlat));
+      FlatOperation operation(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic,
+                              sign(call, kFlat));
       operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
       operation.input_bytes = remembered_.bytes;
       return engine_->drive_alone(operation);
@@ -277,16 +282,21 @@ Stall stall_of(const Operation& operation, uint64_t waited_ns) {
 
 }  // namespace
 
-void Communicator::stalled(const Operation& operation, uint64_t waited_ns) { parts_->control->stalled(stall_of(operation, waited_ns)); }
+void Communicator::stalled(const Operation& operation, uint64_t waited_ns) {
+  parts_->control->stalled(stall_of(operation, waited_ns));
+}
 
 void Communicator::timed_out(const Operation& operation, uint64_t waited_ns) {
   parts_->control->timed_out(stall_of(operation, waited_ns));
 }
 
-std::string Communicator::peer_name(int rank) const { return parts_->rank_names[static_cast<size_t>(rank < 0 ? parts_->rank : rank)]; }
+std::string Communicator::peer_name(int rank) const {
+  return parts_->rank_names[static_cast<size_t>(rank < 0 ? parts_->rank : rank)];
+}
 
 void Communicator::abort(const std::string& reason) {
-  parts_->control->fail(parts_->rank, Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
+  parts_->control->fail(parts_->rank,
+                        Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
 }
 
 Status Communicator::goodbye() { return failed() ? Status() : parts_->control->goodbye(); }

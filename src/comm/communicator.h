@@ -28,20 +28,20 @@ struct CommunicatorParts {
   std::string name;
   Settings settings;
   Log log;
-  std::vector<std::string> rank_names;                    // "rank 3 (host b, pid 4711)"
-  std::vector<std::string> rank_transports;               // "shm"; "self" for this rank
-  std::string local_end;                                  // see AssemblyOptions
-  std::shared_ptr<LocalArena> local_arena;                // likewise
-  OwnedFd log_file;                                       // what `log` writes to, if not stderr
-  bool crowded = false;                                   // more ranks on this host than cores for them
-  uint64_t cache_bytes = 0;                               // last-level cache of this host
-  uint64_t context = 0;                                   // travels in signatures
+  std::vector<std::string> rank_names;       // "rank 3 (host b, pid 4711)"
+  std::vector<std::string> rank_transports;  // "shm"; "self" for this rank
+  std::string local_end;                     // see AssemblyOptions
+  std::shared_ptr<LocalArena> local_arena;   // likewise
+  OwnedFd log_file;                          // what `log` writes to, if not stderr
+  bool crowded = false;                      // more ranks on this host than cores for them
+  uint64_t cache_bytes = 0;                  // last-level cache of this host
+  uint64_t context = 0;                      // travels in signatures
   std::shared_ptr<ControlThread> control_thread;
-  std::shared_ptr<void> memory;                           // what the transports' arena lies in, if they do not own it
+  std::shared_ptr<void> memory;  // what the transports' arena lies in, if they do not own it
   std::unique_ptr<SlotPool> pool;
   std::vector<std::unique_ptr<Transport>> transports;
-  std::vector<Transport*> transport_of;                   // by rank; null for this rank
-  std::unique_ptr<FlatBoard> board;                       // if all ranks share memory
+  std::vector<Transport*> transport_of;  // by rank; null for this rank
+  std::unique_ptr<FlatBoard> board;      // if all ranks share memory
   std::unique_ptr<Control> control;
 };
 
@@ -54,14 +54,14 @@ class Communicator final : private Supervisor {
   int size() const { return parts_->size; }
   const CommunicatorParts& parts() const { return *parts_; }
 
-  Status run(const Call& call);                                                         // blocking
+  Status run(const Call& call);  // blocking
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 
   void abort(const std::string& reason);
   Status goodbye();
-  Status failed_status() const;                 // ok while alive
+  Status failed_status() const;  // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
 
   struct Statistics {
@@ -75,9 +75,9 @@ class Communicator final : private Supervisor {
  private:
   struct Compiled {
     std::shared_ptr<const Program> program;
-    uint32_t slots = 0;           // that one stripe takes
+    uint32_t slots = 0;  // that one stripe takes
   };
-  struct Prepared {               // a call ready to become an operation
+  struct Prepared {  // a call ready to become an operation
     Compiled compiled;
     Binding binding;
     Cut cut{1, 64};
@@ -104,13 +104,13 @@ class Communicator final : private Supervisor {
   std::unique_ptr<CommunicatorParts> parts_;
   ChoiceTerms terms_;
   ForkGuard fork_guard_;
-  uint32_t sequence_ = 0;                                           // of collective calls
+  uint32_t sequence_ = 0;                                 // of collective calls
   std::map<std::pair<uint8_t, int>, Compiled> programs_;  // by (algorithm, root)
-  struct Remembered {             // what the last call's kind led to: repeated calls are the rule
+  struct Remembered {                                     // what the last call's kind led to: repeated calls are the rule
     Collective collective = Collective::point_to_point;
     DataType type = DataType::uint8;
     ReduceOp op = ReduceOp::sum;
-    uint64_t bytes = 0;           // of the whole data
+    uint64_t bytes = 0;  // of the whole data
     std::string wanted;
     Choice choice;
     Arithmetic arithmetic;

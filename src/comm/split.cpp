@@ -72,7 +72,8 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   if (color < 0) return std::unique_ptr<Communicator>();
 
   std::erase_if(votes, [color](const Vote& vote) { return vote.color != color; });
-  std::sort(votes.begin(), votes.end(), [](const Vote& a, const Vote& b) { return std::pair(a.key, a.rank) < std::pair(b.key, b.rank); });
+  std::sort(votes.begin(), votes.end(),
+            [](const Vote& a, const Vote& b) { return std::pair(a.key, a.rank) < std::pair(b.key, b.rank); });
   std::vector<int> group;
   for (const Vote& vote : votes) group.push_back(vote.rank);
 
@@ -90,7 +91,8 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   if (parent.parts().local_arena) {
     auto places = options.exchange(std::to_string(reinterpret_cast<uintptr_t>(&arena)));
     if (!places.ok()) return places.status();
-    options.local_arena = *reinterpret_cast<std::shared_ptr<LocalArena>*>(static_cast<uintptr_t>(parse_number((*places)[0]).value_or(0)));
+    options.local_arena =
+        *reinterpret_cast<std::shared_ptr<LocalArena>*>(static_cast<uintptr_t>(parse_number((*places)[0]).value_or(0)));
     if (auto copied = options.exchange(""); !copied.ok()) return copied.status();
   }
   return assemble(std::move(options));

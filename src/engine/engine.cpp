@@ -11,7 +11,7 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kStallNs = 1'000'000'000;  // silence after which the control tree is told, and again each time it has passed
-constexpr uint64_t kGraceNs = 100'000'000;   // between seeing a link close and blaming its peer
+constexpr uint64_t kGraceNs = 100'000'000;    // between seeing a link close and blaming its peer
 
 void block_signals() {
   sigset_t all;
@@ -91,8 +91,8 @@ void Engine::report(const Operation& operation) {
   const Trouble& trouble = operation.trouble();
   if (trouble.kind == Trouble::Kind::lost) return lost(trouble.peer, trouble.status);
   supervisor_.fail(-1, Status(Code::mismatch, "ranks called different things: " + supervisor_.peer_name(-1) + " called " +
-                                                    describe(operation.signature()) + ", " + supervisor_.peer_name(trouble.peer) +
-                                                    " called " + describe(trouble.offender)));
+                                                  describe(operation.signature()) + ", " + supervisor_.peer_name(trouble.peer) +
+                                                  " called " + describe(trouble.offender)));
 }
 
 Status Engine::drive(Operation& operation) {

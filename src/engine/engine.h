@@ -22,12 +22,12 @@ namespace tutti {
 class Supervisor {
  public:
   virtual ~Supervisor() = default;
-  virtual bool failed() const = 0;                          // cheap
+  virtual bool failed() const = 0;  // cheap
   virtual Status failure() const = 0;
   virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true afterwards, at once or soon
   virtual void stalled(const Operation& operation, uint64_t waited_ns) = 0;
   virtual void timed_out(const Operation& operation, uint64_t waited_ns) = 0;
-  virtual std::string peer_name(int rank) const = 0;        // "rank 3 (host b, pid 4711)"
+  virtual std::string peer_name(int rank) const = 0;  // "rank 3 (host b, pid 4711)"
 };
 
 struct EngineTotals {
@@ -38,7 +38,8 @@ struct EngineTotals {
 class Engine {
  public:
   // `pauses`: how long to wait before giving the core away, see Waiter.
-  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor, uint32_t pauses = Waiter::kPauses);
+  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor,
+         uint32_t pauses = Waiter::kPauses);
   ~Engine();
 
   Wires& wires() { return *wires_; }
@@ -65,7 +66,7 @@ class Engine {
 
  private:
   void count(const Operation& done);
-  bool progress();                       // under the lock; true if anything moved
+  bool progress();  // under the lock; true if anything moved
   Status ended(const Operation& operation);
   void lost(int peer, const Status& status);
   void report(const Operation& operation);

@@ -24,8 +24,14 @@ constexpr size_t kMostSources = 64;
 
 FlatOperation::FlatOperation(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic,
                              const Signature& signature)
-    : Operation(signature, "flat"), board_(board), input_(input), output_(output), bytes_(bytes), arithmetic_(arithmetic),
-      number_(++board.drawn), stamp_(number_ << 32 | hash32(signature)) {}
+    : Operation(signature, "flat"),
+      board_(board),
+      input_(input),
+      output_(output),
+      bytes_(bytes),
+      arithmetic_(arithmetic),
+      number_(++board.drawn),
+      stamp_(number_ << 32 | hash32(signature)) {}
 
 bool FlatOperation::advance(bool) {
   if (done_) return false;

@@ -19,14 +19,15 @@ namespace tutti {
 // What the flat exchanges of one communicator share on this rank.
 struct FlatBoard {
   memory::Arena arena;
-  uint32_t me = 0, ranks = 1;                  // places are ranks: the communicator lies within one host
+  uint32_t me = 0, ranks = 1;                       // places are ranks: the communicator lies within one host
   uint64_t drawn = 0, published = 0, finished = 0;  // exchanges
 };
 
 class FlatOperation final : public Operation {
  public:
   // `bytes` ≤ memory::kFlatBytes; 0 is a barrier.
-  FlatOperation(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic, const Signature& signature);
+  FlatOperation(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic,
+                const Signature& signature);
 
   bool advance(bool may_start) override;
   bool started() const override { return published_; }
@@ -44,9 +45,9 @@ class FlatOperation final : public Operation {
   void* output_;
   size_t bytes_;
   Arithmetic arithmetic_;
-  uint64_t number_;       // of this exchange
+  uint64_t number_;  // of this exchange
   uint64_t stamp_;
-  uint32_t seen_ = 0;     // cells of ranks below this have arrived
+  uint32_t seen_ = 0;  // cells of ranks below this have arrived
   bool published_ = false, done_ = false;
 };
 

@@ -13,8 +13,8 @@ namespace tutti {
 struct Trouble {
   enum class Kind : uint8_t { none, lost, mismatch } kind = Kind::none;
   int peer = -1;
-  Status status;         // of a loss
-  Signature offender;    // of a mismatch
+  Status status;       // of a loss
+  Signature offender;  // of a mismatch
 };
 
 struct Traffic {
@@ -28,12 +28,12 @@ class Operation {
   // Does what can be done now; true if anything was.  `may_start`: all earlier operations have reserved what they need, so this
   // one may reserve too.  On trouble fills trouble().
   virtual bool advance(bool may_start) = 0;
-  virtual bool started() const = 0;    // has reserved all it will ever need
+  virtual bool started() const = 0;  // has reserved all it will ever need
   virtual bool finished() const = 0;
 
   // For messages about a call that makes no progress.
-  virtual int waits_for() const = 0;   // the rank whose message it needs, -1 if none
-  virtual uint32_t step() const = 0;   // of steps()
+  virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none
+  virtual uint32_t step() const = 0;  // of steps()
   virtual uint32_t steps() const = 0;
 
   const Signature& signature() const { return signature_; }

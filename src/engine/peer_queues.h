@@ -23,9 +23,9 @@ struct PeerQueues {
 // What operations of one communicator share on this rank.
 struct Wires {
   SlotPool* pool = nullptr;
-  uint32_t reserved = 0;               // slots promised to lanes that have not acquired them yet
-  std::vector<PeerQueues> peers;       // by rank
-  std::function<Link&(int)> connect;   // makes a link when first needed
+  uint32_t reserved = 0;              // slots promised to lanes that have not acquired them yet
+  std::vector<PeerQueues> peers;      // by rank
+  std::function<Link&(int)> connect;  // makes a link when first needed
 
   PeerQueues& peer(int rank) {
     PeerQueues& entry = peers[static_cast<size_t>(rank)];

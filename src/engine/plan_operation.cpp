@@ -14,9 +14,14 @@ bool adjoins(const std::byte* last, size_t bytes, const std::byte* next) { retur
 
 }  // namespace
 
-PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
-                             const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires)
-    : Operation(signature, algorithm), shared_program_(std::move(shared_program)), program_(*shared_program_), binding_(std::move(binding)), arithmetic_(arithmetic), wires_(wires),
+PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding,
+                             const Arithmetic& arithmetic, const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires)
+    : Operation(signature, algorithm),
+      shared_program_(std::move(shared_program)),
+      program_(*shared_program_),
+      binding_(std::move(binding)),
+      arithmetic_(arithmetic),
+      wires_(wires),
       slots_per_stripe_(slots) {
   lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lanes, binding_.stripes()));
   lanes_.resize(lane_count_);
@@ -151,7 +156,8 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
   Progress progress;
   if (!link.streams()) {
     progress = link.receive(lane.slot, lane.bytes, signature);
-  } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) && lane.parts.size() <= kMaxPieces) {
+  } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
+             lane.parts.size() <= kMaxPieces) {
     // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
     if (instruction.after_flush && !flushed(lane)) return false;
     lane.pieces.clear();
@@ -187,8 +193,8 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
       std::byte* pass = instruction.keep_home && gives ? received : nullptr;
       const std::byte* left = instruction.received_is_left ? received : part.own;
       const std::byte* right = instruction.received_is_left ? part.own : received;
-      arithmetic_.reduce(home, pass, left, right, part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1,
-                         instruction.keep_home ? store : Store::cached);
+      arithmetic_.reduce(home, pass, left, right, part.bytes / arithmetic_.element_bytes,
+                         instruction.completes ? arithmetic_.divisor : 1, instruction.keep_home ? store : Store::cached);
     }
     received += part.bytes;
   }
@@ -207,7 +213,8 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
     for (size_t i = 0, k = 0; i < n; ++i) sources[i] = i == instruction.own_position ? part.own : lane.gathered[k++].data + offset;
     std::byte* result = gives ? lane.gathered[0].data + offset : part.home;
     const Store store = !gives && instruction.last_touch ? arithmetic_.output_store : Store::cached;
-    arithmetic_.fold(result, sources.data(), n, part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1, store);
+    arithmetic_.fold(result, sources.data(), n, part.bytes / arithmetic_.element_bytes,
+                     instruction.completes ? arithmetic_.divisor : 1, store);
     if (gives && instruction.keep_home)
       kernels::copy(part.home, nullptr, result, part.bytes, instruction.last_touch ? arithmetic_.output_store : Store::cached);
     offset += part.bytes;
@@ -353,8 +360,10 @@ int PlanOperation::waits_for() const {
   for (const Lane& lane : lanes_) {
     if (!lane.active || lane.pc >= program_.instructions.size()) continue;
     const Instruction& instruction = program_.instructions[lane.pc];
-    if (lane.phase <= Phase::take && lane.port < instruction.ins.size()) return program_.peers[instruction.ins[lane.port].link].rank;
-    if (lane.phase == Phase::give && lane.port < instruction.outs.size()) return program_.peers[instruction.outs[lane.port].link].rank;
+    if (lane.phase <= Phase::take && lane.port < instruction.ins.size())
+      return program_.peers[instruction.ins[lane.port].link].rank;
+    if (lane.phase == Phase::give && lane.port < instruction.outs.size())
+      return program_.peers[instruction.outs[lane.port].link].rank;
   }
   for (size_t i = 0; i < peers_.size(); ++i)
     if (peers_[i].ticket != 0 && !peers_[i].queues->link->sent(peers_[i].ticket)) return program_.peers[i].rank;

@@ -25,7 +25,7 @@ struct Arithmetic {
   kernels::ReduceFn reduce = nullptr;
   kernels::FoldFn fold = nullptr;
   size_t element_bytes = 1;
-  uint32_t divisor = 1;                              // at the completing step
+  uint32_t divisor = 1;  // at the completing step
   kernels::Store output_store = kernels::Store::cached;
 };
 
@@ -56,23 +56,23 @@ class PlanOperation final : public Operation {
  private:
   // A contiguous part of an instruction's blocks in one stripe.
   struct Part {
-    const std::byte* own;   // where this rank's value is
-    std::byte* home;        // where the new value goes; null if it is not kept
+    const std::byte* own;  // where this rank's value is
+    std::byte* home;       // where the new value goes; null if it is not kept
     size_t bytes;
   };
   enum class Phase : uint8_t { prepare, take, compute, give };
   struct Lane {
     bool active = false;
     Phase phase = Phase::prepare;
-    bool from_home = false;     // the value to give is at home, not in `slot`
-    uint32_t pc = 0;            // instruction
-    uint32_t port = 0;          // next in or out port of it
-    uint32_t reserved = 0;      // slots promised and not yet acquired
+    bool from_home = false;  // the value to give is at home, not in `slot`
+    uint32_t pc = 0;         // instruction
+    uint32_t port = 0;       // next in or out port of it
+    uint32_t reserved = 0;   // slots promised and not yet acquired
     uint64_t stripe = 0;
     uint64_t wave = 0, width = 0;  // first stripe of its wave, and how many there are in it
-    size_t bytes = 0;           // of the message
+    size_t bytes = 0;              // of the message
     Slot slot;
-    std::vector<Slot> gathered; // contributions of a fold
+    std::vector<Slot> gathered;  // contributions of a fold
     std::vector<Part> parts;
     std::vector<Piece> pieces;
     std::vector<std::byte> scratch;
@@ -105,8 +105,8 @@ class PlanOperation final : public Operation {
   void sent_one(const Port& port);
   void received_one(const Port& port);
   bool all_stream(const std::vector<Port>& ports) const;
-  bool flushed() const;              // every message has left this rank
-  bool flushed(Lane& lane) const;    // by this lane, in its present stripe
+  bool flushed() const;            // every message has left this rank
+  bool flushed(Lane& lane) const;  // by this lane, in its present stripe
   Signature signature_of(const Lane& lane) const;
   bool fail(Progress progress, const Port& port);
 

@@ -117,7 +117,8 @@ class Compiler {
     if (!instruction.segments.empty()) {
       Segment& last = instruction.segments.back();
       const bool scratch_follows = next.in_output || !has_home || last.scratch + last.count == next.scratch;
-      if (last.block + last.count == block && last.from_input == next.from_input && last.in_output == next.in_output && scratch_follows) {
+      if (last.block + last.count == block && last.from_input == next.from_input && last.in_output == next.in_output &&
+          scratch_follows) {
         ++last.count;
         return;
       }
@@ -153,9 +154,9 @@ class Compiler {
   Collective collective_;
   int rank_, size_, root_;
   Program program_;
-  std::vector<Run> runs_;                         // of each instruction
-  std::unordered_map<uint32_t, bool> written_;    // blocks whose home holds the current value
-  std::unordered_map<uint32_t, bool> sent_;       // blocks that some earlier instruction may send from memory
+  std::vector<Run> runs_;                       // of each instruction
+  std::unordered_map<uint32_t, bool> written_;  // blocks whose home holds the current value
+  std::unordered_map<uint32_t, bool> sent_;     // blocks that some earlier instruction may send from memory
   std::unordered_map<uint32_t, uint32_t> scratch_;
 };
 

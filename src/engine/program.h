@@ -19,16 +19,16 @@ namespace tutti {
 
 // Where a run of blocks is read from and written to; all blocks of a segment agree in both.
 struct Segment {
-  uint32_t block, count;   // no wrap inside a segment
-  bool from_input;         // this rank's value is still its input
-  bool in_output;          // home is the output; otherwise scratch
-  uint32_t scratch;        // first scratch block if !in_output
+  uint32_t block, count;  // no wrap inside a segment
+  bool from_input;        // this rank's value is still its input
+  bool in_output;         // home is the output; otherwise scratch
+  uint32_t scratch;       // first scratch block if !in_output
 };
 
 // One end of an instruction: the k-th message of this program on a link, in that direction.
 struct Port {
-  uint32_t link;    // index into Program::peers
-  uint32_t index;   // k
+  uint32_t link;   // index into Program::peers
+  uint32_t index;  // k
 };
 
 enum class Take : uint8_t { nothing, recv, recv_reduce, fold };
@@ -53,9 +53,9 @@ struct Program {
   };
   std::vector<Peer> peers;
   std::vector<Instruction> instructions;
-  std::vector<Segment> identities;   // input blocks that are output as they are
+  std::vector<Segment> identities;  // input blocks that are output as they are
   uint32_t blocks = 0, widest_run = 1, scratch_blocks = 0;
-  uint32_t steps = 0;                // of the plan
+  uint32_t steps = 0;  // of the plan
 };
 
 Program compile(const Plan& plan, Collective collective, int rank, int size, int root);

@@ -22,7 +22,7 @@ inline void cpu_pause() {
 
 class Waiter {
  public:
-  static constexpr uint32_t kPauses = 20;     // while each rank has a core of its own
+  static constexpr uint32_t kPauses = 20;        // while each rank has a core of its own
   static constexpr uint32_t kCrowdedPauses = 1;  // while ranks share cores: the one waited for may need this one
   static constexpr uint64_t kYieldNs = 2'000'000;
   static constexpr uint64_t kLongestSleepNs = 1'000'000;

@@ -30,13 +30,13 @@ struct Slot {
 class SlotPool {
  public:
   virtual ~SlotPool() = default;
-  virtual Slot acquire() = 0;                         // one of this rank's own slots with one holder, or none yet
+  virtual Slot acquire() = 0;                           // one of this rank's own slots with one holder, or none yet
   virtual void add_holders(Slot slot, uint32_t n) = 0;  // before handing it to n more receivers
-  virtual void release(Slot slot) = 0;                // drops one holder; any rank's slot
+  virtual void release(Slot slot) = 0;                  // drops one holder; any rank's slot
   virtual size_t slot_bytes() const = 0;
-  virtual uint32_t slots() const = 0;                 // of this rank
-  virtual uint32_t available() = 0;                   // at least so many acquire() calls would succeed now
-  virtual size_t memory_bytes() const = 0;            // what this rank pays for the pool
+  virtual uint32_t slots() const = 0;       // of this rank
+  virtual uint32_t available() = 0;         // at least so many acquire() calls would succeed now
+  virtual size_t memory_bytes() const = 0;  // what this rank pays for the pool
 };
 
 // Consecutive parts of one message in the caller's memory.
@@ -80,17 +80,17 @@ class Link {
   // Streams only.  The next message into `pieces`; called again with the same arguments until not busy.
   virtual Progress receive(Pieces pieces, const Signature& expected);
 
-  virtual Status error() const = 0;                 // after lost: why
-  virtual Signature offender() const = 0;           // after mismatch: what the peer's message says
+  virtual Status error() const = 0;        // after lost: why
+  virtual Signature offender() const = 0;  // after mismatch: what the peer's message says
 };
 
 class Transport {
  public:
   virtual ~Transport() = default;
-  virtual std::string_view name() const = 0;        // "shm"
-  virtual Link& link(int peer) = 0;                 // made when first asked for; never a full mesh
-  virtual Status progress() = 0;                    // moves what is queued, accepts connections; cheap when idle
-  virtual size_t memory_bytes() const = 0;          // besides the pool
+  virtual std::string_view name() const = 0;  // "shm"
+  virtual Link& link(int peer) = 0;           // made when first asked for; never a full mesh
+  virtual Status progress() = 0;              // moves what is queued, accepts connections; cheap when idle
+  virtual size_t memory_bytes() const = 0;    // besides the pool
   virtual uint64_t sent_bytes() const { return 0; }
 };
 

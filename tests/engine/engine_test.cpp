@@ -14,13 +14,15 @@ constexpr size_t kElement = sizeof(int32_t);
 struct Case {
   const Algorithm* algorithm;
   int size, root;
-  size_t count;   // elements of the vector, or of each rank's block
+  size_t count;  // elements of the vector, or of each rank's block
   bool in_place;
   uint32_t lanes;
   size_t stripe_bytes;
 };
 
-int32_t value(int rank, size_t i, int salt) { return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007); }
+int32_t value(int rank, size_t i, int salt) {
+  return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007);
+}
 
 // One collective on all ranks: buffers, bindings, expectations.
 class Exercise {
@@ -69,8 +71,14 @@ class Exercise {
     return c != Collective::all_reduce && c != Collective::broadcast && c != Collective::reduce && c != Collective::barrier;
   }
   size_t total() const { return per_rank() ? case_.count * static_cast<size_t>(case_.size) : case_.count; }
-  bool whole_input() const { return !per_rank() || collective() == Collective::reduce_scatter || collective() == Collective::scatter || collective() == Collective::all_to_all; }
-  bool whole_output() const { return !per_rank() || collective() == Collective::all_gather || collective() == Collective::gather || collective() == Collective::all_to_all; }
+  bool whole_input() const {
+    return !per_rank() || collective() == Collective::reduce_scatter || collective() == Collective::scatter ||
+           collective() == Collective::all_to_all;
+  }
+  bool whole_output() const {
+    return !per_rank() || collective() == Collective::all_gather || collective() == Collective::gather ||
+           collective() == Collective::all_to_all;
+  }
 
   Binding bind(int rank, const Program& program) {
     auto& in = inputs_[static_cast<size_t>(rank)];
@@ -90,7 +98,13 @@ class Exercise {
     }
     std::vector<Binding::Block> blocks(p);
     for (size_t r = 0; r < p; ++r)
-      blocks[r] = {whole_input() ? input + r * bytes : r == me ? input : nullptr, whole_output() ? output + r * bytes : r == me ? output : nullptr, bytes};
+      blocks[r] = {whole_input() ? input + r * bytes
+                   : r == me     ? input
+                                 : nullptr,
+                   whole_output() ? output + r * bytes
+                   : r == me      ? output
+                                  : nullptr,
+                   bytes};
     return Binding::fixed(std::move(blocks), case_.stripe_bytes);
   }
 
@@ -100,7 +114,8 @@ class Exercise {
       for (int r = 0; r < case_.size; ++r) total += value(r, at, salt_);
       return total;
     };
-    const size_t block = per_rank() ? i / std::max<size_t>(case_.count, 1) : 0, within = per_rank() ? i % std::max<size_t>(case_.count, 1) : i;
+    const size_t block = per_rank() ? i / std::max<size_t>(case_.count, 1) : 0,
+                 within = per_rank() ? i % std::max<size_t>(case_.count, 1) : i;
     const size_t mine = static_cast<size_t>(rank) * case_.count;
     switch (collective()) {
       case Collective::all_reduce:
@@ -139,9 +154,11 @@ void exercise(const Algorithm& algorithm, int size, Wiring wiring, uint32_t seed
     Case c{&algorithm, size, static_cast<int>(random() % p), count, false, 1 + static_cast<uint32_t>(random() % 4), 64};
     const Plan plan = algorithm.plan(0, size, c.root);
     c.stripe_bytes = std::max<size_t>(64, (random() % 2 ? kSlot : 512) / plan.widest_run() / 64 * 64);
-    const bool may_be_in_place = algorithm.collective == Collective::all_reduce || algorithm.collective == Collective::broadcast || algorithm.collective == Collective::reduce;
-    SCOPED_TRACE(std::string(name(algorithm.collective)) + " " + std::string(algorithm.name) + ", " + std::to_string(size) + " ranks, root " +
-                 std::to_string(c.root) + ", count " + std::to_string(count) + ", lanes " + std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
+    const bool may_be_in_place = algorithm.collective == Collective::all_reduce || algorithm.collective == Collective::broadcast ||
+                                 algorithm.collective == Collective::reduce;
+    SCOPED_TRACE(std::string(name(algorithm.collective)) + " " + std::string(algorithm.name) + ", " + std::to_string(size) +
+                 " ranks, root " + std::to_string(c.root) + ", count " + std::to_string(count) + ", lanes " +
+                 std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
     EngineWorld world(size, wiring, shape_of(size, kSlot, c.lanes), seed + static_cast<uint32_t>(count));
     Exercise first(c, 1);
     c.in_place = may_be_in_place;

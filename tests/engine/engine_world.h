@@ -85,9 +85,11 @@ class EngineWorld {
         r.operations.erase(r.operations.begin());
         if (r.operations.empty())
           for (const LateStreamLink* link : r.late)
-            if (!link->sent(link->last_ticket())) return Status(Code::internal, "the last operation ended before its messages had left");
+            if (!link->sent(link->last_ticket()))
+              return Status(Code::internal, "the last operation ended before its messages had left");
       }
-      if (round % 64 == 0 && std::all_of(ranks_.begin(), ranks_.end(), [](const auto& x) { return x->operations.empty(); })) return {};
+      if (round % 64 == 0 && std::all_of(ranks_.begin(), ranks_.end(), [](const auto& x) { return x->operations.empty(); }))
+        return {};
     }
     return Status(Code::internal, "the operations do not end");
   }

@@ -37,9 +37,9 @@ struct Stream {
   struct Message {
     Signature signature;
     size_t bytes = 0;
-    std::vector<std::byte> data;          // copied from the sender's memory, bit by bit
-    std::vector<Piece> pieces;            // what is still to be copied
-    Slot slot;                            // released when copied
+    std::vector<std::byte> data;  // copied from the sender's memory, bit by bit
+    std::vector<Piece> pieces;    // what is still to be copied
+    Slot slot;                    // released when copied
     uint64_t ticket = 0;
   };
   std::deque<Message> messages;

@@ -16,10 +16,10 @@
 
 namespace tutti::memory {
 
-inline constexpr size_t kLine = 64;          // bytes of a cache line
-inline constexpr uint32_t kCells = 64;       // messages that one channel holds
-inline constexpr uint32_t kFlatTurns = 8;    // flat exchanges whose cells exist at once
-inline constexpr size_t kFlatBytes = 1024;   // largest payload of a flat exchange
+inline constexpr size_t kLine = 64;         // bytes of a cache line
+inline constexpr uint32_t kCells = 64;      // messages that one channel holds
+inline constexpr uint32_t kFlatTurns = 8;   // flat exchanges whose cells exist at once
+inline constexpr size_t kFlatBytes = 1024;  // largest payload of a flat exchange
 
 // Every cell is one cache line: the header of a message in flight.
 struct alignas(kLine) Cell {
@@ -47,11 +47,11 @@ struct alignas(kLine) FlatCell {
 };
 
 struct ArenaShape {
-  uint32_t ranks = 1;       // that share it
-  uint32_t slots = 64;      // of each rank
+  uint32_t ranks = 1;   // that share it
+  uint32_t slots = 64;  // of each rank
   size_t slot_bytes = 65536;
 
-  size_t bytes() const;     // of the whole arena
+  size_t bytes() const;  // of the whole arena
 };
 
 // A view; copying it copies no memory.

@@ -23,9 +23,9 @@ class ArenaLink final : public Link {
   Arena arena_;
   Channel& out_;
   Channel& in_;
-  uint64_t sent_ = 0;          // messages put into out_
-  uint64_t taken_seen_ = 0;    // of them, known to be taken out
-  uint64_t received_ = 0;      // messages taken out of in_
+  uint64_t sent_ = 0;        // messages put into out_
+  uint64_t taken_seen_ = 0;  // of them, known to be taken out
+  uint64_t received_ = 0;    // messages taken out of in_
   Signature offender_;
 };
 

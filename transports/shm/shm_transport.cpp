@@ -91,8 +91,9 @@ Result<OwnedFd> make_segment(size_t bytes) {
 Status serve(const Door& door, int memory, uint32_t others, uint64_t deadline_ns) {
   for (uint32_t served = 0; served < others;) {
     if (!wait_for(door.fd(), POLLIN, deadline_ns))
-      return Status(Code::unreachable, "only " + std::to_string(served) + " of " + std::to_string(others) +
-                                           " ranks of this host fetched the shared memory in time; TUTTI_TRANSPORT=tcp does without");
+      return Status(Code::unreachable,
+                    "only " + std::to_string(served) + " of " + std::to_string(others) +
+                        " ranks of this host fetched the shared memory in time; TUTTI_TRANSPORT=tcp does without");
     OwnedFd guest(::accept4(door.fd(), nullptr, nullptr, SOCK_CLOEXEC));
     if (guest && same_user(guest.get()) && hand_over(guest.get(), memory)) ++served;
   }
@@ -106,11 +107,13 @@ Result<OwnedFd> fetch(const std::string& leader_door, uint64_t deadline_ns) {
   const sockaddr_un address = abstract_address(leader_door, length);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0)
     return Status(Code::unreachable, "a rank that seems to be on this host cannot be reached over its unix socket (" +
-                                         std::string(std::strerror(errno)) + "); set TUTTI_HOSTID to tell hosts apart, or TUTTI_TRANSPORT=tcp");
+                                         std::string(std::strerror(errno)) +
+                                         "); set TUTTI_HOSTID to tell hosts apart, or TUTTI_TRANSPORT=tcp");
   if (!wait_for(socket.get(), POLLIN, deadline_ns))
     return Status(Code::unreachable, "the lowest rank of this host did not hand over the shared memory in time");
   OwnedFd memory = take_over(socket.get());
-  if (!memory) return Status(Code::unreachable, "the lowest rank of this host closed its door while handing over the shared memory");
+  if (!memory)
+    return Status(Code::unreachable, "the lowest rank of this host closed its door while handing over the shared memory");
   return memory;
 }
 
@@ -125,7 +128,8 @@ Result<Door> Door::open() {
   if (!door.socket_) return system_error("opening a unix socket");
   socklen_t length = 0;
   const sockaddr_un address = abstract_address(door.name_, length);
-  if (::bind(door.socket_.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(door.socket_.get(), SOMAXCONN) != 0)
+  if (::bind(door.socket_.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+      ::listen(door.socket_.get(), SOMAXCONN) != 0)
     return system_error("opening an abstract unix socket");
   return door;
 }
@@ -162,7 +166,8 @@ Result<std::unique_ptr<ShmTransport>> ShmTransport::create(const Door& door, con
 }
 
 ShmTransport::ShmTransport(Mapping mapping, const Options& options)
-    : MemoryTransport(memory::Arena(mapping.base(), options.shape), options.my_place, options.places), mapping_(std::move(mapping)) {}
+    : MemoryTransport(memory::Arena(mapping.base(), options.shape), options.my_place, options.places),
+      mapping_(std::move(mapping)) {}
 
 size_t ShmTransport::memory_bytes() const {
   const auto& shape = arena_.shape();

@@ -25,10 +25,10 @@ class Door {
 
 struct Options {
   memory::ArenaShape shape;
-  uint32_t my_place = 0;          // among the ranks of this host; place 0 makes the segment
-  std::vector<int> places;        // of every rank of the communicator; -1: on another host
-  std::string leader_door;        // name of place 0's door
-  uint64_t timeout_ns = 0;        // for the hand-over
+  uint32_t my_place = 0;    // among the ranks of this host; place 0 makes the segment
+  std::vector<int> places;  // of every rank of the communicator; -1: on another host
+  std::string leader_door;  // name of place 0's door
+  uint64_t timeout_ns = 0;  // for the hand-over
 };
 
 // A shared mapping, unmapped at the end.
