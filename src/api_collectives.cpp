@@ -58,7 +58,8 @@ Status check_all_to_all_v(const Call& call, int size, size_t element) {
                      " is too large");
   for (int i = 0; i < size; ++i)
     for (int j = 0; j < size; ++j)
-      if (overlap(static_cast<const std::byte*>(call.input) + call.send_offsets[i] * element, call.send_counts[i] * element,
+      if (call.send_counts[i] > 0 && call.recv_counts[j] > 0 &&
+          overlap(static_cast<const std::byte*>(call.input) + call.send_offsets[i] * element, call.send_counts[i] * element,
                   static_cast<std::byte*>(call.output) + call.recv_offsets[j] * element, call.recv_counts[j] * element))
         return wrong(title(call) + "input for rank " + std::to_string(i) + " and output from rank " + std::to_string(j) +
                      " overlap");

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <optional>
 #include <random>
 
 #include "build_config.h"
@@ -188,13 +189,13 @@ class Assembler {
     }
     const auto shape = shape_for(options_.settings, options_.size, static_cast<uint32_t>(here));
     const auto place = static_cast<uint32_t>(my_place);
-    memory::Arena arena(nullptr, shape);
+    std::optional<memory::Arena> arena;
     if (here == 1 || options_.local_arena) {
       auto bytes = options_.local_arena ? options_.local_arena->memory(shape) : zeroed_memory(shape.bytes());
       if (!bytes.ok()) return bytes.status();
       arena = memory::Arena(bytes->get(), shape);
       parts_->memory = *bytes;
-      if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(arena, place, places));
+      if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(*arena, place, places));
 #if TUTTI_HAVE_SHM
     } else {
       const shm::Options shm{shape, place, places, ranks_[static_cast<size_t>(leader)].door, options_.settings.birth_timeout_ns};
@@ -204,8 +205,8 @@ class Assembler {
       parts_->transports.push_back(std::move(*transport));
 #endif
     }
-    parts_->pool = std::make_unique<memory::ArenaPool>(arena, place);
-    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(FlatBoard{arena, place, static_cast<uint32_t>(here)});
+    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place);
+    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(FlatBoard{*arena, place, static_cast<uint32_t>(here)});
     parts_->transport_of.assign(static_cast<size_t>(options_.size), nullptr);
     parts_->rank_transports.assign(static_cast<size_t>(options_.size), "self");
     for (int rank = 0; rank < options_.size; ++rank)

@@ -107,10 +107,10 @@ Binding Communicator::bind(const Call& call, const Program& program, size_t stri
     std::vector<Binding::Block> row(p), column(p);
     for (size_t r = 0; r < p; ++r) {
       const bool v = call.send_counts != nullptr;
-      row[r] = {input + (v ? call.send_offsets[r] : r * call.count) * element, nullptr,
-                (v ? call.send_counts[r] : call.count) * element};
-      column[r] = {nullptr, output + (v ? call.recv_offsets[r] : r * call.count) * element,
-                   (v ? call.recv_counts[r] : call.count) * element};
+      const size_t from = (v ? call.send_offsets[r] : r * call.count) * element,
+                   to = (v ? call.recv_offsets[r] : r * call.count) * element;
+      row[r] = {input ? input + from : nullptr, nullptr, (v ? call.send_counts[r] : call.count) * element};
+      column[r] = {nullptr, output ? output + to : nullptr, (v ? call.recv_counts[r] : call.count) * element};
     }
     row[me].output = column[me].output;
     return Binding::exchange(std::move(row), std::move(column), static_cast<uint32_t>(me), stripe_bytes);
