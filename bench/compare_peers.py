@@ -28,16 +28,19 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_":
 
 PEERS = [
     Peer("tutti", "tutti", ("shm", "tcp"), "Tutti's own choice of algorithm"),
-    Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "ring"}),
+    Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "all_reduce:ring"}),
+    Peer("tutti_alloc", "tutti", ("shm", "tcp"), "Tutti's own choice, buffers from tutti_alloc"),
+    Peer("tutti_overlap", "tutti", ("shm", "tcp"), "32 asynchronous all-reduces in flight, of a 32nd of the data each"),
     Peer("openmpi", "openmpi", ("shm", "tcp"), "Open MPI, pml ob1, btl vader or tcp", "openmpi"),
     Peer("openmpi_keep", "openmpi", ("shm",), "the same, malloc keeping large memory", "openmpi", KEEP_MEMORY),
     Peer("mpich", "mpich", ("shm",), "MPICH's default", "mpich"),
     Peer("gloo_ring", "gloo", ("tcp",), "Gloo's ring over loopback"),
     Peer("gloo_halving", "gloo", ("tcp",), "Gloo's halving/doubling over loopback"),
     Peer("memcpy", "memcpy", ("shm",), "limit: all ranks copy input to output", limit=True),
+    Peer("memcpy_nt", "memcpy", ("shm",), "limit: the same by non-temporal stores", limit=True),
     Peer("socket", "socket", ("tcp",), "limit: raw full-duplex exchange of a ring's bytes", limit=True),
 ]
-DEFAULT_LIBS = ["tutti", "openmpi", "openmpi_keep", "mpich", "gloo_ring", "gloo_halving", "memcpy", "socket"]
+DEFAULT_LIBS = ["tutti", "openmpi", "openmpi_keep", "mpich", "gloo_ring", "gloo_halving", "memcpy", "memcpy_nt", "socket"]
 PACKAGES = {"openmpi": "libopenmpi-dev", "mpich": "libmpich-dev", "gloo": "libgloo-dev"}
 LAUNCHERS = {"openmpi": ("mpirun.openmpi", "mpirun"), "mpich": ("mpiexec.hydra", "mpiexec.mpich")}
 
@@ -70,6 +73,19 @@ def build(root, folder, peers):
 def drivers_in(folder):
     text = subprocess.run(["meson", "introspect", "--targets", str(folder)], check=True, capture_output=True, text=True).stdout
     return {target["name"][len("driver_"):] for target in json.loads(text) if target["name"].startswith("driver_")}
+
+
+def algorithm_peers(driver):
+    """A peer for each of Tutti's all-reduce algorithms, whose names the driver knows."""
+    listed = subprocess.run([str(driver), "--algorithms"], check=True, capture_output=True, text=True).stdout.split()
+    return [Peer(f"tutti_{name}", "tutti", ("shm", "tcp"), f"Tutti's {name}", environment={"TUTTI_ALGORITHM": "all_reduce:" + name})
+            for name in listed]
+
+
+def serves(peer, sample):
+    """False where Tutti took another algorithm because the one that the peer stands for does not serve such a call."""
+    wanted = peer.environment.get("TUTTI_ALGORITHM")
+    return wanted is None or "all_reduce:" + sample["algorithm"] == wanted
 
 
 def run(peer, driver, transport, ranks, arguments):

@@ -23,7 +23,9 @@ class Table:
         first = samples[0]
         self.transport, self.ranks, self.placement, self.base = first["transport"], first["ranks"], first["placement"], base
         self.times = {}  # (lib, bytes) → {turn: µs}
+        self.algorithms = {}  # (lib, bytes) → the last one used
         for sample in samples:
+            self.algorithms[sample["lib"], sample["bytes"]] = sample.get("algorithm", "")
             self.times.setdefault((sample["lib"], sample["bytes"]), {})[sample["turn"]] = sample["p50_us"]
         self.sizes = sorted({size for _, size in self.times})
         present = {lib for lib, _ in self.times}
@@ -38,24 +40,36 @@ class Table:
         turns = self.times[lib, size].values()
         return (max(turns) - min(turns)) / 2 / median(turns)
 
-    def ratio(self, lib, size):
+    def ratio(self, lib, size, base=None):
         """The median over turns of this library's time by the base's in the same turn."""
-        own, base = self.times.get((lib, size), {}), self.times.get((self.base, size), {})
+        own, base = self.times.get((lib, size), {}), self.times.get((base or self.base, size), {})
         both = own.keys() & base.keys()
         return median(own[turn] / base[turn] for turn in both) if both else None
+
+    def choice_text(self, choice, algorithms):
+        """What `choice` took beside the best of `algorithms`: the median over turns of its time by the best one's.  None without both."""
+        lines = [f"{self.title()}: {choice} by the best algorithm (1: none is faster)",
+                 f"{'size':>8}{'chosen':>14}{'best':>14}{'choice/best':>13}"]
+        for size in self.sizes:
+            known = [lib for lib in algorithms if self.ratio(lib, size, choice)]
+            if known:
+                best = min(known, key=lambda lib: self.ratio(lib, size, choice))
+                row = f"{size_name(size):>8}{self.algorithms[choice, size]:>14}{self.algorithms[best, size]:>14}"
+                lines.append(row + f"{self.ratio(choice, size, best):>13.2f}")
+        return "\n".join(lines) if len(lines) > 2 else None
 
     def title(self):
         return f"{self.ranks} ranks, {self.transport}, placement {self.placement}"
 
     def text(self):
         lines = [f"{self.title()}: median µs ±spread, and its ratio to {self.base} (above 1: {self.base} is faster)"]
-        lines.append("    size" + "".join(f"{lib:>15}" + ("" if lib == self.base else "   ratio") for lib in self.libs))
+        lines.append("    size" + "".join(f"{lib:>17}" + ("" if lib == self.base else "   ratio") for lib in self.libs))
         for size in self.sizes:
             row = f"{size_name(size):>8}"
             for lib in self.libs:
                 value = self.median(lib, size)
                 ratio = self.ratio(lib, size)
-                row += f"{'-' if value is None else f'{number(value)} ±{100 * self.spread(lib, size):3.0f}%':>15}"
+                row += f"{'-' if value is None else f'{number(value)} ±{100 * self.spread(lib, size):3.0f}%':>17}"
                 if lib != self.base:
                     row += f"{'-' if ratio is None else f'{ratio:.2f}':>8}"
             lines.append(row)

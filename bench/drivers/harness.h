@@ -5,7 +5,10 @@
 //   void all_reduce(const float* input, float* output, size_t count);        sums over the ranks; calls harness::fail if it cannot
 //   static constexpr harness::Result kResult;                                what must be in the output
 //
-// and a main that constructs it and calls harness::run(driver, settings).
+// and a main that constructs it and calls harness::run(driver, settings).  It may have
+//
+//   void* allocate(size_t bytes);                                            memory for the buffers, or null
+//   std::string algorithm() const;                                           that the last call used; goes into the sample
 //
 // Method.  Each call takes the next of several buffers; before any buffer is used again all have been rewritten with new nonzero
 // values and the ranks have met.  Between two calls only a time stamp is taken.  An iteration lasts as long as its slowest rank's; the
@@ -245,7 +248,9 @@ class Measurement {
   Measurement(Driver& driver, const Settings& settings) : driver_(driver), settings_(settings), meeting_(driver.rank, driver.size) {
     const size_t largest = *std::max_element(settings.sizes.begin(), settings.sizes.end());
     bytes_ = std::max(settings.rotate_bytes, 2 * stride(largest));
-    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory = nullptr;
+    if constexpr (requires { driver.allocate(bytes_); }) memory = driver.allocate(bytes_);
+    if (memory == nullptr) memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) fail("there is not enough memory for the buffers");
     memory_ = static_cast<std::byte*>(memory);
   }
@@ -321,12 +326,15 @@ class Measurement {
     for (int r = 0; r < driver_.size; ++r)
       for (size_t i = 0; i < times.size(); ++i) times[i] = std::max(times[i], page.times_us[r][i]);
     std::sort(times.begin(), times.end());
+    std::string algorithm;
+    if constexpr (requires { driver_.algorithm(); }) algorithm = driver_.algorithm();
     std::printf(
         "{\"lib\": \"%s\", \"transport\": \"%s\", \"ranks\": %d, \"bytes\": %zu, \"iterations\": %d, \"p50_us\": %.4f, "
-        "\"min_us\": %.4f, \"p90_us\": %.4f, \"wrong\": %llu, \"placement\": \"%s\", \"round_trip_ns\": [%.0f, %.0f]}\n",
+        "\"min_us\": %.4f, \"p90_us\": %.4f, \"wrong\": %llu, \"placement\": \"%s\", \"round_trip_ns\": [%.0f, %.0f], "
+        "\"algorithm\": \"%s\"}\n",
         settings_.label.c_str(), settings_.transport.c_str(), driver_.size, bytes, iterations, times[times.size() / 2],
         times.front(), times[times.size() * 9 / 10], static_cast<unsigned long long>(page.wrong.load()), placement(before, after),
-        before, after);
+        before, after, algorithm.c_str());
     std::fflush(stdout);
   }
 

@@ -36,6 +36,20 @@ class Report(unittest.TestCase):
         self.assertRegex(text, r"\n +64K +2\.00 ±  0% +3\.00 ±  0% +1\.50\n?")
         self.assertRegex(text, r"\n +4 +1\.00 ±  0% +- +-\n")
 
+    def test_the_choice_is_held_against_the_best(self):
+        samples = [sample(lib, turn, us) for turn in range(3) for lib, us in (("tutti", 3), ("tutti_ring", 4), ("tutti_tree", 2))]
+        samples = [{**one, "algorithm": {"tutti": "ring"}.get(one["lib"], one["lib"][6:])} for one in samples]
+        (table,) = compare_report.tables(samples, "tutti")
+        text = table.choice_text("tutti", ["tutti_ring", "tutti_tree", "tutti_flat"])
+        self.assertRegex(text, r"\n +4 +ring +tree +1\.50$")
+        self.assertIsNone(table.choice_text("tutti", ["tutti_flat"]))
+
+    def test_an_algorithm_that_does_not_serve_is_not_counted(self):
+        flat = compare_peers.Peer("tutti_flat", "tutti", ("shm",), "", environment={"TUTTI_ALGORITHM": "all_reduce:flat"})
+        self.assertTrue(compare_peers.serves(flat, {"algorithm": "flat"}))
+        self.assertFalse(compare_peers.serves(flat, {"algorithm": "ring"}))
+        self.assertTrue(compare_peers.serves(compare_peers.PEERS[0], {"algorithm": "ring"}))
+
     def test_a_failed_rank_is_told_and_the_others_are_ended(self):
         bad = compare_peers.start(["sh", "-c", "echo it broke >&2; exit 3"], {"PATH": "/usr/bin:/bin"})
         other = compare_peers.start(["sleep", "60"], {"PATH": "/usr/bin:/bin"})
