@@ -58,7 +58,8 @@ bool PlanOperation::advance(bool may_start) {
 bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   const auto index = static_cast<uint64_t>(&lane - lanes_.data());
   if (!may_start || started() || next_stripe_ % lane_count_ != index) return false;
-  if (slots_per_stripe_ > 0 && wires_.pool->available() < wires_.reserved + slots_per_stripe_) return false;
+  const uint32_t wanted = wires_.reserved + slots_per_stripe_;
+  if (slots_per_stripe_ > 0 && wires_.pool->available(wanted) < wanted) return false;
   wires_.reserved += slots_per_stripe_;
   lane.reserved = slots_per_stripe_;
   lane.stripe = next_stripe_++;

@@ -34,9 +34,9 @@ class SlotPool {
   virtual void add_holders(Slot slot, uint32_t n) = 0;  // before handing it to n more receivers
   virtual void release(Slot slot) = 0;                  // drops one holder; any rank's slot
   virtual size_t slot_bytes() const = 0;
-  virtual uint32_t slots() const = 0;       // of this rank
-  virtual uint32_t available() = 0;         // at least so many acquire() calls would succeed now
-  virtual size_t memory_bytes() const = 0;  // what this rank pays for the pool
+  virtual uint32_t slots() const = 0;               // of this rank
+  virtual uint32_t available(uint32_t wanted) = 0;  // so many acquire() calls would succeed now; more might if these are `wanted`
+  virtual size_t memory_bytes() const = 0;          // what this rank pays for the pool
 };
 
 // Consecutive parts of one message in the caller's memory.

@@ -94,7 +94,7 @@ class EngineWorld {
     return Status(Code::internal, "the operations do not end");
   }
 
-  uint32_t free_slots(int rank) { return ranks_[static_cast<size_t>(rank)]->pool.available(); }
+  uint32_t free_slots(int rank) { return ranks_[static_cast<size_t>(rank)]->pool.available(1); }
   uint32_t reserved(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires().reserved; }
 
  private:

@@ -45,9 +45,9 @@ void ArenaPool::collect() {
   lent_.erase(std::remove_if(lent_.begin(), lent_.end(), returned), lent_.end());
 }
 
-uint32_t ArenaPool::available() {
-  // Counting exactly costs a cache miss per lent slot, so look only when the known ones run short.
-  if (free_.size() < slots() / 2) collect();
+uint32_t ArenaPool::available(uint32_t wanted) {
+  // Counting exactly costs a cache miss per lent slot, so look only when the known ones do not suffice.
+  if (free_.size() < wanted) collect();
   return static_cast<uint32_t>(free_.size());
 }
 

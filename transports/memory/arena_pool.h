@@ -17,7 +17,7 @@ class ArenaPool final : public SlotPool {
   void release(Slot slot) override;
   size_t slot_bytes() const override { return arena_.shape().slot_bytes; }
   uint32_t slots() const override { return arena_.shape().slots; }
-  uint32_t available() override;
+  uint32_t available(uint32_t wanted) override;
   size_t memory_bytes() const override { return slots() * slot_bytes(); }
 
  private:
