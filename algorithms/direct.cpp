@@ -34,54 +34,62 @@ void all_gather_phase(Plan& plan, int rank, int size) {
 
 }  // namespace
 
-Plan reduce_scatter(int rank, int size, int /*root*/) {
+Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size));
   reduce_scatter_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_gather(int rank, int size, int /*root*/) {
+Plan all_gather(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size));
   all_gather_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_reduce(int rank, int size, int /*root*/) {
+Plan all_reduce(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size));
   reduce_scatter_phase(plan, rank, size);
   all_gather_phase(plan, rank, size);
   return plan;
 }
 
-Plan broadcast(int rank, int size, int root) {
+Plan broadcast(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(1);
   if (rank != root) plan.recv(root, 0);
   for (int d = 1; rank == root && d < size; ++d) plan.send(around(root + d, size), 0);
   return plan;
 }
 
-Plan reduce(int rank, int size, int root) {
+Plan reduce(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(1);
   if (rank != root) plan.send(root, 0);
   if (rank == root && size > 1) plan.fold(others(root, size), 0);
   return plan;
 }
 
-Plan gather(int rank, int size, int root) {
+Plan gather(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size));
   if (rank != root) plan.send(root, block(rank, size));
   for (int d = 1; rank == root && d < size; ++d) plan.recv(around(root + d, size), block(root + d, size));
   return plan;
 }
 
-Plan scatter(int rank, int size, int root) {
+Plan scatter(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size));
   if (rank != root) plan.recv(root, block(rank, size));
   for (int d = 1; rank == root && d < size; ++d) plan.send(around(root + d, size), block(root + d, size));
   return plan;
 }
 
-Plan all_to_all(int rank, int size, int /*root*/) {
+Plan all_to_all(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size) * blocks(size));
   const auto from_to = [size](int source, int target) { return blocks(source) * blocks(size) + blocks(target); };
   for (int d = 1; d < size; ++d) {

@@ -9,7 +9,8 @@
 
 namespace tutti::doubling {
 
-Plan all_reduce(int rank, int size, int /*root*/) {
+Plan all_reduce(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(1);
   const int power = static_cast<int>(std::bit_floor(blocks(size)));
   const int extra = size - power;
@@ -32,6 +33,6 @@ Plan all_reduce(int rank, int size, int /*root*/) {
   return plan;
 }
 
-Plan barrier(int rank, int size, int root) { return all_reduce(rank, size, root); }
+Plan barrier(int rank, const Team& team, int root) { return all_reduce(rank, team, root); }
 
 }  // namespace tutti::doubling

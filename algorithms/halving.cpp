@@ -58,13 +58,15 @@ void gather_phase(Plan& plan, int rank, int size, int root) {
   }
 }
 
-Plan tree::scatter(int rank, int size, int root) {
+Plan tree::scatter(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
   return plan;
 }
 
-Plan tree::gather(int rank, int size, int root) {
+Plan tree::gather(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   gather_phase(plan, rank, size, root);
   return plan;

@@ -44,19 +44,22 @@ int own_block(int /*rank*/) { return 1; }
 
 }  // namespace
 
-Plan reduce_scatter(int rank, int size, int /*root*/) {
+Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_gather(int rank, int size, int /*root*/) {
+Plan all_gather(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   all_gather_phase(plan, rank, size, own_block);
   return plan;
 }
 
-Plan all_reduce(int rank, int size, int /*root*/) {
+Plan all_reduce(int rank, const Team& team, int /*root*/) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
   all_gather_phase(plan, rank, size, own_block);
@@ -64,7 +67,8 @@ Plan all_reduce(int rank, int size, int /*root*/) {
 }
 
 // A scatter and an all-gather: 2n bytes at the root instead of n·⌈log₂ p⌉.
-Plan broadcast(int rank, int size, int root) {
+Plan broadcast(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
   all_gather_phase(plan, rank, size, [=](int r) { return scattered_blocks(r, size, root); });
@@ -72,7 +76,8 @@ Plan broadcast(int rank, int size, int root) {
 }
 
 // A reduce-scatter and a gather.
-Plan reduce(int rank, int size, int root) {
+Plan reduce(int rank, const Team& team, int root) {
+  const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
   gather_phase(plan, rank, size, root);

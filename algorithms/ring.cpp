@@ -4,64 +4,75 @@
 // Distributed Computing 69 (2009).  broadcast and reduce are the ring cut open: the pipelined chain of J. Pješivac-Grbović et al.,
 // "Performance analysis of MPI collective operations", Cluster Computing 10 (2007); the lanes of the engine are its segments.
 //
-// Each receive stands directly before the send of the same block, so its slot travels on around the ring.
+// Each receive stands directly before the send of the same block, so its slot travels on around the ring.  The ranks stand in the
+// order of the team, so that few of the steps leave a host.
 #include "plans.h"
 
 namespace tutti::ring {
 namespace {
 
+// The circle, seen from a rank: ranks and the blocks that belong to them, at a distance.
+struct Circle {
+  Circle(int rank, const Team& ranks) : team(ranks), place(ranks.place_of(rank)) {}
+  int rank(int distance) const { return team.at(place + distance); }
+  uint32_t block(int distance) const { return static_cast<uint32_t>(rank(distance)); }
+
+  const Team& team;
+  int place;
+};
+
 // Partial sums travel once around; block `rank` ends here.
-void reduce_scatter_phase(Plan& plan, int rank, int size) {
-  const int next = around(rank + 1, size), prev = around(rank - 1, size);
-  for (int step = 1; step < size; ++step) {
-    plan.send(next, block(rank - step, size));
-    plan.recv_reduce(prev, block(rank - step - 1, size), 1, step == size - 1);
+void reduce_scatter_phase(Plan& plan, const Circle& circle) {
+  for (int step = 1; step < circle.team.size; ++step) {
+    plan.send(circle.rank(1), circle.block(-step));
+    plan.recv_reduce(circle.rank(-1), circle.block(-step - 1), 1, step == circle.team.size - 1);
   }
 }
 
 // Finished blocks travel once around; this rank's own is block `rank`.
-void all_gather_phase(Plan& plan, int rank, int size) {
-  const int next = around(rank + 1, size), prev = around(rank - 1, size);
-  for (int step = 0; step < size - 1; ++step) {
-    plan.send(next, block(rank - step, size));
-    plan.recv(prev, block(rank - step - 1, size));
+void all_gather_phase(Plan& plan, const Circle& circle) {
+  for (int step = 0; step < circle.team.size - 1; ++step) {
+    plan.send(circle.rank(1), circle.block(-step));
+    plan.recv(circle.rank(-1), circle.block(-step - 1));
   }
 }
 
 }  // namespace
 
-Plan reduce_scatter(int rank, int size, int /*root*/) {
-  Plan plan(blocks(size));
-  reduce_scatter_phase(plan, rank, size);
+Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+  Plan plan(blocks(team.size));
+  reduce_scatter_phase(plan, {rank, team});
   return plan;
 }
 
-Plan all_gather(int rank, int size, int /*root*/) {
-  Plan plan(blocks(size));
-  all_gather_phase(plan, rank, size);
+Plan all_gather(int rank, const Team& team, int /*root*/) {
+  Plan plan(blocks(team.size));
+  all_gather_phase(plan, {rank, team});
   return plan;
 }
 
-Plan all_reduce(int rank, int size, int /*root*/) {
-  Plan plan(blocks(size));
-  reduce_scatter_phase(plan, rank, size);
-  all_gather_phase(plan, rank, size);
+Plan all_reduce(int rank, const Team& team, int /*root*/) {
+  Plan plan(blocks(team.size));
+  reduce_scatter_phase(plan, {rank, team});
+  all_gather_phase(plan, {rank, team});
   return plan;
 }
 
 // From the root onwards; the rank before the root is the chain's end.
-Plan broadcast(int rank, int size, int root) {
+Plan broadcast(int rank, const Team& team, int root) {
   Plan plan(1);
-  const int next = around(rank + 1, size), prev = around(rank - 1, size);
+  const Circle circle(rank, team);
+  const int next = circle.rank(1), prev = circle.rank(-1);
   if (rank != root) plan.recv(prev, 0);
   if (next != root) plan.send(next, 0);
   return plan;
 }
 
 // From the rank after the root, all the way round to the root.
-Plan reduce(int rank, int size, int root) {
+Plan reduce(int rank, const Team& team, int root) {
   Plan plan(1);
-  const int next = around(rank + 1, size), prev = around(rank - 1, size);
+  const Circle circle(rank, team);
+  const int next = circle.rank(1), prev = circle.rank(-1);
   if (prev != root) plan.recv_reduce(prev, 0, 1, rank == root);
   if (rank != root) plan.send(next, 0);
   return plan;

@@ -37,25 +37,32 @@ struct Place {
   }
 };
 
-// Node v stands for rank v + shift; `above` is the parent of the tree's root.
-Place place(uint32_t block, const TreeNode& node, int shift, int size, int above) {
-  const auto rank = [=](int v, int none) { return v == 0 ? none : around(v + shift, size); };
+// Node v stands for the rank at v + shift in the team's order: a subtree of the in-order trees is a run of neighbours there.
+// `above` is the parent of the tree's root.
+Place place(uint32_t block, const TreeNode& node, int shift, const Team& team, int above) {
+  const auto rank = [&team, shift](int v, int none) { return v == 0 ? none : team.at(v + shift); };
   return {block, rank(node.parent, above), {rank(node.children[0], -1), rank(node.children[1], -1)}};
 }
 
 struct TwoPlaces {
   Place outer, inner;  // where the rank is a leaf, and where it may have children
-  TwoPlaces(int v, int n, int shift, int size, int above)
-      : outer(place(0, first_tree(v, n), shift, size, above)), inner(place(1, second_tree(v, n), shift, size, above)) {
+  TwoPlaces(int v, int n, int shift, const Team& team, int above)
+      : outer(place(0, first_tree(v, n), shift, team, above)), inner(place(1, second_tree(v, n), shift, team, above)) {
     if (!inner.inner()) std::swap(outer, inner);
   }
 };
 
+// The trees of broadcast and reduce, in which `rank` is not the root: they stand over all others, counted from the root.
+TwoPlaces under(int root, int rank, const Team& team) {
+  const int shift = team.place_of(root);
+  return {around(team.place_of(rank) - shift, team.size), team.size - 1, shift, team, root};
+}
+
 }  // namespace
 
-Plan all_reduce(int rank, int size, int /*root*/) {
+Plan all_reduce(int rank, const Team& team, int /*root*/) {
   Plan plan(2);
-  const TwoPlaces places(rank + 1, size, -1, size, -1);
+  const TwoPlaces places(team.place_of(rank) + 1, team.size, -1, team, -1);
   places.outer.up(plan);  // first, because others wait for it; nobody waits for what comes down to a leaf
   places.inner.up(plan);
   places.inner.down(plan);
@@ -63,39 +70,39 @@ Plan all_reduce(int rank, int size, int /*root*/) {
   return plan;
 }
 
-Plan broadcast(int rank, int size, int root) {
+Plan broadcast(int rank, const Team& team, int root) {
   Plan plan(2);
-  if (size == 1) return plan;
+  if (team.size == 1) return plan;
   if (rank == root) {
-    plan.send(around(root + first_root(size - 1), size), 0);
-    plan.send(around(root + second_root(size - 1), size), 1);
+    plan.send(team.at(team.place_of(root) + first_root(team.size - 1)), 0);
+    plan.send(team.at(team.place_of(root) + second_root(team.size - 1)), 1);
     return plan;
   }
-  const TwoPlaces places(around(rank - root, size), size - 1, root, size, root);
+  const TwoPlaces places = under(root, rank, team);
   places.inner.down(plan);
   places.outer.down(plan);
   return plan;
 }
 
 // The broadcast backwards.
-Plan reduce(int rank, int size, int root) {
+Plan reduce(int rank, const Team& team, int root) {
   Plan plan(2);
-  if (size == 1) return plan;
+  if (team.size == 1) return plan;
   if (rank == root) {
-    plan.recv_reduce(around(root + second_root(size - 1), size), 1, 1, true);
-    plan.recv_reduce(around(root + first_root(size - 1), size), 0, 1, true);
+    plan.recv_reduce(team.at(team.place_of(root) + second_root(team.size - 1)), 1, 1, true);
+    plan.recv_reduce(team.at(team.place_of(root) + first_root(team.size - 1)), 0, 1, true);
     return plan;
   }
-  const TwoPlaces places(around(rank - root, size), size - 1, root, size, root);
+  const TwoPlaces places = under(root, rank, team);
   places.outer.up(plan);
   places.inner.up(plan);
   return plan;
 }
 
 // One tree suffices for no data.
-Plan barrier(int rank, int size, int /*root*/) {
+Plan barrier(int rank, const Team& team, int /*root*/) {
   Plan plan(1);
-  const Place only = place(0, first_tree(rank + 1, size), -1, size, -1);
+  const Place only = place(0, first_tree(team.place_of(rank) + 1, team.size), -1, team, -1);
   only.up(plan);
   only.down(plan);
   return plan;

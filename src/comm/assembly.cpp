@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <random>
 
@@ -169,7 +170,18 @@ class Assembler {
       for (const auto& warning : warnings) parts_->log.warn(warning);
     }
     parts_->settings = options_.settings;
+    parts_->team = make_team();
     return {};
+  }
+
+  // Hosts are numbered as their first ranks come; the order goes from host to host.
+  Team make_team() const {
+    Team team(options_.size);
+    std::map<std::string_view, int> number;
+    for (const Introduction& rank : ranks_)
+      team.host.push_back(number.try_emplace(rank.host_id, static_cast<int>(number.size())).first->second);
+    for (const auto& members : team.ranks_by_host()) team.order.insert(team.order.end(), members.begin(), members.end());
+    return team;
   }
 
   bool share(int a, int b) const {

@@ -7,6 +7,7 @@
 
 #include "algorithm_rules.h"
 #include "status.h"
+#include "team.h"
 #include "vocabulary.h"
 
 namespace tutti {
@@ -15,6 +16,7 @@ inline constexpr uint8_t kFlat = 255;  // the flat exchange's number in signatur
 
 struct ChoiceTerms {  // of a communicator
   int size = 1;
+  Team team;                // who shares a host
   bool single_host = true;  // all ranks share memory
   bool deterministic = false;
   std::vector<AlgorithmRule> rules;  // TUTTI_ALGORITHM

@@ -37,6 +37,7 @@ size_t total_count(const Call& call, int size) {
 
 Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(std::move(parts)) {
   terms_.size = parts_->size;
+  terms_.team = parts_->team;
   terms_.single_host = parts_->board != nullptr;
   terms_.deterministic = parts_->settings.deterministic;
   terms_.rules = parts_->settings.algorithm;
@@ -68,7 +69,7 @@ Communicator::Compiled Communicator::compile_for(const Plan& plan, Collective co
 const Communicator::Compiled& Communicator::program_of(uint8_t algorithm, Collective collective, int root) {
   auto& compiled = programs_[{algorithm, root}];
   if (!compiled.program)
-    compiled = compile_for(algorithms()[algorithm].plan(parts_->rank, parts_->size, std::max(root, 0)), collective, root);
+    compiled = compile_for(algorithms()[algorithm].plan(parts_->rank, parts_->team, std::max(root, 0)), collective, root);
   return compiled;
 }
 

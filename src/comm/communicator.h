@@ -17,6 +17,7 @@
 #include "owned_fd.h"
 #include "plan.h"
 #include "settings.h"
+#include "team.h"
 
 namespace tutti {
 
@@ -28,6 +29,7 @@ struct CommunicatorParts {
   std::string name;
   Settings settings;
   Log log;
+  Team team;                                 // the ranks by host, and in what order neighbours stand together
   std::vector<std::string> rank_names;       // "rank 3 (host b, pid 4711)"
   std::vector<std::string> rank_transports;  // "shm"; "self" for this rank
   std::string local_end;                     // see AssemblyOptions

@@ -89,9 +89,9 @@ void Outline::add(const Plan& plan) {
   first_row_.push_back(rows_.size());
 }
 
-Outline outline_of(const Algorithm& algorithm, int size, int root) {
-  Outline outline(algorithm.collective, size, root);
-  for (int rank = 0; rank < size; ++rank) outline.add(algorithm.plan(rank, size, root));
+Outline outline_of(const Algorithm& algorithm, const Team& team, int root) {
+  Outline outline(algorithm.collective, team.size, root);
+  for (int rank = 0; rank < team.size; ++rank) outline.add(algorithm.plan(rank, team, root));
   return outline;
 }
 

@@ -67,6 +67,6 @@ class Outline {
   std::vector<uint32_t> sends_, receives_;  // by peer, of the rank being added
 };
 
-Outline outline_of(const Algorithm& algorithm, int size, int root);
+Outline outline_of(const Algorithm& algorithm, const Team& team, int root);
 
 }  // namespace tutti

@@ -1,5 +1,5 @@
 // A Plan is what one rank does in one collective: steps over symbolic blocks and peers.  It knows no bytes, pointers, data types
-// or transports.  An algorithm is a pure function (rank, size, root) → Plan.
+// or transports.  An algorithm is a pure function (rank, team, root) → Plan.
 //
 // Blocks.  The same numbers mean the same blocks on every rank.  A rank reads its *input* of a block until the plan has written that
 // block at this rank; from then on the block's current value.  Which blocks are a rank's input and output follows from the
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "team.h"
 #include "vocabulary.h"
 
 namespace tutti {
@@ -66,7 +67,7 @@ class Plan {
 struct Algorithm {
   std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct"
   Collective collective;
-  Plan (*plan)(int rank, int size, int root);
+  Plan (*plan)(int rank, const Team& team, int root);
   std::string_view source;   // the paper or book it comes from
   std::string_view summary;  // one line: what it is good for
 };

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "engine_world.h"
+#include "sample_teams.h"
 #include "spaces.h"
 
 namespace tutti::test {
@@ -13,7 +14,8 @@ constexpr size_t kElement = sizeof(int32_t);
 
 struct Case {
   const Algorithm* algorithm;
-  int size, root;
+  Team team;
+  int root;
   size_t count;  // elements of the vector, or of each rank's block
   bool in_place;
   uint32_t lanes;
@@ -28,7 +30,7 @@ int32_t value(int rank, size_t i, int salt) {
 class Exercise {
  public:
   Exercise(const Case& c, int salt) : case_(c), salt_(salt) {
-    for (int rank = 0; rank < c.size; ++rank) {
+    for (int rank = 0; rank < c.team.size; ++rank) {
       inputs_.emplace_back(whole_input() ? total() : c.count);
       for (size_t i = 0; i < inputs_.back().size(); ++i) inputs_.back()[i] = value(rank, i, salt);
       outputs_.emplace_back(whole_output() ? total() : c.count, -1);
@@ -36,7 +38,7 @@ class Exercise {
         outputs_.back() = inputs_.back();
       }
       programs_.push_back(std::make_shared<const Program>(
-          compile(c.algorithm->plan(rank, c.size, c.root), c.algorithm->collective, rank, c.size, c.root)));
+          compile(c.algorithm->plan(rank, c.team, c.root), c.algorithm->collective, rank, c.team.size, c.root)));
     }
   }
 
@@ -54,7 +56,7 @@ class Exercise {
   }
 
   void expect_right() const {
-    for (int rank = 0; rank < case_.size; ++rank) {
+    for (int rank = 0; rank < case_.team.size; ++rank) {
       const auto& output = outputs_[static_cast<size_t>(rank)];
       for (size_t i = 0; i < output.size(); ++i) {
         const auto [known, expected] = expectation(rank, i);
@@ -70,7 +72,7 @@ class Exercise {
     const Collective c = collective();
     return c != Collective::all_reduce && c != Collective::broadcast && c != Collective::reduce && c != Collective::barrier;
   }
-  size_t total() const { return per_rank() ? case_.count * static_cast<size_t>(case_.size) : case_.count; }
+  size_t total() const { return per_rank() ? case_.count * static_cast<size_t>(case_.team.size) : case_.count; }
   bool whole_input() const {
     return !per_rank() || collective() == Collective::reduce_scatter || collective() == Collective::scatter ||
            collective() == Collective::all_to_all;
@@ -85,7 +87,7 @@ class Exercise {
     auto& out = outputs_[static_cast<size_t>(rank)];
     auto* input = reinterpret_cast<std::byte*>(case_.in_place ? out.data() : in.data());
     auto* output = reinterpret_cast<std::byte*>(out.data());
-    const size_t bytes = case_.count * kElement, p = static_cast<size_t>(case_.size), me = static_cast<size_t>(rank);
+    const size_t bytes = case_.count * kElement, p = static_cast<size_t>(case_.team.size), me = static_cast<size_t>(rank);
     if (!per_rank()) return Binding::chunked(input, output, bytes, program.blocks, case_.stripe_bytes);
     if (collective() == Collective::all_to_all) {
       std::vector<Binding::Block> row(p), column(p);
@@ -111,7 +113,7 @@ class Exercise {
   std::pair<bool, int32_t> expectation(int rank, size_t i) const {
     const auto sum = [&](size_t at) {
       int32_t total = 0;
-      for (int r = 0; r < case_.size; ++r) total += value(r, at, salt_);
+      for (int r = 0; r < case_.team.size; ++r) total += value(r, at, salt_);
       return total;
     };
     const size_t block = per_rank() ? i / std::max<size_t>(case_.count, 1) : 0,
@@ -146,20 +148,21 @@ memory::ArenaShape shape_of(int size, size_t slot_bytes, uint32_t lanes) {
 }
 
 // Two operations in flight, sizes from nothing to many waves.
-void exercise(const Algorithm& algorithm, int size, Wiring wiring, uint32_t seed) {
+void exercise(const Algorithm& algorithm, const Team& team, Wiring wiring, uint32_t seed) {
   constexpr size_t kSlot = 4096;
+  const int size = team.size;
   std::minstd_rand random(seed);
   const auto p = static_cast<size_t>(size);
   for (const size_t count : {size_t{0}, size_t{1}, p, p + 1, size_t{777}, size_t{40 * 1024 / 4 + 3}}) {
-    Case c{&algorithm, size, static_cast<int>(random() % p), count, false, 1 + static_cast<uint32_t>(random() % 4), 64};
-    const Plan plan = algorithm.plan(0, size, c.root);
+    Case c{&algorithm, team, static_cast<int>(random() % p), count, false, 1 + static_cast<uint32_t>(random() % 4), 64};
+    const Plan plan = algorithm.plan(0, team, c.root);
     c.stripe_bytes = std::max<size_t>(64, (random() % 2 ? kSlot : 512) / plan.widest_run() / 64 * 64);
     const bool may_be_in_place = algorithm.collective == Collective::all_reduce || algorithm.collective == Collective::broadcast ||
                                  algorithm.collective == Collective::reduce;
     SCOPED_TRACE(std::string(name(algorithm.collective)) + " " + std::string(algorithm.name) + ", " + std::to_string(size) +
-                 " ranks, root " + std::to_string(c.root) + ", count " + std::to_string(count) + ", lanes " +
-                 std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
-    EngineWorld world(size, wiring, shape_of(size, kSlot, c.lanes), seed + static_cast<uint32_t>(count));
+                 " ranks on " + std::to_string(team.hosts()) + " hosts, root " + std::to_string(c.root) + ", count " +
+                 std::to_string(count) + ", lanes " + std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
+    EngineWorld world(team, wiring, shape_of(size, kSlot, c.lanes), seed + static_cast<uint32_t>(count));
     Exercise first(c, 1);
     c.in_place = may_be_in_place;
     Exercise second(c, 2);
@@ -183,6 +186,14 @@ TEST_P(EveryAlgorithm, OverSlotsStreamsAndBoth) {
       exercise(algorithm, size, wiring, static_cast<uint32_t>(17 * size + static_cast<int>(wiring)));
       if (HasFatalFailure()) return;
     }
+}
+
+TEST_P(EveryAlgorithm, BetweenAndWithinHosts) {
+  const std::vector<std::vector<int>> mixes{{2, 2}, {3, 1, 4}, {1, 5}, {2, 1, 1, 3}, {4, 4}, {1, 1, 1}};
+  for (size_t i = 0; i < mixes.size(); ++i) {
+    exercise(algorithms()[GetParam()], team_of(mixes[i], i % 2 == 1), Wiring::hosts, static_cast<uint32_t>(31 * i + 1));
+    if (HasFatalFailure()) return;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, EveryAlgorithm, ::testing::Range(size_t{0}, algorithms().size()), [](const auto& row) {

@@ -17,7 +17,7 @@
 
 namespace tutti::test {
 
-enum class Wiring { slots, streams, mixed };  // mixed: even and odd ranks are two hosts
+enum class Wiring { slots, streams, mixed, hosts };  // streams between even and odd ranks, or between the team's hosts
 
 struct QuietSupervisor final : Supervisor {
   bool failed() const override { return !cause.ok(); }
@@ -33,16 +33,18 @@ struct QuietSupervisor final : Supervisor {
 
 class EngineWorld {
  public:
-  EngineWorld(int size, Wiring wiring, const memory::ArenaShape& shape, uint32_t seed)
-      : size_(size), bytes_(shape.bytes() / sizeof(memory::Cell) + 1), turns_(seed) {
+  EngineWorld(const Team& team, Wiring wiring, const memory::ArenaShape& shape, uint32_t seed)
+      : size_(team.size), bytes_(shape.bytes() / sizeof(memory::Cell) + 1), turns_(seed) {
     auto* base = reinterpret_cast<std::byte*>(bytes_.data());
     const memory::Arena arena(base, shape);
+    const int size = size_;
     for (int a = 0; a < size; ++a)
       for (int b = 0; b < size; ++b) streams_[{a, b}] = std::make_shared<Stream>();
     for (int rank = 0; rank < size; ++rank) {
       auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
       for (int peer = 0; peer < size; ++peer) {
-        const bool streaming = wiring == Wiring::streams || (wiring == Wiring::mixed && (rank - peer) % 2 != 0);
+        const bool streaming = wiring == Wiring::streams || (wiring == Wiring::mixed && (rank - peer) % 2 != 0) ||
+                               (wiring == Wiring::hosts && team.host_of(rank) != team.host_of(peer));
         const auto mood = static_cast<uint32_t>(seed + static_cast<uint32_t>(rank * size + peer) + 1);
         if (streaming) {
           auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r->pool, mood);

@@ -10,9 +10,9 @@
 
 namespace tutti {
 
-inline std::vector<Plan> plans_of(const Algorithm& algorithm, int size, int root) {
+inline std::vector<Plan> plans_of(const Algorithm& algorithm, const Team& team, int root) {
   std::vector<Plan> plans;
-  for (int rank = 0; rank < size; ++rank) plans.push_back(algorithm.plan(rank, size, root));
+  for (int rank = 0; rank < team.size; ++rank) plans.push_back(algorithm.plan(rank, team, root));
   return plans;
 }
 

@@ -53,9 +53,9 @@ Result<RankRange> parse_ranks(std::string_view text) {
   return RankRange{static_cast<int>(*first), static_cast<int>(*last)};
 }
 
-std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, int size, int root) {
+std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, const Team& team, int root) {
   std::vector<Plan> plans;
-  for (int rank = 0; rank < size; ++rank) plans.push_back(algorithm.plan(rank, size, root));
+  for (int rank = 0; rank < team.size; ++rank) plans.push_back(algorithm.plan(rank, team, root));
   return plans;
 }
 

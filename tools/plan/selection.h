@@ -21,6 +21,6 @@ struct RankRange {
 // "8" or "1-130".
 Result<RankRange> parse_ranks(std::string_view text);
 
-std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, int size, int root);
+std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, const Team& team, int root);
 
 }  // namespace tutti
