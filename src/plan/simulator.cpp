@@ -8,22 +8,21 @@ namespace tutti {
 namespace {
 
 Split operator+(const Split& a, const Split& b) {
-  return {a.processor_s + b.processor_s, a.latency_s + b.latency_s, a.link_s + b.link_s,
-          a.interface_s + b.interface_s, a.memory_s + b.memory_s,   a.cores_s + b.cores_s};
+  return {a.processor_s + b.processor_s, a.latency_s + b.latency_s, a.link_s + b.link_s, a.interface_s + b.interface_s,
+          a.memory_s + b.memory_s};
 }
 Split operator*(const Split& a, double f) {
-  return {a.processor_s * f, a.latency_s * f, a.link_s * f, a.interface_s * f, a.memory_s * f, a.cores_s * f};
+  return {a.processor_s * f, a.latency_s * f, a.link_s * f, a.interface_s * f, a.memory_s * f};
 }
 
 }  // namespace
 
 std::string_view bound(const Split& split) {
-  const std::array<std::pair<double, std::string_view>, 6> parts{{{split.processor_s, "processor"},
+  const std::array<std::pair<double, std::string_view>, 5> parts{{{split.processor_s, "processor"},
                                                                   {split.latency_s, "latency"},
                                                                   {split.link_s, "link"},
                                                                   {split.interface_s, "interface"},
-                                                                  {split.memory_s, "memory"},
-                                                                  {split.cores_s, "cores"}}};
+                                                                  {split.memory_s, "memory"}}};
   return std::ranges::max_element(parts, {}, [](const auto& part) { return part.first; })->second;
 }
 

@@ -52,13 +52,12 @@ struct Work {
 
 // Where the time of the critical path went: of the chain of messages and processors that made the last rank wait.
 struct Split {
-  double processor_s = 0;  // overheads, and the processor's part of byte streams
+  double processor_s = 0;  // overheads, the processor's part of byte streams, waiting for a core
   double latency_s = 0;
   double link_s = 0;       // bytes on links, and waiting for a link's earlier messages
   double interface_s = 0;  // what sharing the hosts' interfaces adds
   double memory_s = 0;     // reductions and copies
-  double cores_s = 0;      // waiting for a core, and switches
-  double total() const { return processor_s + latency_s + link_s + interface_s + memory_s + cores_s; }
+  double total() const { return processor_s + latency_s + link_s + interface_s + memory_s; }
 };
 // "latency", "link", …: the largest part.
 std::string_view bound(const Split& split);

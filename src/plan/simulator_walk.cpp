@@ -165,7 +165,7 @@ void Walk::take(uint32_t rank, const Lane& lane, RankState& state) {
   Parcel& parcel = parcels_[index];
   if (parcel.ready > state.now) {  // it was waited for
     state.now = parcel.ready;
-    state.spent = {0, parcel.latency_s, parcel.link_s, parcel.interface_s, parcel.memory_s, parcel.cores_s};
+    state.spent = {0, parcel.latency_s, parcel.link_s, parcel.interface_s, parcel.memory_s};
     state.spent.processor_s = state.now - state.spent.total();
   }
   if (index == from.last) {
@@ -216,8 +216,7 @@ void Walk::work(uint32_t rank, Lane& lane, double time) {
   double switching = 0;
   Core* core = nullptr;
   const double start = find_core(rank, std::max(time, state.now), switching, core);
-  state.spent.cores_s += start - state.now + switching;
-  state.spent.processor_s += processor;
+  state.spent.processor_s += start - state.now + switching + processor;
   state.spent.memory_s += memory;
   state.now = start + switching + processor + memory;
   if (core) *core = {state.now, rank};
@@ -272,12 +271,11 @@ void Walk::send(uint32_t rank, const Lane& lane, LinkState& to, uint32_t number,
   }
   // The receiver's processor, too, is at work while the message still arrives.
   const double ready = std::max(arrives, tail - processor), shared = std::min(tail - alone, ready - arrives);
-  Parcel parcel{ready, 0, number, 0, 0, 0, 0, 0};
+  Parcel parcel{ready, 0, number, 0, 0, 0, 0};
   parcel.latency_s = static_cast<float>(state.spent.latency_s + c.latency_s);
   parcel.link_s = static_cast<float>(state.spent.link_s + link_wait + (ready - arrives - shared));
   parcel.interface_s = static_cast<float>(state.spent.interface_s + waited + shared);
   parcel.memory_s = static_cast<float>(state.spent.memory_s);
-  parcel.cores_s = static_cast<float>(state.spent.cores_s);
   post(rank, peer, to, parcel);
   ++result_.messages;
   (inside ? result_.bytes_inside : result_.bytes_between) += bytes;

@@ -17,10 +17,10 @@ inline constexpr double kNever = std::numeric_limits<double>::infinity();
 
 // A message under way.
 struct Parcel {
-  double ready;                                             // when its receiver can begin to take it
-  uint32_t next;                                            // on its link; the last one points to the first
-  uint32_t turn;                                            // its place in the order of the link
-  float latency_s, link_s, interface_s, memory_s, cores_s;  // of the time until then; the rest is the processors'
+  double ready;                                    // when its receiver can begin to take it
+  uint32_t next;                                   // on its link; the last one points to the first
+  uint32_t turn;                                   // its place in the order of the link
+  float latency_s, link_s, interface_s, memory_s;  // of the time until then; the rest is the processors'
 };
 
 struct LinkState {  // all bits zero: unused
