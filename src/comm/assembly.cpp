@@ -26,21 +26,12 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kLargestPool = 16 << 20;    // bytes of each rank
-constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
-constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 constexpr uint64_t kCacheShare = 2 << 20;    // of a last-level cache, for each core
 
-// Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
   const bool single_host = local_ranks == static_cast<uint32_t>(size);
-  memory::ArenaShape shape;
-  const auto lanes = settings.lanes > 0 ? static_cast<uint32_t>(settings.lanes) : standard_lanes(single_host);
-  shape.ranks = local_ranks;
-  shape.slots = 2 * lanes * (static_cast<uint32_t>(size) + 8);
-  const size_t wanted = settings.slot_bytes > 0 ? settings.slot_bytes : single_host ? kHostSlotBytes : kNetSlotBytes;
-  shape.slot_bytes = std::max<size_t>(std::min(wanted, kLargestPool / shape.slots / 4096 * 4096), 4096);
-  return shape;
+  const PoolShape pool = pool_shape(size, single_host, static_cast<uint32_t>(settings.lanes), settings.slot_bytes);
+  return {.ranks = local_ranks, .slots = pool.slots, .slot_bytes = pool.slot_bytes};
 }
 
 // A private, zeroed mapping that ends with its last user.

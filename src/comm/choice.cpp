@@ -19,6 +19,10 @@ constexpr uint64_t kNetRecursiveUntil = 1 << 20;
 constexpr size_t kHostLeastStripe = 8 << 10;
 constexpr size_t kNetLeastStripe = 64 << 10;
 
+constexpr size_t kLargestPool = 16 << 20;    // bytes of each rank
+constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
+constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
+
 std::string_view standard(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string& reason) {
   const bool host = terms.single_host;
   switch (collective) {
@@ -98,6 +102,13 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
       return named(terms, collective, bytes, row.name, "TUTTI_ALGORITHM excludes " + std::string(first));
   return Status(Code::unsupported,
                 "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
+}
+
+// Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
+PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes) {
+  const uint32_t slots = 2 * (lanes > 0 ? lanes : standard_lanes(single_host)) * (static_cast<uint32_t>(size) + 8);
+  const size_t wanted = slot_bytes > 0 ? slot_bytes : single_host ? kHostSlotBytes : kNetSlotBytes;
+  return {slots, std::max<size_t>(std::min(wanted, kLargestPool / slots / 4096 * 4096), 4096)};
 }
 
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {

@@ -42,6 +42,14 @@ struct Cut {
 // Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.
 constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2; }
 
+// The message slots of each rank.
+struct PoolShape {
+  uint32_t slots;
+  size_t slot_bytes;
+};
+// `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard.
+PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes);
+
 // How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run);
 
