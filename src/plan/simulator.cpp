@@ -1,6 +1,7 @@
 #include "simulator.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "simulator_walk.h"
 
@@ -47,7 +48,7 @@ Prediction predict(const Outline& outline, const Machine& machine, const Work& w
   const double more = (1 - done) / (done - begun);
   prediction.seconds += (last.time - middle.time) * more;
   prediction.path = last.spent + (last.spent + middle.spent * -1) * more;
-  prediction.messages = static_cast<uint64_t>(static_cast<double>(prediction.messages) / done);
+  prediction.messages = static_cast<uint64_t>(std::llround(static_cast<double>(prediction.messages) / done));
   prediction.bytes_inside /= done;
   prediction.bytes_between /= done;
   prediction.busiest_interface /= done;

@@ -7,26 +7,21 @@
 #include <string>
 
 #include "cost_table.h"
+#include "output.h"
 #include "plan_text.h"
 #include "portrait.h"
 #include "proving.h"
 #include "selection.h"
+#include "simulate_command.h"
 #include "spaces.h"
 
 namespace tutti {
 namespace {
 
-constexpr int kFailed = 1, kMisused = 2;
-
 struct Options {
   std::string collective, algorithm, ranks, file;
   int root = 0, rank = -1;
 };
-
-int fail(const Status& status, int code) {
-  std::cerr << "tutti-plan: " << status.message() << "\n";
-  return code;
-}
 
 // One algorithm for one number of ranks.
 struct Subject {
@@ -92,17 +87,6 @@ int print(const Options& options) {
   return 0;
 }
 
-int write(const std::string& file, const std::string& text) {
-  if (file.empty() || file == "-") {
-    std::cout << text;
-    return 0;
-  }
-  std::ofstream out(file, std::ios::binary);
-  out << text;
-  out.close();
-  return out ? 0 : fail(system_error("writing " + file), kFailed);
-}
-
 int draw(const Options& options) {
   const auto chosen = subject(options);
   if (!chosen.ok()) return fail(chosen.status(), kMisused);
@@ -124,7 +108,7 @@ int table(const Options& options) {
 
 int run(int argc, char** argv) {
   Options options;
-  CLI::App app{"Plans are what Tutti's ranks do in a collective: this proves, prints and draws them."};
+  CLI::App app{"Plans are what Tutti's ranks do in a collective: this proves, prints, draws and prices them."};
   app.require_subcommand(1);
   app.footer("tutti-plan COMMAND --help says more about each.");
 
@@ -146,6 +130,7 @@ int run(int argc, char** argv) {
   printing->add_option("--rank", options.rank, "only this rank's");
   drawing->add_option("-o,--output", options.file, "the file to write; to the terminal if not given");
   auto* tabling = app.add_subcommand("table", "What each algorithm costs, by formula and by its plans (Markdown)");
+  SimulateCommand simulating(app);
   tabling->add_option("--into", options.file, "replace the table in this document, docs/algorithms.md, instead of printing it");
 
   try {
@@ -158,6 +143,7 @@ int run(int argc, char** argv) {
     return check(options);
   }
   if (tabling->parsed()) return table(options);
+  if (simulating.chosen()) return simulating.run();
   if (options.collective.empty()) options.collective = "all_reduce";
   if (options.ranks.empty()) options.ranks = "4";
   return printing->parsed() ? print(options) : draw(options);

@@ -1,0 +1,127 @@
+// tutti-plan simulate as a user runs it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::SizeIs;
+
+struct Outcome {
+  int status = -1;
+  std::string output;
+};
+
+Outcome plan(const std::string& arguments) {
+  Outcome run;
+  FILE* pipe = popen((TUTTI_PLAN " " + arguments).c_str(), "r");
+  if (pipe == nullptr) return run;
+  char buffer[4096];
+  for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) run.output.append(buffer, got);
+  const int ended = pclose(pipe);
+  run.status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
+  return run;
+}
+
+nlohmann::json json_of(const std::string& arguments) {
+  return nlohmann::json::parse(plan(arguments + " --json -").output, nullptr, false);
+}
+
+// No costs but those that the test names.
+constexpr const char* kBare = " --overhead 0 --sockets 0 --inside 0 --inside-overhead 0 --copy 0 --reduce 0 --lanes 1 --stripe 1G ";
+
+std::string file(const std::string& name, const std::string& text) {
+  const std::string path = testing::TempDir() + "tutti_plan_" + name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(Simulate, Table) {
+  const Outcome run = plan("simulate --ranks 16 --ranks-per-host 4 --link 100Gb/s,5us --size 1K,64M 2>&1");
+  EXPECT_EQ(run.status, 0);
+  EXPECT_THAT(run.output, AllOf(HasSubstr("# all_reduce, 16 ranks on 4 hosts; between hosts 12.5 GB/s, 5 us;"), HasSubstr("algbw"),
+                                HasSubstr("1K  doubling *"), HasSubstr("64M  ring"), HasSubstr("64M  direct")));
+}
+
+TEST(Simulate, JsonHoldsTheTextbook) {
+  const auto json = json_of("simulate -n 8 --link 8Gb/s,0 -s 8M -a ring" + std::string(kBare));
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["ranks"], 8);
+  EXPECT_EQ(json["hosts"], 8);
+  ASSERT_THAT(json["results"], SizeIs(1));
+  const auto& ring = json["results"][0];
+  const double bytes = 8 << 20;
+  EXPECT_EQ(ring["algorithm"], "ring");
+  EXPECT_EQ(ring["messages"], 8 * 14);
+  EXPECT_NEAR(ring["seconds"].get<double>(), 2 * 7. / 8 * bytes * 1e-9, 1e-9);
+  EXPECT_NEAR(ring["bus_bw"].get<double>(), 1, 1e-6);
+  EXPECT_NEAR(ring["bytes_out_of_busiest_host"].get<double>(), 2 * 7. / 8 * bytes, 1);
+  EXPECT_EQ(ring["bound"], "link");
+  EXPECT_EQ(ring["fastest"], true);
+  double path = 0;
+  for (const auto& part : ring["path"]) path += part.get<double>();
+  EXPECT_NEAR(path, ring["seconds"].get<double>(), 1e-8);
+}
+
+TEST(Simulate, OtherCollectivesAndRoots) {
+  const auto json = json_of("simulate -c broadcast --root 3 -n 4 -s 1M");
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["root"], 3);
+  EXPECT_GE(json["results"].size(), 4u);
+  const auto barrier = json_of("simulate -c barrier -n 4");
+  for (const auto& run : barrier["results"]) EXPECT_EQ(run["size"], 0);
+}
+
+TEST(Simulate, MachineFiles) {
+  const Outcome shown = plan("simulate --show-machine --link 8Gb/s,7us --cores 3");
+  const auto machine = nlohmann::json::parse(shown.output, nullptr, false);
+  ASSERT_TRUE(machine.is_object());
+  EXPECT_DOUBLE_EQ(machine["between"]["latency_s"].get<double>(), 7e-6);
+  EXPECT_DOUBLE_EQ(machine["interface_byte_s"].get<double>(), 1e-9);
+  const std::string path = file("machine.json", shown.output);
+  EXPECT_EQ(plan("simulate --show-machine --machine " + path).output, shown.output);
+  const Outcome faster = plan("simulate --show-machine --link 80Gb/s,7us --machine " + path);
+  EXPECT_NE(faster.output, shown.output) << "options override the file";
+
+  EXPECT_THAT(plan("simulate --machine " + file("typo.json", R"({"between": {"latency": 1}})") + " 2>&1").output,
+              HasSubstr("\"latency\" is no member of \"between\""));
+  EXPECT_THAT(plan("simulate --machine " + file("negative.json", R"({"copy_byte_s": -1})") + " 2>&1").output,
+              HasSubstr("\"copy_byte_s\" must be a number of seconds, 0 to 1"));
+  EXPECT_THAT(plan("simulate --machine " + file("broken.json", "{") + " 2>&1").output, HasSubstr("this is no JSON object"));
+  EXPECT_THAT(plan("simulate --machine /absent 2>&1").output, HasSubstr("reading /absent: No such file"));
+}
+
+TEST(Simulate, BadInputIsRefused) {
+  const auto refused = [](const std::string& arguments, const std::string& why) {
+    const Outcome run = plan("simulate " + arguments + " 2>&1");
+    EXPECT_EQ(run.status, 2) << arguments;
+    EXPECT_THAT(run.output, AllOf(HasSubstr("tutti-plan: "), HasSubstr(why))) << arguments;
+  };
+  refused("--link fast", "--link takes a rate and a latency such as 100Gb/s,5us, not \"fast\"");
+  refused("--link 100Gb/s,5", "\"5\" is no time");
+  refused("--link 100,5us", "\"100\" is no rate");
+  refused("--reduce -1GB/s", "--reduce: \"-1GB/s\" is no rate");
+  refused("--inside nan", "is no time");
+  refused("--size 3x", "--size: \"3x\" is no size");
+  refused("--size 1K,,2K", "--size: \"\" is no size");
+  refused("--stripe 100", "--stripe must be a multiple of 64");
+  refused("--ranks 4097", "at most 4096 ranks");
+  refused("--ranks 2-4", "one number of ranks");
+  refused("--ranks-per-host 0", "--ranks-per-host must be at least 1");
+  refused("--cores -5", "--cores must be");
+  refused("--lanes 100", "--lanes must be at most 64");
+  refused("-c broadcast --root 8", "--root 8 is not among 8 ranks");
+  refused("-a rign", "did you mean \"ring\"?");
+  refused("-c allreduce", "did you mean \"all_reduce\"?");
+  EXPECT_NE(plan("simulate --ranks-per-hots 3 2>/dev/null").status, 0);
+  EXPECT_EQ(plan("simulate -n 2 -s 1K --json /absent/file 2>/dev/null").status, 1);
+}
+
+}  // namespace
