@@ -133,7 +133,10 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      false, [](std::string_view text, Settings& s) { return read_text(text, s.interface); }},
     {"TUTTI_LANES", "number", "0", "0 (automatic) to 64", "Stripes of every block that are in flight at once.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.lanes); }},
-    {"TUTTI_SLOT_BYTES", "size", "0", "0 (automatic), or a power of two from 4K to 1M", "Size of a message slot in shared memory.",
+    {"TUTTI_SLOT_BYTES", "size", "0", "0 (automatic), or a power of two from 4K to 1M",
+     "Size of a message slot. Slots are smaller where all of a rank's would exceed 16 MiB, and larger where a message of many "
+     "ranks "
+     "needs it.",
      true, [](std::string_view text, Settings& s) { return read_slot_bytes(text, s.slot_bytes); }},
     {"TUTTI_TIMEOUT", "duration", "10m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
      "A call without any progress for this long fails and names the late rank.", false,

@@ -19,7 +19,7 @@ constexpr uint64_t kNetRecursiveUntil = 1 << 20;
 constexpr size_t kHostLeastStripe = 8 << 10;
 constexpr size_t kNetLeastStripe = 64 << 10;
 
-constexpr size_t kLargestPool = 16 << 20;    // bytes of each rank
+constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
 constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 
@@ -104,11 +104,22 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
                 "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
 }
 
-// Enough slots for two waves of lanes of any plan: none needs more than about 2·size slots a lane.
 PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes) {
-  const uint32_t slots = 2 * (lanes > 0 ? lanes : standard_lanes(single_host)) * (static_cast<uint32_t>(size) + 8);
-  const size_t wanted = slot_bytes > 0 ? slot_bytes : single_host ? kHostSlotBytes : kNetSlotBytes;
-  return {slots, std::max<size_t>(std::min(wanted, kLargestPool / slots / 4096 * 4096), 4096)};
+  constexpr size_t kPage = 4096;
+  const auto ranks = static_cast<uint32_t>(size);
+  if (lanes == 0) lanes = standard_lanes(single_host);
+  if (slot_bytes == 0) slot_bytes = single_host ? kHostSlotBytes : kNetSlotBytes;
+  // No plan takes more slots for one lane: one for each peer's send or receive, and a few.  No plan moves more blocks at once than half
+  // of the ranks', and no stripe of a block is shorter than a cache line.
+  const uint32_t least_slots = 2 * (ranks + 8);
+  const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
+  PoolShape shape{lanes * least_slots, 0};  // two waves of lanes of most plans, one of the greediest
+  const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.slots, .slot_bytes = 0}.bytes_beside_slots();
+  const size_t room = kLargestShare - std::min(kLargestShare, beside);
+  shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.slots / kPage * kPage), least_bytes);
+  if (shape.slots * shape.slot_bytes > room)  // fewer lanes at once then
+    shape.slots = std::max(least_slots, static_cast<uint32_t>(room / shape.slot_bytes));
+  return shape;
 }
 
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
-constexpr uint64_t kFirstPause = 10 * kMillisecond;
+constexpr uint64_t kFirstPause = kMillisecond;  // rank 0 of a job just started is about to be there
 constexpr uint64_t kLongestPause = 250 * kMillisecond;
 constexpr uint64_t kFirstNotice = 3 * kSecond;  // of waiting, in the log
 constexpr uint64_t kNextNotices = 30 * kSecond;

@@ -21,6 +21,10 @@ struct Offsets {
 
 size_t ArenaShape::bytes() const { return round_up(Offsets(*this).end, kPage); }
 
+size_t ArenaShape::bytes_beside_slots() const {
+  return ranks * sizeof(Channel) + kFlatTurns * sizeof(FlatCell) + slots * sizeof(SlotState);
+}
+
 Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
   const Offsets at(shape);
   channels_ = reinterpret_cast<Channel*>(base);

@@ -51,7 +51,8 @@ struct ArenaShape {
   uint32_t slots = 64;  // of each rank
   size_t slot_bytes = 65536;
 
-  size_t bytes() const;  // of the whole arena
+  size_t bytes() const;               // of the whole arena
+  size_t bytes_beside_slots() const;  // of one rank: its part of channels, cells and states
 };
 
 // A view; copying it copies no memory.

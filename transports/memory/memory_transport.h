@@ -36,7 +36,7 @@ class MemoryTransport : public Transport {
   std::string_view name() const override { return "memory"; }
   Link& link(int peer) override;
   Status progress() override { return {}; }
-  size_t memory_bytes() const override { return 0; }
+  size_t memory_bytes() const override { return arena_.shape().bytes_beside_slots(); }
 
  protected:
   Arena arena_;

@@ -169,9 +169,4 @@ ShmTransport::ShmTransport(Mapping mapping, const Options& options)
     : MemoryTransport(memory::Arena(mapping.base(), options.shape), options.my_place, options.places),
       mapping_(std::move(mapping)) {}
 
-size_t ShmTransport::memory_bytes() const {
-  const auto& shape = arena_.shape();
-  return (shape.bytes() - shape.ranks * shape.slots * shape.slot_bytes) / shape.ranks;  // this rank's part of channels and cells
-}
-
 }  // namespace tutti::shm

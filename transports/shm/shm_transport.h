@@ -53,7 +53,6 @@ class ShmTransport final : public memory::MemoryTransport {
   static Result<std::unique_ptr<ShmTransport>> create(const Door& door, const Options& options);
 
   std::string_view name() const override { return "shm"; }
-  size_t memory_bytes() const override;
   const memory::Arena& arena() const { return arena_; }
 
  private:
