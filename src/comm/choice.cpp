@@ -51,15 +51,15 @@ std::string_view standard(const ChoiceTerms& terms, Collective collective, uint6
 }
 
 bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
-  return terms.single_host && bytes <= memory::kFlatBytes && bytes > 0 &&
+  return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&
          (collective == Collective::all_reduce || collective == Collective::barrier);
 }
 
 Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name, std::string reason) {
   if (name == "flat") {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", std::move(reason)};
-    return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " + format_bytes(memory::kFlatBytes) +
-                                         " within one host only; this is " + std::string(tutti::name(collective)) + " of " +
+    return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))) +
+                                         " within one host of " + std::to_string(terms.size) + " ranks only; this is " + std::string(tutti::name(collective)) + " of " +
                                          format_bytes(bytes));
   }
   if (const auto index = find_algorithm(collective, name)) return Choice{*index, algorithms()[*index].name, std::move(reason)};
@@ -93,7 +93,7 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
       return named(terms, collective, bytes, rule.name, "TUTTI_ALGORITHM");
   }
   if (flat_serves(terms, collective, bytes) && !excluded(terms, collective, bytes, "flat"))
-    return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::kFlatBytes)};
+    return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size)))};
   std::string reason;
   const std::string_view first = standard(terms, collective, bytes, reason);
   if (!excluded(terms, collective, bytes, first)) return named(terms, collective, bytes, first, reason);

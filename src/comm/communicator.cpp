@@ -10,6 +10,8 @@
 namespace tutti {
 namespace {
 
+constexpr uint32_t kFlatPauses = 40;  // some microseconds
+
 bool each_rank_has_a_part(Collective collective) {
   switch (collective) {
     case Collective::reduce_scatter:
@@ -73,7 +75,7 @@ const Communicator::Compiled& Communicator::program_of(uint8_t algorithm, Collec
   return compiled;
 }
 
-Signature Communicator::sign(const Call& call, uint8_t algorithm) {
+Signature Communicator::sign(const Call& call, uint8_t algorithm, uint32_t sequence) const {
   Signature signature;
   signature.collective = static_cast<uint8_t>(call.collective);
   signature.data_type = static_cast<uint8_t>(call.type);
@@ -83,7 +85,7 @@ Signature Communicator::sign(const Call& call, uint8_t algorithm) {
   signature.count = call.counts ? total_count(call, parts_->size) : call.count;
   signature.reserved = call.counts ? hash16(call.counts, parts_->size) : uint16_t{0};
   signature.context = parts_->context;
-  if (call.collective != Collective::point_to_point) signature.sequence = ++sequence_;
+  if (call.collective != Collective::point_to_point) signature.sequence = sequence;
   return signature;
 }
 
@@ -141,7 +143,9 @@ Status Communicator::remember(const Call& call) {
     return {};
   auto choice = choose(terms_, call.collective, bytes, call.algorithm);
   if (!choice.ok()) return choice.status();
-  r = {call.collective, call.type, call.op, bytes, std::string(call.algorithm), std::move(*choice), arithmetic_of(call, bytes)};
+  r = {call.collective,           call.type, call.op, call.count, bytes, std::string(call.algorithm), std::move(*choice),
+       arithmetic_of(call, bytes)};
+  r.flat_kind = hash_of(sign(call, kFlat, 0));
   return {};
 }
 
@@ -216,7 +220,8 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
     prepared = prepare(call);
   }
   note(call, prepared.cut);
-  const Signature signature = sign(call, remembered_.choice.algorithm);
+  if (call.collective != Collective::point_to_point) ++sequence_;
+  const Signature signature = sign(call, remembered_.choice.algorithm, sequence_);
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
     auto operation =
         std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
@@ -231,10 +236,10 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
 
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
   note(call, {1, remembered_.bytes});
-  const Signature signature = sign(call, kFlat);
+  const uint32_t hash = draw_flat_hash();
   const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
-    auto operation = std::make_shared<FlatOperation>(*parts_->board, call.input, call.output, remembered_.bytes,
-                                                     remembered_.arithmetic, signature);
+    const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, hash);
+    auto operation = std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
     operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
     operation->input_bytes = remembered_.bytes;
     return operation;
@@ -242,18 +247,29 @@ Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bo
   return engine_->start(make, asynchronous);
 }
 
+// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
+Status Communicator::run_flat(const Call& call) {
+  last_cut_ = {1, remembered_.bytes};
+  FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, draw_flat_hash());
+  for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
+    exchange.advance();
+    if (exchange.finished()) {
+      engine_->count_flat(remembered_.bytes, static_cast<uint32_t>(parts_->size));
+      return {};
+    }
+    cpu_pause();
+  }
+  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
+  operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+  operation.input_bytes = remembered_.bytes;
+  return engine_->drive_alone(operation);
+}
+
 Status Communicator::run(const Call& call) {
   if (call.collective != Collective::point_to_point && engine_->idle()) {
-    if (Status status = failed_status(); !status.ok()) return status;
+    if (failed()) return engine_->end();
     if (Status status = remember(call); !status.ok()) return status;
-    if (remembered_.choice.algorithm == kFlat) {  // the short way: nothing queued, nothing allocated
-      last_cut_ = {1, remembered_.bytes};
-      FlatOperation operation(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic,
-                              sign(call, kFlat));
-      operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-      operation.input_bytes = remembered_.bytes;
-      return engine_->drive_alone(operation);
-    }
+    if (remembered_.choice.algorithm == kFlat) return run_flat(call);
   }
   auto operation = start(call, false);
   return operation.ok() ? engine_->drive(**operation) : operation.status();

@@ -57,6 +57,13 @@ class Communicator final : private Supervisor {
   const CommunicatorParts& parts() const { return *parts_; }
 
   Status run(const Call& call);  // blocking
+  // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
+  bool repeats_flat(const Call& call) const {
+    const Remembered& r = remembered_;
+    return r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective && r.type == call.type &&
+           r.op == call.op && r.wanted.empty() && engine_->idle() && !failed();
+  }
+  Status run_flat(const Call& call);
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
@@ -89,8 +96,9 @@ class Communicator final : private Supervisor {
   Prepared prepare(const Call& call);
   Result<Prepared> prepare_messages(const Call& call);
   Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
+  uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
   Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
-  Signature sign(const Call& call, uint8_t algorithm);
+  Signature sign(const Call& call, uint8_t algorithm, uint32_t sequence) const;
   Arithmetic arithmetic_of(const Call& call, uint64_t bytes) const;
   Compiled compile_for(const Plan& plan, Collective collective, int root);
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
@@ -112,10 +120,12 @@ class Communicator final : private Supervisor {
     Collective collective = Collective::point_to_point;
     DataType type = DataType::uint8;
     ReduceOp op = ReduceOp::sum;
+    size_t count = 0;
     uint64_t bytes = 0;  // of the whole data
     std::string wanted;
     Choice choice;
     Arithmetic arithmetic;
+    uint32_t flat_kind = 0;  // hash of its signature, for flat exchanges
   } remembered_;
   Cut last_cut_{1, 0};
   std::unique_ptr<Engine> engine_;

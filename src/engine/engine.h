@@ -62,6 +62,14 @@ class Engine {
   // Nothing is queued and nobody else drives: the caller may use the shared memory for a flat exchange of its own.
   bool idle() const { return queued_.load(std::memory_order_acquire) == 0; }
 
+  // A flat exchange was carried out by the caller, while nothing was queued.
+  void count_flat(uint64_t bytes, uint32_t ranks) {
+    ++totals_.operations;
+    totals_.input_bytes += bytes;
+    totals_.sent_bytes += bytes;
+    totals_.received_bytes += bytes * (ranks - 1);
+  }
+
   EngineTotals totals() const;
 
  private:

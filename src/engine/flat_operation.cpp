@@ -5,9 +5,38 @@
 namespace tutti {
 namespace {
 
-// 32 bits that differ when signatures differ (all but surely: a collision shows as wrong data only if two ranks also make different
-// calls at the same place, and then with probability 2⁻³²).
-uint64_t hash32(const Signature& signature) {
+constexpr size_t kMostSources = 64;
+
+// Up to this size the lines of a cell are moved ahead of need (measured over two cores that share an L3: 1 KiB 0.83 → 0.28 µs, 4 KiB
+// 2.0 → 0.67 µs; no gain from 16 KiB on).
+constexpr size_t kMovedAhead = 8 << 10;
+
+// Writes a line of one's own back to the shared cache, where the others find it sooner.  A hint: no operation on processors without it.
+inline void demote(const void* line) {
+#if defined(__x86_64__)
+  asm volatile(".byte 0x0f, 0x1c, 0x00" : : "a"(line));  // cldemote [rax]
+#else
+  static_cast<void>(line);
+#endif
+}
+
+// Brings a line here to be written.  Not __builtin_prefetch, which fetches only for reading unless it is told of a newer processor.
+inline void prefetch_to_write(const void* line) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw (%0)" : : "r"(line));  // no operation on processors without it
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+
+template <class Fn>
+void each_line(const std::byte* cell, size_t bytes, Fn fn) {
+  for (size_t offset = 0; offset < memory::kLine + bytes; offset += memory::kLine) fn(cell + offset);
+}
+
+}  // namespace
+
+uint32_t hash_of(const Signature& signature) {
   uint64_t words[sizeof signature / sizeof(uint64_t)];
   std::memcpy(words, &signature, sizeof signature);
   uint64_t hash = 0x9e3779b97f4a7c15u;
@@ -15,57 +44,80 @@ uint64_t hash32(const Signature& signature) {
     hash = (hash ^ word) * 0xff51afd7ed558ccdu;
     hash ^= hash >> 32;
   }
-  return hash & 0xffffffffu;
+  return static_cast<uint32_t>(hash);
 }
 
-constexpr size_t kMostSources = 64;
-
-}  // namespace
-
-FlatOperation::FlatOperation(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic,
-                             const Signature& signature)
-    : Operation(signature, "flat"),
-      board_(board),
+FlatExchange::FlatExchange(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic,
+                           uint32_t hash)
+    : board_(board),
       input_(input),
       output_(output),
       bytes_(bytes),
       arithmetic_(arithmetic),
       number_(++board.drawn),
-      stamp_(number_ << 32 | hash32(signature)) {}
+      stamp_(number_ << 32 | hash) {}
 
-bool FlatOperation::advance(bool) {
-  if (done_) return false;
+bool FlatExchange::advance() {
+  if (finished_) return false;
   if (!published_) {
     const bool my_turn = board_.published + 1 == number_ && number_ - board_.finished <= memory::kFlatTurns / 2;
     if (!my_turn) return false;
     publish();
   }
   for (; seen_ < board_.ranks; ++seen_)
-    if (board_.arena.flat_cell(seen_, number_).stamp.load(std::memory_order_acquire) != stamp_) return false;
+    if (seen_ != board_.me && board_.arena.flat_cell(seen_, number_).stamp.load(std::memory_order_acquire) != stamp_) return false;
   if (board_.finished + 1 != number_) return false;  // exchanges finish in order, see the invariant above
   if (bytes_ > 0) fold();
-  __builtin_prefetch(&board_.arena.flat_cell(board_.me, number_ + 1), 1);
+  own_next_cell();
   board_.finished = number_;
-  done_ = true;
+  finished_ = true;
   return true;
 }
 
-void FlatOperation::publish() {
+void FlatExchange::publish() {
   memory::FlatCell& cell = board_.arena.flat_cell(board_.me, number_);
-  if (bytes_ > 0) std::memcpy(cell.payload, input_, bytes_);
-  cell.stamp.store(stamp_, std::memory_order_release);
+  if (bytes_ <= sizeof cell.near) {
+    if (bytes_ > 0) std::memcpy(cell.near, input_, bytes_);
+    cell.stamp.store(stamp_, std::memory_order_release);
+  } else {
+    kernels::copy(cell.payload(bytes_), nullptr, input_, bytes_, kernels::Store::cached);
+    cell.stamp.store(stamp_, std::memory_order_release);
+    if (bytes_ <= kMovedAhead) each_line(reinterpret_cast<std::byte*>(&cell), bytes_, demote);
+  }
   board_.published = number_;
   published_ = true;
-  traffic_.sent_bytes = bytes_;
-  traffic_.received_bytes = bytes_ * (board_.ranks - 1);
 }
 
-void FlatOperation::fold() {
+void FlatExchange::fold() {
+  const auto cell = [this](uint32_t rank) { return board_.arena.flat_cell(rank, number_).payload(bytes_); };
+  const size_t count = bytes_ / arithmetic_.element_bytes;
+  if (board_.ranks == 2) {
+    const void* other = cell(1 - board_.me);
+    return arithmetic_.reduce(output_, nullptr, board_.me == 0 ? input_ : other, board_.me == 0 ? other : input_, count,
+                              arithmetic_.divisor, kernels::Store::cached);
+  }
   const void* few[kMostSources];
   std::vector<const void*> many(board_.ranks > kMostSources ? board_.ranks : 0);
   const void** sources = many.empty() ? few : many.data();
-  for (uint32_t rank = 0; rank < board_.ranks; ++rank) sources[rank] = board_.arena.flat_cell(rank, number_).payload;
-  arithmetic_.fold(output_, sources, board_.ranks, bytes_ / arithmetic_.element_bytes, arithmetic_.divisor, kernels::Store::cached);
+  for (uint32_t rank = 0; rank < board_.ranks; ++rank) sources[rank] = rank == board_.me ? input_ : cell(rank);
+  arithmetic_.fold(output_, sources, board_.ranks, count, arithmetic_.divisor, kernels::Store::cached);
+}
+
+// The next exchange writes this cell, which the others have read: take its lines back already now.
+void FlatExchange::own_next_cell() {
+  const auto* cell = reinterpret_cast<const std::byte*>(&board_.arena.flat_cell(board_.me, number_ + 1));
+  if (bytes_ <= sizeof(memory::FlatCell::near)) return prefetch_to_write(cell);
+  if (bytes_ <= kMovedAhead) each_line(cell, bytes_, prefetch_to_write);
+}
+
+bool FlatOperation::advance(bool) {
+  const bool was_published = exchange_.published();
+  const bool moved = exchange_.advance();
+  if (!was_published && exchange_.published()) {
+    traffic_.sent_bytes = exchange_.bytes();
+    traffic_.received_bytes = exchange_.bytes() * (ranks_ - 1);
+  }
+  return moved || was_published != exchange_.published();
 }
 
 }  // namespace tutti

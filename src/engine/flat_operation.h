@@ -1,6 +1,6 @@
-// The flat exchange: all-reduce (and barrier) of at most kFlatBytes between the ranks of one host, the one path that does not run a
-// plan.  Each rank writes its value and a stamp into its own cell and folds everybody's cells in rank order, exactly as the plan
-// `direct` does, which is its oracle in the tests.
+// The flat exchange: all-reduce (and barrier) of little data between the ranks of one host, the one path that does not run a plan.
+// Each rank writes its value and a stamp into its own cell and folds everybody's cells in rank order, exactly as the plan `direct`
+// does, which is its oracle in the tests.
 //
 // Why a cell may be written again.  Exchange t uses the cells t mod kFlatTurns.  A rank publishes t only after it has itself finished
 // t − kFlatTurns/2.  If j publishes t, then j has finished t − kFlatTurns/2, so every rank i has published t − kFlatTurns/2, so i has
@@ -23,32 +23,54 @@ struct FlatBoard {
   uint64_t drawn = 0, published = 0, finished = 0;  // exchanges
 };
 
-class FlatOperation final : public Operation {
- public:
-  // `bytes` ≤ memory::kFlatBytes; 0 is a barrier.
-  FlatOperation(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic,
-                const Signature& signature);
+// 32 bits that differ when calls differ (all but surely: a collision shows as wrong data only if two ranks also make different
+// calls at the same place, and then with probability 2⁻³²).  `kind`: hash_of(signature) with sequence 0.
+uint32_t hash_of(const Signature& signature);
+inline uint32_t flat_hash(uint32_t kind, uint32_t sequence) { return kind + sequence * 0x9e3779b1u; }
 
-  bool advance(bool may_start) override;
-  bool started() const override { return published_; }
-  bool finished() const override { return done_; }
-  int waits_for() const override { return published_ && !done_ ? static_cast<int>(seen_) : -1; }
-  uint32_t step() const override { return published_ ? 1 : 0; }
-  uint32_t steps() const override { return 2; }
+// One exchange, without what an Operation needs to be queued and reported on.
+class FlatExchange {
+ public:
+  // `bytes` ≤ memory::flat_bytes(ranks); 0 is a barrier.  Draws the exchange's number: construction is call order.
+  FlatExchange(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic, uint32_t hash);
+
+  bool advance();  // true if anything was done
+  bool published() const { return published_; }
+  bool finished() const { return finished_; }
+  uint32_t awaited() const { return seen_; }  // the rank whose cell is to come next
+  size_t bytes() const { return bytes_; }
 
  private:
   void publish();
   void fold();
+  void own_next_cell();
 
   FlatBoard& board_;
   const void* input_;
   void* output_;
   size_t bytes_;
-  Arithmetic arithmetic_;
+  const Arithmetic arithmetic_;
   uint64_t number_;  // of this exchange
   uint64_t stamp_;
   uint32_t seen_ = 0;  // cells of ranks below this have arrived
-  bool published_ = false, done_ = false;
+  bool published_ = false, finished_ = false;
+};
+
+class FlatOperation final : public Operation {
+ public:
+  FlatOperation(const FlatExchange& exchange, uint32_t ranks, const Signature& signature)
+      : Operation(signature, "flat"), exchange_(exchange), ranks_(ranks) {}
+
+  bool advance(bool may_start) override;
+  bool started() const override { return exchange_.published(); }
+  bool finished() const override { return exchange_.finished(); }
+  int waits_for() const override { return started() && !finished() ? static_cast<int>(exchange_.awaited()) : -1; }
+  uint32_t step() const override { return started() ? 1 : 0; }
+  uint32_t steps() const override { return 2; }
+
+ private:
+  FlatExchange exchange_;
+  uint32_t ranks_;
 };
 
 }  // namespace tutti

@@ -6,12 +6,14 @@ namespace {
 constexpr size_t kPage = 4096;
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
+size_t flat_stride(uint32_t ranks) { return round_up(sizeof(FlatCell) + flat_bytes(ranks), 2 * kLine) + kLine; }
+
 struct Offsets {
   size_t flat, states, slots, end;
   explicit Offsets(const ArenaShape& s) {
     const size_t ranks = s.ranks;
     flat = ranks * ranks * sizeof(Channel);
-    states = flat + ranks * kFlatTurns * sizeof(FlatCell);
+    states = flat + ranks * kFlatTurns * flat_stride(s.ranks);
     slots = round_up(states + ranks * s.slots * sizeof(SlotState), kPage);
     end = slots + ranks * s.slots * s.slot_bytes;
   }
@@ -28,7 +30,8 @@ size_t ArenaShape::bytes_beside_slots() const {
 Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
   const Offsets at(shape);
   channels_ = reinterpret_cast<Channel*>(base);
-  flat_ = reinterpret_cast<FlatCell*>(base + at.flat);
+  flat_ = base + at.flat;
+  flat_stride_ = flat_stride(shape.ranks);
   states_ = reinterpret_cast<SlotState*>(base + at.states);
   slots_ = base + at.slots;
 }

@@ -16,10 +16,15 @@
 
 namespace tutti::memory {
 
-inline constexpr size_t kLine = 64;         // bytes of a cache line
-inline constexpr uint32_t kCells = 64;      // messages that one channel holds
-inline constexpr uint32_t kFlatTurns = 8;   // flat exchanges whose cells exist at once
-inline constexpr size_t kFlatBytes = 1024;  // largest payload of a flat exchange
+inline constexpr size_t kLine = 64;        // bytes of a cache line
+inline constexpr uint32_t kCells = 64;     // messages that one channel holds
+inline constexpr uint32_t kFlatTurns = 8;  // flat exchanges whose cells exist at once
+
+// Largest payload of a flat exchange.  Everybody reads everybody's, so it shrinks as ranks grow; a multiple of kLine.
+constexpr size_t flat_bytes(uint32_t ranks) {
+  constexpr size_t kAll = 64 << 10, kLeast = 1024;
+  return ranks < 2 || kAll / (ranks - 1) < kLeast ? kLeast : kAll / (ranks - 1) / kLine * kLine;
+}
 
 // Every cell is one cache line: the header of a message in flight.
 struct alignas(kLine) Cell {
@@ -39,12 +44,14 @@ struct alignas(kLine) SlotState {
   std::atomic<uint32_t> holders;
 };
 
-// One rank's contribution to one flat exchange; `stamp` and a short payload share a cache line.
+// The head of one rank's contribution to one flat exchange.  A short payload shares its cache line, a longer one begins at the next.
 struct alignas(kLine) FlatCell {
   std::atomic<uint64_t> stamp;  // exchange number in the upper half, hash of the call in the lower
-  uint64_t unused;
-  std::byte payload[kFlatBytes];
+  std::byte near[kLine - sizeof(uint64_t)];
+
+  std::byte* payload(size_t bytes) { return bytes <= sizeof near ? near : near + sizeof near; }
 };
+static_assert(sizeof(FlatCell) == kLine);
 
 struct ArenaShape {
   uint32_t ranks = 1;   // that share it
@@ -63,12 +70,15 @@ class Arena {
   SlotState& slot_state(uint32_t id) const { return states_[id]; }
   std::byte* slot_data(uint32_t id) const { return slots_ + id * shape_.slot_bytes; }
   Channel& channel(uint32_t from, uint32_t to) const { return channels_[from * shape_.ranks + to]; }
-  FlatCell& flat_cell(uint32_t rank, uint64_t turn) const { return flat_[rank * kFlatTurns + turn % kFlatTurns]; }
+  FlatCell& flat_cell(uint32_t rank, uint64_t turn) const {
+    return *reinterpret_cast<FlatCell*>(flat_ + (rank * kFlatTurns + turn % kFlatTurns) * flat_stride_);
+  }
 
  private:
   ArenaShape shape_;
   Channel* channels_;
-  FlatCell* flat_;
+  std::byte* flat_;
+  size_t flat_stride_;  // from cell to cell: an odd number of lines, so that cells lie in different sets of the caches
   SlotState* states_;
   std::byte* slots_;
 };
