@@ -1,5 +1,6 @@
 #include "engine.h"
 
+#include <poll.h>
 #include <signal.h>
 
 #include <chrono>
@@ -98,6 +99,7 @@ void Engine::report(const Operation& operation) {
 Status Engine::drive(Operation& operation) {
   drivers_.fetch_add(1, std::memory_order_relaxed);
   Waiter waiter(pauses_);
+  std::vector<pollfd> awaited;
   Status status;
   for (;;) {
     bool moved;
@@ -113,7 +115,7 @@ Status Engine::drive(Operation& operation) {
     }
     if (moved) {
       waiter.reset();
-    } else if (const uint64_t waited = waiter.wait(); waited > kStallNs / 2) {
+    } else if (const uint64_t waited = waiter.wait([&] { return sleep(awaited); }); waited > kStallNs / 2) {
       const std::lock_guard lock(mutex_);
       watch(operation, now_ns());
     }
@@ -121,6 +123,18 @@ Status Engine::drive(Operation& operation) {
   drivers_.fetch_sub(1, std::memory_order_relaxed);
   if (progress_thread_.joinable()) wake_.notify_all();
   return status;
+}
+
+// Not under the lock, which others need meanwhile; a descriptor that one of them closes costs at most a short sleep.
+bool Engine::sleep(std::vector<pollfd>& awaited) {
+  awaited.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    if (transports_.size() != 1 || !transports_[0]->awaited(awaited)) return false;
+  }
+  const timespec longest{0, static_cast<long>(Waiter::kLongestSleepNs)};
+  ::ppoll(awaited.data(), awaited.size(), &longest, nullptr);
+  return true;
 }
 
 Status Engine::drive_alone(Operation& operation) {
@@ -189,6 +203,7 @@ Status Engine::ended(const Operation& operation) {
 void Engine::progress_loop() {
   block_signals();
   Waiter waiter(pauses_);
+  std::vector<pollfd> awaited;
   std::unique_lock lock(mutex_);
   while (!stop_) {
     if (operations_.empty() || drivers_.load(std::memory_order_relaxed) > 0 || supervisor_.failed()) {
@@ -202,7 +217,7 @@ void Engine::progress_loop() {
     if (moved)
       waiter.reset();
     else
-      waiter.wait();
+      waiter.wait([&] { return sleep(awaited); });
     lock.lock();
   }
 }

@@ -79,6 +79,7 @@ class Engine {
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
   void watch(Operation& operation, uint64_t now);
+  bool sleep(std::vector<pollfd>& awaited);  // until a link may move; false if only asking tells
   void progress_loop();
 
   std::vector<Transport*> transports_;

@@ -1,5 +1,6 @@
 // How to wait: pause, then give the core away, then sleep.  Ranks may outnumber cores, so a waiting rank must not keep the one it
-// waits for off the processor; and a sleep is never longer than a tenth of the time already waited, so sleeping costs at most that.
+// waits for off the processor; and a sleep that nothing ends early is never longer than a tenth of the time already waited, so
+// sleeping costs at most that.
 #pragma once
 
 #include <sched.h>
@@ -32,6 +33,13 @@ class Waiter {
 
   // One round of waiting.  Returns the nanoseconds waited so far, 0 while only pausing.
   uint64_t wait() {
+    return wait([] { return false; });
+  }
+
+  // The same; when it is time to sleep, `watch` may: it sleeps until what is waited for may have happened, kLongestSleepNs at most,
+  // or answers false if it cannot.
+  template <class Watch>
+  uint64_t wait(Watch watch) {
     if (rounds_++ < pauses_) {
       cpu_pause();
       return 0;
@@ -41,7 +49,7 @@ class Waiter {
     const uint64_t waited = now - since_ + 1;
     if (waited < kYieldNs) {
       ::sched_yield();
-    } else {
+    } else if (!watch()) {
       const timespec nap{0, static_cast<long>(std::min(waited / 10, kLongestSleepNs))};
       ::nanosleep(&nap, nullptr);
     }

@@ -9,12 +9,15 @@
 // A slot is held by `holders` references; each send hands one to the receiver, release() drops one.
 #pragma once
 
+#include <poll.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "status.h"
 #include "vocabulary.h"
@@ -90,7 +93,12 @@ class Transport {
   virtual std::string_view name() const = 0;  // "shm"
   virtual Link& link(int peer) = 0;           // made when first asked for; never a full mesh
   virtual Status progress() = 0;              // moves what is queued, accepts connections; cheap when idle
-  virtual size_t memory_bytes() const = 0;    // besides the pool
+
+  // The descriptors that the links' last answers of `busy` wait for, if one of these becoming ready is all that can change an answer:
+  // whoever waits may then sleep in poll().  False: it must ask again by itself.
+  virtual bool awaited(std::vector<pollfd>& /*descriptors*/) { return false; }
+
+  virtual size_t memory_bytes() const = 0;  // besides the pool
   virtual uint64_t sent_bytes() const { return 0; }
 };
 

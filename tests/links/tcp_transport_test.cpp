@@ -109,6 +109,77 @@ TEST_F(TcpTransportTest, ADeathInTheMiddleOfAMessageIsALoss) {
   EXPECT_EQ(link(1, 0).error().message(), "rank 0 (host here, pid 1) closed the connection in the middle of a message");
 }
 
+TEST_F(TcpTransportTest, AMessageMayComeByteByByte) {
+  Stranger peer = impostor();
+  const Bytes sent = pattern(1, 20);
+  const Header head = header(20, 1);
+  Bytes all(sizeof head), got(20);
+  std::memcpy(all.data(), &head, sizeof head);
+  all.insert(all.end(), sent.begin(), sent.end());
+  const Piece pieces[] = {{got.data(), 7}, {got.data() + 7, 13}};
+  for (const std::byte& byte : all) {
+    ASSERT_EQ(link(1, 0).receive(pieces, call(1)), Progress::busy);
+    peer.say(&byte, 1);
+    if (&byte != &all.back()) (void)link(1, 0).receive(pieces, call(1));
+  }
+  ASSERT_EQ(settled([&] { return link(1, 0).receive(pieces, call(1)); }), Progress::done);
+  EXPECT_EQ(got, sent);
+}
+
+TEST_F(TcpTransportTest, ADeathInTheMiddleOfAHeaderIsALoss) {
+  Stranger peer = impostor();
+  const Header head = header(20, 1);
+  peer.say(&head, sizeof head - 1);
+  peer.leave();
+  Bytes got(20);
+  ASSERT_EQ(receive(1, 0, got, call(1)), Progress::lost);
+  EXPECT_EQ(link(1, 0).error().message(), "rank 0 (host here, pid 1) closed the connection in the middle of a message");
+}
+
+TEST_F(TcpTransportTest, WhoWaitsMaySleepOnTheSocketsItAsked) {
+  const auto awaited = [&](int rank) {
+    std::vector<pollfd> descriptors;
+    EXPECT_TRUE(world_.transport(rank).progress().ok());
+    return std::pair(world_.transport(rank).awaited(descriptors), descriptors);
+  };
+  Bytes bytes(10), got(10);
+  const Piece piece{got.data(), got.size()};
+  const auto ask = [&](int rank) {  // as the engine does: progress, then the links
+    EXPECT_TRUE(world_.transport(rank).progress().ok());
+    EXPECT_EQ(link(rank, 0).receive(Pieces(&piece, 1), call(2)), Progress::busy);
+    EXPECT_EQ(link(rank, 0).receive(Pieces(&piece, 1), call(2)), Progress::busy);
+    std::vector<pollfd> descriptors;
+    return std::pair(world_.transport(rank).awaited(descriptors), descriptors);
+  };
+  EXPECT_FALSE(ask(1).first);  // nobody has connected yet: the listener is not among the sockets
+  ASSERT_EQ(send(0, 1, bytes, call(1)), Progress::done);
+  ASSERT_EQ(receive(1, 0, got, call(1)), Progress::done);
+
+  EXPECT_FALSE(awaited(1).first);  // nothing was asked
+  auto [possible, descriptors] = ask(1);
+  ASSERT_TRUE(possible);
+  ASSERT_EQ(descriptors.size(), 1u);
+  EXPECT_EQ(::poll(descriptors.data(), 1, 0), 0);
+  ASSERT_EQ(send(0, 1, bytes, call(2)), Progress::done);
+  EXPECT_EQ(::poll(descriptors.data(), 1, 10'000), 1);
+  EXPECT_EQ(descriptors[0].revents, POLLIN);
+  ASSERT_EQ(receive(1, 0, got, call(2)), Progress::done);
+  EXPECT_FALSE(awaited(1).first);
+
+  Bytes large(30'000'000);
+  const Piece all{large.data(), large.size()};
+  uint64_t ticket = 0;
+  ASSERT_EQ(link(0, 1).send(Pieces(&all, 1), call(3), ticket), Progress::done);
+  std::tie(possible, descriptors) = awaited(0);
+  ASSERT_TRUE(possible);
+  ASSERT_EQ(descriptors.size(), 1u);
+  EXPECT_EQ(descriptors[0].events, POLLOUT);
+  kill(1);
+  ASSERT_EQ(settled([&] { return world_.transport(0).progress().ok() ? Progress::busy : Progress::done; }), Progress::done);
+  std::vector<pollfd> none;
+  EXPECT_FALSE(world_.transport(0).awaited(none));  // a dead link has nothing to wait for
+}
+
 TEST_F(TcpTransportTest, AKilledProcessIsALoss) {
   Bytes bytes = pattern(1, 3'000'000), got(bytes.size());
   const pid_t child = ::fork();

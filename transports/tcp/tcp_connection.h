@@ -30,6 +30,7 @@ class TcpConnection {
   TcpConnection(const TcpConnection&) = delete;
   ~TcpConnection();  // forgets what is queued; leaves the pool alone, whose memory may be gone by then
 
+  int fd() const { return fd_.get(); }
   bool is_open() const { return static_cast<bool>(fd_); }
   void open(OwnedFd fd) { fd_ = std::move(fd); }
   void close();  // forgets what is queued and returns its slots to the pool

@@ -79,6 +79,7 @@ Progress TcpLink::receive(Pieces pieces, const Signature& expected) {
       return refuse(header, bytes, expected);
   }
   if (outcome.progress == Progress::lost) return lose(outcome.error, !connection.between_messages());
+  if (outcome.progress == Progress::busy) owner_.await_input(*this);
   if (outcome.progress == Progress::done) {
     connection.next_message();
     ++received_;
@@ -135,6 +136,11 @@ void TcpLink::move() {
     const Outcome outcome = connections_[i].flush();
     if (outcome.progress == Progress::lost) lose(outcome.error, false);
   }
+}
+
+void TcpLink::awaited_output(std::vector<pollfd>& descriptors) const {
+  for (const TcpConnection& connection : connections_)
+    if (!connection.idle()) descriptors.push_back({connection.fd(), POLLOUT, 0});
 }
 
 // A dead link that was still to do something never rests: progress() keeps telling.

@@ -43,10 +43,13 @@ class TcpLink final : public Link {
   Signature offender() const override { return offender_; }
 
   // For the transport.
-  void move();                                     // opens and writes what can be now
-  bool at_rest() const;                            // nothing is left to open or to write
-  bool awaits_accept() const;                      // the peer is to connect and has not yet
-  bool accepted(uint32_t connection, OwnedFd fd);  // false if this connection is there already
+  void move();  // opens and writes what can be now
+  bool ready() const { return error_.ok() && all_open(); }
+  pollfd awaited_input() const { return {connections_[received_ % connections_.size()].fd(), POLLIN, 0}; }
+  void awaited_output(std::vector<pollfd>& descriptors) const;  // what has messages queued
+  bool at_rest() const;                                         // nothing is left to open or to write
+  bool awaits_accept() const;                                   // the peer is to connect and has not yet
+  bool accepted(uint32_t connection, OwnedFd fd);               // false if this connection is there already
   size_t memory_bytes() const;
   uint64_t sent_bytes() const;
 

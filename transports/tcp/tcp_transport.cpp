@@ -75,6 +75,10 @@ void TcpTransport::watch(TcpLink& link) {
   if (std::find(watched_.begin(), watched_.end(), &link) == watched_.end()) watched_.push_back(&link);
 }
 
+void TcpTransport::await_input(TcpLink& link) {
+  if (std::find(awaiting_.begin(), awaiting_.end(), &link) == awaiting_.end()) awaiting_.push_back(&link);
+}
+
 Status TcpTransport::accept() {
   auto arrivals = acceptor_.poll();
   if (!arrivals.ok()) return arrivals.status();
@@ -86,6 +90,7 @@ Status TcpTransport::accept() {
 }
 
 Status TcpTransport::progress() {
+  awaiting_.clear();
   if (watched_.empty()) return {};
   if (std::any_of(watched_.begin(), watched_.end(), [](const TcpLink* link) { return link->awaits_accept(); }))
     if (Status status = accept(); !status.ok()) return status;
@@ -96,6 +101,19 @@ Status TcpTransport::progress() {
   }
   std::erase_if(watched_, [](const TcpLink* link) { return link->at_rest(); });
   return status;
+}
+
+// Links that are being opened have other descriptors, and a dead one has none: then the engine asks by itself.
+bool TcpTransport::awaited(std::vector<pollfd>& descriptors) {
+  for (const TcpLink* link : awaiting_) {
+    if (!link->ready()) return false;
+    descriptors.push_back(link->awaited_input());
+  }
+  for (const TcpLink* link : watched_) {
+    if (!link->ready()) return false;
+    link->awaited_output(descriptors);
+  }
+  return !descriptors.empty();
 }
 
 size_t TcpTransport::memory_bytes() const {

@@ -4,7 +4,8 @@
 // by links, when they are first used.
 //
 // No epoll: the engine asks the link whose message it needs, one read each.  progress() looks only at links that have something queued
-// or are being opened, and accepts only while one of them waits for that.
+// or are being opened, and accepts only while one of them waits for that.  An engine that has asked in vain for a while may sleep in
+// poll() on just the sockets it asked: awaited().
 #pragma once
 
 #include <memory>
@@ -43,12 +44,14 @@ class TcpTransport final : public Transport {
   std::string_view name() const override { return "tcp"; }
   Link& link(int peer) override;
   Status progress() override;  // not success while a link has died with messages to send
+  bool awaited(std::vector<pollfd>& descriptors) override;
   size_t memory_bytes() const override;
   uint64_t sent_bytes() const override;
 
   // For links.
-  void watch(TcpLink& link);  // progress() moves it until nothing is left to move
-  Status accept();            // hands arrived connections to their links
+  void await_input(TcpLink& link);  // a receive was busy since the last progress()
+  void watch(TcpLink& link);        // progress() moves it until nothing is left to move
+  Status accept();                  // hands arrived connections to their links
 
  private:
   TcpTransport(TcpOptions options, TcpAcceptor acceptor, const Secret& secret);
@@ -62,6 +65,7 @@ class TcpTransport final : public Transport {
   std::vector<std::string> rank_names_;
   std::vector<std::unique_ptr<TcpLink>> links_;  // by rank; null until asked for
   std::vector<TcpLink*> watched_;
+  std::vector<TcpLink*> awaiting_;  // input, as await_input() told
 };
 
 }  // namespace tutti::tcp
