@@ -124,4 +124,33 @@ TEST(Simulate, BadInputIsRefused) {
   EXPECT_EQ(plan("simulate -n 2 -s 1K --json /absent/file 2>/dev/null").status, 1);
 }
 
+size_t count(const std::string& text, const std::string& part) {
+  size_t found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+TEST(Map, HasACellForEverySizeAndNumberOfRanks) {
+  const Outcome map =
+      plan("map --ranks 2-16 --ranks-per-host 2 --link 10Gb/s,20us --from 1K --to 16M --factor 16 --title Crossover");
+  EXPECT_EQ(map.status, 0);
+  EXPECT_TRUE(map.output.starts_with("<svg ") && map.output.ends_with("</svg>\n"));
+  EXPECT_EQ(count(map.output, " rx=\"3\""), 4u * 4u);
+  EXPECT_THAT(map.output, AllOf(HasSubstr(">Crossover<"), HasSubstr("between hosts 1.25 GB/s, 20 us"), HasSubstr(">16M<"),
+                                HasSubstr(">doubling<"), Not(HasSubstr("nan")), Not(HasSubstr("inf<"))));
+  const std::string path = testing::TempDir() + "tutti_plan_map.svg";
+  EXPECT_EQ(plan("map --ranks 2-2 --to 1K -o " + path).status, 0);
+  EXPECT_TRUE(std::ifstream(path).good());
+}
+
+TEST(Map, BadInputIsRefused) {
+  for (const char* wrong : {"--from 0", "--from 1M --to 1K", "--from x", "--ranks 0-4", "--factor 1", "-c allreduce", "--link x",
+                            "-c broadcast --root 2 --ranks 2-4"}) {
+    const Outcome run = plan(std::string("map ") + wrong + " 2>&1 >/dev/null");
+    EXPECT_EQ(run.status, 2) << wrong;
+    EXPECT_FALSE(run.output.empty()) << wrong;
+  }
+  EXPECT_EQ(plan("map --ranks 2-2 --to 1K -o /absent/file 2>/dev/null").status, 1);
+}
+
 }  // namespace

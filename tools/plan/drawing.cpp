@@ -1,69 +1,18 @@
 #include "drawing.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <initializer_list>
 #include <map>
 #include <utility>
 #include <vector>
 
+#include "svg.h"
+
 namespace tutti {
 namespace {
 
-constexpr const char* kInk = "#24292f";
-constexpr const char* kFaint = "#6e7781";
 constexpr double kMargin = 28, kTop = 96, kRankWidth = 74, kLegend = 70, kNarrowest = 620;
-
-// Colours of equal weight, told apart by most eyes; more than eight go round the circle of hues.
-std::string colour(uint32_t block, uint32_t blocks) {
-  static constexpr std::array kEight{"#4477aa", "#ee7733", "#228833", "#cc3366", "#33bbcc", "#ccaa22", "#8855bb", "#88664c"};
-  if (blocks <= kEight.size()) return kEight[block];
-  const double hue = 6.0 * block / blocks;
-  const auto channel = [hue](double offset) {
-    const double k = std::fmod(offset + hue, 6.0);
-    return static_cast<int>(210 - 150 * std::clamp(std::min(k, 4 - k), 0.0, 1.0));
-  };
-  char text[8];
-  std::snprintf(text, sizeof text, "#%02x%02x%02x", channel(5) & 255, channel(3) & 255, channel(1) & 255);
-  return text;
-}
-
-std::string number(double value, const char* format = "%.1f") {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
-// The elements that the picture needs.
-class Svg {
- public:
-  void add(const std::string& element) { text_ += element + '\n'; }
-  void words(double x, double y, double size, const char* fill, const std::string& text, const char* more = "") {
-    add("<text" + at(" x", x) + at(" y", y) + at(" font-size", size) + with(" fill", fill) + more + ">" + text + "</text>");
-  }
-  void box(double x, double y, double w, double h, const std::string& fill, double opacity, const char* more = "") {
-    add("<rect" + at(" x", x) + at(" y", y) + at(" width", w) + at(" height", h) + with(" fill", fill) +
-        with(" fill-opacity", number(opacity, "%.2f")) + more + "/>");
-  }
-  void circle(double x, double y, double r, const std::string& stroke) {
-    add("<circle" + at(" cx", x) + at(" cy", y) + at(" r", r) + with(" fill", "#ffffff") + pen(stroke, 1.6) + "/>");
-  }
-  void shape(const std::string& path, const std::string& fill) { add("<path" + with(" d", path) + with(" fill", fill) + "/>"); }
-  void line(const std::string& path, const std::string& stroke, double width) {
-    add("<path" + with(" d", path) + with(" fill", "none") + pen(stroke, width) + "/>");
-  }
-  std::string take() { return std::move(text_); }
-
- private:
-  static std::string with(const char* name, const std::string& value) { return std::string(name) + "=\"" + value + "\""; }
-  static std::string at(const char* name, double value) { return with(name, number(value)); }
-  static std::string pen(const std::string& stroke, double width) {
-    return with(" stroke", stroke) + with(" stroke-width", number(width));
-  }
-  std::string text_;
-};
 
 // "M1.0 2.0": a command of a path.
 std::string go(const char* command, std::initializer_list<double> numbers) {
@@ -92,11 +41,7 @@ class Picture {
 
   std::string draw() {
     const double full = std::max(width(), kNarrowest), grid_end = kTop + t_.ranks * row_h_;
-    const std::string w = number(full, "%.0f"), h = number(grid_end + kLegend, "%.0f");
-    svg_.add("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + w + "\" height=\"" + h + "\" viewBox=\"0 0 " + w + " " + h +
-             "\" font-family=\"Inter, 'Helvetica Neue', Helvetica, Arial, sans-serif\">");
-    svg_.add("<title>" + caption_.title + "</title>");
-    svg_.box(0, 0, full, grid_end + kLegend, "#ffffff", 1, " rx=\"10\"");
+    svg_.open(full, grid_end + kLegend, caption_.title);
     svg_.words(kMargin, 38, 19, kInk, caption_.title, " font-weight=\"600\"");
     svg_.words(kMargin, 60, 12.5, kFaint, caption_.subtitle);
     draw_grid(full);
@@ -105,8 +50,7 @@ class Picture {
       for (uint32_t rank = 0; rank < t_.ranks; ++rank) draw_strip(time, rank);
     }
     draw_legend(grid_end + 26);
-    svg_.add("</svg>");
-    return svg_.take();
+    return svg_.close();
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cost_table.h"
+#include "map_command.h"
 #include "output.h"
 #include "plan_text.h"
 #include "portrait.h"
@@ -131,6 +132,7 @@ int run(int argc, char** argv) {
   drawing->add_option("-o,--output", options.file, "the file to write; to the terminal if not given");
   auto* tabling = app.add_subcommand("table", "What each algorithm costs, by formula and by its plans (Markdown)");
   SimulateCommand simulating(app);
+  MapCommand mapping(app);
   tabling->add_option("--into", options.file, "replace the table in this document, docs/algorithms.md, instead of printing it");
 
   try {
@@ -144,6 +146,7 @@ int run(int argc, char** argv) {
   }
   if (tabling->parsed()) return table(options);
   if (simulating.chosen()) return simulating.run();
+  if (mapping.chosen()) return mapping.run();
   if (options.collective.empty()) options.collective = "all_reduce";
   if (options.ranks.empty()) options.ranks = "4";
   return printing->parsed() ? print(options) : draw(options);

@@ -95,9 +95,14 @@ std::string Scenario::summary() const {
   const auto counted = [](int n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
   std::string text = counted(team.size, "rank") + " on " + counted(team.hosts(), "host");
   if (machine.cores > 0) text += " of " + counted(machine.cores, "core");
+  return text + "; " + machine_summary();
+}
+
+std::string Scenario::machine_summary() const {
+  std::string text;
   if (!single_host())
-    text += "; between hosts " + describe_rate(machine.interface_byte_s) + ", " + describe_seconds(machine.between.latency_s);
-  return text + "; inside " + describe_seconds(machine.inside.latency_s) + ", copies " + describe_rate(machine.copy_byte_s) +
+    text = "between hosts " + describe_rate(machine.interface_byte_s) + ", " + describe_seconds(machine.between.latency_s) + "; ";
+  return text + "inside " + describe_seconds(machine.inside.latency_s) + ", copies " + describe_rate(machine.copy_byte_s) +
          ", reductions " + describe_rate(machine.reduce_byte_s);
 }
 

@@ -39,6 +39,7 @@ struct Scenario {
   Work work(const Outline& outline, uint64_t bytes) const;
   // "4096 ranks on 512 hosts, 12.5 GB/s and 5 us between them, …"
   std::string summary() const;
+  std::string machine_summary() const;  // the same without the ranks
 };
 
 Result<Scenario> make_scenario(const ScenarioOptions& options);

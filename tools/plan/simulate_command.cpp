@@ -1,13 +1,8 @@
 #include "simulate_command.h"
 
-#include <unistd.h>
-
-#include <chrono>
-#include <cstdio>
-#include <iostream>
-
 #include "byte_units.h"
 #include "output.h"
+#include "progress_line.h"
 #include "scenario_command.h"
 #include "selection.h"
 #include "simulation.h"
@@ -16,29 +11,6 @@
 
 namespace tutti {
 namespace {
-
-// Says on stderr how far a long simulation has come: not in the first second, and twice a second at most.
-class ProgressLine {
- public:
-  void tell(const Algorithm& algorithm, uint64_t bytes, double done) {
-    const auto now = Clock::now();
-    if (now - last_ < (shown_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(1000))) return;
-    last_ = now;
-    shown_ = true;
-    std::fprintf(stderr, terminal_ ? "\r\x1b[K%s, %s: %.0f %%" : "tutti-plan: %s, %s: %.0f %%\n",
-                 std::string(algorithm.name).c_str(), describe_bytes(bytes).c_str(), 100 * done);
-    std::fflush(stderr);
-  }
-  ~ProgressLine() {
-    if (shown_ && terminal_) std::fputs("\r\x1b[K", stderr);
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point last_ = Clock::now();
-  bool shown_ = false;
-  const bool terminal_ = ::isatty(2) == 1;
-};
 
 Result<std::vector<uint64_t>> parse_sizes(const std::string& text) {
   std::vector<uint64_t> sizes;
@@ -97,7 +69,7 @@ int SimulateCommand::run() {
   {
     ProgressLine line;
     runs = price(*rows, *scenario, *sizes, o.root,
-                 [&](const Algorithm& algorithm, uint64_t bytes, double done) { line.tell(algorithm, bytes, done); });
+                 [&](const Algorithm& algorithm, uint64_t bytes, double done) { line.tell("", algorithm, bytes, done); });
   }
   if (o.json.empty()) return write("", price_table(collective, *scenario, runs));
   return write(o.json, price_json(collective, *scenario, o.root, runs));
