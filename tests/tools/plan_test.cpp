@@ -136,8 +136,8 @@ TEST(Map, HasACellForEverySizeAndNumberOfRanks) {
   EXPECT_EQ(map.status, 0);
   EXPECT_TRUE(map.output.starts_with("<svg ") && map.output.ends_with("</svg>\n"));
   EXPECT_EQ(count(map.output, " rx=\"3\""), 4u * 4u);
-  EXPECT_THAT(map.output, AllOf(HasSubstr(">Crossover<"), HasSubstr("between hosts 1.25 GB/s, 20 us"), HasSubstr(">16M<"),
-                                HasSubstr(">doubling<"), Not(HasSubstr("nan")), Not(HasSubstr("inf<"))));
+  EXPECT_THAT(map.output, AllOf(HasSubstr(">Crossover<"), HasSubstr("between hosts 1.25 GB/s, 20 us"), HasSubstr(">4M<"),
+                                HasSubstr(">doubling<"), Not(HasSubstr("\"nan")), Not(HasSubstr(">inf"))));
   const std::string path = testing::TempDir() + "tutti_plan_map.svg";
   EXPECT_EQ(plan("map --ranks 2-2 --to 1K -o " + path).status, 0);
   EXPECT_TRUE(std::ifstream(path).good());
