@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace tutti::simulator {
 
@@ -72,11 +73,13 @@ void Walk::step(uint32_t rank, double time) {
     const uint32_t index = (state.lane + i) % lane_count_;
     const double when = ready(rank, state.lanes[index]);
     if (when <= time) {
+      if (!seize_core(rank)) return schedule(rank, kNever);
       state.lane = index;
       return work(rank, state.lanes[index], time);
     }
     first = std::min(first, when);
   }
+  release_core(rank, time);
   schedule(rank, first);
 }
 
@@ -181,20 +184,53 @@ void Walk::take(uint32_t rank, const Lane& lane, RankState& state) {
 // One that waited because this receiver was too far behind.
 void Walk::wake_sender(uint32_t sender, uint32_t receiver, double time) {
   const RankState& state = ranks_[sender];
-  if (state.working || state.next <= time) return;
+  if (state.working || state.waiting || state.next <= time) return;
   for (const Lane& lane : state.lanes)
     if (lane.phase == Lane::Phase::giving && lane.move.out.peer == receiver) return schedule(sender, std::max(time, state.now));
 }
 
-// Of a crowded host the core that the rank had, if it is free, else the one that is free first.
-double Walk::find_core(uint32_t rank, double time, double& busy, Core*& core) {
+void Walk::hold(uint32_t rank, int index) {
+  Core& core = hosts_[host_of(rank)].cores[static_cast<size_t>(index)];
+  if (core.rank != rank && core.rank != Move::kNobody) ranks_[rank].switching = machine_.switch_s;
+  core = {true, rank};
+  ranks_[rank].core = index;
+  ranks_[rank].waiting = false;
+}
+
+// False: all cores of a crowded host are busy; the rank waits for one.
+bool Walk::seize_core(uint32_t rank) {
   HostState& host = hosts_[host_of(rank)];
-  if (host.cores.empty()) return time;
-  core = &*std::ranges::min_element(host.cores, {}, &Core::free);
-  for (Core& own : host.cores)
-    if (own.rank == rank && own.free <= std::max(time, core->free)) core = &own;
-  if (core->rank != rank && core->rank != Move::kNobody) busy += machine_.switch_s;
-  return std::max(time, core->free);
+  RankState& state = ranks_[rank];
+  if (host.cores.empty() || state.core >= 0) return true;
+  int found = -1;  // the one it had, else one that nobody had, else any
+  for (int i = 0; i < static_cast<int>(host.cores.size()); ++i) {
+    const Core& core = host.cores[static_cast<size_t>(i)];
+    if (core.held) continue;
+    if (core.rank == rank || found < 0 || (core.rank == Move::kNobody && host.cores[static_cast<size_t>(found)].rank != rank))
+      found = i;
+  }
+  if (found >= 0) {
+    hold(rank, found);
+  } else {
+    state.waiting = true;
+    host.waiting.push_back(rank);
+  }
+  return found >= 0;
+}
+
+void Walk::release_core(uint32_t rank, double time) {
+  RankState& state = ranks_[rank];
+  if (state.core < 0) return;
+  HostState& host = hosts_[host_of(rank)];
+  const int core = std::exchange(state.core, -1);
+  if (host.waiting.empty()) {
+    host.cores[static_cast<size_t>(core)].held = false;
+    return;
+  }
+  const uint32_t next = host.waiting.front();
+  host.waiting.pop_front();
+  hold(next, core);
+  schedule(next, std::max(time, ranks_[next].now));
 }
 
 void Walk::work(uint32_t rank, Lane& lane, double time) {
@@ -213,13 +249,11 @@ void Walk::work(uint32_t rank, Lane& lane, double time) {
     processor += out->overhead_s + bytes * out->processor_byte_s;
     if (move.gives == Move::Gives::own && !out->streams) memory += bytes * machine_.copy_byte_s;
   }
-  double switching = 0;
-  Core* core = nullptr;
-  const double start = find_core(rank, std::max(time, state.now), switching, core);
-  state.spent.processor_s += start - state.now + switching + processor;
+  processor +=
+      std::max(0.0, time - state.now) + std::exchange(state.switching, 0);  // waiting for a core, and the turn to this rank
+  state.spent.processor_s += processor;
   state.spent.memory_s += memory;
-  state.now = start + switching + processor + memory;
-  if (core) *core = {state.now, rank};
+  state.now += processor + memory;
   state.working = true;
   lane.phase = Lane::Phase::working;
   schedule(rank, state.now);
@@ -298,7 +332,7 @@ void Walk::post(uint32_t from, uint32_t to, LinkState& on, const Parcel& parcel)
   if (on.last != 0) parcels_[on.last].next = index;
   on.last = index;
   const RankState& receiver = ranks_[to];
-  if (receiver.working || receiver.next <= parcel.ready) return;
+  if (receiver.working || receiver.waiting || receiver.next <= parcel.ready) return;
   for (const Lane& lane : receiver.lanes)
     if (lane.phase == Lane::Phase::taking && lane.move.in.peer == from && turn(lane, lane.move.in) == parcel.turn)
       return schedule(to, std::max(parcel.ready, receiver.now));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <queue>
@@ -46,12 +47,16 @@ struct RankState {
   uint64_t next_stripe = 0;
   uint32_t lane = 0;  // whose turn comes first
   bool working = false;
+  bool waiting = false;  // for a core
+  int core = -1;
+  double switching = 0;  // still to be paid
   std::vector<Lane> lanes;
 };
 
+// A rank keeps its core while it has work; then the one that has waited longest gets it.
 struct Core {
-  double free = 0;
-  uint32_t rank = Move::kNobody;
+  bool held = false;
+  uint32_t rank = Move::kNobody;  // that holds it, or held it last
 };
 
 struct HostState {
@@ -59,6 +64,7 @@ struct HostState {
   double sent = 0;  // bytes to other hosts
   uint32_t ranks = 0;
   std::vector<Core> cores;  // none: one for each rank
+  std::deque<uint32_t> waiting;
 };
 
 struct Milestone {  // the end of a wave
@@ -97,7 +103,9 @@ class Walk {
   double ready(uint32_t rank, const Lane& lane);
   void work(uint32_t rank, Lane& lane, double time);
   void take(uint32_t rank, const Lane& lane, RankState& state);
-  double find_core(uint32_t rank, double time, double& busy, Core*& core);
+  bool seize_core(uint32_t rank);
+  void hold(uint32_t rank, int core);
+  void release_core(uint32_t rank, double time);
   bool may_give(uint32_t rank, const Lane& lane);
   void give(uint32_t rank, Lane& lane, bool at_once);
   void wake_sender(uint32_t sender, uint32_t receiver, double time);
