@@ -1,5 +1,5 @@
 // Bytes per second through each kernel: read plus written, from sizes that stay in the first-level cache to sizes that leave all.
-// One thread.  `--benchmark_filter=reduce/float32/sum` selects; names are kernel/type/operator or sources/store/bytes of one buffer.
+// One thread, but for shared/…: what a team of so many threads takes for one call.  `--benchmark_filter=reduce/float32/sum` selects; names are kernel/type/operator or sources/store/bytes of one buffer.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "kernels.h"
 #include "vocabulary.h"
+#include "workers.h"
 
 namespace {
 
@@ -88,6 +89,34 @@ void copy(benchmark::State& state, bool with_pass, Store store, size_t bytes) {
   report(state, (with_pass ? 3 : 2) * bytes);
 }
 
+// One call of the engine, done by the caller and threads - 1 others.
+void shared_reduce(benchmark::State& state, uint32_t threads, size_t bytes) {
+  const Buffer home(bytes), left(bytes), right(bytes);
+  const auto kernel = tutti::kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
+  tutti::Workers workers(threads);
+  for (auto _ : state) {
+    workers.reduce(kernel, sizeof(float), home.get(), nullptr, left.get(), right.get(), bytes / sizeof(float), 1, Store::cached);
+    benchmark::ClobberMemory();
+  }
+  report(state, 3 * bytes);
+}
+
+// As where data arrives from elsewhere: each call works on operands that no cache holds.
+void shared_cold_reduce(benchmark::State& state, uint32_t threads, size_t bytes) {
+  constexpr size_t kAll = 256 << 20;
+  const Buffer memory(kAll);
+  const auto kernel = tutti::kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
+  tutti::Workers workers(threads);
+  size_t at = 0;
+  for (auto _ : state) {
+    auto* base = static_cast<std::byte*>(memory.get()) + at;
+    workers.reduce(kernel, sizeof(float), base, nullptr, base + bytes, base + 2 * bytes, bytes / sizeof(float), 1, Store::cached);
+    at = at + 6 * bytes <= kAll ? at + 3 * bytes : 0;
+    benchmark::ClobberMemory();
+  }
+  report(state, 3 * bytes);
+}
+
 template <class Function, class... Arguments>
 void add(std::string name, Function function, Arguments... arguments) {
   for (size_t bytes : kSizes) {
@@ -121,10 +150,24 @@ void add_all() {
   }
 }
 
+void add_shared() {
+  for (size_t bytes = 32 << 10; bytes <= 16 << 20; bytes *= 2)
+    for (uint32_t threads : {1u, 2u}) {
+      const std::string tail = "/" + std::to_string(threads) + "/" + std::to_string(bytes);
+      benchmark::RegisterBenchmark(("shared/hot" + tail).c_str(), [=](benchmark::State& s) {
+        shared_reduce(s, threads, bytes);
+      })->UseRealTime();
+      benchmark::RegisterBenchmark(("shared/cold" + tail).c_str(), [=](benchmark::State& s) {
+        shared_cold_reduce(s, threads, bytes);
+      })->UseRealTime();
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   add_all();
+  add_shared();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

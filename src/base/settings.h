@@ -35,7 +35,7 @@ struct SettingRow {
   bool shapes_wire;                                            // rank 0's value is used by all ranks
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
 };
-inline constexpr size_t kSettings = 17;
+inline constexpr size_t kSettings = 18;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -52,6 +52,7 @@ struct Settings {
   std::string interface;  // see choose_local_address
   int lanes = 0;          // 0: automatic
   size_t slot_bytes = 0;  // 0: automatic
+  int threads = 0;        // 0: automatic
   uint64_t timeout_ns = 0;
   uint64_t birth_timeout_ns = 0;
   LogLevel debug = LogLevel::warn;

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "build_config.h"
+#include "cores.h"
 #include "host_identity.h"
 #include "memory_transport.h"
 #include "net_address.h"
@@ -26,7 +27,7 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kCacheShare = 2 << 20;    // of a last-level cache, for each core
+constexpr uint64_t kCacheShare = 2 << 20;  // of a last-level cache, for each core
 
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
   const bool single_host = local_ranks == static_cast<uint32_t>(size);
@@ -46,24 +47,29 @@ Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
 
 // What a rank tells the others about itself.
 struct Introduction {
-  std::string host_id, host, pid, door, context, wire;
+  std::string host_id, host, pid, door, context, cores, wire;
   bool shm = false, tcp = false;
 };
 
 std::string encode(const Introduction& i) {
   return "tutti1\n" + i.host_id + '\n' + i.host + '\n' + i.pid + '\n' + i.door + '\n' + i.context + '\n' + (i.shm ? "1" : "0") +
-         (i.tcp ? "1" : "0") + '\n' + i.wire;
+         (i.tcp ? "1" : "0") + '\n' + i.cores + '\n' + i.wire;
 }
 
 Result<Introduction> decode_introduction(const std::string& text, int rank) {
   const auto lines = split(text, '\n');
-  if (lines.size() < 8 || lines[0] != "tutti1" || lines[6].size() != 2)
+  if (lines.size() < 9 || lines[0] != "tutti1" || lines[6].size() != 2)
     return Status(Code::unreachable, "rank " + std::to_string(rank) + " introduced itself in words of another version of Tutti");
-  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]),
-                 std::string(lines[4]), std::string(lines[5]), {}};
+  Introduction i{std::string(lines[1]),
+                 std::string(lines[2]),
+                 std::string(lines[3]),
+                 std::string(lines[4]),
+                 std::string(lines[5]),
+                 std::string(lines[7]),
+                 {}};
   i.shm = lines[6][0] == '1';
   i.tcp = lines[6][1] == '1';
-  i.wire = text.substr(static_cast<size_t>(lines[7].data() - text.data()));
+  i.wire = text.substr(static_cast<size_t>(lines[8].data() - text.data()));
   return i;
 }
 
@@ -109,6 +115,7 @@ class Assembler {
     for (const auto step :
          {&Assembler::open_log, &Assembler::introduce, &Assembler::share_memory, &Assembler::open_tcp, &Assembler::watch_over})
       if (Status status = (this->*step)(); !status.ok()) return status;
+    share_cores();
     announce();
     return std::make_unique<Communicator>(std::move(parts_));
   }
@@ -134,6 +141,7 @@ class Assembler {
     mine.host = host_name();
     mine.pid = std::to_string(::getpid());
     mine.context = std::to_string(random_number());
+    mine.cores = allowed_cores();
     mine.tcp = TUTTI_HAVE_TCP && options_.settings.transport.tcp;
     mine.wire = encode_wire_settings(options_.settings);
 #if TUTTI_HAVE_SHM
@@ -289,10 +297,20 @@ class Assembler {
     return {};
   }
 
+  // What this rank may use beside its own thread, and whether it must give way to others.
+  void share_cores() {
+    std::vector<std::string> sets;
+    const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
+    for (const Introduction& other : ranks_)
+      if (other.host_id == me.host_id) sets.push_back(other.cores);
+    const CoreShare share = core_share(me.cores, sets, cpu_quota(""));
+    parts_->crowded = share.crowded;
+    const int wanted = parts_->settings.threads;
+    parts_->workers = options_.workers;
+    if (!parts_->workers) parts_->workers = std::make_shared<Workers>(wanted > 0 ? static_cast<uint32_t>(wanted) : share.cores);
+  }
+
   void announce() {
-    const std::string& here = ranks_[static_cast<size_t>(options_.rank)].host_id;
-    const auto neighbours = std::count_if(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == here; });
-    parts_->crowded = neighbours > ::sysconf(_SC_NPROCESSORS_ONLN);
     // A virtual machine may name the whole processor's cache although other machines share it, so count no more than a fair part.
     const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE), cores = ::sysconf(_SC_NPROCESSORS_ONLN);
     parts_->cache_bytes =
@@ -305,7 +323,8 @@ class Assembler {
     for (int rank = 0; rank < options_.size; ++rank)
       if (rank != options_.rank) text += " " + std::to_string(rank) + ":" + parts_->rank_transports[static_cast<size_t>(rank)];
     parts_->log.info(text + "; " + std::to_string(parts_->pool->slots()) + " slots of " +
-                     std::to_string(parts_->pool->slot_bytes()) + " bytes");
+                     std::to_string(parts_->pool->slot_bytes()) + " bytes; " + std::to_string(parts_->workers->threads()) +
+                     " threads for large reductions");
   }
 
   AssemblyOptions options_;

@@ -25,6 +25,7 @@ struct AssemblyOptions {
   Exchange exchange;
   std::string local_end;                          // of this rank's connection to the rendezvous, numeric; "" if there was none
   std::shared_ptr<ControlThread> control_thread;  // of the parent; null: a new one
+  std::shared_ptr<Workers> workers;               // likewise
   std::shared_ptr<LocalArena> local_arena;        // ranks are threads of this process; null: processes
 };
 

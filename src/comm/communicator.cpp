@@ -48,6 +48,7 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   terms_.slots = parts_->pool->slots();
   auto wires = std::make_unique<Wires>();
   wires->pool = parts_->pool.get();
+  wires->workers = parts_->workers;
   wires->peers.resize(static_cast<size_t>(parts_->size));
   wires->connect = [this](int peer) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer); };
   std::vector<Transport*> transports;

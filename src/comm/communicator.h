@@ -18,6 +18,7 @@
 #include "plan.h"
 #include "settings.h"
 #include "team.h"
+#include "workers.h"
 
 namespace tutti {
 
@@ -39,7 +40,8 @@ struct CommunicatorParts {
   uint64_t cache_bytes = 0;                  // last-level cache of this host
   uint64_t context = 0;                      // travels in signatures
   std::shared_ptr<ControlThread> control_thread;
-  std::shared_ptr<void> memory;  // what the transports' arena lies in, if they do not own it
+  std::shared_ptr<Workers> workers;  // shared with splits
+  std::shared_ptr<void> memory;      // what the transports' arena lies in, if they do not own it
   std::unique_ptr<SlotPool> pool;
   std::vector<std::unique_ptr<Transport>> transports;
   std::vector<Transport*> transport_of;  // by rank; null for this rank

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "birth_thread.h"
+#include "quiet_thread.h"
 #include "clock.h"
 #include "control.h"
 

@@ -2,7 +2,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 
-#include "birth_thread.h"
+#include "quiet_thread.h"
 #include "rendezvous_meeting.h"
 #include "words.h"
 

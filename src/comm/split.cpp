@@ -85,6 +85,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   options.exchange = [&](const std::string& blob) { return gather_in_group(parent, group, blob); };
   options.local_end = parent.parts().local_end;
   options.control_thread = parent.parts().control_thread;
+  options.workers = parent.parts().workers;
   // Threads of one process: the group's first makes the memory; the others copy its owner through a pointer to it, and a second
   // round keeps that owner in place until all have done so.
   auto arena = make_local_arena();

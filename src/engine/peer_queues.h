@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "transport.h"
+#include "workers.h"
 
 namespace tutti {
 
@@ -23,9 +25,10 @@ struct PeerQueues {
 // What operations of one communicator share on this rank.
 struct Wires {
   SlotPool* pool = nullptr;
-  uint32_t reserved = 0;              // slots promised to lanes that have not acquired them yet
-  std::vector<PeerQueues> peers;      // by rank
-  std::function<Link&(int)> connect;  // makes a link when first needed
+  uint32_t reserved = 0;                                            // slots promised to lanes that have not acquired them yet
+  std::vector<PeerQueues> peers;                                    // by rank
+  std::function<Link&(int)> connect;                                // makes a link when first needed
+  std::shared_ptr<Workers> workers = std::make_shared<Workers>(1);  // for large kernel calls
 
   PeerQueues& peer(int rank) {
     PeerQueues& entry = peers[static_cast<size_t>(rank)];

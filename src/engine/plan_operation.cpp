@@ -188,14 +188,15 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   for (const Part& part : lane.parts) {
     const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
     if (instruction.take == Take::recv) {
-      if (instruction.keep_home) kernels::copy(part.home, nullptr, received, part.bytes, store);
+      if (instruction.keep_home) wires_.workers->copy(part.home, nullptr, received, part.bytes, store);
     } else {
       std::byte* home = instruction.keep_home ? part.home : received;
       std::byte* pass = instruction.keep_home && gives ? received : nullptr;
       const std::byte* left = instruction.received_is_left ? received : part.own;
       const std::byte* right = instruction.received_is_left ? part.own : received;
-      arithmetic_.reduce(home, pass, left, right, part.bytes / arithmetic_.element_bytes,
-                         instruction.completes ? arithmetic_.divisor : 1, instruction.keep_home ? store : Store::cached);
+      wires_.workers->reduce(arithmetic_.reduce, arithmetic_.element_bytes, home, pass, left, right,
+                             part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1,
+                             instruction.keep_home ? store : Store::cached);
     }
     received += part.bytes;
   }
@@ -214,10 +215,11 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
     for (size_t i = 0, k = 0; i < n; ++i) sources[i] = i == instruction.own_position ? part.own : lane.gathered[k++].data + offset;
     std::byte* result = gives ? lane.gathered[0].data + offset : part.home;
     const Store store = !gives && instruction.last_touch ? arithmetic_.output_store : Store::cached;
-    arithmetic_.fold(result, sources.data(), n, part.bytes / arithmetic_.element_bytes,
-                     instruction.completes ? arithmetic_.divisor : 1, store);
+    wires_.workers->fold(arithmetic_.fold, arithmetic_.element_bytes, result, sources.data(), n,
+                         part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1, store);
     if (gives && instruction.keep_home)
-      kernels::copy(part.home, nullptr, result, part.bytes, instruction.last_touch ? arithmetic_.output_store : Store::cached);
+      wires_.workers->copy(part.home, nullptr, result, part.bytes,
+                           instruction.last_touch ? arithmetic_.output_store : Store::cached);
     offset += part.bytes;
   }
   if (gives) lane.slot = lane.gathered[0];
@@ -273,7 +275,7 @@ bool PlanOperation::fill_slot(Lane& lane) {
   if (!lane.slot) return false;
   std::byte* to = lane.slot.data;
   for (const Part& part : lane.parts) {
-    kernels::copy(to, nullptr, part.own, part.bytes, Store::cached);
+    wires_.workers->copy(to, nullptr, part.own, part.bytes, Store::cached);
     to += part.bytes;
   }
   return true;
@@ -283,7 +285,7 @@ bool PlanOperation::end_stripe(Lane& lane) {
   if (program_.scratch_blocks > 0 && !flushed(lane)) return false;  // the next stripe will use the same scratch
   parts_of(lane, program_.identities, false);
   for (const Part& part : lane.parts)
-    if (part.own != part.home) kernels::copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
+    if (part.own != part.home) wires_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
   wires_.reserved -= lane.reserved;
   lane.reserved = 0;
   lane.active = false;
