@@ -37,6 +37,7 @@ struct Machine {
   LinkCost inside, between;
   double interface_byte_s = 0;  // of a host to the others: each direction is shared by the ranks of the host; 0: no limit
   int cores = 0;                // of a host; 0: as many as it has ranks
+  bool one_machine = false;     // the hosts are containers or network namespaces that share the cores of one
   double switch_s = 0;          // when a core turns to another rank; ranks outnumber cores
   double reduce_byte_s = 0;     // per byte received
   double copy_byte_s = 0;

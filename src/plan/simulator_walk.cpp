@@ -17,13 +17,13 @@ Walk::Walk(const Outline& outline, const Machine& machine, const Stripes& stripe
       waves_((count + lane_count_ - 1) / lane_count_) {
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
     ranks_[rank].lanes.resize(lane_count_);
-    const size_t host = host_of(rank);
-    if (host >= hosts_.size()) hosts_.resize(host + 1);
-    ++hosts_[host].ranks;
+    if (host_of(rank) >= hosts_.size()) hosts_.resize(host_of(rank) + 1);
   }
-  for (HostState& host : hosts_)
-    if (machine.cores > 0 && host.ranks > static_cast<uint32_t>(machine.cores))
-      host.cores.resize(static_cast<size_t>(machine.cores));
+  pools_.resize(machine.one_machine ? 1 : hosts_.size());
+  for (uint32_t rank = 0; rank < ranks_.size(); ++rank) ++pool_of(rank).ranks;
+  for (CorePool& pool : pools_)
+    if (machine.cores > 0 && pool.ranks > static_cast<uint32_t>(machine.cores))
+      pool.cores.resize(static_cast<size_t>(machine.cores));
 }
 
 void Walk::schedule(uint32_t rank, double time) {
@@ -190,7 +190,7 @@ void Walk::wake_sender(uint32_t sender, uint32_t receiver, double time) {
 }
 
 void Walk::hold(uint32_t rank, int index) {
-  Core& core = hosts_[host_of(rank)].cores[static_cast<size_t>(index)];
+  Core& core = pool_of(rank).cores[static_cast<size_t>(index)];
   if (core.rank != rank && core.rank != Move::kNobody) ranks_[rank].switching = machine_.switch_s;
   core = {true, rank};
   ranks_[rank].core = index;
@@ -199,21 +199,21 @@ void Walk::hold(uint32_t rank, int index) {
 
 // False: all cores of a crowded host are busy; the rank waits for one.
 bool Walk::seize_core(uint32_t rank) {
-  HostState& host = hosts_[host_of(rank)];
+  CorePool& pool = pool_of(rank);
   RankState& state = ranks_[rank];
-  if (host.cores.empty() || state.core >= 0) return true;
+  if (pool.cores.empty() || state.core >= 0) return true;
   int found = -1;  // the one it had, else one that nobody had, else any
-  for (int i = 0; i < static_cast<int>(host.cores.size()); ++i) {
-    const Core& core = host.cores[static_cast<size_t>(i)];
+  for (int i = 0; i < static_cast<int>(pool.cores.size()); ++i) {
+    const Core& core = pool.cores[static_cast<size_t>(i)];
     if (core.held) continue;
-    if (core.rank == rank || found < 0 || (core.rank == Move::kNobody && host.cores[static_cast<size_t>(found)].rank != rank))
+    if (core.rank == rank || found < 0 || (core.rank == Move::kNobody && pool.cores[static_cast<size_t>(found)].rank != rank))
       found = i;
   }
   if (found >= 0) {
     hold(rank, found);
   } else {
     state.waiting = true;
-    host.waiting.push_back(rank);
+    pool.waiting.push_back(rank);
   }
   return found >= 0;
 }
@@ -221,14 +221,14 @@ bool Walk::seize_core(uint32_t rank) {
 void Walk::release_core(uint32_t rank, double time) {
   RankState& state = ranks_[rank];
   if (state.core < 0) return;
-  HostState& host = hosts_[host_of(rank)];
+  CorePool& pool = pool_of(rank);
   const int core = std::exchange(state.core, -1);
-  if (host.waiting.empty()) {
-    host.cores[static_cast<size_t>(core)].held = false;
+  if (pool.waiting.empty()) {
+    pool.cores[static_cast<size_t>(core)].held = false;
     return;
   }
-  const uint32_t next = host.waiting.front();
-  host.waiting.pop_front();
+  const uint32_t next = pool.waiting.front();
+  pool.waiting.pop_front();
   hold(next, core);
   schedule(next, std::max(time, ranks_[next].now));
 }

@@ -62,6 +62,9 @@ struct Core {
 struct HostState {
   double out_free = 0, in_free = 0;
   double sent = 0;  // bytes to other hosts
+};
+
+struct CorePool {
   uint32_t ranks = 0;
   std::vector<Core> cores;  // none: one for each rank
   std::deque<uint32_t> waiting;
@@ -88,6 +91,7 @@ class Walk {
   };
 
   uint32_t host_of(uint32_t rank) const { return machine_.host.empty() ? 0 : static_cast<uint32_t>(machine_.host[rank]); }
+  CorePool& pool_of(uint32_t rank) { return pools_[machine_.one_machine ? 0 : host_of(rank)]; }
   const LinkCost& cost(uint32_t a, uint32_t b) const { return host_of(a) == host_of(b) ? machine_.inside : machine_.between; }
   LinkState& link(uint32_t from, uint32_t to) { return links_[size_t{from} * ranks_.size() + to]; }
   static uint32_t turn(const Lane& lane, const Move::End& end) {
@@ -119,6 +123,7 @@ class Walk {
   uint32_t lane_count_;
   std::vector<RankState> ranks_;
   std::vector<HostState> hosts_;
+  std::vector<CorePool> pools_;
   std::unique_ptr<LinkState[], void (*)(void*)> links_;  // [from · ranks + to]; pages that no link uses are never touched
   std::vector<Parcel> parcels_{1};
   uint32_t unused_ = 0;  // first of the parcels that have been taken

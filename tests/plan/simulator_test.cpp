@@ -164,6 +164,11 @@ TEST(Simulator, CrowdedCoresTakeTurns) {
   EXPECT_THAT(with(4), about(2e-3));
   EXPECT_THAT(with(2), about(4e-3));
   EXPECT_THAT(with(1), about(8e-3));
+  machine.host = {0, 0, 1, 1};
+  machine.between.streams = true;
+  EXPECT_THAT(with(1), about(4e-3)) << "each host has cores of its own";
+  machine.one_machine = true;
+  EXPECT_THAT(with(1), about(8e-3));
   machine.switch_s = 10 * kMicro;
   EXPECT_GT(with(1), 8e-3 + 4 * 10 * kMicro);
 }

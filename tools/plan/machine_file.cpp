@@ -71,6 +71,10 @@ Status read_machine(const std::string& text, Machine& machine) {
     if (name == "inside" || name == "between") {
       found = true;
       status = read_link(name, value, name == "inside" ? machine.inside : machine.between);
+    } else if (name == "one_machine") {
+      found = true;
+      if (!value.is_boolean()) return wrong(name, "must be true or false");
+      machine.one_machine = value.get<bool>();
     } else if (name == "cores") {
       found = true;
       if (!value.is_number_unsigned() || value.get<uint64_t>() > 4096) return wrong(name, "must be a whole number up to 4096");
@@ -90,6 +94,7 @@ std::string write_machine(const Machine& machine) {
   json["between"] = link_json(machine.between);
   for (const auto& [name, member] : kMachineFields) json[std::string(name)] = machine.*member;
   json["cores"] = machine.cores;
+  json["one_machine"] = machine.one_machine;
   return json.dump(2) + "\n";
 }
 
