@@ -52,4 +52,12 @@ Plan scatter(int rank, const Team& team, int root);
 Plan all_to_all(int rank, const Team& team, int root);
 }  // namespace direct
 
+namespace hierarchical {
+Plan all_reduce(int rank, const Team& team, int root);
+Plan reduce_scatter(int rank, const Team& team, int root);
+Plan all_gather(int rank, const Team& team, int root);
+Plan broadcast(int rank, const Team& team, int root);
+Plan reduce(int rank, const Team& team, int root);
+}  // namespace hierarchical
+
 }  // namespace tutti

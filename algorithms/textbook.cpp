@@ -7,28 +7,43 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t log_down(uint64_t p) { return static_cast<uint64_t>(std::bit_width(p)) - 1; }
-constexpr uint64_t log_up(uint64_t p) { return static_cast<uint64_t>(std::bit_width(p - 1)); }
+constexpr uint64_t log_down(uint64_t p, uint64_t = 1) { return static_cast<uint64_t>(std::bit_width(p)) - 1; }
+constexpr uint64_t log_up(uint64_t p, uint64_t = 1) { return static_cast<uint64_t>(std::bit_width(p - 1)); }
 
 using P = uint64_t;
-constexpr Formula kNone{"0", [](P) -> P { return 0; }};
-constexpr Formula kOne{"1", [](P) -> P { return 1; }};
-constexpr Formula kTwo{"2", [](P) -> P { return 2; }};
-constexpr Formula kOthers{"p−1", [](P p) -> P { return p - 1; }};
-constexpr Formula kTwiceOthers{"2(p−1)", [](P p) -> P { return 2 * (p - 1); }};
+constexpr Formula kNone{"0", [](P, P) -> P { return 0; }};
+constexpr Formula kOne{"1", [](P, P) -> P { return 1; }};
+constexpr Formula kTwo{"2", [](P, P) -> P { return 2; }};
+constexpr Formula kOthers{"p−1", [](P p, P) -> P { return p - 1; }};
+constexpr Formula kTwiceOthers{"2(p−1)", [](P p, P) -> P { return 2 * (p - 1); }};
 constexpr Formula kLog{"⌈log₂ p⌉", log_up};
-constexpr Formula kTwiceLog{"2⌈log₂ p⌉", [](P p) -> P { return 2 * log_up(p); }};
+constexpr Formula kTwiceLog{"2⌈log₂ p⌉", [](P p, P) -> P { return 2 * log_up(p); }};
 constexpr Formula kLogDown{"⌊log₂ p⌋", log_down};
-constexpr Formula kScatterGather{"⌈log₂ p⌉ + ⌊log₂ ⅔p⌋", [](P p) -> P { return log_up(p) + log_down(2 * p / 3); }};
-constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p) -> P { return log_down(p) + log_up(p); }};
-constexpr Formula kDepth{"1 + ⌊log₂(p−1)⌋", [](P p) -> P { return 1 + log_down(p - 1); }};
-constexpr Formula kTwiceDepth{"2⌊log₂ p⌋", [](P p) -> P { return 2 * log_down(p); }};
+constexpr Formula kScatterGather{"⌈log₂ p⌉ + ⌊log₂ ⅔p⌋", [](P p, P) -> P { return log_up(p) + log_down(2 * p / 3); }};
+constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p, P) -> P { return log_down(p) + log_up(p); }};
+constexpr Formula kDepth{"1 + ⌊log₂(p−1)⌋", [](P p, P) -> P { return 1 + log_down(p - 1); }};
+constexpr Formula kTwiceDepth{"2⌊log₂ p⌋", [](P p, P) -> P { return 2 * log_down(p); }};
 // Ranks beyond the power of two come in one round earlier and get the result one round later, but one chain of messages does both
 // only if the rank at its end, the complement of that at its beginning, has such a partner too.
 constexpr Formula kFolded{"⌈log₂ p⌉ (+1 if p > 1.5·2^⌊log₂ p⌋)",
-                          [](P p) -> P { return log_up(p) + (2 * p > 3 * std::bit_floor(p)); }};
-constexpr Formula kFour{"min(p, 4)", [](P p) -> P { return std::min<P>(p, 4); }};
-constexpr Formula kThree{"min(p−1, 3)", [](P p) -> P { return std::min<P>(p - 1, 3); }};
+                          [](P p, P) -> P { return log_up(p) + (2 * p > 3 * std::bit_floor(p)); }};
+constexpr Formula kFour{"min(p, 4)", [](P p, P) -> P { return std::min<P>(p, 4); }};
+constexpr Formula kThree{"min(p−1, 3)", [](P p, P) -> P { return std::min<P>(p - 1, 3); }};
+
+// hierarchical: within hosts like direct, between them like recursive, tree or direct.  Of the runs that recursive moves between h
+// hosts, those of more than one block go in two messages where they pass the end of a slice, most of all at the last host.
+constexpr P within(P p, P h) { return p > h ? 1 : 0; }
+constexpr P between(P h) { return h > 1 ? 1 : 0; }
+constexpr Formula kTwoLevels{"2 + 2⌈log₂ h⌉", [](P p, P h) -> P { return 2 * within(p, h) + 2 * log_up(h); }};
+constexpr Formula kLanes{"2(p/h−1) + ≤3⌈log₂ h⌉", [](P p, P h) -> P {
+                           if (p == h) return 2 * log_up(h);
+                           P messages = 2 * (p / h - 1);
+                           for (P held = h; held > 1; held = (held + 1) / 2) messages += held > 3 ? 3 : 2;
+                           return messages;
+                         }};
+constexpr Formula kLeader{"≤2p/h", [](P p, P h) -> P { return 2 * (p / h - 1 + between(h)); }};
+constexpr Formula kHosts{"h", [](P p, P h) -> P { return p > h ? h : 1; }};
+constexpr Formula kHostsDepth{"2 + ⌊log₂(h−1)⌋", [](P p, P h) -> P { return within(p, h) + (h > 1 ? 1 + log_down(h - 1) : 0); }};
 
 // Data, in blocks of the plan: plans of one block,
 constexpr Formula kAll{"n", kOne.value};
@@ -37,9 +52,10 @@ constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};
 // of two blocks,
 constexpr Formula kHalves{"n", kTwo.value};
 constexpr Formula kFourHalves{"min(p, 4)/2·n", kFour.value};
-constexpr Formula kTwoHalves{"min(p−1, 2)/2·n", [](P p) -> P { return std::min<P>(p - 1, 2); }};
+constexpr Formula kTwoHalves{"min(p−1, 2)/2·n", [](P p, P) -> P { return std::min<P>(p - 1, 2); }};
 // of p blocks (all_to_all: p of each rank's),
 constexpr Formula kShares{"(p−1)/p·n", kOthers.value};
+constexpr Formula kLeaderData{"≤p/h·n", kLeader.value};
 constexpr Formula kTwiceShares{"2(p−1)/p·n", kTwiceOthers.value};
 // and of one block without bytes.
 constexpr Formula kThreeEmpty{"0", kThree.value};
@@ -53,20 +69,25 @@ constexpr std::array kTextbook{
     Textbook{"recursive", all_reduce, kTwiceLog, kTwiceLog, kTwiceShares, kShares, true},
     Textbook{"doubling", all_reduce, kFolded, kLog, kLogTimes, kLogTimes, false},
     Textbook{"direct", all_reduce, kTwo, kTwiceOthers, kTwiceShares, kShares, true},
+    Textbook{"hierarchical", all_reduce, kTwoLevels, kLanes, kTwiceShares, kShares, true},
     Textbook{"ring", reduce_scatter, kOthers, kOthers, kShares, kShares, true},
     Textbook{"recursive", reduce_scatter, kLog, kLog, kShares, kShares, true},
     Textbook{"direct", reduce_scatter, kOne, kOthers, kShares, kShares, true},
+    Textbook{"hierarchical", reduce_scatter, kHosts, kOthers, kShares, kShares, true},
     Textbook{"ring", all_gather, kOthers, kOthers, kShares, kNone, true},
     Textbook{"recursive", all_gather, kLog, kLog, kShares, kNone, true},
     Textbook{"direct", all_gather, kOne, kOthers, kShares, kNone, true},
+    Textbook{"hierarchical", all_gather, kHosts, kOthers, kShares, kNone, true},
     Textbook{"ring", broadcast, kOthers, kOne, kAll, kNone, true},
     Textbook{"tree", broadcast, kDepth, kTwo, kHalves, kNone, true},
     Textbook{"recursive", broadcast, kScatterGather, kTwiceLog, kTwiceShares, kNone, true},
     Textbook{"direct", broadcast, kOne, kOthers, kCopies, kNone, true},
+    Textbook{"hierarchical", broadcast, kHostsDepth, kLeader, kLeaderData, kNone, true},
     Textbook{"ring", reduce, kOthers, kOne, kAll, kAll, true},
     Textbook{"tree", reduce, kDepth, kTwo, kHalves, kHalves, true},
     Textbook{"recursive", reduce, kBothLogs, kTwiceLog, kTwiceShares, kShares, true},
     Textbook{"direct", reduce, kOne, kOthers, kCopies, kCopies, true},
+    Textbook{"hierarchical", reduce, kHostsDepth, kLeader, kLeaderData, kLeaderData, true},
     Textbook{"tree", gather, kLogDown, kLog, kShares, kNone, true},
     Textbook{"direct", gather, kOne, kOthers, kShares, kNone, true},
     Textbook{"tree", scatter, kLogDown, kLog, kShares, kNone, true},

@@ -10,8 +10,8 @@
 namespace tutti {
 
 struct Formula {
-  std::string_view text;              // of p ranks and n bytes
-  uint64_t (*value)(uint64_t ranks);  // for p ≥ 2; data in blocks
+  std::string_view text;                              // of p ranks on h hosts, equally many on each, and n bytes
+  uint64_t (*value)(uint64_t ranks, uint64_t hosts);  // for p ≥ 2; data in blocks
 };
 
 struct Textbook {

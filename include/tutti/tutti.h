@@ -168,7 +168,7 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 /* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks. */
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
-  const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct" */
+  const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
   int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
 } tutti_call_options;
 

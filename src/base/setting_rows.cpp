@@ -119,7 +119,7 @@ Status read_host_id(std::string_view text, std::string& value) {
 
 constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_ALGORITHM", "rules", "",
-     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, flat",
+     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, hierarchical, flat",
      "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
      "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
      true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},

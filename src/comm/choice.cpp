@@ -25,6 +25,11 @@ constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 
 std::string_view standard(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string& reason) {
   const bool host = terms.single_host;
+  const bool many_hosts = terms.team.hosts() > 1 && terms.team.hosts() < terms.size;  // and more than one rank on some
+  if (many_hosts && bytes > kNetDoublingUntil && find_algorithm(collective, "hierarchical")) {
+    reason = "several hosts: each byte leaves a host once";
+    return "hierarchical";
+  }
   switch (collective) {
     case Collective::all_reduce:
       if (host) {
@@ -58,9 +63,10 @@ bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes
 Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name, std::string reason) {
   if (name == "flat") {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", std::move(reason)};
-    return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))) +
-                                         " within one host of " + std::to_string(terms.size) + " ranks only; this is " + std::string(tutti::name(collective)) + " of " +
-                                         format_bytes(bytes));
+    return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " +
+                                         format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))) +
+                                         " within one host of " + std::to_string(terms.size) + " ranks only; this is " +
+                                         std::string(tutti::name(collective)) + " of " + format_bytes(bytes));
   }
   if (const auto index = find_algorithm(collective, name)) return Choice{*index, algorithms()[*index].name, std::move(reason)};
   if (std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), name) == std::end(kAlgorithmNames))

@@ -65,7 +65,7 @@ class Plan {
 
 // One row of the registry (algorithms/registry.cpp).
 struct Algorithm {
-  std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct"
+  std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct", "hierarchical"
   Collective collective;
   Plan (*plan)(int rank, const Team& team, int root);
   std::string_view source;   // the paper or book it comes from

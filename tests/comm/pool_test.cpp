@@ -1,9 +1,12 @@
 // The shape of the slot pool: what it may take, and that every plan can run in it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "all_plans.h"
 #include "arena.h"
 #include "choice.h"
+#include "sample_teams.h"
 #include "slots.h"
 
 namespace tutti {
@@ -40,6 +43,45 @@ TEST(Pool, HoldsTheMessagesOfEveryPlan) {
         EXPECT_GE(pool.slot_bytes, 64u * plan.widest_run()) << label(algorithm) << " of " << size;
         EXPECT_GE(pool.slots, slots_per_lane(plan) + static_cast<uint32_t>(size)) << label(algorithm) << " of " << size;
       }
+  }
+}
+
+// What one lane takes from the pool, as the engine counts it: a slot for each message over a stream, and for each group of sends of
+// its own that goes not only over streams.
+uint32_t taken(const Plan& plan, const Team& team, int rank, bool shared_memory) {
+  uint32_t slots = 0;
+  const auto streams = [&](uint32_t peer) { return !shared_memory || team.host_of(static_cast<int>(peer)) != team.host_of(rank); };
+  for (size_t i = 0; i < plan.steps().size(); ++i) {
+    const Step& step = plan.steps()[i];
+    const auto peers = plan.peers_of(step);
+    if (step.verb != Verb::send) {
+      slots += static_cast<uint32_t>(std::ranges::count_if(peers, streams));
+    } else if (i == 0 || (!group_goes_on(plan, i - 1) && !passes_slot_on(plan, i - 1))) {
+      bool by_reference = true;
+      for (size_t k = i; k < i + group_size(plan, i); ++k) by_reference &= streams(plan.steps()[k].peer);
+      slots += !by_reference;
+    }
+  }
+  return slots;
+}
+
+// The least that a pool has for one lane suffices, whether ranks of one host share memory or not.
+TEST(Pool, HoldsTheMessagesOfEveryPlanBetweenHosts) {
+  auto mixes = host_mixes();
+  for (const auto& extreme : {std::vector{1, 16}, {1, 1, 40}, {40, 1, 3}, {1, 2, 4, 8, 16, 32}}) mixes.push_back(extreme);
+  mixes.push_back(std::vector<int>(70, 1));
+  mixes.back().push_back(2);
+  for (const auto& ranks : mixes) {
+    const Team team = team_of(ranks, true);
+    const auto least = 2 * (static_cast<uint32_t>(team.size) + 8);
+    for (const Algorithm& algorithm : algorithms()) {
+      for (int rank = 0; rank < team.size; ++rank) {
+        const Plan plan = algorithm.plan(rank, team, 0);
+        for (const bool shared_memory : {true, false})
+          ASSERT_LE(taken(plan, team, rank, shared_memory), least) << label(algorithm) << ", " << label(ranks) << ", rank " << rank;
+        ASSERT_GE(pool_shape(team.size, false, 0, 0).slot_bytes, 64u * plan.widest_run()) << label(algorithm) << label(ranks);
+      }
+    }
   }
 }
 

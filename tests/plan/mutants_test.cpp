@@ -6,6 +6,7 @@
 #include "all_plans.h"
 #include "checker.h"
 #include "plan_text.h"
+#include "sample_teams.h"
 
 namespace tutti {
 namespace {
@@ -103,9 +104,9 @@ class EveryPlan : public testing::TestWithParam<Algorithm> {};
 TEST_P(EveryPlan, WithOneMistakeIsRejected) {
   const Algorithm& algorithm = GetParam();
   std::map<std::string, int> rejected;
-  for (const int size : {2, 3, 4, 5, 8, 11}) {
-    const int root = size / 2;
-    auto plans = plans_of(algorithm, size, root);
+  for (const Team& team : {Team(2), Team(3), Team(4), Team(5), Team(8), Team(11), team_of({2, 3}), team_of({2, 2, 1}, true)}) {
+    const int size = team.size, root = size / 2;
+    auto plans = plans_of(algorithm, team, root);
     for (size_t rank = 0; rank < plans.size(); ++rank) {
       const Plan right = plans[rank];
       const LooseSteps steps = loose(right);

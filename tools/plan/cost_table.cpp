@@ -1,7 +1,7 @@
 #include "cost_table.h"
 
-#include <array>
 #include <cstdio>
+#include <vector>
 
 #include "algorithms.h"
 #include "proving.h"
@@ -10,24 +10,32 @@
 namespace tutti {
 namespace {
 
-constexpr std::array kSamples{8, 13};
+struct Sample {
+  std::string_view title;
+  Team team;
+};
+std::vector<Sample> samples() {
+  Team two_hosts = 8;
+  two_hosts.host = {0, 0, 0, 0, 1, 1, 1, 1};
+  return {{"8 ranks", 8}, {"8 ranks on 2 hosts", two_hosts}, {"13 ranks", 13}};
+}
 constexpr std::string_view kBegin = "<!-- made by: tutti-plan table -->\n";
 constexpr std::string_view kEnd = "<!-- end of what tutti-plan table makes -->\n";
 
-Result<std::string> measured(const Algorithm& algorithm, int size) {
-  const Result<Proof> proof = prove_plans(algorithm, size, 0);
+Result<std::string> measured(const Algorithm& algorithm, const Team& team) {
+  const Result<Proof> proof = prove_plans(algorithm, team, 0);
   if (!proof.ok()) return proof.status();
   const Cost& cost = proof->cost;
-  return std::to_string(cost.rounds) + " · " + std::to_string(cost.messages) + " · " + in_n(cost.blocks, algorithm, size) + " · " +
-         in_n(cost.reduced, algorithm, size);
+  return std::to_string(cost.rounds) + " · " + std::to_string(cost.messages) + " · " + in_n(cost.blocks, algorithm, team) + " · " +
+         in_n(cost.reduced, algorithm, team);
 }
 
 }  // namespace
 
-std::string in_n(uint64_t blocks, const Algorithm& algorithm, int size) {
+std::string in_n(uint64_t blocks, const Algorithm& algorithm, const Team& team) {
   if (blocks == 0 || algorithm.collective == Collective::barrier) return "0";
   const uint32_t parts =
-      algorithm.collective == Collective::all_to_all ? static_cast<uint32_t>(size) : algorithm.plan(0, size, 0).blocks();
+      algorithm.collective == Collective::all_to_all ? static_cast<uint32_t>(team.size) : algorithm.plan(0, team, 0).blocks();
   char text[32];
   std::snprintf(text, sizeof text, "%.3gn", static_cast<double>(blocks) / parts);
   return std::string(text) == "1n" ? "n" : text;
@@ -36,8 +44,8 @@ std::string in_n(uint64_t blocks, const Algorithm& algorithm, int size) {
 Result<std::string> cost_table() {
   std::string table = "| collective | algorithm | rounds | messages | bytes | bytes reduced | codec |";
   std::string line = "|---|---|---|---|---|---|---|";
-  for (const int size : kSamples) {
-    table += " " + std::to_string(size) + " ranks |";
+  for (const Sample& sample : samples()) {
+    table += " " + std::string(sample.title) + " |";
     line += "---|";
   }
   table += "\n" + line + "\n";
@@ -49,8 +57,8 @@ Result<std::string> cost_table() {
     for (const Formula& formula : {book.rounds, book.messages, book.data, book.reduced}) table += " | " + std::string(formula.text);
     const bool empty = algorithm.collective == Collective::barrier;
     table += empty ? " | – |" : book.may_carry_codec ? " | yes |" : " | no |";
-    for (const int size : kSamples) {
-      const Result<std::string> cell = measured(algorithm, size);
+    for (const Sample& sample : samples()) {
+      const Result<std::string> cell = measured(algorithm, sample.team);
       if (!cell.ok()) return cell.status();
       table += " " + *cell + " |";
     }

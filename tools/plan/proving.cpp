@@ -1,5 +1,6 @@
 #include "proving.h"
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -17,12 +18,14 @@ std::string told(const Cost& cost) {
 
 }  // namespace
 
-Result<Proof> prove_plans(const Algorithm& algorithm, int size, int root) {
-  const Result<Proof> proof = prove(algorithm.collective, root, plans_of_all_ranks(algorithm, size, root));
+Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root) {
+  const Result<Proof> proof = prove(algorithm.collective, root, plans_of_all_ranks(algorithm, team, root));
   const Textbook* book = textbook(algorithm.collective, algorithm.name);
-  if (!proof.ok() || !book || size == 1) return proof;
-  const auto p = static_cast<uint64_t>(size);
-  const Cost expected{book->rounds.value(p), book->messages.value(p), book->data.value(p), book->reduced.value(p)};
+  if (!proof.ok() || !book || team.size == 1) return proof;
+  const auto members = team.ranks_by_host();
+  if (!std::ranges::all_of(members, [&](const auto& ranks) { return ranks.size() == members[0].size(); })) return proof;
+  const auto p = static_cast<uint64_t>(team.size), h = static_cast<uint64_t>(team.hosts());
+  const Cost expected{book->rounds.value(p, h), book->messages.value(p, h), book->data.value(p, h), book->reduced.value(p, h)};
   if (proof->cost == expected && proof->may_carry_codec == book->may_carry_codec) return proof;
   return Status(Code::internal, "costs " + told(proof->cost) + (proof->may_carry_codec ? ", may" : ", may not") +
                                     " carry a codec; the textbook says " + told(expected) +

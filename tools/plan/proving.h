@@ -7,8 +7,8 @@
 
 namespace tutti {
 
-// The plans carry the collective out, at the cost that the textbook says.
-Result<Proof> prove_plans(const Algorithm& algorithm, int size, int root);
+// The plans carry the collective out, at the cost that the textbook says of hosts with equally many ranks.
+Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root);
 
 // Two operations in flight come to their end, as the engine expands them.
 Status prove_in_flight(const Algorithm& algorithm, int size);

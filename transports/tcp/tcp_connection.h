@@ -24,7 +24,7 @@ struct Outcome {
 
 class TcpConnection {
  public:
-  static constexpr size_t kQueued = 16;  // messages that wait at most
+  static constexpr size_t kQueued = 64;  // messages that wait at most; plans may count on one for each lane (TUTTI_LANES)
 
   explicit TcpConnection(SlotPool& pool);
   TcpConnection(const TcpConnection&) = delete;
