@@ -24,6 +24,7 @@ Walk::Walk(const Outline& outline, const Machine& machine, const Stripes& stripe
   for (CorePool& pool : pools_)
     if (machine.cores > 0 && pool.ranks > static_cast<uint32_t>(machine.cores))
       pool.cores.resize(static_cast<size_t>(machine.cores));
+  committed_ = lane_count_ == 1 && std::ranges::all_of(pools_, [](const CorePool& pool) { return pool.cores.empty(); });
 }
 
 void Walk::schedule(uint32_t rank, double time) {
@@ -72,10 +73,10 @@ void Walk::step(uint32_t rank, double time) {
   for (uint32_t i = 0; i < lane_count_; ++i) {
     const uint32_t index = (state.lane + i) % lane_count_;
     const double when = ready(rank, state.lanes[index]);
-    if (when <= time) {
+    if (when <= time || (committed_ && when < kNever)) {
       if (!seize_core(rank)) return schedule(rank, kNever);
       state.lane = index;
-      return work(rank, state.lanes[index], time);
+      return work(rank, state.lanes[index], std::max(time, when));
     }
     first = std::min(first, when);
   }
@@ -331,11 +332,13 @@ void Walk::post(uint32_t from, uint32_t to, LinkState& on, const Parcel& parcel)
   parcels_[index].next = on.last == 0 ? index : parcels_[on.last].next;
   if (on.last != 0) parcels_[on.last].next = index;
   on.last = index;
-  const RankState& receiver = ranks_[to];
+  RankState& receiver = ranks_[to];
   if (receiver.working || receiver.waiting || receiver.next <= parcel.ready) return;
-  for (const Lane& lane : receiver.lanes)
-    if (lane.phase == Lane::Phase::taking && lane.move.in.peer == from && turn(lane, lane.move.in) == parcel.turn)
-      return schedule(to, std::max(parcel.ready, receiver.now));
+  for (Lane& lane : receiver.lanes) {
+    if (lane.phase != Lane::Phase::taking || lane.move.in.peer != from || turn(lane, lane.move.in) != parcel.turn) continue;
+    const double time = std::max(parcel.ready, receiver.now);
+    return committed_ ? work(to, lane, time) : schedule(to, time);
+  }
 }
 
 }  // namespace tutti::simulator

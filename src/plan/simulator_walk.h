@@ -121,6 +121,7 @@ class Walk {
   const Stripes& stripes_;
   uint64_t count_;
   uint32_t lane_count_;
+  bool committed_ = false;  // a rank with one lane and a core of its own knows its next work before the time has come
   std::vector<RankState> ranks_;
   std::vector<HostState> hosts_;
   std::vector<CorePool> pools_;
