@@ -32,6 +32,12 @@ Machine ordinary(int ranks, int per_host) {
   return machine;
 }
 
+Team team_on(const Machine& machine) {
+  Team team(static_cast<int>(machine.host.size()));
+  team.host = machine.host;
+  return team;
+}
+
 double in_one_piece(const Outline& outline, const Machine& machine, uint64_t bytes) {
   return predict(outline, machine, {.bytes = bytes, .lanes = 1, .stripe_bytes = kWhole}).seconds;
 }
@@ -52,14 +58,16 @@ TEST_P(EveryAlgorithm, LatencyAloneCostsTheRounds) {
   const Algorithm& algorithm = GetParam();
   const Textbook* book = textbook(algorithm.collective, algorithm.name);
   if (!book) GTEST_SKIP() << "no formula";
-  for (const int p : {2, 3, 7, 8, 12, 33}) {
-    const Outline outline = outline_of(algorithm, p, 0);
-    Machine machine = hosts_of(p, 1);
-    machine.between.latency_s = 1 * kMicro;
-    EXPECT_NEAR(in_one_piece(outline, machine, even_bytes(outline)) / kMicro,
-                static_cast<double>(book->rounds.value(static_cast<uint64_t>(p))), 1e-6)
-        << p << " ranks";
-  }
+  const auto check = [&](int p, int per_host) {
+    Machine machine = hosts_of(p, per_host);
+    machine.between.latency_s = machine.inside.latency_s = 1 * kMicro;
+    const Outline outline = outline_of(algorithm, team_on(machine), 0);
+    const uint64_t rounds = book->rounds.value(static_cast<uint64_t>(p), static_cast<uint64_t>(p / per_host));
+    EXPECT_NEAR(in_one_piece(outline, machine, even_bytes(outline)) / kMicro, static_cast<double>(rounds), 1e-6)
+        << p << " ranks, " << per_host << " on a host";
+  };
+  for (const int p : {2, 3, 7, 8, 12, 33}) check(p, p);
+  for (const int hosts : {2, 3, 4, 7}) check(4 * hosts, 4);
 }
 
 // Each rank's interface, reductions and messages one after the other: what the busiest rank does is the least that it can cost.
@@ -75,15 +83,15 @@ TEST_P(EveryAlgorithm, NoRankIsFasterThanItsShare) {
     const auto n = static_cast<double>(bytes) * kNano;
     Machine machine = hosts_of(p, 1);
     machine.interface_byte_s = 1 * kNano;
-    const double moved = in_one_piece(outline, machine, bytes) / n, least = share(outline, book->data.value(ranks));
+    const double moved = in_one_piece(outline, machine, bytes) / n, least = share(outline, book->data.value(ranks, 1));
     EXPECT_GE(moved, least - 1e-6) << p << " ranks";
     machine = hosts_of(p, 1);
     machine.reduce_byte_s = 1 * kNano;
-    const double reduced = in_one_piece(outline, machine, bytes) / n, fewest = share(outline, book->reduced.value(ranks));
+    const double reduced = in_one_piece(outline, machine, bytes) / n, fewest = share(outline, book->reduced.value(ranks, 1));
     EXPECT_GE(reduced, fewest - 1e-6) << p << " ranks";
     machine = hosts_of(p, 1);
     machine.between.overhead_s = 1 * kMicro;
-    EXPECT_GE(in_one_piece(outline, machine, bytes) / kMicro, static_cast<double>(book->messages.value(ranks)) - 1e-6)
+    EXPECT_GE(in_one_piece(outline, machine, bytes) / kMicro, static_cast<double>(book->messages.value(ranks, 1)) - 1e-6)
         << p << " ranks";
     if (evenly) {
       EXPECT_NEAR(moved, least, 1e-4) << p << " ranks";
@@ -93,8 +101,8 @@ TEST_P(EveryAlgorithm, NoRankIsFasterThanItsShare) {
 }
 
 TEST_P(EveryAlgorithm, MoreBytesAreNeverFaster) {
-  const Outline outline = outline_of(GetParam(), 8, 0);
   for (const Machine& machine : {ordinary(8, 1), ordinary(8, 4), ordinary(8, 8)}) {
+    const Outline outline = outline_of(GetParam(), team_on(machine), 0);
     double last = 0;
     for (uint64_t bytes = 4096; bytes <= 64 << 20; bytes *= 4) {
       const double seconds = in_one_piece(outline, machine, bytes);
@@ -106,7 +114,7 @@ TEST_P(EveryAlgorithm, MoreBytesAreNeverFaster) {
 
 // Where messages queue for an interface, a faster part elsewhere can change their order for the worse, a little.
 TEST_P(EveryAlgorithm, BetterHardwareIsNotSlower) {
-  const Outline outline = outline_of(GetParam(), 12, 0);
+  const Outline outline = outline_of(GetParam(), team_on(hosts_of(12, 4)), 0);
   for (const bool shared : {false, true}) {
     Machine base = ordinary(12, 4);
     if (!shared) base.interface_byte_s = 0;
@@ -129,7 +137,7 @@ TEST_P(EveryAlgorithm, BetterHardwareIsNotSlower) {
 }
 
 TEST_P(EveryAlgorithm, TheNumbersOfHostsAreNames) {
-  const Outline outline = outline_of(GetParam(), 12, 0);
+  const Outline outline = outline_of(GetParam(), team_on(hosts_of(12, 4)), 0);
   const Machine machine = ordinary(12, 4);
   Machine renamed = machine;
   for (int& host : renamed.host) host = 2 - host;
