@@ -165,6 +165,10 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
     for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
     progress = link.receive(Pieces(lane.pieces), signature);
     lane.from_home = true;
+  } else if (lands_at_home(lane, instruction)) {
+    lane.pieces.clear();
+    for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
+    progress = link.receive(Pieces(lane.pieces), signature);
   } else {
     if (!lane.slot) lane.slot = acquire(lane);
     if (!lane.slot) return false;
@@ -178,14 +182,25 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
   return progress == Progress::done || fail(progress, instruction.ins[lane.port]);
 }
 
+// Is a contribution from a stream best received where its sum will be?  Then the kernel's copy brings that memory into the cache and the
+// reduction finds it there, which is faster than a slot's detour as long as the sum is not to bypass the cache.  Nothing that this lane
+// still sends is there: this rank's value is elsewhere.
+bool PlanOperation::lands_at_home(const Lane& lane, const Instruction& instruction) const {
+  return instruction.take == Take::recv_reduce && instruction.keep_home && instruction.outs.empty() &&
+         arithmetic_.output_store == Store::cached && lane.parts.size() <= kMaxPieces &&
+         std::all_of(lane.parts.begin(), lane.parts.end(), [](const Part& part) { return part.own != part.home; });
+}
+
 // ---- computing ----
 
 void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   if (instruction.take == Take::nothing || lane.bytes == 0 || lane.from_home) return;
   if (instruction.take == Take::fold) return compute_fold(lane, instruction);
   const bool gives = !instruction.outs.empty();
+  const bool landed = instruction.take == Take::recv_reduce && !lane.slot;
   std::byte* received = lane.slot.data;
   for (const Part& part : lane.parts) {
+    if (landed) received = part.home;
     const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
     if (instruction.take == Take::recv) {
       if (instruction.keep_home) wires_.workers->copy(part.home, nullptr, received, part.bytes, store);
@@ -200,7 +215,7 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
     }
     received += part.bytes;
   }
-  if (!gives) {
+  if (!gives && lane.slot) {
     wires_.pool->release(lane.slot);
     lane.slot = {};
   }

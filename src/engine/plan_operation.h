@@ -90,6 +90,7 @@ class PlanOperation final : public Operation {
   void prepare(Lane& lane, const Instruction& instruction);
   bool take(Lane& lane, const Instruction& instruction);
   bool take_from(Lane& lane, const Instruction& instruction, Link& link);
+  bool lands_at_home(const Lane& lane, const Instruction& instruction) const;
   void compute(Lane& lane, const Instruction& instruction);
   void compute_fold(Lane& lane, const Instruction& instruction);
   bool give(Lane& lane, const Instruction& instruction);

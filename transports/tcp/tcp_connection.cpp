@@ -112,8 +112,11 @@ Outcome TcpConnection::read(Pieces pieces, size_t bytes) {
   const size_t total = sizeof(Header) + bytes;
   iovec parts[kMaxParts];
   const size_t count = gather(incoming_, pieces, got_, parts);
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
   ssize_t n = 0;
-  do n = ::readv(fd_.get(), parts, static_cast<int>(count));
+  do n = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT);
   while (n < 0 && errno == EINTR);
   if (n < 0) return {would_block(errno) ? Progress::busy : Progress::lost, errno};
   if (n == 0) return {Progress::lost};
