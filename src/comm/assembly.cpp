@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <random>
 
 #include "build_config.h"
 #include "cores.h"
 #include "host_identity.h"
+#include "locality.h"
 #include "memory_transport.h"
 #include "net_address.h"
 #include "topology.h"
@@ -47,29 +47,24 @@ Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
 
 // What a rank tells the others about itself.
 struct Introduction {
-  std::string host_id, host, pid, door, context, cores, wire;
+  std::string host_id, host, pid, door, context, cores, place, wire;
   bool shm = false, tcp = false;
 };
 
 std::string encode(const Introduction& i) {
-  return "tutti1\n" + i.host_id + '\n' + i.host + '\n' + i.pid + '\n' + i.door + '\n' + i.context + '\n' + (i.shm ? "1" : "0") +
-         (i.tcp ? "1" : "0") + '\n' + i.cores + '\n' + i.wire;
+  return "tutti2\n" + i.host_id + '\n' + i.host + '\n' + i.pid + '\n' + i.door + '\n' + i.context + '\n' + (i.shm ? "1" : "0") +
+         (i.tcp ? "1" : "0") + '\n' + i.cores + '\n' + i.place + '\n' + i.wire;
 }
 
 Result<Introduction> decode_introduction(const std::string& text, int rank) {
   const auto lines = split(text, '\n');
-  if (lines.size() < 9 || lines[0] != "tutti1" || lines[6].size() != 2)
+  if (lines.size() < 10 || lines[0] != "tutti2" || lines[6].size() != 2)
     return Status(Code::unreachable, "rank " + std::to_string(rank) + " introduced itself in words of another version of Tutti");
-  Introduction i{std::string(lines[1]),
-                 std::string(lines[2]),
-                 std::string(lines[3]),
-                 std::string(lines[4]),
-                 std::string(lines[5]),
-                 std::string(lines[7]),
-                 {}};
+  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]), std::string(lines[4]),
+                 std::string(lines[5]), std::string(lines[7]), std::string(lines[8]), {}};
   i.shm = lines[6][0] == '1';
   i.tcp = lines[6][1] == '1';
-  i.wire = text.substr(static_cast<size_t>(lines[8].data() - text.data()));
+  i.wire = text.substr(static_cast<size_t>(lines[9].data() - text.data()));
   return i;
 }
 
@@ -142,6 +137,7 @@ class Assembler {
     mine.pid = std::to_string(::getpid());
     mine.context = std::to_string(random_number());
     mine.cores = allowed_cores();
+    mine.place = encode(locality_of(mine.cores));
     mine.tcp = TUTTI_HAVE_TCP && options_.settings.transport.tcp;
     mine.wire = encode_wire_settings(options_.settings);
 #if TUTTI_HAVE_SHM
@@ -169,18 +165,19 @@ class Assembler {
       for (const auto& warning : warnings) parts_->log.warn(warning);
     }
     parts_->settings = options_.settings;
-    parts_->team = make_team();
+    make_team();
     return {};
   }
 
-  // Hosts are numbered as their first ranks come; the order goes from host to host.
-  Team make_team() const {
-    Team team(options_.size);
-    std::map<std::string_view, int> number;
-    for (const Introduction& rank : ranks_)
-      team.host.push_back(number.try_emplace(rank.host_id, static_cast<int>(number.size())).first->second);
-    for (const auto& members : team.ranks_by_host()) team.order.insert(team.order.end(), members.begin(), members.end());
-    return team;
+  void make_team() {
+    std::vector<RankPlace> places;
+    std::vector<std::string_view> hosts;
+    for (const Introduction& rank : ranks_) {
+      places.push_back({rank.host_id, decode_locality(rank.place)});
+      hosts.push_back(rank.host);
+    }
+    parts_->team = team_of(places);
+    if (options_.rank == 0 && parts_->log.enabled(LogLevel::info)) parts_->log.info(describe(parts_->team, hosts, places));
   }
 
   bool share(int a, int b) const {

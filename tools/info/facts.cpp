@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "build_features.h"
+#include "cores.h"
 #include "host_identity.h"
 #include "kernels.h"
 #include "tutti/tutti.h"
@@ -85,6 +86,7 @@ Facts gather() {
   facts.host = host_name();
   facts.host_id = host_id(facts.settings.host_id);
   facts.topology = discover_topology();
+  facts.locality = locality_of(allowed_cores());
   gather_network(facts);
   gather_transports(facts);
   if (facts.errors.empty())  // otherwise the library would say the same once more

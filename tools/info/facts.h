@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "locality.h"
 #include "net_address.h"
 #include "settings.h"
 #include "topology.h"
@@ -32,6 +33,7 @@ struct Facts {
   std::string kernels;                                     // the vector instructions in use
   std::string host, host_id;
   Topology topology;
+  Locality locality;  // of this process
   std::vector<Interface> interfaces;
   std::optional<LocalAddress> address;  // that other hosts would be told
   std::vector<TransportFacts> transports;

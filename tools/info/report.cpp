@@ -38,6 +38,8 @@ std::string machine(const Facts& facts) {
             {"topology", facts.topology.summary() + " (" + facts.topology.source + ")"}};
   for (size_t i = 0; i < facts.topology.l3_threads.size(); ++i)
     rows.push_back({"L3 " + std::to_string(i), "hardware threads " + facts.topology.l3_threads[i]});
+  const std::string place = describe(facts.locality);
+  rows.push_back({"this process", place.empty() ? "is bound to no part of the machine" : "runs within " + place});
   rows.push_back({"kernels", facts.kernels});
   return "\nMachine\n" + table(rows);
 }
@@ -100,6 +102,8 @@ std::string as_json(const Facts& facts) {
                                   {"cpu_quota", topology.cpu_quota},
                                   {"l3_bytes", topology.l3_bytes},
                                   {"l3_threads", topology.l3_threads}};
+  json["locality"] = ordered_json{
+      {"numa", facts.locality.numa}, {"l3", facts.locality.l3}, {"core", facts.locality.core}, {"thread", facts.locality.thread}};
   json["kernels"] = facts.kernels;
   json["transports"] = ordered_json::array();
   for (const TransportFacts& t : facts.transports)
