@@ -132,6 +132,16 @@ ProcessWorld::ProcessWorld(int size, const std::vector<std::string>& command, co
   }
 }
 
+ProcessWorld::ProcessWorld(const std::vector<std::vector<std::string>>& commands, const Variables& variables)
+    : folder_(new_folder()) {
+  for (size_t r = 0; r < commands.size(); ++r) {
+    Variables mine = variables;
+    mine.emplace("TUTTI_RANK", std::to_string(r));
+    mine.emplace("TUTTI_SIZE", std::to_string(commands.size()));
+    ranks_.emplace_back(commands[r], mine, folder_ / ("rank" + std::to_string(r)));
+  }
+}
+
 ProcessWorld::~ProcessWorld() {
   ranks_.clear();
   std::error_code ignored;

@@ -49,6 +49,8 @@ class ProcessWorld {
  public:
   ProcessWorld(int size, const std::vector<std::string>& command, const Variables& variables = {},
                const std::string& transport = "");
+  // The same with a command for each rank, and a store that the variables name.
+  ProcessWorld(const std::vector<std::vector<std::string>>& commands, const Variables& variables);
   ProcessWorld(const ProcessWorld&) = delete;
   ~ProcessWorld();
 
