@@ -154,6 +154,7 @@ typedef struct tutti_stats {
   char transports[64];       /* per peer kind: "shm 3, tcp 4" */
   uint32_t last_lanes;       /* stripes in flight */
   uint32_t last_stripe_bytes;
+  double last_predicted_us;  /* what the last operation was predicted to take; 0: nothing was predicted */
 } tutti_stats;
 
 TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);

@@ -40,6 +40,12 @@ Status read_switch(std::string_view text, bool& value) {
   return {};
 }
 
+Status read_on_off(std::string_view text, bool& value) {
+  if (text != "on" && text != "off") return refused(in_quotes(text) + " is neither on nor off");
+  value = text == "on";
+  return {};
+}
+
 Status read_text(std::string_view text, std::string& value) {
   if (text.size() > kLongestText) return refused("the text is longer than " + std::to_string(kLongestText) + " bytes");
   value = text;
@@ -157,6 +163,17 @@ constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_DETERMINISTIC", "switch", "0", "0 or 1",
      "1: results do not depend on algorithm, message size, lanes or transport either.", true,
      [](std::string_view text, Settings& s) { return read_switch(text, s.deterministic); }},
+    {"TUTTI_TUNING", "word", "on", "on or off",
+     "on: the machine is measured when a communicator is created (a few milliseconds), and each call is served by the algorithm "
+     "that "
+     "is predicted to be fastest. off: by fixed sizes.",
+     true, [](std::string_view text, Settings& s) { return read_on_off(text, s.tuning); }},
+    {"TUTTI_TUNING_FILE", "path", "", "a path that rank 0 can read",
+     "A file of rules, as tutti-tune writes it, for which algorithm serves which calls. TUTTI_ALGORITHM beats it.", true,
+     [](std::string_view text, Settings& s) { return read_text(text, s.tuning_file); }},
+    {"TUTTI_TUNING_CACHE", "path", "", "a directory",
+     "Where rank 0 keeps what was measured of the machine, so that later communicators need not measure it again. Empty: nowhere.",
+     true, [](std::string_view text, Settings& s) { return read_text(text, s.tuning_cache); }},
     {"TUTTI_TOPOLOGY_DUMP", "path", "", "a path", "Where rank 0 writes what it found out about the machine.", false,
      [](std::string_view text, Settings& s) { return read_text(text, s.topology_dump); }},
     {"TUTTI_HOSTID", "text", "", "at most 100 bytes",

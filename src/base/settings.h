@@ -35,7 +35,7 @@ struct SettingRow {
   bool shapes_wire;                                            // rank 0's value is used by all ranks
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
 };
-inline constexpr size_t kSettings = 18;
+inline constexpr size_t kSettings = 21;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -58,6 +58,8 @@ struct Settings {
   LogLevel debug = LogLevel::warn;
   std::string debug_file;  // a pattern, see open_log_file
   bool deterministic = false;
+  bool tuning = true;
+  std::string tuning_file, tuning_cache;  // paths; "": none
   std::string topology_dump;
   std::string host_id;  // see host_id()
   int rank = -1;        // -1: not set
@@ -85,7 +87,7 @@ using FileSettings = std::map<std::string, FileSetting, std::less<>>;
 Result<FileSettings> parse_settings_file(std::string_view content, const std::string& path);
 
 // The settings that shape the wire, as rank 0 hands them to the other ranks at birth; at most kLongestWireSettings bytes.
-inline constexpr size_t kLongestWireSettings = 8192;
+inline constexpr size_t kLongestWireSettings = 16384;
 std::string encode_wire_settings(const Settings& settings);
 // Takes them over.  A local value that was set and differs is named in `warnings`.  On error `settings` is unchanged.
 Status apply_wire_settings(std::string_view encoded, Settings& settings, std::vector<std::string>& warnings);

@@ -112,7 +112,14 @@ class Assembler {
       if (Status status = (this->*step)(); !status.ok()) return status;
     share_cores();
     announce();
-    return std::make_unique<Communicator>(std::move(parts_));
+    auto communicator = std::make_unique<Communicator>(std::move(parts_));
+    if (!options_.tuning) {
+      auto agreed = agree_on_tuning(*communicator, options_.exchange);
+      if (!agreed.ok()) return agreed.status();
+      options_.tuning = std::move(*agreed);
+    }
+    communicator->tune(options_.tuning);
+    return communicator;
   }
 
  private:
@@ -166,6 +173,8 @@ class Assembler {
     }
     parts_->settings = options_.settings;
     make_team();
+    parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;
+    parts_->inside_streams = streams_inside();
     return {};
   }
 
@@ -178,6 +187,14 @@ class Assembler {
     }
     parts_->team = team_of(places);
     if (options_.rank == 0 && parts_->log.enabled(LogLevel::info)) parts_->log.info(describe(parts_->team, hosts, places));
+  }
+
+  // Some ranks of one host do not share memory; all see that alike.
+  bool streams_inside() const {
+    for (const auto& members : parts_->team.ranks_by_host())
+      for (const int rank : members)
+        if (!share(members[0], rank)) return true;
+    return false;
   }
 
   bool share(int a, int b) const {

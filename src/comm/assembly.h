@@ -27,6 +27,7 @@ struct AssemblyOptions {
   std::shared_ptr<ControlThread> control_thread;  // of the parent; null: a new one
   std::shared_ptr<Workers> workers;               // likewise
   std::shared_ptr<LocalArena> local_arena;        // ranks are threads of this process; null: processes
+  std::shared_ptr<const Tuning> tuning;           // of the parent; null: agreed on now
 };
 
 Result<std::unique_ptr<Communicator>> assemble(AssemblyOptions options);

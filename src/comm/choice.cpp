@@ -1,10 +1,12 @@
 #include "choice.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "algorithms.h"
 #include "arena.h"
 #include "byte_units.h"
+#include "forecast.h"
 #include "words.h"
 
 namespace tutti {
@@ -55,11 +57,6 @@ std::string_view standard(const ChoiceTerms& terms, Collective collective, uint6
   }
 }
 
-bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
-  return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&
-         (collective == Collective::all_reduce || collective == Collective::barrier);
-}
-
 Result<Choice> named(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view name, std::string reason) {
   if (name == "flat") {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", std::move(reason)};
@@ -85,9 +82,48 @@ bool excluded(const ChoiceTerms& terms, Collective collective, uint64_t bytes, s
   });
 }
 
-}  // namespace
+Status none_left(Collective collective, uint64_t bytes) {
+  return Status(Code::unsupported,
+                "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
+}
 
-Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted) {
+std::string in_words(double seconds) {
+  char text[32];
+  const double us = seconds * 1e6;
+  if (us < 1000)
+    std::snprintf(text, sizeof text, us < 10 ? "%.2f µs" : "%.0f µs", us);
+  else
+    std::snprintf(text, sizeof text, "%.1f ms", us / 1e3);
+  return text;
+}
+
+// The fastest that is not excluded, and what comes next.
+Result<Choice> foreseen(const ChoiceTerms& terms, Collective collective, uint64_t bytes, const std::vector<Forecast>& forecasts) {
+  std::vector<const Forecast*> open;
+  for (const Forecast& forecast : forecasts)
+    if (!excluded(terms, collective, bytes, forecast.name) &&
+        (forecast.algorithm != kFlat || flat_serves(terms, collective, bytes)))
+      open.push_back(&forecast);
+  if (open.empty()) return none_left(collective, bytes);
+  const Forecast& best = *open[0];
+  std::string reason = "predicted " + in_words(best.seconds) + ", mostly " + std::string(best.bound);
+  if (open.size() > 1) reason += "; next " + std::string(open[1]->name) + " " + in_words(open[1]->seconds);
+  return Choice{best.algorithm, best.name, std::move(reason), best.seconds};
+}
+
+// The file's rule for this call, if it can be obeyed.
+const TuningRule* rule_of_file(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
+  const int hosts = terms.team.hosts();
+  for (const TuningRule& rule : terms.file) {
+    if (!rule.matches(collective, terms.size, hosts, bytes)) continue;
+    if (rule.algorithm == "flat" ? flat_serves(terms, collective, bytes) : find_algorithm(collective, rule.algorithm).has_value())
+      return &rule;
+  }
+  return nullptr;
+}
+
+Result<Choice> decide(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
+                      Forecaster* forecaster) {
   if (terms.deterministic) {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", "TUTTI_DETERMINISTIC: rank order"};
     if (find_algorithm(collective, "direct")) return named(terms, collective, bytes, "direct", "TUTTI_DETERMINISTIC: rank order");
@@ -98,6 +134,13 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
     if (rule.name == "flat" ? flat_serves(terms, collective, bytes) : find_algorithm(collective, rule.name).has_value())
       return named(terms, collective, bytes, rule.name, "TUTTI_ALGORITHM");
   }
+  if (const TuningRule* rule = rule_of_file(terms, collective, bytes);
+      rule && !excluded(terms, collective, bytes, rule->algorithm)) {
+    auto choice = named(terms, collective, bytes, rule->algorithm, "TUTTI_TUNING_FILE, line " + std::to_string(rule->line));
+    if (choice.ok()) choice->wish = {rule->lanes, rule->stripe_bytes};
+    return choice;
+  }
+  if (forecaster) return foreseen(terms, collective, bytes, forecaster->of(collective, bytes));
   if (flat_serves(terms, collective, bytes) && !excluded(terms, collective, bytes, "flat"))
     return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size)))};
   std::string reason;
@@ -106,8 +149,23 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
   for (const Algorithm& row : algorithms())
     if (row.collective == collective && !excluded(terms, collective, bytes, row.name))
       return named(terms, collective, bytes, row.name, "TUTTI_ALGORITHM excludes " + std::string(first));
-  return Status(Code::unsupported,
-                "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
+  return none_left(collective, bytes);
+}
+
+}  // namespace
+
+bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
+  return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&
+         (collective == Collective::all_reduce || collective == Collective::barrier);
+}
+
+Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
+                      Forecaster* forecaster) {
+  auto choice = decide(terms, collective, bytes, wanted, forecaster);
+  if (!choice.ok() || !forecaster) return choice;
+  for (const Forecast& forecast : forecaster->of(collective, bytes))
+    if (forecast.algorithm == choice->algorithm) choice->seconds = forecast.seconds;
+  return choice;
 }
 
 PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes) {
@@ -128,10 +186,12 @@ PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_byt
   return shape;
 }
 
-Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run) {
-  const uint32_t lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish) {
+  const uint32_t most_lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+  const uint32_t lanes = wish.lanes > 0 ? std::min(wish.lanes, most_lanes) : most_lanes;
   const size_t least = terms.single_host ? kHostLeastStripe : kNetLeastStripe;
   const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
+  if (wish.stripe_bytes > 0) return {lanes, std::min(wish.stripe_bytes, most)};
   const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
   const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + 63) / 64 * 64);
   return {lanes, std::min(most, std::max<size_t>(wanted / 64 * 64, 64))};

@@ -8,6 +8,7 @@
 #include "algorithm_rules.h"
 #include "status.h"
 #include "team.h"
+#include "tuning_rules.h"
 #include "vocabulary.h"
 
 namespace tutti {
@@ -20,24 +21,33 @@ struct ChoiceTerms {  // of a communicator
   bool single_host = true;  // all ranks share memory
   bool deterministic = false;
   std::vector<AlgorithmRule> rules;  // TUTTI_ALGORITHM
+  std::vector<TuningRule> file;      // TUTTI_TUNING_FILE
   uint32_t lanes = 0;                // TUTTI_LANES, 0: chosen
   size_t slot_bytes = 0;             // what one message can hold
   uint32_t slots = 0;                // of each rank
+};
+
+struct Cut {
+  uint32_t lanes;
+  size_t stripe_bytes;  // of one block; a multiple of 64
 };
 
 struct Choice {
   uint8_t algorithm = kFlat;  // index into algorithms(), or kFlat
   std::string_view name = "flat";
   std::string reason;
+  double seconds = 0;  // predicted; 0: it was not
+  Cut wish{0, 0};      // of a tuning file; 0: none
 };
 
-// `bytes`: of the call's whole data.  `wanted`: the caller's option, "" for none.
-Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted);
+class Forecaster;
 
-struct Cut {
-  uint32_t lanes;
-  size_t stripe_bytes;  // of one block; a multiple of 64
-};
+// The flat exchange can carry such a call out.
+bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes);
+
+// `bytes`: of the call's whole data.  `wanted`: the caller's option, "" for none.  `forecaster`: null to go by fixed sizes.
+Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
+                      Forecaster* forecaster = nullptr);
 
 // Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.
 constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2; }
@@ -53,7 +63,8 @@ struct PoolShape {
 // `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard.
 PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes);
 
-// How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.
-Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run);
+// How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.  What is wished for is
+// heeded as far as the slots go that the communicator was born with.
+Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0});
 
 }  // namespace tutti

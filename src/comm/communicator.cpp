@@ -59,6 +59,14 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
 
 Communicator::~Communicator() = default;
 
+void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
+  tuning_ = std::move(tuning);
+  terms_.file = tuning_->rules;
+  forecaster_ = tuning_->predicts ? std::make_unique<Forecaster>(terms_, tuning_->profile) : nullptr;
+  remembered_ = {};
+  if (forecaster_ && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
+}
+
 Status Communicator::failed_status() const { return failed() ? engine_->end() : Status(); }
 
 // ---- from call to operation ----
@@ -142,7 +150,7 @@ Status Communicator::remember(const Call& call) {
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
   if (r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm)
     return {};
-  auto choice = choose(terms_, call.collective, bytes, call.algorithm);
+  auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get());
   if (!choice.ok()) return choice.status();
   r = {call.collective,           call.type, call.op, call.count, bytes, std::string(call.algorithm), std::move(*choice),
        arithmetic_of(call, bytes)};
@@ -159,7 +167,7 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
                          : call.counts    ? *std::max_element(call.counts, call.counts + parts_->size) * element
                          : each_rank_has_a_part(call.collective) ? call.count * element
                                                                  : remembered_.bytes / program.blocks;
-  prepared.cut = cut(terms_, block, program.widest_run);
+  prepared.cut = cut(terms_, block, program.widest_run, remembered_.choice.wish);
   prepared.binding = bind(call, program, prepared.cut.stripe_bytes);
   if (call.send_counts)
     for (size_t i = 0, p = static_cast<size_t>(parts_->size); i < p * p; ++i) {
@@ -233,6 +241,27 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
     return operation;
   };
   return engine_->start(make, asynchronous);
+}
+
+Status Communicator::run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
+  Call call;
+  call.collective = collective;
+  call.type = DataType::float32;
+  call.count = bytes / sizeof(float);
+  const Cut pieces = cut(terms_, bytes / compiled.program->blocks, compiled.program->widest_run);
+  Signature signature;
+  signature.collective = static_cast<uint8_t>(collective);
+  signature.data_type = static_cast<uint8_t>(call.type);
+  signature.count = call.count;
+  signature.context = parts_->context;
+  const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
+    auto binding = Binding::chunked(input, output, bytes, compiled.program->blocks, pieces.stripe_bytes);
+    auto operation = std::make_shared<PlanOperation>(compiled.program, "a measurement", std::move(binding),
+                                                     arithmetic_of(call, bytes), signature, pieces.lanes, compiled.slots, wires);
+    operation->timeout_ns = parts_->settings.birth_timeout_ns;
+    return operation;
+  };
+  return engine_->drive(*engine_->start(make, false));
 }
 
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
@@ -331,6 +360,7 @@ Communicator::Statistics Communicator::statistics() const {
   statistics.algorithm = remembered_.choice.name;
   statistics.reason = remembered_.choice.reason;
   statistics.cut = last_cut_;
+  statistics.predicted_s = remembered_.choice.seconds;
   return statistics;
 }
 

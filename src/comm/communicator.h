@@ -13,11 +13,13 @@
 #include "control.h"
 #include "engine.h"
 #include "flat_operation.h"
+#include "forecast.h"
 #include "fork_guard.h"
 #include "owned_fd.h"
 #include "plan.h"
 #include "settings.h"
 #include "team.h"
+#include "tuning.h"
 #include "workers.h"
 
 namespace tutti {
@@ -30,6 +32,8 @@ struct CommunicatorParts {
   std::string name;
   Settings settings;
   Log log;
+  std::string host_id;
+  bool inside_streams = false;               // ranks of one host exchange messages by byte streams, not in memory
   Team team;                                 // the ranks by host, and in what order neighbours stand together
   std::vector<std::string> rank_names;       // "rank 3 (host b, pid 4711)"
   std::vector<std::string> rank_transports;  // "shm"; "self" for this rank
@@ -58,6 +62,10 @@ class Communicator final : private Supervisor {
   int size() const { return parts_->size; }
   const CommunicatorParts& parts() const { return *parts_; }
 
+  // Before the first call that has a choice; equal on all ranks.
+  void tune(std::shared_ptr<const Tuning> tuning);
+  const std::shared_ptr<const Tuning>& tuning() const { return tuning_; }
+
   Status run(const Call& call);  // blocking
   // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
   bool repeats_flat(const Call& call) const {
@@ -75,19 +83,25 @@ class Communicator final : private Supervisor {
   Status failed_status() const;  // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
 
+  // A call of two ranks of this communicator by a plan of theirs alone, for measuring; float32, sum.
+  struct Compiled {
+    std::shared_ptr<const Program> program;
+    uint32_t slots = 0;  // that one stripe takes
+  };
+  Compiled prepare_duet(const Plan& plan, Collective collective) { return compile_for(plan, collective, 0); }
+  Status run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes);
+  const ChoiceTerms& terms() const { return terms_; }
+
   struct Statistics {
     EngineTotals totals;
     uint64_t memory_bytes = 0;
     std::string algorithm, reason, transports;
     Cut cut{1, 0};
+    double predicted_s = 0;
   };
   Statistics statistics() const;
 
  private:
-  struct Compiled {
-    std::shared_ptr<const Program> program;
-    uint32_t slots = 0;  // that one stripe takes
-  };
   struct Prepared {  // a call ready to become an operation
     Compiled compiled;
     Binding binding;
@@ -115,6 +129,8 @@ class Communicator final : private Supervisor {
 
   std::unique_ptr<CommunicatorParts> parts_;
   ChoiceTerms terms_;
+  std::shared_ptr<const Tuning> tuning_;
+  std::unique_ptr<Forecaster> forecaster_;  // none: algorithms are chosen by fixed sizes
   ForkGuard fork_guard_;
   uint32_t sequence_ = 0;                                 // of collective calls
   std::map<std::pair<uint8_t, int>, Compiled> programs_;  // by (algorithm, root)

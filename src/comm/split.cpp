@@ -86,6 +86,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   options.local_end = parent.parts().local_end;
   options.control_thread = parent.parts().control_thread;
   options.workers = parent.parts().workers;
+  options.tuning = parent.tuning();
   // Threads of one process: the group's first makes the memory; the others copy its owner through a pointer to it, and a second
   // round keeps that owner in place until all have done so.
   auto arena = make_local_arena();

@@ -30,6 +30,8 @@ struct LinkCost {
   // A byte stream sends from and receives into the caller's memory.  Otherwise messages are slots: what a rank sends of its own is
   // copied into one, and what it receives and keeps is copied out.
   bool streams = false;
+
+  bool operator==(const LinkCost&) const = default;
 };
 
 struct Machine {

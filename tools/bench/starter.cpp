@@ -59,11 +59,12 @@ class Ranks {
       const pid_t pid = fork();
       if (pid == 0) {
         become_rank(rank, ranks, store, signals, argv);
-        std::fprintf(stderr, "tutti-bench: rank %d could not be started: %s.\n", rank, std::strerror(errno));
+        std::fprintf(stderr, "%s: rank %d could not be started: %s.\n", program_invocation_short_name, rank, std::strerror(errno));
         _exit(1);
       }
       if (pid < 0) {
-        std::fprintf(stderr, "tutti-bench: Only %d of %d ranks could be started: %s.\n", rank, ranks, std::strerror(errno));
+        std::fprintf(stderr, "%s: Only %d of %d ranks could be started: %s.\n", program_invocation_short_name, rank, ranks,
+                     std::strerror(errno));
         result_ = 1;
         end_by(now_ns());
         return false;
@@ -109,8 +110,8 @@ class Ranks {
     if (result_ != 0) return;  // the first one is the cause, the others follow from it
     if (WIFSIGNALED(state)) {
       result_ = 128 + WTERMSIG(state);
-      std::fprintf(stderr, "tutti-bench: rank %d (pid %d) was killed by signal %d (%s).\n", rank, static_cast<int>(pid),
-                   WTERMSIG(state), strsignal(WTERMSIG(state)));
+      std::fprintf(stderr, "%s: rank %d (pid %d) was killed by signal %d (%s).\n", program_invocation_short_name, rank,
+                   static_cast<int>(pid), WTERMSIG(state), strsignal(WTERMSIG(state)));
     } else {
       result_ = WEXITSTATUS(state);  // it has said why
     }
@@ -157,7 +158,8 @@ std::optional<int> launched_rank() {
 int start_ranks(int ranks, char** argv) {
   const TemporaryDirectory directory;
   if (directory.path().empty()) {
-    std::fprintf(stderr, "tutti-bench: No temporary directory could be made in $TMPDIR or /tmp: %s.\n", std::strerror(errno));
+    std::fprintf(stderr, "%s: No temporary directory could be made in $TMPDIR or /tmp: %s.\n", program_invocation_short_name,
+                 std::strerror(errno));
     return 1;
   }
   // Signals are taken from a queue instead of handlers; ranks get the mask that was here before.

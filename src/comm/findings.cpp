@@ -1,0 +1,145 @@
+// What follows from what was measured (probe.h).  Pure, so that all ranks come to the same.
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <map>
+#include <optional>
+
+#include "algorithms.h"
+#include "birth_bytes.h"
+#include "outline.h"
+#include "probe.h"
+
+namespace tutti {
+namespace {
+
+constexpr double kLongest = 10;  // seconds; as in machine_profile.cpp
+constexpr uint64_t kLarge = 1 << 20;
+
+using Field = double& (*)(Findings&);
+constexpr std::array<Field, 11> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
+                                        [](Findings& f) -> double& { return f.inside.ring; },
+                                        [](Findings& f) -> double& { return f.inside.broadcast_large; },
+                                        [](Findings& f) -> double& { return f.inside.ring_large; },
+                                        [](Findings& f) -> double& { return f.between.doubling; },
+                                        [](Findings& f) -> double& { return f.between.ring; },
+                                        [](Findings& f) -> double& { return f.between.broadcast_large; },
+                                        [](Findings& f) -> double& { return f.between.ring_large; },
+                                        [](Findings& f) -> double& { return f.copy_byte_s; },
+                                        [](Findings& f) -> double& { return f.reduce_byte_s; },
+                                        [](Findings& f) -> double& { return f.cores; }};
+constexpr size_t kCores = kFields.size() - 1;
+
+// The largest of each: a collective waits for its slowest rank.
+Findings slowest(const std::vector<Findings>& all) {
+  Findings most;
+  for (Findings findings : all)
+    for (const Field field : kFields) field(most) = std::max(field(most), field(findings));
+  return most;
+}
+
+// The factor, 0 to 64, with which `seconds(factor)`, which grows with it, becomes `wanted`.
+template <class Fn>
+double solve(double wanted, Fn seconds) {
+  double low = 0, high = 64;
+  for (int i = 0; i < 24; ++i) {
+    const double middle = (low + high) / 2;
+    (seconds(middle) < wanted ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+// The ring between the two ranks that were measured.
+class TwoRanks {
+ public:
+  TwoRanks(const ChoiceTerms& terms, bool inside) : team_(2) {
+    if (!inside) team_.host = {0, 1};
+    const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
+    outline_ = outline_of(ring, team_, 0);
+    const Cut pieces = cut(terms, kLarge / outline_->blocks(), outline_->widest_run());
+    work_.bytes = kLarge;
+    work_.lanes = pieces.lanes;
+    work_.stripe_bytes = pieces.stripe_bytes;
+  }
+  double seconds(const MachineProfile& profile) const {
+    return predict(*outline_, machine_for(profile, team_), work_).seconds + profile.call_s;
+  }
+
+ private:
+  Team team_;
+  std::optional<Outline> outline_;
+  Work work_;
+};
+
+// Sets the cost of a class of links, and of memory if slots are handed over.
+void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside, LinkCost& link, MachineProfile& profile) {
+  const double hop = std::clamp(times.ring - times.doubling, times.doubling / 10, times.doubling);
+  link.overhead_s = hop / 3;  // nothing tells the three apart: sending, being under way, and receiving
+  link.latency_s = hop / 3;
+  profile.call_s = std::max(profile.call_s, times.doubling - hop);
+  link.byte_s = link.processor_byte_s = 0;
+  const TwoRanks two(terms, inside);
+  if (!link.streams) {
+    const MachineProfile alone = profile;
+    const auto with = [&](double factor) {
+      profile.copy_byte_s = alone.copy_byte_s * factor;
+      profile.reduce_byte_s = alone.reduce_byte_s * factor;
+      return two.seconds(profile);
+    };
+    with(solve(times.ring_large, with));
+    return;
+  }
+  link.byte_s = std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLarge);
+  const double most = link.byte_s;
+  const auto with = [&](double factor) {
+    link.processor_byte_s = most * factor;
+    return two.seconds(profile);
+  };
+  with(solve(times.ring_large, with));
+}
+
+}  // namespace
+
+std::string encode_findings(const Findings& findings) {
+  Findings f = findings;
+  ByteWriter writer;
+  for (const Field field : kFields) writer.number(std::bit_cast<uint64_t>(field(f)));
+  writer.number(f.machine);
+  return writer.take();
+}
+
+Result<Findings> decode_findings(std::string_view bytes) {
+  Findings findings;
+  ByteReader reader(bytes);
+  bool possible = true;
+  for (size_t i = 0; i < kFields.size(); ++i) {
+    double& value = kFields[i](findings);
+    value = std::bit_cast<double>(reader.number<uint64_t>());
+    possible &= value >= 0 && value <= (i == kCores ? 1e6 : kLongest);  // false for a not-a-number
+  }
+  findings.machine = reader.number<uint64_t>();
+  if (!possible || !reader.ok() || !reader.rest().empty())
+    return Status(Code::mismatch, "a rank sent measurements that this version of Tutti cannot read");
+  return findings;
+}
+
+MachineProfile conclude(const std::vector<Findings>& all, const ChoiceTerms& terms, bool inside_streams) {
+  MachineProfile profile = MachineProfile::standard(inside_streams);
+  const Findings most = slowest(all);
+  profile.cores = std::max(1.0, most.cores);
+  if (most.copy_byte_s > 0) profile.copy_byte_s = most.copy_byte_s;
+  if (most.reduce_byte_s > 0) profile.reduce_byte_s = most.reduce_byte_s;
+  profile.call_s = 0;
+  if (most.inside.doubling > 0) conclude_link(most.inside, terms, true, profile.inside, profile);
+  if (most.between.doubling > 0) conclude_link(most.between, terms, false, profile.between, profile);
+  std::map<uint64_t, std::vector<int>> hosts_of_machine;
+  for (size_t rank = 0; rank < all.size(); ++rank) {
+    auto& hosts = hosts_of_machine[all[rank].machine];
+    const int host = terms.team.host_of(static_cast<int>(rank));
+    if (std::ranges::find(hosts, host) == hosts.end()) hosts.push_back(host);
+    profile.neighbours = std::max(profile.neighbours, static_cast<double>(hosts.size()));
+  }
+  return profile;
+}
+
+}  // namespace tutti

@@ -1,0 +1,43 @@
+// What each algorithm that could serve a call is predicted to take, by walking its plans on the machine's profile.  Pure: equal inputs
+// give equal forecasts on every rank.
+#pragma once
+
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include "choice.h"
+#include "machine_profile.h"
+#include "outline.h"
+
+namespace tutti {
+
+struct Forecast {
+  uint8_t algorithm;  // index into algorithms(), or kFlat
+  std::string_view name;
+  double seconds;
+  std::string_view bound;  // what takes most of it: "latency", "memory" …
+};
+
+// Two to an octave; calls of one class are served alike.
+uint32_t size_class(uint64_t bytes);
+uint64_t class_begin(uint32_t size_class);
+
+class Forecaster {
+ public:
+  Forecaster(const ChoiceTerms& terms, const MachineProfile& profile);
+
+  // Of all algorithms that can serve calls of this class, fastest first; equals in the order of the registry.  Remembered.
+  const std::vector<Forecast>& of(Collective collective, uint64_t bytes);
+
+ private:
+  Forecast flat(uint64_t bytes) const;
+
+  const ChoiceTerms& terms_;
+  MachineProfile profile_;
+  Machine machine_;
+  std::map<uint8_t, Outline> outlines_;
+  std::map<std::pair<Collective, uint32_t>, std::vector<Forecast>> known_;
+};
+
+}  // namespace tutti

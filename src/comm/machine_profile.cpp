@@ -1,0 +1,174 @@
+#include "machine_profile.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+
+#include "owned_fd.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr std::string_view kFormat = "tutti-profile 1";
+constexpr size_t kLargestFile = 4096;
+constexpr double kLongest = 10;  // seconds; whatever takes longer is no property of a machine
+
+struct Field {
+  std::string_view name;
+  double& (*of)(MachineProfile& profile);
+  double least = 0, most = kLongest;
+};
+using P = MachineProfile;
+constexpr std::array kFields{
+    Field{"inside.overhead", [](P& p) -> double& { return p.inside.overhead_s; }},
+    Field{"inside.latency", [](P& p) -> double& { return p.inside.latency_s; }},
+    Field{"inside.byte", [](P& p) -> double& { return p.inside.byte_s; }},
+    Field{"inside.processor_byte", [](P& p) -> double& { return p.inside.processor_byte_s; }},
+    Field{"between.overhead", [](P& p) -> double& { return p.between.overhead_s; }},
+    Field{"between.latency", [](P& p) -> double& { return p.between.latency_s; }},
+    Field{"between.byte", [](P& p) -> double& { return p.between.byte_s; }},
+    Field{"between.processor_byte", [](P& p) -> double& { return p.between.processor_byte_s; }},
+    Field{"call", [](P& p) -> double& { return p.call_s; }},
+    Field{"reduce_byte", [](P& p) -> double& { return p.reduce_byte_s; }},
+    Field{"copy_byte", [](P& p) -> double& { return p.copy_byte_s; }},
+    Field{"switch", [](P& p) -> double& { return p.switch_s; }},
+    Field{"cores", [](P& p) -> double& { return p.cores; }, 1, 1e6},
+    Field{"neighbours", [](P& p) -> double& { return p.neighbours; }, 1, 1e6},
+};
+
+Status corrupt(const std::string& why) { return Status(Code::invalid_argument, why); }
+
+void scale(LinkCost& link, double factor) {
+  link.overhead_s *= factor;
+  link.processor_byte_s *= factor;
+}
+
+}  // namespace
+
+MachineProfile MachineProfile::standard(bool inside_streams) {
+  MachineProfile p;
+  p.inside = inside_streams ? LinkCost{2e-6, 5e-6, 0.1e-9, 0.15e-9, true} : LinkCost{0.05e-6, 0.2e-6, 0, 0, false};
+  p.between = {3e-6, 20e-6, 0.8e-9, 0.2e-9, true};
+  p.call_s = 0.3e-6;
+  p.reduce_byte_s = 0.12e-9;
+  p.copy_byte_s = 0.1e-9;
+  p.switch_s = 1e-6;
+  p.cores = static_cast<double>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1l));
+  return p;
+}
+
+std::string encode_profile(const MachineProfile& profile, std::string_view key) {
+  MachineProfile p = profile;
+  std::string text(kFormat);
+  text.append("\n").append(key).append("\n");
+  for (const Field& field : kFields) {
+    char number[32];
+    const auto end = std::to_chars(std::begin(number), std::end(number), field.of(p)).ptr;  // as many digits as are needed
+    text.append(field.name).append(" ").append(number, end).append("\n");
+  }
+  return text;
+}
+
+Result<MachineProfile> decode_profile(std::string_view text, std::string_view key) {
+  const auto lines = split(text, '\n');
+  if (lines.size() != kFields.size() + 3 || lines[0] != kFormat || !lines.back().empty())
+    return corrupt("it is no machine profile of this version of Tutti");
+  if (lines[1] != key) return corrupt("it was measured for " + in_quotes(lines[1]) + ", this is " + in_quotes(key));
+  MachineProfile p;
+  for (size_t i = 0; i < kFields.size(); ++i) {
+    const Field& field = kFields[i];
+    const std::string_view line = lines[i + 2];
+    const std::string where = "line " + std::to_string(i + 3) + ": ";
+    if (!line.starts_with(field.name) || line.substr(field.name.size(), 1) != " ")
+      return corrupt(where + "expected " + std::string(field.name) + ", not " + in_quotes(line));
+    const std::string_view number = line.substr(field.name.size() + 1);
+    double value = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+    if (error != std::errc() || end != number.data() + number.size() || !(value >= field.least && value <= field.most))
+      return corrupt(where + in_quotes(number) + " is no possible value");
+    field.of(p) = value;
+  }
+  return p;
+}
+
+std::string describe(const MachineProfile& profile) {
+  char text[400];
+  const auto us = [](double seconds) { return seconds * 1e6; };
+  const auto rate = [](double byte_s) { return byte_s > 0 ? 1e-9 / byte_s : 0; };
+  std::snprintf(
+      text, sizeof text,
+      "latency %.2f µs inside a host, %.2f µs between hosts; a message costs %.2f and %.2f µs at each end; links %.2f and %.2f "
+      "GB/s, their processors %.2f and %.2f GB/s; copying %.2f, reducing %.2f GB/s; %.2f µs a call",
+      us(profile.inside.latency_s), us(profile.between.latency_s), us(profile.inside.overhead_s), us(profile.between.overhead_s),
+      rate(profile.inside.byte_s), rate(profile.between.byte_s), rate(profile.inside.processor_byte_s),
+      rate(profile.between.processor_byte_s), rate(profile.copy_byte_s), rate(profile.reduce_byte_s), us(profile.call_s));
+  return text;
+}
+
+std::string profile_path(const std::string& directory, std::string_view key) {
+  uint64_t hash = 1469598103934665603u;
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  char name[32];
+  const auto end = std::to_chars(std::begin(name), std::end(name), hash, 16).ptr;
+  return directory + "/tutti-" + std::string(name, end) + ".profile";
+}
+
+Result<MachineProfile> read_profile(const std::string& path, std::string_view key) {
+  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return system_error("opening " + path);
+  std::string text(kLargestFile, '\0');
+  const ssize_t n = ::read(fd.get(), text.data(), text.size());
+  if (n < 0) return system_error("reading " + path);
+  text.resize(static_cast<size_t>(n));
+  auto profile = decode_profile(text, key);
+  if (!profile.ok()) return Status(profile.status().code(), path + ": " + profile.status().message());
+  return profile;
+}
+
+Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key) {
+  const std::string text = encode_profile(profile, key);
+  std::string draft = path + ".XXXXXX";
+  const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
+  if (!fd) return system_error("writing " + draft);
+  Status status;
+  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    status = system_error("writing " + draft);
+  else if (::rename(draft.c_str(), path.c_str()) != 0)
+    status = system_error("renaming " + draft + " to " + path);
+  if (!status.ok()) ::unlink(draft.c_str());
+  return status;
+}
+
+Machine machine_for(const MachineProfile& profile, const Team& team) {
+  Machine machine;
+  machine.host = team.host;
+  machine.inside = profile.inside;
+  machine.between = profile.between;
+  machine.interface_byte_s = profile.between.byte_s;  // one stream is taken to fill it
+  machine.cores = static_cast<int>(profile.cores);
+  // Ranks that wait take turns in looking for messages; whoever has become ready comes after those on its core.
+  const auto hosts = team.ranks_by_host();
+  const auto most = std::ranges::max_element(hosts, {}, [](const auto& ranks) { return ranks.size(); })->size();
+  machine.switch_s = profile.switch_s * std::max(static_cast<double>(most) / profile.cores - 1, 0.0);
+  machine.reduce_byte_s = profile.reduce_byte_s;
+  machine.copy_byte_s = profile.copy_byte_s;
+  if (profile.neighbours > 1) {
+    // The simulator gives each host cores of its own; where hosts share them, all that a processor does takes so much longer.
+    const double crowd = std::max(1.0, static_cast<double>(team.size) / profile.cores);
+    scale(machine.inside, crowd);
+    scale(machine.between, crowd);
+    machine.reduce_byte_s *= crowd;
+    machine.copy_byte_s *= crowd;
+    machine.cores = 0;
+  }
+  return machine;
+}
+
+}  // namespace tutti

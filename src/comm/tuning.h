@@ -1,0 +1,27 @@
+// What the ranks of a communicator agree on before they choose algorithms: the machine in numbers, and the rules of a tuning file.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "birth.h"
+#include "machine_profile.h"
+#include "tuning_rules.h"
+
+namespace tutti {
+
+class Communicator;
+
+struct Tuning {
+  bool predicts = false;  // algorithms are chosen by prediction; else by fixed sizes
+  MachineProfile profile;
+  std::string source;             // "measured at birth", "read from /x"
+  std::vector<TuningRule> rules;  // of TUTTI_TUNING_FILE
+};
+
+// Collective.  Rank 0 reads the files; the two ranks at either end of each class of links measure it, unless a cache knew it.
+// Equal on all ranks.
+Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, const Exchange& exchange);
+
+}  // namespace tutti

@@ -1,0 +1,29 @@
+// What the user asked tutti-tune to do.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "workload.h"
+
+namespace tutti::tune {
+
+struct Options {
+  std::vector<bench::Kind> kinds{bench::Kind::all_reduce};
+  std::optional<int> ranks;  // to start, or to find under a launcher
+  std::string transport;     // "": TUTTI_TRANSPORT
+  uint64_t min_bytes = 4, max_bytes = 64 << 20, factor = 4;
+  int rounds = 7;
+  std::string output;  // the tuning file; "": none
+  std::string json;    // "": none
+
+  std::vector<uint64_t> sizes() const;
+};
+
+// Reads the command line.  Returns the exit status if the program should end now: 0 after --help or --version, 2 after a complaint on
+// stderr.  A `silent` rank prints nothing.
+std::optional<int> parse_options(int argc, char** argv, bool silent, Options& options);
+
+}  // namespace tutti::tune
