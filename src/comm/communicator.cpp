@@ -62,6 +62,7 @@ Communicator::~Communicator() = default;
 void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
   terms_.file = tuning_->rules;
+  before_ = engine_->totals();
   forecaster_ = tuning_->predicts ? std::make_unique<Forecaster>(terms_, tuning_->profile) : nullptr;
   remembered_ = {};
   if (forecaster_ && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
@@ -350,7 +351,12 @@ Status Communicator::goodbye() { return failed() ? Status() : parts_->control->g
 
 Communicator::Statistics Communicator::statistics() const {
   Statistics statistics;
-  statistics.totals = engine_->totals();
+  EngineTotals& totals = statistics.totals = engine_->totals();
+  totals.operations -= before_.operations;
+  totals.input_bytes -= before_.input_bytes;
+  totals.sent_bytes -= before_.sent_bytes;
+  totals.received_bytes -= before_.received_bytes;
+  totals.nanoseconds -= before_.nanoseconds;
   statistics.memory_bytes = parts_->pool->memory_bytes();
   std::map<std::string, int> kinds;
   for (const auto& transport : parts_->transports) statistics.memory_bytes += transport->memory_bytes();

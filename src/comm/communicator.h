@@ -130,6 +130,7 @@ class Communicator final : private Supervisor {
   std::unique_ptr<CommunicatorParts> parts_;
   ChoiceTerms terms_;
   std::shared_ptr<const Tuning> tuning_;
+  EngineTotals before_;                     // what measuring added to the engine's totals
   std::unique_ptr<Forecaster> forecaster_;  // none: algorithms are chosen by fixed sizes
   ForkGuard fork_guard_;
   uint32_t sequence_ = 0;                                 // of collective calls

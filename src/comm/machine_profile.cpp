@@ -45,11 +45,6 @@ constexpr std::array kFields{
 
 Status corrupt(const std::string& why) { return Status(Code::invalid_argument, why); }
 
-void scale(LinkCost& link, double factor) {
-  link.overhead_s *= factor;
-  link.processor_byte_s *= factor;
-}
-
 }  // namespace
 
 MachineProfile MachineProfile::standard(bool inside_streams) {
@@ -159,15 +154,7 @@ Machine machine_for(const MachineProfile& profile, const Team& team) {
   machine.switch_s = profile.switch_s * std::max(static_cast<double>(most) / profile.cores - 1, 0.0);
   machine.reduce_byte_s = profile.reduce_byte_s;
   machine.copy_byte_s = profile.copy_byte_s;
-  if (profile.neighbours > 1) {
-    // The simulator gives each host cores of its own; where hosts share them, all that a processor does takes so much longer.
-    const double crowd = std::max(1.0, static_cast<double>(team.size) / profile.cores);
-    scale(machine.inside, crowd);
-    scale(machine.between, crowd);
-    machine.reduce_byte_s *= crowd;
-    machine.copy_byte_s *= crowd;
-    machine.cores = 0;
-  }
+  machine.one_machine = profile.neighbours > 1;
   return machine;
 }
 

@@ -90,6 +90,9 @@ TEST(Settings, EveryRowReadsItsValue) {
                                     {"TUTTI_DEBUG", "trace"},
                                     {"TUTTI_DEBUG_FILE", "/tmp/tutti.%h.%p"},
                                     {"TUTTI_DETERMINISTIC", "1"},
+                                    {"TUTTI_TUNING", "off"},
+                                    {"TUTTI_TUNING_FILE", "/etc/tuning"},
+                                    {"TUTTI_TUNING_CACHE", "/var/cache"},
                                     {"TUTTI_TOPOLOGY_DUMP", "/tmp/topology"},
                                     {"TUTTI_HOSTID", "left"},
                                     {"TUTTI_RANK", "3"},
@@ -107,6 +110,9 @@ TEST(Settings, EveryRowReadsItsValue) {
   EXPECT_EQ(settings.debug, LogLevel::trace);
   EXPECT_EQ(settings.debug_file, "/tmp/tutti.%h.%p");
   EXPECT_TRUE(settings.deterministic);
+  EXPECT_FALSE(settings.tuning);
+  EXPECT_EQ(settings.tuning_file, "/etc/tuning");
+  EXPECT_EQ(settings.tuning_cache, "/var/cache");
   EXPECT_EQ(settings.topology_dump, "/tmp/topology");
   EXPECT_EQ(settings.host_id, "left");
   EXPECT_EQ(settings.rank, 3);
@@ -262,7 +268,10 @@ TEST(WireSettings, AnEmptyValueReplacesToo) {
 TEST(WireSettings, TheLongestFits) {
   std::string rules = "ring@0-64K";
   while (rules.size() < 4080) rules += ",ring@0-64K";
-  EXPECT_LE(encode_wire_settings(loaded({{"TUTTI_ALGORITHM", rules}})).size(), kLongestWireSettings);
+  const std::string path(4096, 'x');
+  EXPECT_LE(
+      encode_wire_settings(loaded({{"TUTTI_ALGORITHM", rules}, {"TUTTI_TUNING_FILE", path}, {"TUTTI_TUNING_CACHE", path}})).size(),
+      kLongestWireSettings);
 }
 
 TEST(WireSettings, HostileBytesChangeNothing) {
@@ -293,8 +302,8 @@ TEST(SettingRows, OnlyTheseShapeTheWire) {
   std::vector<std::string_view> names;
   for (const SettingRow& row : setting_rows())
     if (row.shapes_wire) names.push_back(row.name);
-  EXPECT_THAT(names,
-              ElementsAre("TUTTI_ALGORITHM", "TUTTI_LANES", "TUTTI_SLOT_BYTES", "TUTTI_DETERMINISTIC", "TUTTI_TCP_CONNECTIONS"));
+  EXPECT_THAT(names, ElementsAre("TUTTI_ALGORITHM", "TUTTI_LANES", "TUTTI_SLOT_BYTES", "TUTTI_DETERMINISTIC", "TUTTI_TUNING",
+                                 "TUTTI_TUNING_FILE", "TUTTI_TUNING_CACHE", "TUTTI_TCP_CONNECTIONS"));
 }
 
 TEST(SettingRows, TheDocumentIsUpToDate) {

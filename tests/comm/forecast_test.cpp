@@ -1,0 +1,137 @@
+// The choice of algorithms by prediction: for given numbers of the machine it is exact, without a clock.
+#include "forecast.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "algorithms.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+ChoiceTerms terms_of(int size, std::vector<int> host = {}) {
+  ChoiceTerms terms;
+  terms.size = size;
+  terms.team = Team(size);
+  terms.single_host = host.empty();
+  terms.team.host = std::move(host);
+  const PoolShape shape = pool_shape(size, terms.single_host, 0, 0);
+  terms.slot_bytes = shape.slot_bytes;
+  terms.slots = shape.slots;
+  return terms;
+}
+
+MachineProfile machine_with(double latency_s, double byte_s) {
+  MachineProfile profile = MachineProfile::standard(true);
+  profile.inside = profile.between = {latency_s / 10, latency_s, byte_s, 0, true};
+  profile.cores = 64;
+  return profile;
+}
+
+std::string chosen(const ChoiceTerms& terms, const MachineProfile& profile, uint64_t bytes,
+                   Collective collective = Collective::all_reduce, std::string_view wanted = "") {
+  Forecaster forecaster(terms, profile);
+  const auto choice = choose(terms, collective, bytes, wanted, &forecaster);
+  EXPECT_TRUE(choice.ok()) << choice.status().message();
+  return choice.ok() ? std::string(choice->name) : "";
+}
+
+TEST(Forecast, SizeClassesAreHalvesOfOctaves) {
+  EXPECT_EQ(class_begin(size_class(1 << 20)), 1u << 20);
+  for (uint64_t bytes = 1; bytes < 5000; ++bytes) {
+    EXPECT_LE(class_begin(size_class(bytes)), bytes);
+    EXPECT_GT(class_begin(size_class(bytes) + 1), bytes);
+  }
+  EXPECT_EQ(size_class(UINT64_MAX), 127u);
+}
+
+TEST(Forecast, TheFastestIsChosen) {
+  for (const int size : {2, 3, 8}) {
+    const ChoiceTerms terms = terms_of(size, [&] {
+      std::vector<int> hosts;
+      for (int rank = 0; rank < size; ++rank) hosts.push_back(rank);
+      return hosts;
+    }());
+    for (const auto& profile : {machine_with(1e-3, 1e-10), machine_with(1e-7, 1e-7)}) {
+      for (const uint64_t bytes : {4u, 5000u, 16u << 20}) {
+        Forecaster forecaster(terms, profile);
+        const auto& forecasts = forecaster.of(Collective::all_reduce, bytes);
+        ASSERT_GE(forecasts.size(), 5u);
+        for (size_t i = 1; i < forecasts.size(); ++i) EXPECT_LE(forecasts[i - 1].seconds, forecasts[i].seconds);
+        EXPECT_EQ(chosen(terms, profile, bytes), forecasts[0].name);
+        // Others of the class are served alike.
+        EXPECT_EQ(&forecaster.of(Collective::all_reduce, class_begin(size_class(bytes))), &forecasts);
+      }
+    }
+  }
+}
+
+TEST(Forecast, TheMachineDecides) {
+  const ChoiceTerms terms = terms_of(8, {0, 1, 2, 3, 4, 5, 6, 7});
+  MachineProfile busy = machine_with(1e-9, 1e-12);
+  busy.inside.overhead_s = busy.between.overhead_s = 1e-3;
+  EXPECT_EQ(chosen(terms, busy, 1000), "doubling");                          // nothing but messages: fewest
+  EXPECT_NE(chosen(terms, machine_with(1e-9, 1e-8), 64 << 20), "doubling");  // nothing but bytes
+}
+
+TEST(Forecast, TheReasonTellsWhatNext) {
+  const ChoiceTerms terms = terms_of(4);
+  Forecaster forecaster(terms, MachineProfile::standard(false));
+  const auto choice = choose(terms, Collective::all_reduce, 1 << 20, "", &forecaster);
+  ASSERT_TRUE(choice.ok());
+  EXPECT_THAT(choice->reason, testing::MatchesRegex("predicted [0-9.]+ .+s, mostly [a-z]+; next [a-z]+ [0-9.]+ .+s"));
+  EXPECT_LT(choice->reason.size(), 104u);  // the room in tutti_stats
+  EXPECT_GT(choice->seconds, 0);
+}
+
+TEST(Forecast, FlatOnlyWhereItServes) {
+  EXPECT_EQ(chosen(terms_of(2), MachineProfile::standard(false), 4), "flat");
+  const ChoiceTerms two_hosts = terms_of(2, {0, 1});
+  EXPECT_NE(chosen(two_hosts, MachineProfile::standard(false), 4), "flat");
+  // The largest flat exchange of 8 ranks lies inside a size class.
+  const ChoiceTerms eight = terms_of(8);
+  Forecaster forecaster(eight, MachineProfile::standard(false));
+  for (uint64_t bytes = 1024; bytes < 65536; bytes += 64) {
+    const auto choice = choose(eight, Collective::all_reduce, bytes, "", &forecaster);
+    ASSERT_TRUE(choice.ok());
+    EXPECT_TRUE(choice->algorithm != kFlat || flat_serves(eight, Collective::all_reduce, bytes)) << bytes;
+  }
+}
+
+TEST(Forecast, EveryCollectiveHasOne) {
+  const ChoiceTerms terms = terms_of(4, {0, 0, 1, 1});
+  for (int i = 0; i + 1 < kCollectives; ++i)
+    EXPECT_NE(chosen(terms, MachineProfile::standard(false), 1 << 16, static_cast<Collective>(i)), "");
+}
+
+TEST(Forecast, OverridesWin) {
+  ChoiceTerms terms = terms_of(4);
+  const auto profile = MachineProfile::standard(false);
+  EXPECT_EQ(chosen(terms, profile, 1 << 20, Collective::all_reduce, "tree"), "tree");
+  terms.file = *parse_tuning_file("tutti-tuning 1\nall_reduce ranks=4 bytes=1M- use=recursive lanes=1 stripe=4K\n", "f");
+  EXPECT_EQ(chosen(terms, profile, 1 << 20), "recursive");
+  EXPECT_NE(chosen(terms, profile, 1000), "recursive");
+  Forecaster forecaster(terms, profile);
+  const auto ruled = choose(terms, Collective::all_reduce, 1 << 20, "", &forecaster);
+  EXPECT_THAT(ruled->reason, HasSubstr("TUTTI_TUNING_FILE, line 2"));
+  const Cut pieces = cut(terms, 1 << 18, 1, ruled->wish);
+  EXPECT_EQ(pieces.lanes, 1u);
+  EXPECT_EQ(pieces.stripe_bytes, 4096u);
+  terms.rules = *parse_algorithm_rules("doubling@1M-");
+  EXPECT_EQ(chosen(terms, profile, 1 << 20), "doubling");
+  terms.rules = *parse_algorithm_rules("^recursive");
+  EXPECT_NE(chosen(terms, profile, 1 << 20), "recursive");
+  terms.deterministic = true;
+  EXPECT_EQ(chosen(terms, profile, 1 << 20), "direct");
+}
+
+TEST(Forecast, AFileCannotAskForMoreLanesThanThereAreSlotsFor) {
+  const ChoiceTerms terms = terms_of(4);
+  EXPECT_EQ(cut(terms, 1 << 20, 1, {64, 1 << 20}).lanes, standard_lanes(true));
+  EXPECT_LE(cut(terms, 1 << 20, 1, {64, 1 << 20}).stripe_bytes, terms.slot_bytes);
+}
+
+}  // namespace
+}  // namespace tutti

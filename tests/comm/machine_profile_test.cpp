@@ -1,0 +1,120 @@
+#include "machine_profile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "forecast.h"
+#include "probe.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+MachineProfile odd_profile() {
+  MachineProfile profile = MachineProfile::standard(false);
+  profile.inside.latency_s = 1.0 / 3e6;
+  profile.neighbours = 3;
+  profile.between.streams = false;  // not part of the text
+  return profile;
+}
+
+TEST(MachineProfile, TextIsReadBackExactly) {
+  const auto again = decode_profile(encode_profile(odd_profile(), "k"), "k");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(*again, odd_profile());
+}
+
+TEST(MachineProfile, WhatIsStaleOrCorruptIsRefused) {
+  const std::string good = encode_profile(odd_profile(), "this build");
+  EXPECT_THAT(decode_profile(good, "another").status().message(), HasSubstr("measured for \"this build\", this is \"another\""));
+  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(decode_profile(good.substr(0, cut), "this build").ok()) << cut;
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    return decode_profile(text.replace(text.find(from), from.size(), to), "this build").status().message();
+  };
+  EXPECT_THAT(with("cores ", "cores -"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("switch ", "switch nan"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("call ", "fall "), HasSubstr("expected call"));
+  EXPECT_THAT(with("neighbours 3", "neighbours 0"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("neighbours 3", "neighbours 3x"), HasSubstr("is no possible value"));
+}
+
+TEST(MachineProfile, TheCacheIsWrittenWhole) {
+  std::string folder = (std::filesystem::temp_directory_path() / "tutti-profile-XXXXXX").string();
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string path = profile_path(folder, "k");
+  EXPECT_NE(path, profile_path(folder, "l"));
+  EXPECT_FALSE(read_profile(path, "k").ok());
+  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());
+  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());  // replaces
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+  EXPECT_EQ(*read_profile(path, "k"), odd_profile());
+  std::ofstream(path) << "half of a fi";
+  EXPECT_THAT(read_profile(path, "k").status().message(), HasSubstr(path));
+  EXPECT_FALSE(write_profile(folder + "/not/there", odd_profile(), "k").ok());
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Findings, BytesAreReadBack) {
+  Findings findings;
+  findings.inside.ring = 1e-6;
+  findings.reduce_byte_s = 1e-10;
+  findings.cores = 2;
+  findings.machine = 77;
+  const std::string bytes = encode_findings(findings);
+  const auto again = decode_findings(bytes);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->inside.ring, 1e-6);
+  EXPECT_EQ(again->cores, 2);
+  EXPECT_EQ(again->machine, 77u);
+  for (size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode_findings(bytes.substr(0, cut)).ok());
+  EXPECT_FALSE(decode_findings(bytes + "x").ok());
+  EXPECT_FALSE(decode_findings(std::string(bytes.size(), '\xff')).ok());  // not-a-numbers
+}
+
+TEST(Findings, ThePairsAreTheFirstOfTheirKind) {
+  Team team(5);
+  EXPECT_EQ(probe_pairs(team).inside[1], 1);
+  EXPECT_EQ(probe_pairs(team).between[0], -1);
+  team.host = {0, 1, 1, 2, 0};
+  const ProbePairs pairs = probe_pairs(team);
+  EXPECT_EQ(pairs.inside[0], 0);
+  EXPECT_EQ(pairs.inside[1], 4);
+  EXPECT_EQ(pairs.between[0], 0);
+  EXPECT_EQ(pairs.between[1], 1);
+  team.host = {0, 1, 2, 3, 4};
+  EXPECT_EQ(probe_pairs(team).inside[0], -1);
+}
+
+// What was measured is what is predicted for the same: two ranks, by ring.
+TEST(Findings, TheProfileExplainsThem) {
+  for (const bool streams : {false, true}) {
+    ChoiceTerms terms;
+    terms.size = 2;
+    terms.team = Team(2);
+    terms.slot_bytes = pool_shape(2, true, 0, 0).slot_bytes;
+    Findings findings;
+    findings.inside = {2e-6, 3e-6, 300e-6, 500e-6};
+    findings.copy_byte_s = 0.1e-9;
+    findings.reduce_byte_s = 0.05e-9;
+    findings.cores = 2;
+    const MachineProfile profile = conclude({findings, Findings()}, terms, streams);
+    EXPECT_NEAR(profile.call_s, 1e-6, 1e-9);
+    EXPECT_NEAR(profile.inside.latency_s + 2 * profile.inside.overhead_s, 1e-6, 1e-9);
+    EXPECT_EQ(profile.inside.streams, streams);
+    Forecaster forecaster(terms, profile);
+    const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
+    const auto ring = std::ranges::find(forecasts, "ring", &Forecast::name);
+    ASSERT_NE(ring, forecasts.end());
+    EXPECT_NEAR(ring->seconds, 1.25 * 500e-6, 0.1 * 500e-6);  // the middle of the class
+  }
+}
+
+}  // namespace
+}  // namespace tutti
