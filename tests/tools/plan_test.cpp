@@ -98,6 +98,26 @@ TEST(Simulate, MachineFiles) {
   EXPECT_THAT(plan("simulate --machine /absent 2>&1").output, HasSubstr("reading /absent: No such file"));
 }
 
+// As a communicator measured it and keeps it in TUTTI_TUNING_CACHE.
+TEST(Simulate, MeasuredMachines) {
+  const std::string profile =
+      "tutti-profile 1\nsome build on some host, 1 hosts, 2 ranks, memory inside\ninside.overhead 5e-07\ninside.latency 6e-07\n"
+      "inside.byte 0\ninside.processor_byte 0\nbetween.overhead 3e-06\nbetween.latency 2e-05\nbetween.byte 8e-10\n"
+      "between.processor_byte 2e-10\ncall 7e-07\nreduce_byte 9e-11\ncopy_byte 1.2e-10\nswitch 1e-06\ncores 2\nneighbours 1\n";
+  const auto machine =
+      nlohmann::json::parse(plan("simulate --show-machine --machine " + file("profile", profile)).output, nullptr, false);
+  ASSERT_TRUE(machine.is_object());
+  EXPECT_EQ(machine["inside"]["latency_s"], 6e-07);
+  EXPECT_EQ(machine["inside"]["streams"], false);
+  EXPECT_EQ(machine["between"]["streams"], true);
+  EXPECT_EQ(machine["interface_byte_s"], 8e-10);
+  EXPECT_EQ(machine["reduce_byte_s"], 9e-11);
+  EXPECT_EQ(machine["cores"], 2);
+  EXPECT_THAT(plan("simulate --machine " + file("half", profile.substr(0, 100)) + " 2>&1").output,
+              HasSubstr("it is no machine profile of this version"));
+  EXPECT_THAT(plan("simulate --machine " + file("head", "tutti-profile") + " 2>&1").output, HasSubstr("it is no machine profile"));
+}
+
 TEST(Simulate, BadInputIsRefused) {
   const auto refused = [](const std::string& arguments, const std::string& why) {
     const Outcome run = plan("simulate " + arguments + " 2>&1");

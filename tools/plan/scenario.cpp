@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "choice.h"
+#include "machine_profile.h"
 #include "quantities.h"
 #include "words.h"
 
@@ -44,12 +45,24 @@ Status set_link(const std::string& text, Machine& machine) {
   return status;
 }
 
-Status read_file(const std::string& file, Machine& machine) {
+// What TUTTI_TUNING_CACHE keeps (src/comm/machine_profile.h): its second line says for whom it was measured.
+Status read_measured(const std::string& text, const Team& team, Machine& machine) {
+  const auto lines = split(text, '\n');
+  const std::string_view measured_for = lines.size() > 1 ? lines[1] : "";
+  Result<MachineProfile> profile = decode_profile(text, measured_for);
+  if (!profile.ok()) return profile.status();
+  profile->between.streams = true;
+  profile->inside.streams = measured_for.ends_with("streams inside");
+  machine = machine_for(*profile, team);
+  return {};
+}
+
+Status read_file(const std::string& file, const Team& team, Machine& machine) {
   if (file.empty()) return {};
   std::ifstream in(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in) return system_error("reading " + file);
-  const Status status = read_machine(text, machine);
+  const Status status = text.starts_with("tutti-profile") ? read_measured(text, team, machine) : read_machine(text, machine);
   return status.ok() ? status : Status(status.code(), file + ": " + status.message());
 }
 
@@ -64,7 +77,7 @@ Result<Scenario> make_scenario(const ScenarioOptions& options) {
   Scenario scenario{Team(options.ranks), standard_machine(), options.lanes, options.slot_bytes, options.stripe_bytes};
   Machine& machine = scenario.machine;
   for (int rank = 0; rank < options.ranks; ++rank) scenario.team.host.push_back(rank / options.ranks_per_host);
-  Status status = read_file(options.machine_file, machine);
+  Status status = read_file(options.machine_file, scenario.team, machine);
   if (status.ok()) status = set_link(options.link, machine);
   if (status.ok()) status = set("--flow", options.flow, parse_rate, machine.between.byte_s);
   if (status.ok()) status = set("--overhead", options.overhead, parse_seconds, machine.between.overhead_s);
