@@ -25,6 +25,9 @@ constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and w
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
 constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 
+// No plan takes more slots for one lane: one for each peer's send or receive, and a few.
+uint32_t slots_of_a_lane(int size) { return 2 * (static_cast<uint32_t>(size) + 8); }
+
 std::string_view standard(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string& reason) {
   const bool host = terms.single_host;
   const bool many_hosts = terms.team.hosts() > 1 && terms.team.hosts() < terms.size;  // and more than one rank on some
@@ -173,21 +176,22 @@ PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_byt
   const auto ranks = static_cast<uint32_t>(size);
   if (lanes == 0) lanes = standard_lanes(single_host);
   if (slot_bytes == 0) slot_bytes = single_host ? kHostSlotBytes : kNetSlotBytes;
-  // No plan takes more slots for one lane: one for each peer's send or receive, and a few.  No plan moves more blocks at once than half
-  // of the ranks', and no stripe of a block is shorter than a cache line.
-  const uint32_t least_slots = 2 * (ranks + 8);
+  const uint32_t least_slots = slots_of_a_lane(size);
+  // No plan moves more blocks at once than half of the ranks', and no stripe of a block is shorter than a cache line.
   const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
   PoolShape shape{lanes * least_slots, 0};  // two waves of lanes of most plans, one of the greediest
   const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.slots, .slot_bytes = 0}.bytes_beside_slots();
   const size_t room = kLargestShare - std::min(kLargestShare, beside);
   shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.slots / kPage * kPage), least_bytes);
-  if (shape.slots * shape.slot_bytes > room)  // fewer lanes at once then
+  if (shape.slots * shape.slot_bytes > room)  // fewer lanes then, see cut
     shape.slots = std::max(least_slots, static_cast<uint32_t>(room / shape.slot_bytes));
   return shape;
 }
 
 Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish) {
-  const uint32_t most_lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+  uint32_t most_lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+  // All lanes of a wave must be able to hold their slots at once: a message of one may have to follow one of the next.
+  if (terms.slots > 0) most_lanes = std::clamp(terms.slots / slots_of_a_lane(terms.size), 1u, most_lanes);
   const uint32_t lanes = wish.lanes > 0 ? std::min(wish.lanes, most_lanes) : most_lanes;
   const size_t least = terms.single_host ? kHostLeastStripe : kNetLeastStripe;
   const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);

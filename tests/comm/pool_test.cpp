@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <algorithm>
+
 #include "all_plans.h"
 #include "arena.h"
 #include "choice.h"
@@ -83,6 +85,31 @@ TEST(Pool, HoldsTheMessagesOfEveryPlanBetweenHosts) {
       }
     }
   }
+}
+
+// A message of one lane may have to follow one of the next, so all lanes of a wave must hold their slots at once.
+TEST(Pool, HoldsAllLanesOfAWave) {
+  for (const uint32_t lanes : {0u, 1u, 8u, 64u})
+    for (const int size : {2, 64, 256, 420, 512}) {
+      ChoiceTerms terms;
+      terms.size = size;
+      terms.lanes = lanes;
+      const PoolShape pool = pool_shape(size, true, lanes, 0);
+      terms.slots = pool.slots;
+      terms.slot_bytes = pool.slot_bytes;
+      const Cut cut = tutti::cut(terms, 1 << 20, 1);
+      EXPECT_GE(cut.lanes, 1u);
+      uint32_t most = 0;
+      for (const Algorithm& algorithm : algorithms()) {
+        const uint32_t slots = slots_per_lane(algorithm.plan(0, Team(size), 0));
+        most = std::max(most, slots);
+        EXPECT_LE(cut.lanes * slots, pool.slots) << label(algorithm) << " of " << size << ", lanes " << lanes;
+      }
+      EXPECT_GE(most, static_cast<uint32_t>(size) - 1);  // direct: one for each peer
+      if (lanes == 0 && size <= 64) {
+        EXPECT_EQ(cut.lanes, standard_lanes(true));
+      }
+    }
 }
 
 }  // namespace

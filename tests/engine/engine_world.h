@@ -75,29 +75,33 @@ class EngineWorld {
   // What `from` sends to `to` no longer arrives, and `to` sees that.
   void cut(int from, int to) { streams_[{from, to}]->cut = true; }
 
-  // Advances ranks in random order until all operations have ended; the first failure, or internal if nothing ends.
+  // From now on `rank` lets all but one in `turns` of its turns pass.
+  void slow_down(int rank, uint32_t turns) {
+    slow_ = rank;
+    slow_turns_ = turns;
+  }
+
+  // Gives ranks in random order so many turns; the first failure of an operation.
+  Status advance(int rounds) {
+    for (int round = 0; round < rounds; ++round)
+      if (Status status = turn(); !status.ok()) return status;
+    return {};
+  }
+
+  // Advances until all operations have ended; the first failure, or internal if nothing ends.
   Status finish() {
-    for (int round = 0; round < 2'000'000; ++round) {
-      Rank& r = *ranks_[turns_() % static_cast<uint32_t>(size_)];
-      for (LateStreamLink* link : r.late) link->flush_some();
-      while (!r.operations.empty()) {
-        Status status;
-        if (!r.engine->test(*r.operations.front(), status)) break;
-        if (!status.ok()) return status;
-        r.operations.erase(r.operations.begin());
-        if (r.operations.empty())
-          for (const LateStreamLink* link : r.late)
-            if (!link->sent(link->last_ticket()))
-              return Status(Code::internal, "the last operation ended before its messages had left");
-      }
-      if (round % 64 == 0 && std::all_of(ranks_.begin(), ranks_.end(), [](const auto& x) { return x->operations.empty(); }))
-        return {};
+    for (int round = 0; round < 2'000'000; round += 64) {
+      if (std::all_of(ranks_.begin(), ranks_.end(), [](const auto& x) { return x->operations.empty(); })) return {};
+      if (Status status = advance(64); !status.ok()) return status;
     }
     return Status(Code::internal, "the operations do not end");
   }
 
-  uint32_t free_slots(int rank) { return ranks_[static_cast<size_t>(rank)]->pool.available(1); }
-  uint32_t reserved(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires().reserved; }
+  Wires& wires(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires(); }
+  uint32_t free_slots(int rank) {
+    return ranks_[static_cast<size_t>(rank)]->pool.available(ranks_[static_cast<size_t>(rank)]->pool.slots());
+  }
+  uint32_t reserved(int rank) { return wires(rank).reserved; }
 
  private:
   struct Rank {
@@ -109,7 +113,27 @@ class EngineWorld {
     std::unique_ptr<Engine> engine;
     std::vector<std::shared_ptr<Operation>> operations;
   };
-  int size_;
+
+  Status turn() {
+    const auto rank = static_cast<int>(turns_() % static_cast<uint32_t>(size_));
+    if (rank == slow_ && turns_() % slow_turns_ != 0) return {};
+    Rank& r = *ranks_[static_cast<size_t>(rank)];
+    for (LateStreamLink* link : r.late) link->flush_some();
+    while (!r.operations.empty()) {
+      Status status;
+      if (!r.engine->test(*r.operations.front(), status)) break;
+      if (!status.ok()) return status;
+      r.operations.erase(r.operations.begin());
+      if (r.operations.empty())
+        for (const LateStreamLink* link : r.late)
+          if (!link->sent(link->last_ticket()))
+            return Status(Code::internal, "the last operation ended before its messages had left");
+    }
+    return {};
+  }
+
+  int size_, slow_ = -1;
+  uint32_t slow_turns_ = 1;
   std::map<std::pair<int, int>, std::shared_ptr<Stream>> streams_;
   std::vector<memory::Cell> bytes_;  // for its alignment
   std::minstd_rand turns_;
