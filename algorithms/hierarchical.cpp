@@ -91,24 +91,32 @@ void reduce_scatter_within(Plan& plan, const Slices& s) {
   }
 }
 
-// Each exchange of the hosts' plan is done for all own slices before the next one.
+// A step of the hosts' plan for one slice.
+void take_step(Plan& plan, const Slices& s, const Step& step, int slice) {
+  const int peer = s.owner(static_cast<int>(step.peer), slice);
+  const auto part = [&](uint32_t first, uint32_t count) {
+    if (step.verb == Verb::send) plan.send(peer, s.block(slice) + first, count);
+    if (step.verb == Verb::recv) plan.recv(peer, s.block(slice) + first, count);
+    if (step.verb == Verb::recv_reduce) plan.recv_reduce(peer, s.block(slice) + first, count, step.completes);
+  };
+  // A run that passes the slice's end goes on at its beginning: only where that is the plan's, too, it is still one run.
+  const uint32_t before_end = s.slices == 1 ? step.count : std::min(step.count, s.parts - step.block);
+  part(step.block, before_end);
+  part(0, step.count - before_end);
+}
+
+// Each exchange of the hosts' plan is done for all own slices before the next one.  What goes to different peers is sent before
+// anything is awaited, so that both directions of the network are busy.
 void all_reduce_between(Plan& plan, const Slices& s) {
   const Plan hosts_plan = recursive::all_reduce(s.host, s.count(), 0);
   const auto& steps = hosts_plan.steps();
+  const int end = s.first_slice(s.local + 1);
   for (size_t i = 0; i < steps.size(); i += 2) {
-    for (int slice = s.first_slice(s.local); slice < s.first_slice(s.local + 1); ++slice) {
-      for (const Step& step : {steps[i], steps[i + 1]}) {
-        const int peer = s.owner(static_cast<int>(step.peer), slice);
-        const auto part = [&](uint32_t first, uint32_t count) {
-          if (step.verb == Verb::send) plan.send(peer, s.block(slice) + first, count);
-          if (step.verb == Verb::recv) plan.recv(peer, s.block(slice) + first, count);
-          if (step.verb == Verb::recv_reduce) plan.recv_reduce(peer, s.block(slice) + first, count, step.completes);
-        };
-        // A run that passes the slice's end goes on at its beginning: only where that is the plan's, too, it is still one run.
-        const uint32_t before_end = s.slices == 1 ? step.count : std::min(step.count, s.parts - step.block);
-        part(step.block, before_end);
-        part(0, step.count - before_end);
-      }
+    const auto to = [&](int slice) { return s.owner(static_cast<int>(steps[i].peer), slice); };
+    for (int first = s.first_slice(s.local), last = first; first < end; first = last) {
+      do take_step(plan, s, steps[i], last++);
+      while (last < end && to(last) != to(last - 1));
+      for (int slice = first; slice < last; ++slice) take_step(plan, s, steps[i + 1], slice);
     }
   }
 }
