@@ -90,16 +90,6 @@ Status none_left(Collective collective, uint64_t bytes) {
                 "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
 }
 
-std::string in_words(double seconds) {
-  char text[32];
-  const double us = seconds * 1e6;
-  if (us < 1000)
-    std::snprintf(text, sizeof text, us < 10 ? "%.2f µs" : "%.0f µs", us);
-  else
-    std::snprintf(text, sizeof text, "%.1f ms", us / 1e3);
-  return text;
-}
-
 // The fastest that is not excluded, and what comes next.
 Result<Choice> foreseen(const ChoiceTerms& terms, Collective collective, uint64_t bytes, const std::vector<Forecast>& forecasts) {
   std::vector<const Forecast*> open;
@@ -156,6 +146,16 @@ Result<Choice> decide(const ChoiceTerms& terms, Collective collective, uint64_t 
 }
 
 }  // namespace
+
+std::string in_words(double seconds) {
+  char text[32];
+  const double us = seconds * 1e6;
+  if (us < 1000)
+    std::snprintf(text, sizeof text, us < 10 ? "%.2f µs" : "%.0f µs", us);
+  else
+    std::snprintf(text, sizeof text, "%.1f ms", us / 1e3);
+  return text;
+}
 
 bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes) {
   return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&

@@ -42,6 +42,8 @@ struct Choice {
 
 class Forecaster;
 
+std::string in_words(double seconds);  // "12.3 µs"
+
 // The flat exchange can carry such a call out.
 bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes);
 

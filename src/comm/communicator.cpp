@@ -5,6 +5,7 @@
 
 #include "algorithms.h"
 #include "byte_units.h"
+#include "clock.h"
 #include "spaces.h"
 
 namespace tutti {
@@ -22,6 +23,8 @@ bool each_rank_has_a_part(Collective collective) {
     default: return false;
   }
 }
+
+constexpr uint64_t kCallsToTell = 20;  // of one kind, before their average is told; fewer are told at the end
 
 uint16_t hash16(const size_t* counts, int size) {
   uint64_t hash = 1469598103934665603u;
@@ -57,7 +60,10 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
 }
 
-Communicator::~Communicator() = default;
+Communicator::~Communicator() {
+  for (const auto& [kind, account] : accounts_)
+    if (account.calls < kCallsToTell) tell(account);
+}
 
 void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
@@ -297,6 +303,34 @@ Status Communicator::run_flat(const Call& call) {
 }
 
 Status Communicator::run(const Call& call) {
+  if (parts_->rank != 0 || !parts_->log.enabled(LogLevel::info) || !tuning_ || call.collective == Collective::point_to_point)
+    return run_untold(call);
+  const uint64_t start = now_ns();
+  Status status = run_untold(call);
+  if (status.ok()) keep_account(now_ns() - start);
+  return status;
+}
+
+void Communicator::keep_account(uint64_t nanoseconds) {
+  const Remembered& r = remembered_;
+  Account& account = accounts_[{r.collective, {size_class(r.bytes), r.choice.algorithm}}];
+  if (account.calls == 0) {
+    account.choice = std::string(name(r.collective)) + " of about " + describe_bytes(r.bytes) + " by " + std::string(r.choice.name);
+    account.predicted_s = r.choice.seconds;
+    parts_->log.info(account.choice + ": " + r.choice.reason);
+  }
+  account.nanoseconds += nanoseconds;
+  if (++account.calls == kCallsToTell) tell(account);
+}
+
+void Communicator::tell(const Account& account) const {
+  parts_->log.info(account.choice + " took " +
+                   in_words(static_cast<double>(account.nanoseconds) / static_cast<double>(account.calls) * 1e-9) +
+                   ", the average of " + std::to_string(account.calls) + (account.calls == 1 ? " call" : " calls") +
+                   (account.predicted_s > 0 ? "; predicted " + in_words(account.predicted_s) : ""));
+}
+
+Status Communicator::run_untold(const Call& call) {
   if (call.collective != Collective::point_to_point && engine_->idle()) {
     if (failed()) return engine_->end();
     if (Status status = remember(call); !status.ok()) return status;

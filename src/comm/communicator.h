@@ -119,6 +119,15 @@ class Communicator final : private Supervisor {
   Compiled compile_for(const Plan& plan, Collective collective, int root);
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   void note(const Call& call, const Cut& cut);
+  Status run_untold(const Call& call);
+  // With TUTTI_DEBUG=info rank 0 tells each choice once, and how long its calls then took.
+  struct Account {
+    std::string choice;  // "all_reduce of about 64 KiB by ring"
+    double predicted_s = 0;
+    uint64_t calls = 0, nanoseconds = 0;
+  };
+  void keep_account(uint64_t nanoseconds);
+  void tell(const Account& account) const;
 
   bool failed() const override { return parts_->control->failed(); }
   Status failure() const override { return parts_->control->failure(); }
@@ -146,6 +155,7 @@ class Communicator final : private Supervisor {
     Arithmetic arithmetic;
     uint32_t flat_kind = 0;  // hash of its signature, for flat exchanges
   } remembered_;
+  std::map<std::pair<Collective, std::pair<uint32_t, uint8_t>>, Account> accounts_;  // by size class and algorithm
   Cut last_cut_{1, 0};
   std::unique_ptr<Engine> engine_;
 };

@@ -107,6 +107,23 @@ TEST_F(Tuning, SplitsInherit) {
   });
 }
 
+TEST_F(Tuning, ChoicesAndTheirTimesAreTold) {
+  set("TUTTI_DEBUG", "info");
+  set("TUTTI_DEBUG_FILE", folder_ / "log.%r");
+  live(2, [&](int, tutti_comm* comm) {
+    for (int i = 0; i < 25; ++i) reduce(comm, 100'000);
+    reduce(comm, 10, "tree");
+  });
+  std::ifstream file(folder_ / "log.0");
+  const std::string log((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_THAT(log, HasSubstr("the machine, measured at birth: latency "));
+  EXPECT_THAT(log, testing::ContainsRegex("all_reduce of about 391 KiB by [a-z]+: predicted "));
+  EXPECT_THAT(log, testing::ContainsRegex("by [a-z]+ took [0-9.]+ .+s, the average of 20 calls; predicted "));
+  EXPECT_THAT(log, HasSubstr("all_reduce of about 40 B by tree: option of the call"));
+  EXPECT_THAT(log, testing::ContainsRegex("by tree took [0-9.]+ .+s, the average of 1 call; predicted "));
+  EXPECT_THAT(log, testing::Not(HasSubstr("average of 25")));
+}
+
 TEST_F(Tuning, OffMeansFixedSizes) {
   set("TUTTI_TUNING", "off");
   live(2, [&](int, tutti_comm* comm) {
