@@ -99,9 +99,9 @@ Result<Choice> foreseen(const ChoiceTerms& terms, Collective collective, uint64_
       open.push_back(&forecast);
   if (open.empty()) return none_left(collective, bytes);
   const Forecast& best = *open[0];
-  std::string reason = "predicted " + in_words(best.seconds) + ", mostly " + std::string(best.bound);
-  if (open.size() > 1) reason += "; next " + std::string(open[1]->name) + " " + in_words(open[1]->seconds);
-  return Choice{best.algorithm, best.name, std::move(reason), best.seconds};
+  std::string reason = "predicted " + in_words(best.seconds(bytes)) + ", mostly " + std::string(best.bound);
+  if (open.size() > 1) reason += "; next " + std::string(open[1]->name) + " " + in_words(open[1]->seconds(bytes));
+  return Choice{best.algorithm, best.name, std::move(reason), best.seconds(bytes)};
 }
 
 // The file's rule for this call, if it can be obeyed.
@@ -167,7 +167,7 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
   auto choice = decide(terms, collective, bytes, wanted, forecaster);
   if (!choice.ok() || !forecaster) return choice;
   for (const Forecast& forecast : forecaster->of(collective, bytes))
-    if (forecast.algorithm == choice->algorithm) choice->seconds = forecast.seconds;
+    if (forecast.algorithm == choice->algorithm) choice->seconds = forecast.seconds(bytes);
   return choice;
 }
 

@@ -39,13 +39,30 @@ uint64_t class_begin(uint32_t size_class) {
 Forecaster::Forecaster(const ChoiceTerms& terms, const MachineProfile& profile)
     : terms_(terms), profile_(profile), machine_(machine_for(profile, terms.team)) {}
 
+double Forecast::seconds(uint64_t bytes) const {
+  const uint32_t place = size_class(bytes);
+  const auto from = static_cast<double>(class_begin(place)), to = static_cast<double>(class_begin(place + 1));
+  return least_s + (most_s - least_s) * std::max(static_cast<double>(bytes) - from, 0.0) / std::max(to - from, 1.0);
+}
+
 // Everyone writes a cell and reads all others', one after the other; ranks that outnumber cores take turns.
-Forecast Forecaster::flat(uint64_t bytes) const {
+double Forecaster::flat_seconds(uint64_t bytes) const {
   const double ranks = terms_.size, turns = std::ceil(ranks / profile_.cores) - 1;
-  const auto size = static_cast<double>(bytes);
-  const double seconds = machine_.inside.latency_s + ranks * machine_.inside.overhead_s + turns * machine_.switch_s * ranks +
-                         size * (machine_.copy_byte_s + (ranks - 1) * machine_.reduce_byte_s);
-  return {kFlat, "flat", seconds, "latency"};
+  return machine_.inside.latency_s + ranks * machine_.inside.overhead_s + turns * machine_.switch_s * ranks +
+         static_cast<double>(bytes) * (machine_.copy_byte_s + (ranks - 1) * machine_.reduce_byte_s);
+}
+
+// Seconds, and what takes most of them.
+std::pair<double, std::string_view> Forecaster::walk(const Algorithm& algorithm, const Outline& outline, uint64_t bytes) const {
+  Work work;
+  work.bytes = bytes;
+  work.effort = kEffort;
+  const auto blocks = each_rank_has_a_part(algorithm.collective) ? static_cast<uint64_t>(terms_.size) : outline.blocks();
+  const Cut pieces = cut(terms_, bytes / blocks, outline.widest_run());
+  work.lanes = pieces.lanes;
+  work.stripe_bytes = pieces.stripe_bytes;
+  const Prediction prediction = predict(outline, machine_, work);
+  return {prediction.seconds + profile_.call_s, bound(prediction.path)};
 }
 
 const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t bytes) {
@@ -53,9 +70,9 @@ const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t byte
   const auto [entry, is_new] = known_.try_emplace({collective, place});
   std::vector<Forecast>& forecasts = entry->second;
   if (!is_new) return forecasts;
-  Work work;
-  work.bytes = (class_begin(place) + class_begin(place + 1)) / 2;
-  work.effort = kEffort;
+  const uint64_t from = class_begin(place), to = class_begin(place + 1);
+  // The class below ends where this one begins.
+  const auto below = place > 0 ? known_.find({collective, place - 1}) : known_.end();
   for (size_t i = 0; i < algorithms().size(); ++i) {
     const Algorithm& algorithm = algorithms()[i];
     if (algorithm.collective != collective) continue;
@@ -63,15 +80,16 @@ const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t byte
     const auto index = static_cast<uint8_t>(i);
     auto outline = outlines_.find(index);
     if (outline == outlines_.end()) outline = outlines_.emplace(index, outline_of(algorithm, terms_.team, 0)).first;
-    const auto blocks = each_rank_has_a_part(collective) ? static_cast<uint64_t>(terms_.size) : outline->second.blocks();
-    const Cut pieces = cut(terms_, work.bytes / blocks, outline->second.widest_run());
-    work.lanes = pieces.lanes;
-    work.stripe_bytes = pieces.stripe_bytes;
-    const Prediction prediction = predict(outline->second, machine_, work);
-    forecasts.push_back({index, algorithm.name, prediction.seconds + profile_.call_s, bound(prediction.path)});
+    double least = 0;
+    if (below != known_.end())
+      for (const Forecast& smaller : below->second)
+        if (smaller.algorithm == index) least = smaller.most_s;
+    if (least == 0) least = walk(algorithm, outline->second, from).first;
+    const auto [most, bound] = walk(algorithm, outline->second, to);
+    forecasts.push_back({index, algorithm.name, least, most, bound});
   }
-  if (flat_serves(terms_, collective, class_begin(place))) forecasts.push_back(flat(work.bytes));
-  std::ranges::stable_sort(forecasts, {}, &Forecast::seconds);
+  if (flat_serves(terms_, collective, from)) forecasts.push_back({kFlat, "flat", flat_seconds(from), flat_seconds(to), "latency"});
+  std::ranges::stable_sort(forecasts, {}, &Forecast::middle);
   return forecasts;
 }
 

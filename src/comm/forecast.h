@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "choice.h"
@@ -15,8 +16,11 @@ namespace tutti {
 struct Forecast {
   uint8_t algorithm;  // index into algorithms(), or kFlat
   std::string_view name;
-  double seconds;
+  double least_s, most_s;  // of the smallest and the largest call of its class
   std::string_view bound;  // what takes most of it: "latency", "memory" …
+
+  double middle() const { return (least_s + most_s) / 2; }
+  double seconds(uint64_t bytes) const;  // in between
 };
 
 // Two to an octave; calls of one class are served alike.
@@ -31,7 +35,8 @@ class Forecaster {
   const std::vector<Forecast>& of(Collective collective, uint64_t bytes);
 
  private:
-  Forecast flat(uint64_t bytes) const;
+  double flat_seconds(uint64_t bytes) const;
+  std::pair<double, std::string_view> walk(const Algorithm& algorithm, const Outline& outline, uint64_t bytes) const;
 
   const ChoiceTerms& terms_;
   MachineProfile profile_;

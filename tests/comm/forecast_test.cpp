@@ -45,6 +45,10 @@ TEST(Forecast, SizeClassesAreHalvesOfOctaves) {
     EXPECT_GT(class_begin(size_class(bytes) + 1), bytes);
   }
   EXPECT_EQ(size_class(UINT64_MAX), 127u);
+  const Forecast forecast{0, "ring", 1, 3, "link"};
+  EXPECT_EQ(forecast.seconds(1024), 1);
+  EXPECT_EQ(forecast.seconds(1024 + 256), 2);
+  EXPECT_EQ(forecast.seconds(0), 1);  // a barrier
 }
 
 TEST(Forecast, TheFastestIsChosen) {
@@ -59,7 +63,7 @@ TEST(Forecast, TheFastestIsChosen) {
         Forecaster forecaster(terms, profile);
         const auto& forecasts = forecaster.of(Collective::all_reduce, bytes);
         ASSERT_GE(forecasts.size(), 5u);
-        for (size_t i = 1; i < forecasts.size(); ++i) EXPECT_LE(forecasts[i - 1].seconds, forecasts[i].seconds);
+        for (size_t i = 1; i < forecasts.size(); ++i) EXPECT_LE(forecasts[i - 1].middle(), forecasts[i].middle());
         EXPECT_EQ(chosen(terms, profile, bytes), forecasts[0].name);
         // Others of the class are served alike.
         EXPECT_EQ(&forecaster.of(Collective::all_reduce, class_begin(size_class(bytes))), &forecasts);
