@@ -73,7 +73,7 @@ const Contestant* Contest::of(const std::string& algorithm) const {
   return found == contestants.end() ? nullptr : &*found;
 }
 
-Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work, Region& region, int rounds) {
+Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work, Region& region, int hosts, int rounds) {
   Runner runner{job, work, region};
   Contest contest{work, {}, {}, {}};
   if (Status s = runner.calls("", 1); !s.ok()) return s;
@@ -81,7 +81,8 @@ Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work,
   contest.reason = job.stats().last_reason;
   std::vector<std::string> names{"flat"};
   for (const Algorithm& algorithm : algorithms())
-    if (tutti::name(algorithm.collective) == bench::name(work.kind)) names.emplace_back(algorithm.name);
+    if (tutti::name(algorithm.collective) == bench::name(work.kind) && (hosts > 1 || algorithm.name != "hierarchical"))
+      names.emplace_back(algorithm.name);
   std::vector<int> times;
   for (const std::string& name : names) {
     // The second call tells how many a turn can hold; all ranks go by the slowest.

@@ -44,7 +44,7 @@ struct Contest {
   const Contestant* of(const std::string& algorithm) const;
 };
 
-// Collective.
-Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work, Region& region, int rounds);
+// Collective.  Without several hosts hierarchical does not take part.
+Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work, Region& region, int hosts, int rounds);
 
 }  // namespace tutti::tune

@@ -73,7 +73,7 @@ Status run(const Options& options, const bench::Job& job) {
   for (const bench::Workload& work : list) {
     if (job.first() && (contests.empty() || contests.back().work.kind != work.kind))
       print_header(work.kind, job.size(), transports);
-    auto contest = hold_contest(job, work, *region, options.rounds);
+    auto contest = hold_contest(job, work, *region, hosts, options.rounds);
     if (!contest.ok()) return contest.status();
     contests.push_back(std::move(*contest));
     if (job.first()) print_row(contests.back());
