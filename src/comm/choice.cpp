@@ -19,7 +19,8 @@ constexpr uint64_t kNetDoublingUntil = 64 << 10;
 constexpr uint64_t kNetRecursiveUntil = 1 << 20;
 // Smaller messages cost more in hand-overs and system calls than they win by overlap.
 constexpr size_t kHostLeastStripe = 8 << 10;
-constexpr size_t kNetLeastStripe = 64 << 10;
+constexpr size_t kNetLeastStripe = 32 << 10;
+constexpr size_t kLoopbackLeastStripe = 64 << 10;  // over TCP within a host nothing overlaps: the cores that reduce also carry
 
 constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
@@ -193,7 +194,7 @@ Cut cut(const ChoiceTerms& terms, uint64_t block_bytes, uint32_t widest_run, con
   // All lanes of a wave must be able to hold their slots at once: a message of one may have to follow one of the next.
   if (terms.slots > 0) most_lanes = std::clamp(terms.slots / slots_of_a_lane(terms.size), 1u, most_lanes);
   const uint32_t lanes = wish.lanes > 0 ? std::min(wish.lanes, most_lanes) : most_lanes;
-  const size_t least = terms.single_host ? kHostLeastStripe : kNetLeastStripe;
+  const size_t least = terms.single_host ? kHostLeastStripe : terms.loopback ? kLoopbackLeastStripe : kNetLeastStripe;
   const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
   if (wish.stripe_bytes > 0) return {lanes, std::min(wish.stripe_bytes, most)};
   const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane

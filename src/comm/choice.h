@@ -19,6 +19,7 @@ struct ChoiceTerms {  // of a communicator
   int size = 1;
   Team team;                // who shares a host
   bool single_host = true;  // all ranks share memory
+  bool loopback = false;    // they are on one host, and do not
   bool deterministic = false;
   std::vector<AlgorithmRule> rules;  // TUTTI_ALGORITHM
   std::vector<TuningRule> file;      // TUTTI_TUNING_FILE

@@ -44,6 +44,7 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   terms_.size = parts_->size;
   terms_.team = parts_->team;
   terms_.single_host = parts_->board != nullptr;
+  terms_.loopback = !terms_.single_host && terms_.team.hosts() == 1;
   terms_.deterministic = parts_->settings.deterministic;
   terms_.rules = parts_->settings.algorithm;
   terms_.lanes = static_cast<uint32_t>(parts_->settings.lanes);
