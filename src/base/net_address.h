@@ -93,5 +93,6 @@ Status connect_result(int fd, const SocketAddress& peer);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);  // small messages leave at once
+Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
 
 }  // namespace tutti

@@ -125,7 +125,8 @@ Status read_host_id(std::string_view text, std::string& value) {
 
 constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_ALGORITHM", "rules", "",
-     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, hierarchical, flat",
+     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, hierarchical, "
+     "flat",
      "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
      "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
      true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},
@@ -188,6 +189,11 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      [](std::string_view text, Settings& s) { return read_store(text, s.store); }},
     {"TUTTI_TCP_CONNECTIONS", "number", "1", "1 to 16", "TCP connections between two ranks.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 1, 16, s.tcp_connections); }},
+    {"TUTTI_TCP_CONGESTION", "text", "", "a name from net.ipv4.tcp_available_congestion_control, such as cubic",
+     "The congestion control of TCP connections that carry data. Empty: the system's. Where that is bbr, whose pacing misjudges "
+     "the bursts "
+     "of collective calls, cubic or reno may be much faster between hosts.",
+     false, [](std::string_view text, Settings& s) { return read_text(text, s.tcp_congestion); }},
     {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
      [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); }},
 }};

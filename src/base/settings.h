@@ -35,7 +35,7 @@ struct SettingRow {
   bool shapes_wire;                                            // rank 0's value is used by all ranks
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
 };
-inline constexpr size_t kSettings = 21;
+inline constexpr size_t kSettings = 22;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -66,6 +66,7 @@ struct Settings {
   int size = -1;        // -1: not set
   std::string store;    // "host:port" or "file:/path"
   int tcp_connections = 0;
+  std::string tcp_congestion;  // empty: the system's
   std::string conf_file;
 
   std::array<SettingOrigin, kSettings> origins;  // in the order of setting_rows()

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "net_address.h"
+#include "words.h"
 
 namespace tutti {
 namespace {
@@ -91,6 +92,17 @@ Status set_no_delay(int fd) {
   const int on = 1;
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) return system_error("setting TCP_NODELAY");
   return {};
+}
+
+Status set_congestion_control(int fd, const std::string& name) {
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), static_cast<socklen_t>(name.size())) == 0) return {};
+  if (errno == ENOENT)
+    return Status(Code::invalid_argument, "this kernel has no TCP congestion control " + in_quotes(name) +
+                                              "; net.ipv4.tcp_available_congestion_control lists those it has");
+  if (errno == EPERM)
+    return Status(Code::invalid_argument, "this user may not choose the TCP congestion control " + in_quotes(name) +
+                                              "; net.ipv4.tcp_allowed_congestion_control lists those allowed");
+  return system_error("choosing the TCP congestion control " + in_quotes(name));
 }
 
 }  // namespace tutti

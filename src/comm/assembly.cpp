@@ -260,6 +260,7 @@ class Assembler {
     tcp.size = options_.size;
     tcp.listen_address = address_;
     tcp.connections = parts_->settings.tcp_connections;
+    tcp.congestion = parts_->settings.tcp_congestion;
     tcp.context = parts_->context;
     tcp.pool = parts_->pool.get();
     tcp.name = options_.name;

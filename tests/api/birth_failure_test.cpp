@@ -107,6 +107,15 @@ TEST(Birth, AFolderThatDoesNotExist) {
   }
 }
 
+TEST(Birth, ACongestionControlThatTheKernelLacks) {
+  ProcessWorld world(2, failure_program("create"),
+                     {{"TUTTI_TRANSPORT", "tcp"}, {"TUTTI_TCP_CONGESTION", "pigeon"}, {"TUTTI_BIRTH_TIMEOUT", "5s"}});
+  for (const Ending& ending : world.wait(20)) {
+    EXPECT_THAT(ending.output,
+                AllOf(HasSubstr("TUTTI_TCP_CONGESTION: this kernel has no TCP congestion control \"pigeon\""), HasSubstr("CLEAN")));
+  }
+}
+
 TEST(Birth, MisspeltSettingsSuggestTheNearest) {
   ProcessWorld value(1, failure_program("create"), {{"TUTTI_ALGORITHM", "rnig"}});
   EXPECT_THAT(value.wait(20)[0].output, AllOf(HasSubstr("TUTTI_ALGORITHM"), HasSubstr("ring")));

@@ -24,6 +24,7 @@ TcpLink::TcpLink(TcpTransport& owner, SlotPool& pool, Setup setup)
     : owner_(owner),
       peer_name_(std::move(setup.peer_name)),
       send_buffer_(setup.send_buffer),
+      congestion_(std::move(setup.congestion)),
       connectors_(std::move(setup.connectors)),
       error_(std::move(setup.broken)) {
   for (uint32_t i = 0; i < setup.connections; ++i) connections_.emplace_back(pool);
@@ -121,6 +122,7 @@ void TcpLink::open(TcpConnection& connection, OwnedFd fd) {
     return;
   }
   if (send_buffer_ > 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer_, sizeof send_buffer_);  // a wish
+  if (!congestion_.empty()) (void)set_congestion_control(fd.get(), congestion_);  // it worked when the transport was opened
   connection.open(std::move(fd));
 }
 

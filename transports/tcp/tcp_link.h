@@ -24,7 +24,8 @@ class TcpLink final : public Link {
   struct Setup {
     std::string peer_name;  // "rank 3 (host b, pid 4711)"
     uint32_t connections = 1;
-    int send_buffer = 0;  // SO_SNDBUF in bytes; 0: the kernel decides
+    int send_buffer = 0;     // SO_SNDBUF in bytes; 0: the kernel decides
+    std::string congestion;  // control; empty: the kernel decides
     std::vector<TcpConnector> connectors;
     Status broken;
   };
@@ -69,6 +70,7 @@ class TcpLink final : public Link {
   TcpTransport& owner_;
   std::string peer_name_;
   int send_buffer_;
+  std::string congestion_;
   std::vector<TcpConnector> connectors_;
   std::deque<TcpConnection> connections_;  // a deque because they cannot move
   bool started_ = false;

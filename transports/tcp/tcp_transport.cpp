@@ -11,6 +11,10 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::open(TcpOptions options) {
     return Status(Code::internal, "the tcp transport was opened with impossible options");
   const auto address = SocketAddress::parse(options.listen_address);
   if (!address.ok()) return address.status();
+  if (!options.congestion.empty())  // tried now, while whoever chose it can be told
+    if (const auto probe = listen_on(*address, 1); probe.ok())
+      if (const Status status = set_congestion_control(probe->get(), options.congestion); !status.ok())
+        return Status(status.code(), "TUTTI_TCP_CONGESTION: " + status.message());
   Terms terms{options.context, {}, options.rank, static_cast<uint32_t>(options.connections)};
   if (::getrandom(terms.secret.data(), terms.secret.size(), 0) != static_cast<ssize_t>(terms.secret.size()))
     return system_error("reading random bytes");
@@ -47,6 +51,7 @@ TcpLink::Setup TcpTransport::setup_for(int peer) const {
   setup.peer_name = rank_names_[static_cast<size_t>(peer)];
   setup.connections = static_cast<uint32_t>(options_.connections);
   setup.send_buffer = options_.send_buffer;
+  setup.congestion = options_.congestion;
   const auto& endpoint = peers_[static_cast<size_t>(peer)];
   if (!endpoint) {
     setup.broken = Status(Code::unreachable, setup.peer_name + " published no TCP address");
