@@ -127,7 +127,7 @@ tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* option
     *request = nullptr;
     auto operation = comm->communicator->start(call);
     if (!operation.ok()) return operation.status();
-    *request = new tutti_request{comm, std::move(*operation)};
+    *request = new tutti_request{comm, {std::move(*operation)}};
     return {};
   });
 }
@@ -213,9 +213,15 @@ tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t
     *request = nullptr;
     auto operation = comm->communicator->start(call);
     if (!operation.ok()) return operation.status();
-    *request = new tutti_request{comm, std::move(*operation)};
+    *request = new tutti_request{comm, {std::move(*operation)}};
     return {};
   });
+}
+
+Status wait_for_all(tutti_request& request) {
+  for (const auto& operation : request.operations)
+    if (Status status = request.comm->communicator->wait(*operation); !status.ok()) return status;
+  return {};
 }
 
 tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
@@ -228,11 +234,17 @@ tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
     call.collective = Collective::point_to_point;
     call.messages = std::move(comm->group);
     comm->group.clear();
-    if (!starts) return comm->communicator->run(call);
-    *request = nullptr;
-    auto operation = comm->communicator->start(call);
-    if (!operation.ok()) return operation.status();
-    *request = new tutti_request{comm, std::move(*operation)};
+    auto rounds = rounds_of(std::move(call.messages), comm->communicator->rank());
+    if (!rounds.ok()) return rounds.status();
+    auto group = std::make_unique<tutti_request>(tutti_request{comm, {}});
+    for (std::vector<Message>& round : *rounds) {
+      call.messages = std::move(round);
+      auto operation = comm->communicator->start(call, starts);
+      if (!operation.ok()) return operation.status();
+      group->operations.push_back(std::move(*operation));
+    }
+    if (!starts) return wait_for_all(*group);
+    *request = group.release();
     return {};
   });
 }
@@ -390,7 +402,7 @@ tutti_status tutti_wait(tutti_request* request) {
   const std::unique_ptr<tutti_request> owned(request);
   return guarded(request->comm, [&]() -> Status {
     if (Status status = check_comm(request->comm); !status.ok()) return status;
-    return request->comm->communicator->wait(*request->operation);
+    return wait_for_all(*request);
   });
 }
 
@@ -400,7 +412,8 @@ tutti_status tutti_test(tutti_request* request, int* done) {
     *done = 0;
     if (Status status = check_comm(request->comm); !status.ok()) return status;
     Status status;
-    if (!request->comm->communicator->test(*request->operation, status)) return {};
+    for (auto& operations = request->operations; !operations.empty() && status.ok(); operations.erase(operations.begin()))
+      if (!request->comm->communicator->test(*operations.front(), status)) return {};
     *done = 1;
     delete request;
     return status;

@@ -25,7 +25,7 @@ struct tutti_comm {
 
 struct tutti_request {
   tutti_comm* comm;
-  std::shared_ptr<tutti::Operation> operation;
+  std::vector<std::shared_ptr<tutti::Operation>> operations;  // in call order; of a group as many as it has rounds
 };
 
 namespace tutti::api {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "status.h"
 #include "vocabulary.h"
 
 namespace tutti {
@@ -17,6 +18,11 @@ struct Message {  // of a group of sends and receives
   DataType type;
   int peer;
 };
+
+// A group's messages in rounds: in the k-th is the k-th send to each peer and the k-th receive from each.  Both ends of a message count
+// alike, and a round has one message on each link and direction; so ranks that carry rounds out in order cannot wait for each other,
+// whatever order the caller named them in, and a group's messages match those of single calls.
+Result<std::vector<std::vector<Message>>> rounds_of(std::vector<Message> messages, int own_rank);
 
 struct Call {
   Collective collective = Collective::barrier;

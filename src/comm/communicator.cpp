@@ -40,6 +40,29 @@ size_t total_count(const Call& call, int size) {
   return each_rank_has_a_part(call.collective) ? call.count * p : call.count;
 }
 
+Result<std::vector<std::vector<Message>>> rounds_of(std::vector<Message> messages, int own_rank) {
+  std::vector<std::vector<Message>> rounds(1);  // a group of nothing is a call as well
+  std::map<std::pair<int, bool>, size_t> counts;
+  for (const Message& message : messages) {
+    const size_t round = counts[{message.peer, message.send}]++;
+    if (round == rounds.size()) rounds.emplace_back();
+    rounds[round].push_back(message);
+  }
+  if (counts[{own_rank, true}] != counts[{own_rank, false}])
+    return Status(Code::invalid_argument,
+                  "a rank's sends to itself and receives from itself must be equally many within one group");
+  for (const auto& round : rounds) {
+    const Message* own = nullptr;
+    for (const Message& message : round) {
+      if (message.peer != own_rank) continue;
+      if (own && (own->count != message.count || own->type != message.type))
+        return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
+      own = &message;
+    }
+  }
+  return rounds;
+}
+
 Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(std::move(parts)) {
   terms_.size = parts_->size;
   terms_.team = parts_->team;
@@ -186,8 +209,8 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
   return prepared;
 }
 
-// A group of sends and receives is a plan of its own: each message a block, all sends before all receives so that no order of the
-// caller's can deadlock.  Messages to oneself are copied from the i-th send to the i-th receive.
+// A round of sends and receives is a plan of its own: each message a block, sends before receives.  A message to oneself is copied from
+// the send to the receive.
 Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) {
   Prepared prepared;
   const auto count = static_cast<uint32_t>(call.messages.size());
@@ -206,13 +229,8 @@ Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) 
   }
   for (uint32_t i = 0; i < count; ++i)
     if (call.messages[i].peer != parts_->rank && !call.messages[i].send) plan.recv(call.messages[i].peer, i);
-  if (own_sends.size() != own_receives.size())
-    return Status(Code::invalid_argument,
-                  "a rank's sends to itself and receives from itself must be equally many within one group");
   for (size_t k = 0; k < own_sends.size(); ++k) {
     const Message &from = call.messages[own_sends[k]], &to = call.messages[own_receives[k]];
-    if (from.count != to.count || from.type != to.type)
-      return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
     blocks[own_sends[k]] = {from.data, to.data, from.count * element_size(from.type)};
   }
   remembered_ = {};

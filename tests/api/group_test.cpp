@@ -177,5 +177,67 @@ TEST(Group, BetweenSomeRanksOnly) {
   });
 }
 
+// More messages than a link holds or the pool has slots, both ways and among several; large ones have many stripes.
+TEST(Group, OfManyMessages) {
+  struct Shape {
+    int size;
+    size_t messages, words;
+  };
+  for (const Shape& shape : {Shape{2, 300, 3}, Shape{2, 30, 90'001}, Shape{4, 100, 1'001}, Shape{3, 25, 70'001}}) {
+    const LocalWorld world(shape.size);
+    ASSERT_EQ(world.size(), shape.size);
+    world.run([&](int rank, tutti_comm* comm) {
+      for (const bool starts : {false, true}) {
+        std::vector<Words> sent, got, expected;
+        for (size_t i = 0; i < shape.messages; ++i)
+          for (int peer = 0; peer < shape.size; ++peer) {
+            sent.push_back(message(rank, peer, i, shape.words));
+            expected.push_back(message(peer, rank, i, shape.words));
+            got.emplace_back(shape.words);
+          }
+        ASSERT_TRUE(succeeded(tutti_group_begin(comm), comm));
+        const auto p = static_cast<size_t>(shape.size);
+        for (size_t k = 0; k < sent.size(); ++k) ASSERT_TRUE(succeeded(send(comm, sent[k], static_cast<int>(k % p)), comm));
+        for (size_t k = 0; k < got.size(); ++k) ASSERT_TRUE(succeeded(recv(comm, got[k], static_cast<int>(k % p)), comm));
+        if (starts) {
+          tutti_request* request = nullptr;
+          ASSERT_TRUE(succeeded(tutti_group_end_start(comm, &request), comm));
+          int done = 0;
+          while (rank == 0 && done == 0) ASSERT_TRUE(succeeded(tutti_test(request, &done), comm));
+          if (rank != 0) {
+            ASSERT_TRUE(succeeded(tutti_wait(request), comm));
+          }
+        } else {
+          ASSERT_TRUE(succeeded(tutti_group_end(comm), comm));
+        }
+        for (size_t k = 0; k < got.size(); ++k) ASSERT_EQ(got[k], expected[k]) << "rank " << rank << ", message " << k;
+      }
+    });
+  }
+}
+
+// The other end need not make a group of what this one groups.
+TEST(Group, MeetsSingleCalls) {
+  const LocalWorld world(2);
+  ASSERT_EQ(world.size(), 2);
+  constexpr size_t kWords = 400'003, kMessages = 3;  // equally long, so only the order tells them apart
+  world.run([&](int rank, tutti_comm* comm) {
+    for (const bool sender_groups : {true, false}) {
+      std::vector<Words> sent, got(kMessages, Words(kWords));
+      for (size_t i = 0; i < kMessages; ++i) sent.push_back(message(0, 1, i, kWords));
+      const bool groups = (rank == 0) == sender_groups;
+      if (groups) {
+        ASSERT_TRUE(succeeded(tutti_group_begin(comm), comm));
+      }
+      for (size_t i = 0; i < kMessages; ++i)
+        ASSERT_TRUE(succeeded(rank == 0 ? send(comm, sent[i], 1) : recv(comm, got[i], 0), comm));
+      if (groups) {
+        ASSERT_TRUE(succeeded(tutti_group_end(comm), comm));
+      }
+      for (size_t i = 0; rank == 1 && i < kMessages; ++i) EXPECT_EQ(got[i] == sent[i], true) << i << ", grouped " << groups;
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tutti::test
