@@ -1,5 +1,4 @@
 // The C API: library, birth and end of communicators, memory.  Collectives are in api_collectives.cpp.
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -269,9 +268,7 @@ tutti_status tutti_comm_destroy(tutti_comm* comm) {
   return guarded(nullptr, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
     const std::unique_ptr<tutti_comm> owned(comm);
-    const Status status = comm->communicator->goodbye();
-    for (const auto& [memory, bytes] : comm->allocations) ::munmap(memory, bytes);
-    return status;
+    return comm->communicator->goodbye();
   });
 }
 
@@ -306,16 +303,8 @@ tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
     if (Status status = check_comm(comm); !status.ok()) return status;
     if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
     *memory = nullptr;
-    const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-    if (bytes > SIZE_MAX - page)
-      return Status(Code::out_of_memory, "tutti_alloc: " + std::to_string(bytes) + " bytes cannot be had");
-    const size_t rounded = (bytes + page - 1) / page * page;
-    void* base = ::mmap(nullptr, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
-    ::madvise(base, rounded, MADV_HUGEPAGE);
-    ::madvise(base, rounded, MADV_POPULATE_WRITE);  // where the kernel knows it; else the first touch faults it in
-    comm->allocations[base] = rounded;
-    *memory = base;
+    *memory = comm->communicator->allocate(bytes);
+    if (!*memory) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
     return {};
   });
 }
@@ -323,11 +312,6 @@ tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
 tutti_status tutti_free(tutti_comm* comm, void* memory) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    if (!memory) return {};
-    const auto found = comm->allocations.find(memory);
-    if (found == comm->allocations.end()) return wrong("tutti_free: this memory is not of tutti_alloc on this communicator");
-    ::munmap(memory, found->second);
-    comm->allocations.erase(found);
-    return {};
+    return memory ? comm->communicator->free(memory) : Status();
   });
 }

@@ -1,7 +1,6 @@
 // What the files of the C API share: the objects behind the handles, and how a Status becomes a tutti_status.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -20,7 +19,6 @@ struct tutti_comm {
   bool grouping = false;  // between tutti_group_begin and _end
   std::vector<tutti::Message> group;
   std::byte barrier_byte{};
-  std::map<void*, size_t> allocations;  // of tutti_alloc: bytes
 };
 
 struct tutti_request {

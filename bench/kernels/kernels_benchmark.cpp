@@ -72,9 +72,10 @@ void fold(benchmark::State& state, DataType type, size_t sources, size_t bytes) 
   std::vector<const void*> pointers;
   for (size_t s = 0; s < sources; ++s) pointers.push_back(buffers.emplace_back(bytes).get());
   const auto kernel = tutti::kernels::fold_kernel(type, ReduceOp::sum);
+  const tutti::kernels::Target target{home.get(), Store::cached};
   const size_t count = bytes / tutti::element_size(type);
   for (auto _ : state) {
-    kernel(home.get(), pointers.data(), sources, count, 1, Store::cached);
+    kernel(&target, 1, pointers.data(), sources, count, 1);
     benchmark::ClobberMemory();
   }
   report(state, (sources + 1) * bytes);

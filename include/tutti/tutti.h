@@ -159,8 +159,10 @@ typedef struct tutti_stats {
 
 TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);
 
-/* Memory that is cheap to communicate from and into: page aligned, faulted in, huge pages where the system allows.  Local.  Freed by
- * tutti_free or with the communicator. */
+/* Memory that is cheap to communicate from and into: page aligned, zeroed, faulted in, huge pages where the system allows.  Ranks of one
+ * host reach each other's where it lies, so large messages of it are not copied; any call of this communicator takes it as input, output,
+ * part of either, or on some ranks only.  Local; freed by tutti_free or with the communicator.  tutti_free refuses
+ * (TUTTI_INVALID_ARGUMENT) what an unfinished request uses.  After a failure of the communicator its content is undefined. */
 TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
 TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 

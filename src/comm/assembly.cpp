@@ -227,10 +227,13 @@ class Assembler {
       auto transport = shm::ShmTransport::create(door_, shm);
       if (!transport.ok()) return transport.status();
       arena = (*transport)->arena();
+      parts_->heap = (*transport)->make_heap();
       parts_->transports.push_back(std::move(*transport));
 #endif
     }
-    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place);
+    if (!parts_->heap) parts_->heap = std::make_unique<memory::Heap>();
+    parts_->given_up = &arena->given_up();
+    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place, parts_->heap.get());
     if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(FlatBoard{*arena, place, static_cast<uint32_t>(here)});
     parts_->transport_of.assign(static_cast<size_t>(options_.size), nullptr);
     parts_->rank_transports.assign(static_cast<size_t>(options_.size), "self");

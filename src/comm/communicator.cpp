@@ -262,9 +262,7 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
         std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
                                         remembered_.arithmetic, signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
-    operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-    operation->input_bytes = remembered_.bytes;
-    return operation;
+    return fill_in(operation, call);
   };
   return engine_->start(make, asynchronous);
 }
@@ -290,15 +288,36 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
   return engine_->drive(*engine_->start(make, false));
 }
 
+// What every queued operation is told besides.
+std::shared_ptr<Operation> Communicator::fill_in(std::shared_ptr<Operation> operation, const Call& call) const {
+  operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+  operation->input_bytes = remembered_.bytes;
+  const auto hold = [&](const void* memory) {
+    if (const std::byte* begin = parts_->heap->begin_of(memory)) operation->holds.push_back(begin);
+  };
+  hold(call.input);
+  hold(call.output);
+  for (const Message& message : call.messages) hold(message.data);
+  return operation;
+}
+
+Status Communicator::free(void* memory) {
+  if (parts_->heap->begin_of(memory) != memory)
+    return Status(Code::invalid_argument, "tutti_free: this memory is not of tutti_alloc on this communicator");
+  const bool dead = failed();  // then a rank that does not know it yet may still be reading or writing there
+  if (const std::string holder = dead ? "" : engine_->holder_of(memory); !holder.empty())
+    return Status(Code::invalid_argument, "tutti_free: the memory is in use by " + holder + "; wait for it first (tutti_wait)");
+  parts_->heap->free(static_cast<std::byte*>(memory), !dead);
+  return {};
+}
+
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
   note(call, {1, remembered_.bytes});
   const uint32_t hash = draw_flat_hash();
   const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
     const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, hash);
-    auto operation = std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
-    operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-    operation->input_bytes = remembered_.bytes;
-    return operation;
+    return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_)),
+                   call);
   };
   return engine_->start(make, asynchronous);
 }
@@ -353,7 +372,7 @@ Status Communicator::run_untold(const Call& call) {
   if (call.collective != Collective::point_to_point && engine_->idle()) {
     if (failed()) return engine_->end();
     if (Status status = remember(call); !status.ok()) return status;
-    if (remembered_.choice.algorithm == kFlat) return run_flat(call);
+    if (remembered_.choice.algorithm == kFlat && !given_up()) return run_flat(call);
   }
   auto operation = start(call, false);
   return operation.ok() ? engine_->drive(**operation) : operation.status();

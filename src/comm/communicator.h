@@ -15,6 +15,7 @@
 #include "flat_operation.h"
 #include "forecast.h"
 #include "fork_guard.h"
+#include "heap.h"
 #include "owned_fd.h"
 #include "plan.h"
 #include "settings.h"
@@ -44,9 +45,11 @@ struct CommunicatorParts {
   uint64_t cache_bytes = 0;                  // last-level cache of this host
   uint64_t context = 0;                      // travels in signatures
   std::shared_ptr<ControlThread> control_thread;
-  std::shared_ptr<Workers> workers;  // shared with splits
-  std::shared_ptr<void> memory;      // what the transports' arena lies in, if they do not own it
+  std::shared_ptr<Workers> workers;    // shared with splits
+  std::shared_ptr<void> memory;        // what the transports' arena lies in, if they do not own it
+  std::unique_ptr<memory::Heap> heap;  // what tutti_alloc gives out
   std::unique_ptr<SlotPool> pool;
+  std::atomic<uint32_t>* given_up = nullptr;  // of the arena
   std::vector<std::unique_ptr<Transport>> transports;
   std::vector<Transport*> transport_of;  // by rank; null for this rank
   std::unique_ptr<FlatBoard> board;      // if all ranks share memory
@@ -71,12 +74,16 @@ class Communicator final : private Supervisor {
   bool repeats_flat(const Call& call) const {
     const Remembered& r = remembered_;
     return r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective && r.type == call.type &&
-           r.op == call.op && r.wanted.empty() && engine_->idle() && !failed();
+           r.op == call.op && r.wanted.empty() && engine_->idle() && !failed() && !given_up();
   }
   Status run_flat(const Call& call);
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
+
+  // Memory that the ranks of this host can read and write where it lies; null: none is left.
+  void* allocate(size_t bytes) { return parts_->heap->allocate(bytes); }
+  Status free(void* memory);
 
   void abort(const std::string& reason);
   Status goodbye();
@@ -111,6 +118,7 @@ class Communicator final : private Supervisor {
   Status remember(const Call& call);
   Prepared prepare(const Call& call);
   Result<Prepared> prepare_messages(const Call& call);
+  std::shared_ptr<Operation> fill_in(std::shared_ptr<Operation> operation, const Call& call) const;
   Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
   uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
   Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
@@ -129,7 +137,12 @@ class Communicator final : private Supervisor {
   void keep_account(uint64_t nanoseconds);
   void tell(const Account& account) const;
 
-  bool failed() const override { return parts_->control->failed(); }
+  bool failed() const override {
+    if (!parts_->control->failed()) return false;
+    parts_->given_up->store(1, std::memory_order_release);
+    return true;
+  }
+  bool given_up() const override { return parts_->given_up->load(std::memory_order_acquire) != 0; }
   Status failure() const override { return parts_->control->failure(); }
   void fail(int culprit, const Status& cause) override { parts_->control->fail(culprit, cause); }
   void stalled(const Operation& operation, uint64_t waited_ns) override;

@@ -49,7 +49,7 @@ std::shared_ptr<Operation> Engine::start(const std::function<std::shared_ptr<Ope
 }
 
 bool Engine::progress() {
-  if (supervisor_.failed()) return false;  // a call may have returned its buffers to the caller
+  if (supervisor_.failed() || supervisor_.given_up()) return false;  // calls here or elsewhere have returned their buffers
   bool moved = false;
   for (Transport* transport : transports_)
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
@@ -140,7 +140,7 @@ bool Engine::sleep(std::vector<pollfd>& awaited) {
 Status Engine::drive_alone(Operation& operation) {
   Waiter waiter(pauses_);
   for (;;) {
-    operation.advance(true);
+    if (!supervisor_.given_up()) operation.advance(true);
     if (operation.finished()) {
       count(operation);  // nobody else touches the totals while nothing is queued
       return {};
@@ -220,6 +220,14 @@ void Engine::progress_loop() {
       waiter.wait([&] { return sleep(awaited); });
     lock.lock();
   }
+}
+
+std::string Engine::holder_of(const void* memory) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& operation : operations_)
+    if (!operation->finished() && std::count(operation->holds.begin(), operation->holds.end(), memory) > 0)
+      return describe(operation->signature());
+  return {};
 }
 
 EngineTotals Engine::totals() const {

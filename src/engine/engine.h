@@ -23,6 +23,9 @@ class Supervisor {
  public:
   virtual ~Supervisor() = default;
   virtual bool failed() const = 0;  // cheap
+  virtual bool given_up() const {
+    return false;
+  }  // others have failed the communicator; failed() follows when this rank hears of it
   virtual Status failure() const = 0;
   virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true afterwards, at once or soon
   virtual void stalled(const Operation& operation, uint64_t waited_ns) = 0;
@@ -55,6 +58,9 @@ class Engine {
 
   // Drives a little; true if the operation has ended, with its status.
   bool test(Operation& operation, Status& status);
+
+  // The call under way that holds this memory (Operation::holds), as a text; "" if none does.
+  std::string holder_of(const void* memory) const;
 
   // Once the communicator has failed: the one sentence that every call gives from then on.
   Status end();

@@ -100,7 +100,8 @@ void FlatExchange::fold() {
   std::vector<const void*> many(board_.ranks > kMostSources ? board_.ranks : 0);
   const void** sources = many.empty() ? few : many.data();
   for (uint32_t rank = 0; rank < board_.ranks; ++rank) sources[rank] = rank == board_.me ? input_ : cell(rank);
-  arithmetic_.fold(output_, sources, board_.ranks, count, arithmetic_.divisor, kernels::Store::cached);
+  const kernels::Target target{output_, kernels::Store::cached};
+  arithmetic_.fold(&target, 1, sources, board_.ranks, count, arithmetic_.divisor);
 }
 
 // The next exchange writes this cell, which the others have read: take its lines back already now.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "status.h"
 #include "vocabulary.h"
@@ -46,6 +47,7 @@ class Operation {
   bool gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
+  std::vector<const void*> holds;  // memory of tutti_alloc that the call reads or writes: where each allocation begins
 
  protected:
   Operation(const Signature& signature, std::string_view algorithm) : signature_(signature), algorithm_(algorithm) {}

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace tutti {
 
@@ -40,6 +41,9 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires) {
     slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
     const bool by_reference = std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
     slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
+    // A loan is read-only, so a result that is passed on may need a slot of its own.
+    const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
+    slots += !i.outs.empty() && reduces && wires.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
   }
   return slots;
 }
@@ -82,7 +86,7 @@ bool PlanOperation::step_lane(Lane& lane) {
   if (lane.phase == Phase::prepare) prepare(lane, instruction);
   if (lane.phase == Phase::take && !take(lane, instruction)) return lane.port != port_before || before != lane.phase;
   if (lane.phase == Phase::compute) {
-    if (instruction.after_flush && !flushed(lane)) return false;
+    if (instruction.after_flush && !may_overwrite(lane)) return false;
     compute(lane, instruction);
     if (lane.slot) share(lane, instruction);
     lane.phase = Phase::give;
@@ -98,6 +102,7 @@ bool PlanOperation::step_lane(Lane& lane) {
 void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
   parts_of(lane, instruction.segments, instruction.keep_home);
   lane.gathered.clear();
+  lane.offers.clear();
   lane.slot = {};
   lane.from_home = instruction.take == Take::nothing;
   lane.port = 0;
@@ -157,10 +162,12 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
   Progress progress;
   if (!link.streams()) {
     progress = link.receive(lane.slot, lane.bytes, signature);
+    if (progress == Progress::done && lane.slot.target)
+      lane.offers.push_back({instruction.ins[lane.port].link, std::exchange(lane.slot.target, nullptr)});
   } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
              lane.parts.size() <= kMaxPieces) {
     // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
-    if (instruction.after_flush && !flushed(lane)) return false;
+    if (instruction.after_flush && !may_overwrite(lane)) return false;
     lane.pieces.clear();
     for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
     progress = link.receive(Pieces(lane.pieces), signature);
@@ -195,8 +202,17 @@ bool PlanOperation::lands_at_home(const Lane& lane, const Instruction& instructi
 
 void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   if (instruction.take == Take::nothing || lane.bytes == 0 || lane.from_home) return;
-  if (instruction.take == Take::fold) return compute_fold(lane, instruction);
   const bool gives = !instruction.outs.empty();
+  if (instruction.take == Take::fold) return compute_fold(lane, instruction);
+  if (instruction.take == Take::recv_reduce && gives && (!lane.offers.empty() || !wires_.pool->writable(lane.slot))) {
+    lane.gathered.assign(1, std::exchange(lane.slot, {}));
+    return compute_fold(lane, instruction);
+  }
+  if (instruction.take == Take::recv) lane.offers.clear();  // a value that is passed on as it came is not delivered
+  if (lane.slot.id == Slot::kDelivered) {
+    lane.slot = {};
+    return;
+  }
   const bool landed = instruction.take == Take::recv_reduce && !lane.slot;
   std::byte* received = lane.slot.data;
   for (const Part& part : lane.parts) {
@@ -221,25 +237,49 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   }
 }
 
+// In one pass over all contributions to everywhere the result goes: home, the homes that peers offered, and a slot for those who did not.
 void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
   const size_t n = lane.gathered.size() + 1;
+  const size_t own_position = instruction.take == Take::fold ? instruction.own_position : instruction.received_is_left ? 1 : 0;
   std::vector<const void*> sources(n);
-  const bool gives = !instruction.outs.empty();
+  const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
+  if (lane.offers.size() > kernels::kMostTargets - 2) lane.offers.resize(kernels::kMostTargets - 2);
+  lane.slot = slot_for_result(lane, instruction);
+  kernels::Target targets[kernels::kMostTargets];
   size_t offset = 0;
   for (const Part& part : lane.parts) {
-    for (size_t i = 0, k = 0; i < n; ++i) sources[i] = i == instruction.own_position ? part.own : lane.gathered[k++].data + offset;
-    std::byte* result = gives ? lane.gathered[0].data + offset : part.home;
-    const Store store = !gives && instruction.last_touch ? arithmetic_.output_store : Store::cached;
-    wires_.workers->fold(arithmetic_.fold, arithmetic_.element_bytes, result, sources.data(), n,
-                         part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1, store);
-    if (gives && instruction.keep_home)
-      wires_.workers->copy(part.home, nullptr, result, part.bytes,
-                           instruction.last_touch ? arithmetic_.output_store : Store::cached);
+    for (size_t i = 0, k = 0; i < n; ++i) sources[i] = i == own_position ? part.own : lane.gathered[k++].data + offset;
+    size_t n_targets = 0;
+    if (instruction.keep_home) targets[n_targets++] = {part.home, store};
+    for (const Port& out : instruction.outs)
+      if (const Offer* offer = offer_of(lane, out)) targets[n_targets++] = {offer->home + offset, store};
+    if (lane.slot) targets[n_targets++] = {lane.slot.data + offset, Store::cached};
+    wires_.workers->fold(arithmetic_.fold, arithmetic_.element_bytes, targets, n_targets, sources.data(), n,
+                         part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1);
     offset += part.bytes;
   }
-  if (gives) lane.slot = lane.gathered[0];
-  for (size_t i = gives ? 1 : 0; i < lane.gathered.size(); ++i) wires_.pool->release(lane.gathered[i]);
+  for (const Slot& slot : lane.gathered)
+    if (slot.id != lane.slot.id || !lane.slot) wires_.pool->release(slot);
   lane.gathered.clear();
+}
+
+// One of the slots received, if it may be written, else one of this rank's own, which is reserved; none if nobody needs one.
+Slot PlanOperation::slot_for_result(Lane& lane, const Instruction& instruction) {
+  if (receivers_of_slot(lane, instruction) == 0) return {};
+  for (const Slot& slot : lane.gathered)
+    if (wires_.pool->writable(slot)) return slot;
+  return acquire(lane);
+}
+
+const PlanOperation::Offer* PlanOperation::offer_of(const Lane& lane, const Port& port) {
+  for (const Offer& offer : lane.offers)
+    if (offer.link == port.link) return &offer;
+  return nullptr;
+}
+
+uint32_t PlanOperation::receivers_of_slot(const Lane& lane, const Instruction& instruction) {
+  const auto needs_slot = [&](const Port& port) { return offer_of(lane, port) == nullptr; };
+  return static_cast<uint32_t>(std::count_if(instruction.outs.begin(), instruction.outs.end(), needs_slot));
 }
 
 // ---- giving ----
@@ -248,8 +288,10 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
   const auto& outs = instruction.outs;
   if (outs.empty()) return true;
   const bool by_reference = lane.from_home && !lane.slot && all_stream(outs) && lane.parts.size() <= kMaxPieces;
-  if (lane.bytes > 0 && !lane.slot && !by_reference) {
-    if (!fill_slot(lane)) return false;
+  if (lane.bytes > 0 && !lane.slot && !by_reference && receivers_of_slot(lane, instruction) > 0) {
+    if (!lend(lane, instruction) && !fill_slot(lane)) return false;
+    if (instruction.offers && lane.parts.size() == 1 && wires_.pool->reaches(lane.parts[0].home, lane.bytes))
+      lane.slot.target = lane.parts[0].home;
     share(lane, instruction);
   }
   for (; lane.port < outs.size(); ++lane.port) {
@@ -268,7 +310,8 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
         progress = link.send(Pieces(lane.pieces), signature_of(lane), peer.ticket);
         if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
       } else {
-        progress = link.send(lane.slot, lane.bytes, signature_of(lane));
+        static constexpr Slot kWord{nullptr, Slot::kDelivered, nullptr};
+        progress = link.send(offer_of(lane, port) ? kWord : lane.slot, lane.bytes, signature_of(lane));
         if (progress == Progress::done) peer.ticket = link.last_ticket();
       }
       if (progress != Progress::done) return fail(progress, port);
@@ -282,7 +325,16 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
 
 // Each receiver gets a holder of its own before the slot is in anyone's hands.
 void PlanOperation::share(Lane& lane, const Instruction& instruction) {
-  if (instruction.outs.size() > 1) wires_.pool->add_holders(lane.slot, static_cast<uint32_t>(instruction.outs.size() - 1));
+  const uint32_t receivers = receivers_of_slot(lane, instruction);
+  if (receivers > 1) wires_.pool->add_holders(lane.slot, receivers - 1);
+}
+
+// The value as it lies in this rank's memory, if the peers can reach it there.
+bool PlanOperation::lend(Lane& lane, const Instruction& instruction) {
+  if (!instruction.lends || lane.parts.size() != 1) return false;
+  lane.slot = wires_.pool->lend(lane.parts[0].own, lane.bytes);
+  if (lane.slot) lane.loans.push_back({lane.slot, lane.bytes, instruction.outs[0].link});
+  return static_cast<bool>(lane.slot);
 }
 
 bool PlanOperation::fill_slot(Lane& lane) {
@@ -297,6 +349,7 @@ bool PlanOperation::fill_slot(Lane& lane) {
 }
 
 bool PlanOperation::end_stripe(Lane& lane) {
+  if (!loans_back(lane)) return false;
   if (program_.scratch_blocks > 0 && !flushed(lane)) return false;  // the next stripe will use the same scratch
   parts_of(lane, program_.identities, false);
   for (const Part& part : lane.parts)
@@ -349,6 +402,23 @@ bool PlanOperation::flushed(Lane& lane) const {
   return lane.sending.empty();
 }
 
+bool PlanOperation::loans_back(Lane& lane) const {
+  std::erase_if(lane.loans, [this](const Loan& loan) { return wires_.pool->returned(loan.slot); });
+  return lane.loans.empty();
+}
+
+// Nobody needs what the homes of the present instruction hold.  Of the loans only those of just this memory count: to wait for others,
+// which their receivers reach later in the plan, could be to wait for oneself.
+bool PlanOperation::may_overwrite(Lane& lane) const {
+  if (!flushed(lane)) return false;
+  if (loans_back(lane)) return true;
+  return std::none_of(lane.loans.begin(), lane.loans.end(), [&](const Loan& loan) {
+    return std::any_of(lane.parts.begin(), lane.parts.end(), [&](const Part& part) {
+      return part.home && part.home < loan.slot.data + loan.bytes && loan.slot.data < part.home + part.bytes;
+    });
+  });
+}
+
 // ---- what to say ----
 
 Signature PlanOperation::signature_of(const Lane& lane) const {
@@ -376,6 +446,8 @@ bool PlanOperation::fail(Progress progress, const Port& port) {
 
 int PlanOperation::waits_for() const {
   for (const Lane& lane : lanes_) {
+    if (lane.active && lane.pc == program_.instructions.size() && !lane.loans.empty())
+      return program_.peers[lane.loans.front().link].rank;
     if (!lane.active || lane.pc >= program_.instructions.size()) continue;
     const Instruction& instruction = program_.instructions[lane.pc];
     if (lane.phase <= Phase::take && lane.port < instruction.ins.size())

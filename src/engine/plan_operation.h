@@ -6,6 +6,10 @@
 // Order on a link.  Messages of one direction go in the order (wave, index of the message in the program, lane).  Both ends count the
 // same numbers, so no message carries a tag.  A lane whose turn has not come waits.
 //
+// Loans.  Memory that the peers can reach is lent instead of copied, and where a plan returns a block to the rank that sent it, that rank
+// offers the block's home, so that whoever reduces it writes the result there and sends word only (DESIGN: no plan knows of this).  A
+// stripe ends when its loans are back.
+//
 // Slots.  A lane begins a stripe only after all slots that the program can take from the pool for it are reserved, and stripes begin in
 // order.  So a stripe that has begun everywhere can always finish, and passing slots cannot deadlock.
 #pragma once
@@ -60,6 +64,15 @@ class PlanOperation final : public Operation {
     std::byte* home;       // where the new value goes; null if it is not kept
     size_t bytes;
   };
+  struct Loan {
+    Slot slot;
+    size_t bytes;
+    uint32_t link;  // its first receiver
+  };
+  struct Offer {
+    uint32_t link;
+    std::byte* home;
+  };
   enum class Phase : uint8_t { prepare, take, compute, give };
   struct Lane {
     bool active = false;
@@ -77,6 +90,8 @@ class PlanOperation final : public Operation {
     std::vector<Piece> pieces;
     std::vector<std::byte> scratch;
     std::vector<std::pair<Link*, uint64_t>> sending;  // tickets of sends from memory in this stripe
+    std::vector<Loan> loans;                          // likewise
+    std::vector<Offer> offers;                        // of the peers whose messages are taken
   };
   struct PeerState {
     PeerQueues* queues = nullptr;
@@ -93,9 +108,13 @@ class PlanOperation final : public Operation {
   bool lands_at_home(const Lane& lane, const Instruction& instruction) const;
   void compute(Lane& lane, const Instruction& instruction);
   void compute_fold(Lane& lane, const Instruction& instruction);
+  Slot slot_for_result(Lane& lane, const Instruction& instruction);
   bool give(Lane& lane, const Instruction& instruction);
   void share(Lane& lane, const Instruction& instruction);
   bool fill_slot(Lane& lane);
+  bool lend(Lane& lane, const Instruction& instruction);
+  static const Offer* offer_of(const Lane& lane, const Port& port);
+  static uint32_t receivers_of_slot(const Lane& lane, const Instruction& instruction);
   bool end_stripe(Lane& lane);
   void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
   Slot acquire(Lane& lane);
@@ -108,6 +127,8 @@ class PlanOperation final : public Operation {
   bool all_stream(const std::vector<Port>& ports) const;
   bool flushed() const;            // every message has left this rank
   bool flushed(Lane& lane) const;  // by this lane, in its present stripe
+  bool loans_back(Lane& lane) const;
+  bool may_overwrite(Lane& lane) const;
   Signature signature_of(const Lane& lane) const;
   bool fail(Progress progress, const Port& port);
 

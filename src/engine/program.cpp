@@ -20,6 +20,7 @@ class Compiler {
     fuse();
     for (size_t i = 0; i < program_.instructions.size(); ++i) keep_what_is_needed(i);
     place();
+    for (size_t i = 0; i < program_.instructions.size(); ++i) find_loans(i);
     find_identities();
     return std::move(program_);
   }
@@ -124,6 +125,35 @@ class Compiler {
       }
     }
     instruction.segments.push_back(next);
+  }
+
+  bool same_run(size_t i, size_t j) const { return runs_[i].block == runs_[j].block && runs_[i].count == runs_[j].count; }
+  bool overlaps(size_t i, size_t j) const {
+    bool any = false;
+    each_block(j, [&](uint32_t block) { any |= touches(i, block); });
+    return any;
+  }
+
+  // A send may lend its blocks if all that is later written over them are final values received from others: these contain what was
+  // sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting likewise, still reads.)
+  // It may offer their home if the next to touch it is one plain receive of the same run from the same peer.
+  void find_loans(size_t i) {
+    Instruction& send = program_.instructions[i];
+    if (send.take != Take::nothing) return;
+    send.lends = true;
+    bool alone = true;
+    for (size_t j = 0; j < program_.instructions.size(); ++j) {
+      const Instruction& other = program_.instructions[j];
+      if (j == i || !overlaps(i, j)) continue;
+      if (j > i && other.keep_home) send.lends &= other.take == Take::recv;
+      if (j > i && alone)
+        send.offers = same_run(i, j) && other.take == Take::recv && other.keep_home && other.outs.empty() &&
+                      send.outs.size() == 1 && other.ins[0].link == send.outs[0].link && all_output(other);
+      alone = false;
+    }
+  }
+  static bool all_output(const Instruction& instruction) {
+    return std::all_of(instruction.segments.begin(), instruction.segments.end(), [](const Segment& s) { return s.in_output; });
   }
 
   uint32_t scratch_of(uint32_t block) {

@@ -5,6 +5,7 @@
 //   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in place and
 //     passed on, no second copy;
 //   * consecutive sends of the same blocks become one instruction: one slot, several receivers.
+// It also finds where memory that peers can reach may be lent to them instead of copied (`lends`, `offers`).
 // Liveness decides whether the value must also be written to this rank's memory ("home").
 #pragma once
 
@@ -40,8 +41,10 @@ struct Instruction {
   bool keep_home = false;         // the value is needed here later, or is output
   bool last_touch = false;        // no later instruction reads or writes these blocks here
   bool after_flush = false;       // overwrites memory that an earlier send of this lane may still be sending from
-  uint32_t own_position = 0;      // fold: place of this rank among the contributions
-  uint32_t step = 0;              // in the plan, for messages
+  bool lends = false;             // send: nothing here overwrites these blocks before the receiver must have read them
+  bool offers = false;  // send: the same peer returns these blocks, and nothing touches their home meanwhile, so it may fill it
+  uint32_t own_position = 0;  // fold: place of this rank among the contributions
+  uint32_t step = 0;          // in the plan, for messages
   std::vector<Port> ins, outs;
   std::vector<Segment> segments;
 };

@@ -37,16 +37,20 @@ struct Reduce {
 struct Fold {
   kernels::FoldFn kernel;
   size_t element_bytes;
-  void* home;
+  const kernels::Target* targets;
+  size_t n_targets;
   const void* const* sources;
   size_t n;
   uint32_t divisor;
-  kernels::Store store;
 
   void operator()(size_t begin, size_t end) const {
-    std::vector<const void*> moved(n);
-    for (size_t i = 0; i < n; ++i) moved[i] = Reduce::at(sources[i], begin);
-    kernel(Reduce::at(home, begin), moved.data(), n, (end - begin) / element_bytes, divisor, store);
+    const size_t count = (end - begin) / element_bytes;
+    if (begin == 0) return kernel(targets, n_targets, sources, n, count, divisor);
+    std::vector<const void*> from(n);
+    for (size_t i = 0; i < n; ++i) from[i] = Reduce::at(sources[i], begin);
+    kernels::Target to[kernels::kMostTargets];
+    for (size_t i = 0; i < n_targets; ++i) to[i] = {Reduce::at(targets[i].memory, begin), targets[i].store};
+    kernel(to, n_targets, from.data(), n, count, divisor);
   }
 };
 
@@ -76,9 +80,9 @@ void Workers::reduce(kernels::ReduceFn kernel, size_t element_bytes, void* home,
   share(Reduce{kernel, element_bytes, home, pass, left, right, divisor, store}, home, count * element_bytes);
 }
 
-void Workers::fold(kernels::FoldFn kernel, size_t element_bytes, void* home, const void* const* sources, size_t n, size_t count,
-                   uint32_t divisor, kernels::Store store) {
-  share(Fold{kernel, element_bytes, home, sources, n, divisor, store}, home, count * element_bytes);
+void Workers::fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::Target* targets, size_t n_targets,
+                   const void* const* sources, size_t n, size_t count, uint32_t divisor) {
+  share(Fold{kernel, element_bytes, targets, n_targets, sources, n, divisor}, targets->memory, count * element_bytes);
 }
 
 void Workers::copy(void* home, void* pass, const void* from, size_t bytes, kernels::Store store) {

@@ -37,8 +37,8 @@ class Workers {
   // As the kernels of kernels.h.
   void reduce(kernels::ReduceFn kernel, size_t element_bytes, void* home, void* pass, const void* left, const void* right,
               size_t count, uint32_t divisor, kernels::Store store);
-  void fold(kernels::FoldFn kernel, size_t element_bytes, void* home, const void* const* sources, size_t n, size_t count,
-            uint32_t divisor, kernels::Store store);
+  void fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::Target* targets, size_t n_targets,
+            const void* const* sources, size_t n, size_t count, uint32_t divisor);
   void copy(void* home, void* pass, const void* from, size_t bytes, kernels::Store store);
 
  private:

@@ -128,15 +128,20 @@ struct Sink {
   // compiler may overlap them although home may be one of the sources.
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
-    const DS ds;
-    const size_t lanes = hn::Lanes(ds);
     hn::Vec<D> v0, v1, v2, v3;
     source.Four(i, v0, v1, v2, v3);
     const auto s0 = Finish(v0);
     const auto s1 = Finish(v1);
     const auto s2 = Finish(v2);
     const auto s3 = Finish(v3);
+    Home(s0, s1, s2, s3, i);
+    if (pass != nullptr) Write(s0, s1, s2, s3, pass + i);
+  }
+
+  HWY_INLINE void Home(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, size_t i) const {
     if (kStreams && streaming) {
+      const DS ds;
+      const size_t lanes = hn::Lanes(ds);
       hn::Stream(s0, ds, home + i);
       hn::Stream(s1, ds, home + i + lanes);
       hn::Stream(s2, ds, home + i + 2 * lanes);
@@ -144,7 +149,6 @@ struct Sink {
     } else {
       Write(s0, s1, s2, s3, home + i);
     }
-    if (pass != nullptr) Write(s0, s1, s2, s3, pass + i);
   }
 
   static HWY_INLINE void Write(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, Stored* to) {
@@ -157,14 +161,41 @@ struct Sink {
   }
 };
 
-template <class F, class Source>
-HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, uint32_t divisor, Store store) {
+// The same to several places, each aligned for non-temporal stores or not.
+template <class F>
+struct Sinks {
   using Stored = typename F::Stored;
+  const Sink<F>* sinks;
+  size_t n;
+
+  template <class Source>
+  HWY_INLINE void First(const Source& source, size_t i, size_t count) const {
+    const typename F::DS ds;
+    const auto v = sinks->Finish(source.First(i, count));
+    for (size_t k = 0; k < n; ++k) StoreFirst(v, ds, sinks[k].home + i, count);
+  }
+  template <class Source>
+  HWY_INLINE void Four(const Source& source, size_t i) const {
+    hn::Vec<typename F::D> v0, v1, v2, v3;
+    source.Four(i, v0, v1, v2, v3);
+    const auto s0 = sinks->Finish(v0);
+    const auto s1 = sinks->Finish(v1);
+    const auto s2 = sinks->Finish(v2);
+    const auto s3 = sinks->Finish(v3);
+    for (size_t k = 0; k < n; ++k) sinks[k].Home(s0, s1, s2, s3, i);
+  }
+};
+
+// Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.
+template <class F>
+HWY_INLINE size_t BeforeAligned(const void* home) {
+  return (0 - reinterpret_cast<uintptr_t>(home) / sizeof(typename F::Stored)) % hn::Lanes(typename F::D());
+}
+
+template <class F, class SinkOrSinks, class Source>
+HWY_INLINE void Walk(const SinkOrSinks& sink, const Source& source, size_t before, size_t count) {
   const size_t lanes = hn::Lanes(typename F::D());
-  const Sink<F> sink{static_cast<Stored*>(home), static_cast<Stored*>(pass), divisor, store == Store::streaming};
-  // Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.
   const bool blocks = count >= 8 * lanes;
-  const size_t before = (0 - reinterpret_cast<uintptr_t>(home) / sizeof(Stored)) % lanes;
   size_t i = 0;
   size_t n = blocks ? before : HWY_MIN(lanes, count);
   while (i < count) {
@@ -175,7 +206,30 @@ HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, 
     }
     n = HWY_MIN(lanes, count - i);
   }
+}
+
+template <class F, class Source>
+HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, uint32_t divisor, Store store) {
+  using Stored = typename F::Stored;
+  const Sink<F> sink{static_cast<Stored*>(home), static_cast<Stored*>(pass), divisor, store == Store::streaming};
+  Walk<F>(sink, source, BeforeAligned<F>(home), count);
   if (sink.streaming) hwy::FlushStream();
+}
+
+template <class F, class Source>
+HWY_INLINE void RunAll(const Source& source, const Target* targets, size_t n, size_t count, uint32_t divisor) {
+  using Stored = typename F::Stored;
+  if (n == 1) return Run<F>(source, targets->memory, nullptr, count, divisor, targets->store);
+  const size_t before = BeforeAligned<F>(targets->memory);
+  bool streaming = false;
+  Sink<F> sinks[kMostTargets];
+  for (size_t k = 0; k < n; ++k) {
+    const bool streams = targets[k].store == Store::streaming && BeforeAligned<F>(targets[k].memory) == before;
+    sinks[k] = {static_cast<Stored*>(targets[k].memory), nullptr, divisor, streams};
+    streaming |= streams;
+  }
+  Walk<F>(Sinks<F>{sinks, n}, source, before, count);
+  if (streaming) hwy::FlushStream();
 }
 
 // ---- entry points ----
@@ -186,8 +240,8 @@ void Reduce(void* home, void* pass, const void* left, const void* right, size_t 
 }
 
 template <class F, class Op>
-void Fold(void* home, const void* const* sources, size_t n, size_t count, uint32_t divisor, Store store) {
-  Run<F>(Several<F, Op>{sources, n}, home, nullptr, count, divisor, store);
+void Fold(const Target* targets, size_t n_targets, const void* const* sources, size_t n, size_t count, uint32_t divisor) {
+  RunAll<F>(Several<F, Op>{sources, n}, targets, n_targets, count, divisor);
 }
 
 using Kernel = std::pair<ReduceFn, FoldFn>;

@@ -24,9 +24,15 @@ enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal st
 using ReduceFn = void (*)(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store);
 ReduceFn reduce_kernel(DataType type, ReduceOp op);
 
-// home[i] = (sources[0][i] op sources[1][i] op … op sources[n-1][i]) / divisor, from left to right, widened, rounded once.
-// home may equal one of the sources.  n ≥ 1.
-using FoldFn = void (*)(void* home, const void* const* sources, size_t n, size_t count, uint32_t divisor, Store store);
+// Each target[i] = (sources[0][i] op sources[1][i] op … op sources[n-1][i]) / divisor, from left to right, widened, rounded once.
+// A target may equal one of the sources.  n ≥ 1, 1 ≤ targets ≤ kMostTargets.
+struct Target {
+  void* memory;
+  Store store;
+};
+inline constexpr size_t kMostTargets = 16;
+using FoldFn = void (*)(const Target* targets, size_t n_targets, const void* const* sources, size_t n, size_t count,
+                        uint32_t divisor);
 FoldFn fold_kernel(DataType type, ReduceOp op);
 
 // home = from;  if pass is not null, pass = from too.  No overlap.

@@ -54,12 +54,12 @@ Arena::Arena(const Call& call, int rank, const Bytes& input)
 // A rank without an input or output passes, by the seed, null or a pointer whose surroundings the check watches.
 const void* Arena::input_pointer() const {
   if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
-  return memory_.data() + input_at_;
+  return data() + input_at_;
 }
 
 void* Arena::output_pointer() {
   if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
-  return memory_.data() + output_at_;
+  return data() + output_at_;
 }
 
 tutti_status Arena::perform_shift(tutti_comm* comm, tutti_request** request) {
@@ -72,7 +72,18 @@ tutti_status Arena::perform_shift(tutti_comm* comm, tutti_request** request) {
   return request == nullptr ? tutti_group_end(comm) : tutti_group_end_start(comm, request);
 }
 
+tutti_status Arena::move_to_lent_memory(tutti_comm* comm) {
+  if (lent_ || (call_.seed + static_cast<uint64_t>(rank_)) % 3 != 0) return TUTTI_SUCCESS;
+  void* memory = nullptr;
+  const tutti_status status = tutti_alloc(comm, memory_.size(), &memory);
+  if (status != TUTTI_SUCCESS) return status;
+  lent_ = {static_cast<std::byte*>(memory), Free{comm}};
+  std::copy(memory_.begin(), memory_.end(), lent_.get());
+  return TUTTI_SUCCESS;
+}
+
 tutti_status Arena::perform_blocking(tutti_comm* comm) {
+  if (const tutti_status status = move_to_lent_memory(comm); status != TUTTI_SUCCESS) return status;
   tutti_call_options options;
   tutti_call_options_init(&options);
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
@@ -103,6 +114,7 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
 }
 
 tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
+  if (const tutti_status status = move_to_lent_memory(comm); status != TUTTI_SUCCESS) return status;
   tutti_call_options options;
   tutti_call_options_init(&options);
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
@@ -153,20 +165,14 @@ std::string Arena::check(const std::vector<Bytes>& inputs) const { return check(
 std::string Arena::check(const std::vector<Bytes>& inputs, const Bytes& expected) const {
   const std::string where = describe(call_) + ": at rank " + std::to_string(rank_) + " ";
   if (expected.size() > output_bytes_ && !shares_) return where + "the test itself expects more output than there is room for";
-  const std::string wrong = difference(call_, rank_, inputs, memory_.data() + output_at_, expected);
+  const std::string wrong = difference(call_, rank_, inputs, data() + output_at_, expected);
   if (!wrong.empty()) return where + wrong;
-  const auto same = [&](size_t from, size_t to) {
-    return std::equal(memory_.begin() + static_cast<ptrdiff_t>(from), memory_.begin() + static_cast<ptrdiff_t>(to),
-                      before_.begin() + static_cast<ptrdiff_t>(from));
-  };
+  const auto same = [&](size_t from, size_t to) { return std::equal(data() + from, data() + to, before_.data() + from); };
   if (!same(0, output_at_) || !same(output_at_ + expected.size(), memory_.size()))
     return where + "memory outside the output has changed";
   return "";
 }
 
-Bytes Arena::output() const {
-  const auto first = memory_.begin() + static_cast<ptrdiff_t>(output_at_);
-  return Bytes(first, first + static_cast<ptrdiff_t>(output_bytes_));
-}
+Bytes Arena::output() const { return Bytes(data() + output_at_, data() + output_at_ + output_bytes_); }
 
 }  // namespace tutti::test

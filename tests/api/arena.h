@@ -1,8 +1,10 @@
 // One rank's memory for one call: guards, input, guards, output, guards (in place: one region for both), and the call itself.
+// On every third rank and seed it is memory of tutti_alloc.
 #pragma once
 
 #include <tutti/tutti.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,13 @@ class Arena {
   Bytes output() const;
 
  private:
+  struct Free {
+    tutti_comm* comm;
+    void operator()(std::byte* memory) const { tutti_free(comm, memory); }
+  };
+  tutti_status move_to_lent_memory(tutti_comm* comm);
+  std::byte* data() { return lent_ ? lent_.get() : memory_.data(); }
+  const std::byte* data() const { return lent_ ? lent_.get() : memory_.data(); }
   const void* input_pointer() const;
   void* output_pointer();
   tutti_status perform_blocking(tutti_comm* comm);
@@ -45,6 +54,7 @@ class Arena {
   std::vector<size_t> counts_;  // of a v-variant by rank, or of all_to_all_v by receiver
   std::vector<size_t> recv_counts_, send_offsets_, recv_offsets_;
   Bytes memory_;
+  std::unique_ptr<std::byte, Free> lent_{nullptr, Free{nullptr}};  // instead of memory_
   Bytes before_;
 };
 

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <mutex>
 
@@ -192,6 +193,31 @@ TEST(Memory, OfTuttiAllocIsAlignedAndWritable) {
     EXPECT_EQ(static_cast<int8_t*>(first)[kBytes - 1], 3);
     EXPECT_TRUE(succeeded(tutti_free(comm, first), comm));
     EXPECT_TRUE(succeeded(tutti_free(comm, nullptr), comm));
+  });
+}
+
+TEST(Memory, InUseIsNotFreed) {
+  const LocalWorld world(2);
+  ASSERT_EQ(world.size(), 2);
+  std::promise<void> refused;
+  world.run([&](int rank, tutti_comm* comm) {
+    constexpr size_t kCount = 100'000;
+    void* memory = nullptr;
+    ASSERT_TRUE(succeeded(tutti_alloc(comm, kCount * sizeof(float), &memory), comm));
+    auto* numbers = static_cast<float*>(memory);
+    std::fill_n(numbers, kCount, 1.0f);
+    if (rank == 1) refused.get_future().wait();  // so the other one's call is under way, and stays so
+    tutti_request* sum = nullptr;
+    ASSERT_TRUE(succeeded(tutti_all_reduce_start(comm, numbers, numbers, kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &sum), comm));
+    if (rank == 0) {
+      EXPECT_EQ(tutti_free(comm, memory), TUTTI_INVALID_ARGUMENT);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("in use by all_reduce"));
+      refused.set_value();
+    }
+    ASSERT_TRUE(succeeded(tutti_wait(sum), comm));
+    EXPECT_EQ(numbers[kCount - 1], 2.0f);
+    EXPECT_TRUE(succeeded(tutti_free(comm, memory), comm));
+    EXPECT_EQ(tutti_free(comm, memory), TUTTI_INVALID_ARGUMENT);
   });
 }
 

@@ -23,9 +23,9 @@ void exercise(const Algorithm& algorithm, const Team& team, Wiring wiring, uint3
                  " ranks on " + std::to_string(team.hosts()) + " hosts, root " + std::to_string(c.root) + ", count " +
                  std::to_string(count) + ", lanes " + std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));
     EngineWorld world(team, wiring, shape_of(size, kSlot, c.lanes), seed + static_cast<uint32_t>(count));
-    Exercise first(c, 1);
+    Exercise first(c, 1, &world);
     c.in_place = may_be_in_place;
-    Exercise second(c, 2);
+    Exercise second(c, 2, &world);
     world.start([&](int rank, Wires& wires) { return first.operation(rank, wires); });
     world.start([&](int rank, Wires& wires) { return second.operation(rank, wires); });
     const Status status = world.finish();
@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Engine, EveryAlgorithm, ::testing::Range(size_t{0}, alg
 TEST(Engine, SaysWhenALinkIsLost) {
   const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
   EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
-  Exercise exercise({&ring, 3, 0, 5000, false, 2, 1024}, 1);
+  Exercise exercise({&ring, 3, 0, 5000, false, 2, 1024}, 1, &world);
   world.cut(1, 2);
   world.start([&](int rank, Wires& wires) { return exercise.operation(rank, wires); });
   const Status status = world.finish();
@@ -76,7 +76,7 @@ TEST(Engine, NamesBothCallsOnMismatch) {
   const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
   const Algorithm& tree = algorithms()[*find_algorithm(Collective::broadcast, "direct")];
   EngineWorld world(2, Wiring::slots, shape_of(2, 4096, 1), 5);
-  Exercise reduce({&ring, 2, 0, 100, false, 1, 256}, 1), broadcast({&tree, 2, 0, 100, false, 1, 256}, 1);
+  Exercise reduce({&ring, 2, 0, 100, false, 1, 256}, 1, &world), broadcast({&tree, 2, 0, 100, false, 1, 256}, 1, &world);
   world.start_at(0, [&](int rank, Wires& wires) { return broadcast.operation(rank, wires); });
   world.start_at(1, [&](int rank, Wires& wires) { return reduce.operation(rank, wires); });
   const Status status = world.finish();

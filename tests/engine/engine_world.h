@@ -97,6 +97,7 @@ class EngineWorld {
     return Status(Code::internal, "the operations do not end");
   }
 
+  memory::Heap& heap(int rank) { return ranks_[static_cast<size_t>(rank)]->heap; }
   Wires& wires(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires(); }
   uint32_t free_slots(int rank) {
     return ranks_[static_cast<size_t>(rank)]->pool.available(ranks_[static_cast<size_t>(rank)]->pool.slots());
@@ -105,7 +106,8 @@ class EngineWorld {
 
  private:
   struct Rank {
-    Rank(const memory::Arena& arena, uint32_t rank) : pool(arena, rank) {}
+    Rank(const memory::Arena& arena, uint32_t rank) : pool(arena, rank, &heap) {}
+    memory::Heap heap;
     memory::ArenaPool pool;
     QuietSupervisor supervisor;
     std::vector<std::unique_ptr<Link>> links;

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
 #include <memory>
+#include <random>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,17 +31,17 @@ inline int32_t value(int rank, size_t i, int salt) {
   return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007);
 }
 
-// One collective on all ranks: buffers, bindings, expectations.
+// One collective on all ranks: buffers, about half of them, if a world is given, in memory that its ranks can lend, bindings, expectations.
 class Exercise {
  public:
-  Exercise(const Case& c, int salt) : case_(c), salt_(salt) {
+  Exercise(const Case& c, int salt, EngineWorld* world = nullptr)
+      : case_(c), salt_(salt), random_(static_cast<uint32_t>(c.count) + c.lanes) {
     for (int rank = 0; rank < c.team.size; ++rank) {
-      inputs_.emplace_back(whole_input() ? total() : c.count);
+      inputs_.push_back(room(world, rank, whole_input() ? total() : c.count));
       for (size_t i = 0; i < inputs_.back().size(); ++i) inputs_.back()[i] = value(rank, i, salt);
-      outputs_.emplace_back(whole_output() ? total() : c.count, -1);
-      if (c.in_place) {  // only where input and output are equally long
-        outputs_.back() = inputs_.back();
-      }
+      outputs_.push_back(room(world, rank, whole_output() ? total() : c.count));
+      std::fill(outputs_.back().begin(), outputs_.back().end(), -1);
+      if (c.in_place) std::copy(inputs_.back().begin(), inputs_.back().end(), outputs_.back().begin());  // equally long
       programs_.push_back(std::make_shared<const Program>(
           compile(c.algorithm->plan(rank, c.team, c.root), c.algorithm->collective, rank, c.team.size, c.root)));
     }
@@ -88,6 +92,12 @@ class Exercise {
   bool whole_output() const {
     return !per_rank() || collective() == Collective::all_gather || collective() == Collective::gather ||
            collective() == Collective::all_to_all;
+  }
+
+  std::span<int32_t> room(EngineWorld* world, int rank, size_t count) {
+    if (world && count > 0 && random_() % 2 == 0)
+      return {reinterpret_cast<int32_t*>(world->heap(rank).allocate(count * kElement)), count};
+    return plain_.emplace_back(count);
   }
 
   Binding bind(int rank, const Program& program) {
@@ -143,7 +153,9 @@ class Exercise {
 
   Case case_;
   int salt_;
-  std::vector<std::vector<int32_t>> inputs_, outputs_;
+  std::minstd_rand random_;
+  std::deque<std::vector<int32_t>> plain_;
+  std::vector<std::span<int32_t>> inputs_, outputs_;
   std::vector<std::shared_ptr<const Program>> programs_;
 };
 

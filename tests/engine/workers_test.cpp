@@ -64,9 +64,14 @@ TEST_P(WorkersTest, FoldGivesTheSameBits) {
       for (uint32_t i = 0; i < 5; ++i) operands.push_back(numbers(floats, i + 1));
       for (const Bytes& operand : operands) sources.push_back(operand.data());
       Bytes expected(operands[0].size());
-      kernel(expected.data(), sources.data(), sources.size(), count, 5, Store::cached);
-      workers_.fold(kernel, element, operands[2].data(), sources.data(), sources.size(), count, 5, Store::cached);  // in place
+      const kernels::Target wanted{expected.data(), Store::cached};
+      kernel(&wanted, 1, sources.data(), sources.size(), count, 5);
+      Bytes apart(operands[0].size());
+      const kernels::Target targets[] = {{operands[2].data(), Store::cached},
+                                         {apart.data(), Store::streaming}};  // the first in place
+      workers_.fold(kernel, element, targets, 2, sources.data(), sources.size(), count, 5);
       EXPECT_EQ(std::memcmp(operands[2].data(), expected.data(), count * element), 0) << name(type) << " " << count;
+      EXPECT_EQ(std::memcmp(apart.data(), expected.data(), count * element), 0) << name(type) << " " << count;
     }
   }
 }

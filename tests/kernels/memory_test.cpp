@@ -72,7 +72,8 @@ TEST(FencedTest, NothingOutsideTheOperandsIsTouched) {
           reduce(home.last(bytes), pass.last(bytes), left.last(bytes), right.last(bytes), count, 3, store);
           reduce(home.first(), pass.first(), left.first(), right.first(), count, 1, store);
           const void* const sources[] = {left.last(bytes), right.last(bytes), home.last(bytes)};
-          kernels::fold_kernel(type, ReduceOp::sum)(home.last(bytes), sources, std::size(sources), count, 1, store);
+          const kernels::Target targets[] = {{home.last(bytes), store}, {pass.first(), store}, {pass.last(bytes), Store::cached}};
+          kernels::fold_kernel(type, ReduceOp::sum)(targets, std::size(targets), sources, std::size(sources), count, 1);
           kernels::copy(home.last(bytes), pass.last(bytes), left.last(bytes), bytes, store);
         }
       }

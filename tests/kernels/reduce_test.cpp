@@ -103,9 +103,18 @@ TEST_P(KernelTest, FoldsAsTheReference) {
         }
         Guarded apart(bytes(count), bytes(seed % 3));
         Guarded& home = seed % 2 == 0 ? apart : *sources[seed / 2 % n];
-        kernels::fold_kernel(type(), op())(home.data(), pointers.data(), n, count, divisor, store);
+        Guarded second(bytes(count), bytes(seed % 3)), third(bytes(count), bytes((seed + 1) % 3));  // aligned like home or not
+        const kernels::Target targets[] = {{home.data(), store}, {second.data(), Store::cached}, {third.data(), store}};
+        const size_t n_targets = 1 + seed % 3;
+        kernels::fold_kernel(type(), op())(targets, n_targets, pointers.data(), n, count, divisor);
         ASSERT_EQ(home.content(), expected);
-        ASSERT_TRUE(apart.guards_intact());
+        ASSERT_TRUE(apart.guards_intact() && second.guards_intact() && third.guards_intact());
+        if (n_targets > 1) {
+          ASSERT_EQ(second.content(), expected);
+        }
+        if (n_targets > 2) {
+          ASSERT_EQ(third.content(), expected);
+        }
         for (size_t s = 0; s < n; ++s) {
           ASSERT_TRUE(sources[s]->guards_intact());
           if (sources[s].get() != &home) {

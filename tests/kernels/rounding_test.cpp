@@ -29,7 +29,8 @@ T fold(DataType type, ReduceOp op, const std::vector<T>& contributions, uint32_t
   std::vector<const void*> sources;
   for (const T& contribution : contributions) sources.push_back(&contribution);
   T home;
-  kernels::fold_kernel(type, op)(&home, sources.data(), sources.size(), 1, divisor, Store::cached);
+  const kernels::Target target{&home, Store::cached};
+  kernels::fold_kernel(type, op)(&target, 1, sources.data(), sources.size(), 1, divisor);
   return home;
 }
 

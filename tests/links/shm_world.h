@@ -31,6 +31,7 @@ class ShmWorld {
     for (std::thread& thread : threads) thread.join();
   }
   Transport& transport(int rank) { return *transports_[static_cast<size_t>(rank)]; }
+  const shm::ShmTransport& shm(int rank) const { return *transports_[static_cast<size_t>(rank)]; }
   SlotPool& pool(int rank) { return *pools_[static_cast<size_t>(rank)]; }
 
  private:

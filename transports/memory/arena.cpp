@@ -4,17 +4,20 @@ namespace tutti::memory {
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr uint32_t kOpen = 1, kShut = 2;
 size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 size_t flat_stride(uint32_t ranks) { return round_up(sizeof(FlatCell) + flat_bytes(ranks), 2 * kLine) + kLine; }
 
 struct Offsets {
-  size_t flat, states, slots, end;
+  size_t flat, states, windows, given_up, slots, end;
   explicit Offsets(const ArenaShape& s) {
     const size_t ranks = s.ranks;
     flat = ranks * ranks * sizeof(Channel);
     states = flat + ranks * kFlatTurns * flat_stride(s.ranks);
-    slots = round_up(states + ranks * s.slots * sizeof(SlotState), kPage);
+    windows = states + ranks * (s.slots + kLoans) * sizeof(SlotState);
+    given_up = round_up(windows + ranks * sizeof(std::atomic<uint32_t>), kLine);
+    slots = round_up(given_up + kLine, kPage);
     end = slots + ranks * s.slots * s.slot_bytes;
   }
 };
@@ -24,7 +27,7 @@ struct Offsets {
 size_t ArenaShape::bytes() const { return round_up(Offsets(*this).end, kPage); }
 
 size_t ArenaShape::bytes_beside_slots() const {
-  return ranks * sizeof(Channel) + kFlatTurns * sizeof(FlatCell) + slots * sizeof(SlotState);
+  return ranks * sizeof(Channel) + kFlatTurns * flat_stride(ranks) + (slots + kLoans) * sizeof(SlotState);
 }
 
 Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
@@ -34,6 +37,21 @@ Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
   flat_stride_ = flat_stride(shape.ranks);
   states_ = reinterpret_cast<SlotState*>(base + at.states);
   slots_ = base + at.slots;
+  given_up_ = reinterpret_cast<std::atomic<uint32_t>*>(base + at.given_up);
+  windows_ = reinterpret_cast<std::atomic<uint32_t>*>(base + at.windows);
+}
+
+void Arena::open_window(std::byte* window, uint32_t rank) {
+  window_ = reinterpret_cast<uintptr_t>(window);
+  windows_[rank].store(window ? kOpen : kShut, std::memory_order_release);
+}
+
+bool Arena::lends() const {
+  if (shape_.ranks == 1) return false;
+  const uint32_t mine = window_ != 0 ? kOpen : 0;
+  for (uint32_t rank = 0; rank < shape_.ranks; ++rank)
+    if (windows_[rank].load(std::memory_order_acquire) != mine) return false;
+  return true;
 }
 
 }  // namespace tutti::memory

@@ -6,6 +6,8 @@
 //   2. A channel (from → to) is written by `from` only, except Channel::taken, which `to` writes.
 //      Message number i is in cell i mod kCells once that cell's `number` is i + 1 (release/acquire).
 //   3. A slot belongs to its home rank while holders == 0; only then may the home rank hand it out again.
+//   4. A loan is a slot whose bytes lie in the home rank's own memory (heap.h); it is handed out and returned like any other, and
+//      nobody writes into it.
 #pragma once
 
 #include <atomic>
@@ -26,11 +28,15 @@ constexpr size_t flat_bytes(uint32_t ranks) {
   return ranks < 2 || kAll / (ranks - 1) < kLeast ? kLeast : kAll / (ranks - 1) / kLine * kLine;
 }
 
-// Every cell is one cache line: the header of a message in flight.
+inline constexpr uint32_t kLoans = 64;  // of each rank, out at once
+
+// Every cell is one cache line: the header of a message in flight.  Places are Arena::place_of().
 struct alignas(kLine) Cell {
   std::atomic<uint64_t> number;  // i + 1 once message i is in
-  uint32_t slot;
+  uint32_t slot;                 // or Slot::kDelivered
   uint32_t bytes;
+  uint64_t place;   // of a loan's bytes
+  uint64_t target;  // where the sender wants the result of these blocks, 0 for nowhere
   Signature signature;
 };
 static_assert(sizeof(Cell) == kLine);
@@ -70,6 +76,22 @@ class Arena {
   SlotState& slot_state(uint32_t id) const { return states_[id]; }
   std::byte* slot_data(uint32_t id) const { return slots_ + id * shape_.slot_bytes; }
   Channel& channel(uint32_t from, uint32_t to) const { return channels_[from * shape_.ranks + to]; }
+  // Set by a rank that learned that the communicator is dead, for those who have not heard yet (a process that was stopped wakes up to find
+  // messages, but nobody waits for it any more): who sees it writes nothing.
+  std::atomic<uint32_t>& given_up() const { return *given_up_; }
+
+  // Loans are numbered after the slots.
+  uint32_t first_loan(uint32_t rank) const { return shape_.ranks * shape_.slots + rank * kLoans; }
+  bool is_loan(uint32_t id) const { return id >= shape_.ranks * shape_.slots; }
+
+  // Memory outside the arena that ranks lend each other.  Within one process a place is an address.  Processes map one window onto it,
+  // each where it likes, and a place is an offset in that; `window` null: this rank could not map it.  Call before the arena is used;
+  // lends() may be asked once all have called.
+  void open_window(std::byte* window, uint32_t rank);
+  bool lends() const;
+  uint64_t place_of(const std::byte* memory) const { return reinterpret_cast<uintptr_t>(memory) - window_; }
+  std::byte* at(uint64_t place) const { return reinterpret_cast<std::byte*>(window_ + place); }
+
   FlatCell& flat_cell(uint32_t rank, uint64_t turn) const {
     return *reinterpret_cast<FlatCell*>(flat_ + (rank * kFlatTurns + turn % kFlatTurns) * flat_stride_);
   }
@@ -81,6 +103,9 @@ class Arena {
   size_t flat_stride_;  // from cell to cell: an odd number of lines, so that cells lie in different sets of the caches
   SlotState* states_;
   std::byte* slots_;
+  std::atomic<uint32_t>* given_up_;
+  std::atomic<uint32_t>* windows_;  // of each rank: kOpen, kShut or, within one process, 0
+  uintptr_t window_ = 0;
 };
 
 }  // namespace tutti::memory

@@ -4,7 +4,7 @@
 
 namespace tutti::memory {
 
-ArenaPool::ArenaPool(const Arena& arena, uint32_t rank) : arena_(arena) {
+ArenaPool::ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap) : arena_(arena), rank_(rank), heap_(heap) {
   const uint32_t slots = arena.shape().slots;
   free_.reserve(slots);
   for (uint32_t i = slots; i-- > 0;) free_.push_back(rank * slots + i);
@@ -25,6 +25,26 @@ Slot ArenaPool::acquire() {
   arena_.slot_state(id).holders.store(1, std::memory_order_relaxed);
   return {arena_.slot_data(id), id};
 }
+
+bool ArenaPool::lends() const {
+  if (lends_ == Lends::unknown) lends_ = heap_ && arena_.lends() ? Lends::yes : Lends::no;
+  return lends_ == Lends::yes;
+}
+
+Slot ArenaPool::lend(const std::byte* memory, size_t bytes) {
+  if (!reaches(memory, bytes)) return {};
+  for (uint32_t i = 0; i < kLoans; ++i) {
+    const uint32_t id = arena_.first_loan(rank_) + (next_loan_ + i) % kLoans;
+    auto& holders = arena_.slot_state(id).holders;
+    if (holders.load(std::memory_order_acquire) != 0) continue;
+    next_loan_ = (next_loan_ + i + 1) % kLoans;
+    holders.store(1, std::memory_order_relaxed);
+    return {const_cast<std::byte*>(memory), id};
+  }
+  return {};
+}
+
+bool ArenaPool::returned(Slot loan) const { return arena_.slot_state(loan.id).holders.load(std::memory_order_acquire) == 0; }
 
 void ArenaPool::add_holders(Slot slot, uint32_t n) { arena_.slot_state(slot.id).holders.fetch_add(n, std::memory_order_relaxed); }
 

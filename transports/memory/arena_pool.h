@@ -5,16 +5,23 @@
 #include <vector>
 
 #include "arena.h"
+#include "heap.h"
 #include "transport.h"
 
 namespace tutti::memory {
 
 class ArenaPool final : public SlotPool {
  public:
-  ArenaPool(const Arena& arena, uint32_t rank);
+  // `heap`: what this rank can lend, if anything.
+  ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap = nullptr);
   Slot acquire() override;
   void add_holders(Slot slot, uint32_t n) override;
   void release(Slot slot) override;
+  bool lends() const override;
+  bool reaches(const std::byte* memory, size_t bytes) const override { return heap_ && heap_->contains(memory, bytes) && lends(); }
+  Slot lend(const std::byte* memory, size_t bytes) override;
+  bool returned(Slot loan) const override;
+  bool writable(Slot slot) const override { return !arena_.is_loan(slot.id); }
   size_t slot_bytes() const override { return arena_.shape().slot_bytes; }
   uint32_t slots() const override { return arena_.shape().slots; }
   uint32_t available(uint32_t wanted) override;
@@ -24,8 +31,12 @@ class ArenaPool final : public SlotPool {
   void collect();  // slots whose holders have all let go become free again
 
   Arena arena_;
-  std::vector<uint32_t> free_;  // a stack: the slot used last is the warmest
-  std::deque<uint32_t> lent_;   // handed out, oldest first
+  uint32_t rank_;
+  const Heap* heap_;
+  mutable enum class Lends : uint8_t { unknown, no, yes } lends_ = Lends::unknown;  // known once all ranks are born
+  uint32_t next_loan_ = 0;                                                          // where to look first for one that is back
+  std::vector<uint32_t> free_;                                                      // a stack: the slot used last is the warmest
+  std::deque<uint32_t> lent_;                                                       // handed out, oldest first
 };
 
 }  // namespace tutti::memory

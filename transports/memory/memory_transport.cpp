@@ -12,6 +12,8 @@ Progress ArenaLink::send(Slot slot, size_t bytes, const Signature& signature) {
   }
   Cell& cell = out_.cells[sent_ % kCells];
   cell.slot = slot.id;
+  cell.place = slot.id != Slot::kDelivered && arena_.is_loan(slot.id) ? arena_.place_of(slot.data) : 0;
+  cell.target = slot.target ? arena_.place_of(slot.target) : 0;
   cell.bytes = static_cast<uint32_t>(bytes);
   cell.signature = signature;
   cell.number.store(++sent_, std::memory_order_release);
@@ -25,7 +27,10 @@ Progress ArenaLink::receive(Slot& slot, size_t bytes, const Signature& expected)
     offender_ = cell.signature;
     return Progress::mismatch;
   }
-  slot = {arena_.slot_data(cell.slot), cell.slot};
+  const bool delivered = cell.slot == Slot::kDelivered;
+  slot.id = cell.slot;
+  slot.data = delivered ? arena_.slot_data(0) : arena_.is_loan(cell.slot) ? arena_.at(cell.place) : arena_.slot_data(cell.slot);
+  slot.target = cell.target != 0 ? arena_.at(cell.target) : nullptr;
   in_.taken.store(++received_, std::memory_order_release);
   return Progress::done;
 }

@@ -4,8 +4,10 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -80,10 +82,21 @@ OwnedFd take_over(int socket) {
   return OwnedFd(memory);
 }
 
-Result<OwnedFd> make_segment(size_t bytes) {
+constexpr size_t kHugePage = 2 << 20;
+
+// Of each rank: address space only, of which a process has 128 TiB and may have many communicators.
+size_t heap_bytes(uint32_t ranks) {
+  return std::min<size_t>(size_t{64} << 30, (size_t{512} << 30) / ranks) / kHugePage * kHugePage;
+}
+
+size_t window_offset(size_t arena_bytes) { return (arena_bytes + kHugePage - 1) / kHugePage * kHugePage; }
+
+// The arena, and behind it the window; without that where files may not be so large.
+Result<OwnedFd> make_segment(size_t bytes, uint32_t ranks) {
   OwnedFd memory(::memfd_create("tutti", MFD_CLOEXEC));
   if (!memory) return system_error("creating shared memory (memfd_create)");
-  if (::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0)
+  if (::ftruncate(memory.get(), static_cast<off_t>(window_offset(bytes) + ranks * heap_bytes(ranks))) != 0 &&
+      ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0)
     return system_error("sizing " + std::to_string(bytes) + " bytes of shared memory");
   return memory;
 }
@@ -143,6 +156,23 @@ Result<Mapping> Mapping::of(int fd, size_t bytes) {
   return Mapping(static_cast<std::byte*>(base), bytes);
 }
 
+Mapping Mapping::window(int fd, size_t offset, size_t bytes) {
+  struct stat file {};
+  if (::fstat(fd, &file) != 0 || static_cast<size_t>(file.st_size) < offset + bytes) return {};
+  // At an address that huge pages can have.
+  void* room = ::mmap(nullptr, bytes + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return {};
+  auto* const first = static_cast<std::byte*>(room);
+  const size_t skip = (kHugePage - reinterpret_cast<uintptr_t>(room) % kHugePage) % kHugePage;
+  void* base =
+      ::mmap(first + skip, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, static_cast<off_t>(offset));
+  if (skip > 0) ::munmap(first, skip);
+  if (skip < kHugePage) ::munmap(first + skip + bytes, kHugePage - skip);
+  if (base == MAP_FAILED) return {};
+  ::madvise(base, bytes, MADV_DONTDUMP);  // a core dump would walk through all of it
+  return Mapping(static_cast<std::byte*>(base), bytes);
+}
+
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(base_, other.base_);
   std::swap(bytes_, other.bytes_);
@@ -156,17 +186,28 @@ Mapping::~Mapping() {
 Result<std::unique_ptr<ShmTransport>> ShmTransport::create(const Door& door, const Options& options) {
   const uint64_t deadline = now_ns() + options.timeout_ns;
   const size_t bytes = options.shape.bytes();
-  auto memory = options.my_place == 0 ? make_segment(bytes) : fetch(options.leader_door, deadline);
+  auto memory = options.my_place == 0 ? make_segment(bytes, options.shape.ranks) : fetch(options.leader_door, deadline);
   if (!memory.ok()) return memory.status();
   auto mapping = Mapping::of(memory->get(), bytes);
   if (!mapping.ok()) return mapping.status();
   if (options.my_place == 0)
     if (Status served = serve(door, memory->get(), options.shape.ranks - 1, deadline); !served.ok()) return served;
-  return std::unique_ptr<ShmTransport>(new ShmTransport(std::move(*mapping), options));
+  const uint32_t ranks = options.shape.ranks;
+  Mapping window = Mapping::window(memory->get(), window_offset(bytes), ranks * heap_bytes(ranks));
+  return std::unique_ptr<ShmTransport>(new ShmTransport(std::move(*mapping), std::move(window), options));
 }
 
-ShmTransport::ShmTransport(Mapping mapping, const Options& options)
+ShmTransport::ShmTransport(Mapping mapping, Mapping window, const Options& options)
     : MemoryTransport(memory::Arena(mapping.base(), options.shape), options.my_place, options.places),
-      mapping_(std::move(mapping)) {}
+      mapping_(std::move(mapping)),
+      window_(std::move(window)),
+      place_(options.my_place) {
+  arena_.open_window(window_.base(), place_);
+}
+
+std::unique_ptr<memory::Heap> ShmTransport::make_heap() const {
+  const size_t bytes = heap_bytes(arena_.shape().ranks);
+  return window_.base() ? std::make_unique<memory::Heap>(window_.base() + place_ * bytes, bytes) : std::make_unique<memory::Heap>();
+}
 
 }  // namespace tutti::shm

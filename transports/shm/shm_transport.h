@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "heap.h"
 #include "memory_transport.h"
 #include "owned_fd.h"
 
@@ -36,6 +37,8 @@ class Mapping {
  public:
   Mapping() = default;
   static Result<Mapping> of(int fd, size_t bytes);
+  // Address space for what may be allocated there later; none if it cannot be had.
+  static Mapping window(int fd, size_t offset, size_t bytes);
   Mapping(Mapping&& other) noexcept : base_(std::exchange(other.base_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
@@ -54,10 +57,13 @@ class ShmTransport final : public memory::MemoryTransport {
 
   std::string_view name() const override { return "shm"; }
   const memory::Arena& arena() const { return arena_; }
+  // This rank's part of the window of memory that the ranks can lend each other; nothing if this rank could not map it.
+  std::unique_ptr<memory::Heap> make_heap() const;
 
  private:
-  ShmTransport(Mapping mapping, const Options& options);
-  Mapping mapping_;
+  ShmTransport(Mapping mapping, Mapping window, const Options& options);
+  Mapping mapping_, window_;
+  uint32_t place_;
 };
 
 }  // namespace tutti::shm

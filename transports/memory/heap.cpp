@@ -1,0 +1,99 @@
+#include "heap.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+namespace tutti::memory {
+namespace {
+
+constexpr size_t kHugePage = 2 << 20;
+constexpr size_t kPage = 4096;
+constexpr size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+}  // namespace
+
+Heap::~Heap() {
+  for (const auto& [memory, range] : ranges_)
+    if (!part_ && range.live) ::munmap(const_cast<std::byte*>(memory), range.bytes);
+}
+
+// First fit.  Never at the start of the part: place 0 means nowhere.
+std::byte* Heap::find_room(size_t bytes) const {
+  size_t begin = kHugePage;
+  for (const auto& [memory, range] : ranges_) {
+    if (static_cast<size_t>(memory - part_) >= begin + bytes) break;
+    begin = round_up(static_cast<size_t>(memory - part_) + range.bytes, bytes >= kHugePage ? kHugePage : kPage);
+  }
+  return begin + bytes <= capacity_ ? part_ + begin : nullptr;
+}
+
+std::byte* Heap::allocate(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) return nullptr;
+  const size_t whole = round_up(bytes, bytes >= kHugePage ? kHugePage : kPage);
+  std::byte* memory = nullptr;
+  if (part_) {
+    memory = find_room(whole);
+  } else if (void* mapped = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+             mapped != MAP_FAILED) {
+    memory = static_cast<std::byte*>(mapped);
+  }
+  if (!memory) return nullptr;
+  ranges_[memory] = {whole, true};
+  low_ = ranges_.begin()->first;
+  high_ = std::max(high_, static_cast<const std::byte*>(memory) + whole);
+  ::madvise(memory, whole, MADV_HUGEPAGE);
+  if (part_) ::madvise(memory, whole, MADV_DODUMP);
+  // Where the kernel knows it, faulting in tells whether there is memory; else the first touch will.
+  if (::madvise(memory, whole, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+    free(memory, true);
+    return nullptr;
+  }
+  if (part_ && whole >= kHugePage) ::madvise(memory, whole, MADV_COLLAPSE);  // shared pages seldom become huge by themselves
+  return memory;
+}
+
+// The live range that `memory` lies in, or end().
+Heap::Ranges::const_iterator Heap::range_of(const std::byte* memory) const {
+  auto next = ranges_.upper_bound(memory);
+  if (next == ranges_.begin()) return ranges_.end();
+  --next;
+  return next->second.live && memory < next->first + next->second.bytes ? next : ranges_.end();
+}
+
+const std::byte* Heap::begin_of(const void* memory) const {
+  const auto range = range_of(static_cast<const std::byte*>(memory));
+  return range != ranges_.end() ? range->first : nullptr;
+}
+
+void Heap::free(std::byte* memory, bool again) {
+  const auto found = ranges_.find(memory);
+  if (found == ranges_.end() || !found->second.live) return;
+  const size_t bytes = found->second.bytes;
+  found->second.live = false;
+  if (part_) {
+    ::madvise(memory, bytes, MADV_REMOVE);
+    ::madvise(memory, bytes, MADV_DONTDUMP);
+  } else if (again) {
+    ::munmap(memory, bytes);
+  } else {
+    ::madvise(memory, bytes, MADV_DONTNEED);  // the addresses stay taken
+  }
+  if (again) ranges_.erase(found);
+}
+
+bool Heap::inside(const std::byte* memory, size_t bytes) const {
+  const auto range = range_of(memory);
+  return range != ranges_.end() && static_cast<size_t>(memory - range->first) + bytes <= range->second.bytes;
+}
+
+}  // namespace tutti::memory
