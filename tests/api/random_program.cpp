@@ -1,6 +1,7 @@
 #include "random_program.h"
 
 #include <memory>
+#include <thread>
 
 #include "arena.h"
 #include "test_call.h"
@@ -76,12 +77,22 @@ class Runner {
   bool failed_ = false;
 };
 
+// Gives the core away now and then, and sometimes for many turns: no clock, so that a seed means the same everywhere.
+void dawdle(const Member& member, uint64_t seed, uint64_t step) {
+  const auto rank = static_cast<uint64_t>(tutti_comm_rank(member.comm));
+  const bool last = rank + 1 == static_cast<uint64_t>(tutti_comm_size(member.comm));
+  const uint64_t word = random_word(seed + 2, rank, step);
+  const uint64_t turns = word % (last ? 2 : 5) == 0 ? word / 7 % 300 : 0;
+  for (uint64_t turn = 0; turn < turns; ++turn) std::this_thread::yield();
+}
+
 }  // namespace
 
 std::string run_random_program(const std::vector<Member>& members, uint64_t seed, const ProgramLimits& limits) {
   Runner runner(seed, tutti_comm_rank(members[0].comm));
   for (uint64_t step = 0; step < static_cast<uint64_t>(limits.steps) && !runner.failed(); ++step) {
     const Member& member = members[static_cast<size_t>(random_word(seed, step, 0) % members.size())];
+    if (limits.uneven) dawdle(members[0], seed, step);
     const Call call = random_call(member, seed, step, limits.elements);
     runner.make(member, call, random_word(seed, step, 1'000) % 2 == 0);
     if (runner.pending() > limits.in_flight) runner.end_one();

@@ -19,6 +19,7 @@ struct ProgramLimits {
   int steps = 60;
   size_t elements = 4'000;  // of most calls; every tenth is ten times as large
   size_t in_flight = 5;     // requests at once
+  bool uneven = false;      // ranks dawdle between calls, each at times of its own, the last one most
 };
 
 // What this rank runs; "" or what was wrong first.  Each step is a call on one of `members`, blocking or started; requests end in
