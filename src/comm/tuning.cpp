@@ -17,6 +17,8 @@ struct Readings {
   std::string error, rules, profile;
 };
 
+// Every rank walks the plans of all of them: a ring of 64 takes 10 ms, one of 128 four times as long, for each size on each rank.
+constexpr int kMostForeseen = 64;
 constexpr size_t kLongestReading = 40 << 10;  // an exchanged blob holds 64 KiB
 
 std::string encode(const Readings& readings) {
@@ -58,7 +60,8 @@ class Agreement {
       : comm_(comm), parts_(comm.parts()), settings_(parts_.settings), exchange_(exchange) {}
 
   Result<std::shared_ptr<const Tuning>> run() {
-    tuning_.predicts = settings_.tuning && !settings_.deterministic && !parts_.local_arena && parts_.size > 1;
+    tuning_.predicts =
+        settings_.tuning && !settings_.deterministic && !parts_.local_arena && parts_.size > 1 && parts_.size <= kMostForeseen;
     tuning_.profile = MachineProfile::standard(parts_.inside_streams);
     tuning_.source = "standard";
     if (!settings_.tuning_file.empty() || (tuning_.predicts && !settings_.tuning_cache.empty()))
