@@ -11,8 +11,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint32_t kFlatPauses = 40;  // some microseconds
-
 bool each_rank_has_a_part(Collective collective) {
   switch (collective) {
     case Collective::reduce_scatter:
@@ -23,8 +21,6 @@ bool each_rank_has_a_part(Collective collective) {
     default: return false;
   }
 }
-
-constexpr uint64_t kCallsToTell = 20;  // of one kind, before their average is told; fewer are told at the end
 
 uint16_t hash16(const size_t* counts, int size) {
   uint64_t hash = 1469598103934665603u;
@@ -244,6 +240,7 @@ Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) 
 
 Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool asynchronous) {
   if (Status status = failed_status(); !status.ok()) return status;
+  if (asynchronous) last_was_lent_ = false;
   Prepared prepared;
   if (call.collective == Collective::point_to_point) {
     auto messages = prepare_messages(call);
@@ -322,62 +319,6 @@ Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bo
   return engine_->start(make, asynchronous);
 }
 
-// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
-Status Communicator::run_flat(const Call& call) {
-  last_cut_ = {1, remembered_.bytes};
-  FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, draw_flat_hash());
-  for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
-    exchange.advance();
-    if (exchange.finished()) {
-      engine_->count_flat(remembered_.bytes, static_cast<uint32_t>(parts_->size));
-      return {};
-    }
-    cpu_pause();
-  }
-  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
-  operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-  operation.input_bytes = remembered_.bytes;
-  return engine_->drive_alone(operation);
-}
-
-Status Communicator::run(const Call& call) {
-  if (parts_->rank != 0 || !parts_->log.enabled(LogLevel::info) || !tuning_ || call.collective == Collective::point_to_point)
-    return run_untold(call);
-  const uint64_t start = now_ns();
-  Status status = run_untold(call);
-  if (status.ok()) keep_account(now_ns() - start);
-  return status;
-}
-
-void Communicator::keep_account(uint64_t nanoseconds) {
-  const Remembered& r = remembered_;
-  Account& account = accounts_[{r.collective, {size_class(r.bytes), r.choice.algorithm}}];
-  if (account.calls == 0) {
-    account.choice = std::string(name(r.collective)) + " of about " + describe_bytes(r.bytes) + " by " + std::string(r.choice.name);
-    account.predicted_s = r.choice.seconds;
-    parts_->log.info(account.choice + ": " + r.choice.reason);
-  }
-  account.nanoseconds += nanoseconds;
-  if (++account.calls == kCallsToTell) tell(account);
-}
-
-void Communicator::tell(const Account& account) const {
-  parts_->log.info(account.choice + " took " +
-                   in_words(static_cast<double>(account.nanoseconds) / static_cast<double>(account.calls) * 1e-9) +
-                   ", the average of " + std::to_string(account.calls) + (account.calls == 1 ? " call" : " calls") +
-                   (account.predicted_s > 0 ? "; predicted " + in_words(account.predicted_s) : ""));
-}
-
-Status Communicator::run_untold(const Call& call) {
-  if (call.collective != Collective::point_to_point && engine_->idle()) {
-    if (failed()) return engine_->end();
-    if (Status status = remember(call); !status.ok()) return status;
-    if (remembered_.choice.algorithm == kFlat && !given_up()) return run_flat(call);
-  }
-  auto operation = start(call, false);
-  return operation.ok() ? engine_->drive(**operation) : operation.status();
-}
-
 void Communicator::note(const Call& call, const Cut& cut) {
   last_cut_ = cut;
   if (parts_->log.enabled(LogLevel::trace))
@@ -435,10 +376,11 @@ Communicator::Statistics Communicator::statistics() const {
   for (const auto& kind : parts_->rank_transports) ++kinds[kind];
   for (const auto& [kind, count] : kinds)
     if (kind != "self") statistics.transports += (statistics.transports.empty() ? "" : ", ") + kind + " " + std::to_string(count);
-  statistics.algorithm = remembered_.choice.name;
-  statistics.reason = remembered_.choice.reason;
+  const Choice choice = last_was_lent_ ? lent_choice() : remembered_.choice;
+  statistics.algorithm = choice.name;
+  statistics.reason = choice.reason;
   statistics.cut = last_cut_;
-  statistics.predicted_s = remembered_.choice.seconds;
+  statistics.predicted_s = choice.seconds;
   return statistics;
 }
 

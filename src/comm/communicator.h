@@ -118,6 +118,10 @@ class Communicator final : private Supervisor {
   Status remember(const Call& call);
   Prepared prepare(const Call& call);
   Result<Prepared> prepare_messages(const Call& call);
+  Status run_queued(const Call& call);
+  static Choice lent_choice();
+  bool may_be_lent(const Call& call) const;
+  Status all_lend(const Call& call, bool& all);
   std::shared_ptr<Operation> fill_in(std::shared_ptr<Operation> operation, const Call& call) const;
   Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
   uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
@@ -129,6 +133,7 @@ class Communicator final : private Supervisor {
   void note(const Call& call, const Cut& cut);
   Status run_untold(const Call& call);
   // With TUTTI_DEBUG=info rank 0 tells each choice once, and how long its calls then took.
+  static constexpr uint64_t kCallsToTell = 20;   // of one kind, before their average is told; fewer are told at the end
   struct Account {
     std::string choice;  // "all_reduce of about 64 KiB by ring"
     double predicted_s = 0;
@@ -170,6 +175,7 @@ class Communicator final : private Supervisor {
   } remembered_;
   std::map<std::pair<Collective, std::pair<uint32_t, uint8_t>>, Account> accounts_;  // by size class and algorithm
   Cut last_cut_{1, 0};
+  bool last_was_lent_ = false;  // the last call ran as lent_choice() instead of what is remembered
   std::unique_ptr<Engine> engine_;
 };
 

@@ -55,10 +55,10 @@ bool Engine::progress() {
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
   bool may_start = true;
   for (auto& operation : operations_) {
-    if (operation->advance(may_start)) {
-      moved = true;
-      operation->moved_ns = 0;  // set to a time by whoever next looks at the clock
-    }
+    const bool advanced = operation->advance(may_start);
+    moved |= advanced;
+    // To be set to a time by whoever next looks at the clock.  Who has to wait for others to go first is as patient as they move.
+    if (advanced || (moved && !operation->started())) operation->moved_ns = 0;
     if (operation->trouble().kind != Trouble::Kind::none) {
       report(*operation);
       return false;

@@ -196,6 +196,27 @@ TEST(Memory, OfTuttiAllocIsAlignedAndWritable) {
   });
 }
 
+TEST(Memory, OfAllRanksMakesLargeReductionsDirect) {
+  constexpr size_t kCount = (5 << 20) / sizeof(float);
+  const LocalWorld world(3);
+  ASSERT_EQ(world.size(), 3);
+  world.run([](int rank, tutti_comm* comm) {
+    void* lent = nullptr;
+    ASSERT_TRUE(succeeded(tutti_alloc(comm, kCount * sizeof(float), &lent), comm));
+    std::vector<float> plain(kCount);
+    for (const bool all : {true, false, true}) {
+      float* numbers = all || rank != 1 ? static_cast<float*>(lent) : plain.data();
+      std::fill_n(numbers, kCount, static_cast<float>(rank + 1));
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, numbers, numbers, kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+      EXPECT_EQ(std::count(numbers, numbers + kCount, 6.0f), static_cast<ptrdiff_t>(kCount));
+      tutti_stats stats{};
+      stats.struct_size = sizeof stats;
+      ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
+      EXPECT_EQ(std::string(stats.last_reason).find("tutti_alloc") != std::string::npos, all) << stats.last_reason;
+    }
+  });
+}
+
 TEST(Memory, InUseIsNotFreed) {
   const LocalWorld world(2);
   ASSERT_EQ(world.size(), 2);

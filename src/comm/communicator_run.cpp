@@ -1,0 +1,131 @@
+// How a communicator runs a call: the flat exchange at once, plans through the engine's queue; and what it tells of how long that took.
+#include <utility>
+
+#include "algorithms.h"
+#include "byte_units.h"
+#include "clock.h"
+#include "communicator.h"
+#include "forecast.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint32_t kFlatPauses = 40;    // some microseconds
+constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffers are lent costs next to nothing
+
+}  // namespace
+
+// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
+Status Communicator::run_flat(const Call& call) {
+  last_cut_ = {1, remembered_.bytes};
+  FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, draw_flat_hash());
+  for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
+    exchange.advance();
+    if (exchange.finished()) {
+      engine_->count_flat(remembered_.bytes, static_cast<uint32_t>(parts_->size));
+      return {};
+    }
+    cpu_pause();
+  }
+  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
+  operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+  operation.input_bytes = remembered_.bytes;
+  return engine_->drive_alone(operation);
+}
+
+Status Communicator::run(const Call& call) {
+  if (parts_->rank != 0 || !parts_->log.enabled(LogLevel::info) || !tuning_ || call.collective == Collective::point_to_point)
+    return run_untold(call);
+  const uint64_t start = now_ns();
+  Status status = run_untold(call);
+  if (status.ok()) keep_account(now_ns() - start);
+  return status;
+}
+
+void Communicator::keep_account(uint64_t nanoseconds) {
+  const Remembered& r = remembered_;
+  if (last_was_lent_) return;  // not what was predicted
+  Account& account = accounts_[{r.collective, {size_class(r.bytes), r.choice.algorithm}}];
+  if (account.calls == 0) {
+    account.choice = std::string(name(r.collective)) + " of about " + describe_bytes(r.bytes) + " by " + std::string(r.choice.name);
+    account.predicted_s = r.choice.seconds;
+    parts_->log.info(account.choice + ": " + r.choice.reason);
+  }
+  account.nanoseconds += nanoseconds;
+  if (++account.calls == kCallsToTell) tell(account);
+}
+
+void Communicator::tell(const Account& account) const {
+  parts_->log.info(account.choice + " took " +
+                   in_words(static_cast<double>(account.nanoseconds) / static_cast<double>(account.calls) * 1e-9) +
+                   ", the average of " + std::to_string(account.calls) + (account.calls == 1 ? " call" : " calls") +
+                   (account.predicted_s > 0 ? "; predicted " + in_words(account.predicted_s) : ""));
+}
+
+Status Communicator::run_untold(const Call& call) {
+  if (call.collective == Collective::point_to_point) return run_queued(call);
+  if (failed()) return engine_->end();
+  if (Status status = remember(call); !status.ok()) return status;
+  last_was_lent_ = false;
+  if (remembered_.choice.algorithm == kFlat && engine_->idle() && !given_up()) return run_flat(call);
+  if (!may_be_lent(call)) return run_queued(call);
+  bool lent = false;
+  if (Status status = all_lend(call, lent); !status.ok()) return status;
+  if (!lent) return run_queued(call);
+  Choice usual = std::exchange(remembered_.choice, lent_choice());
+  Status status = run_queued(call);
+  remembered_.choice = std::move(usual);
+  last_was_lent_ = true;
+  return status;
+}
+
+Choice Communicator::lent_choice() {
+  return {*find_algorithm(Collective::all_reduce, "direct"), "direct", "large, and all ranks' buffers are of tutti_alloc"};
+}
+
+Status Communicator::run_queued(const Call& call) {
+  auto operation = start(call, false);
+  return operation.ok() ? engine_->drive(**operation) : operation.status();
+}
+
+// Should the ranks ask each other whether all their buffers can be lent?  Then `direct` copies nothing at all.  Two ranks need not: their
+// ring does the same.  All ranks answer alike.
+bool Communicator::may_be_lent(const Call& call) const {
+  return call.collective == Collective::all_reduce && remembered_.bytes >= kAskFrom && parts_->size > 2 && terms_.single_host &&
+         !terms_.deterministic && terms_.rules.empty() && terms_.file.empty() && remembered_.wanted.empty() &&
+         parts_->pool->lends();
+}
+
+// One flat exchange of a byte.
+Status Communicator::all_lend(const Call& call, bool& all) {
+  const auto reaches = [&](const void* memory) {
+    return parts_->pool->reaches(static_cast<const std::byte*>(memory), remembered_.bytes);
+  };
+  const uint8_t mine = reaches(call.input) && reaches(call.output);
+  uint8_t least = 0;
+  Call vote;
+  vote.collective = Collective::all_reduce;
+  vote.input = &mine;
+  vote.output = &least;
+  vote.count = 1;
+  vote.op = ReduceOp::min;
+  vote.timeout_ns = call.timeout_ns;
+  Remembered about_call = std::move(remembered_);
+  remembered_ = {};
+  remembered_.bytes = 1;
+  remembered_.arithmetic = arithmetic_of(vote, 1);
+  remembered_.flat_kind = hash_of(sign(vote, kFlat, 0));
+  Status status;
+  if (engine_->idle() && !given_up()) {
+    status = run_flat(vote);
+  } else {
+    auto operation = start_flat(vote, false);
+    status = operation.ok() ? engine_->drive(**operation) : operation.status();
+  }
+  --sequence_;  // it is no call of the user's
+  remembered_ = std::move(about_call);
+  all = least == 1;
+  return status;
+}
+
+}  // namespace tutti
