@@ -27,7 +27,7 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kCacheShare = 2 << 20;  // of a last-level cache, for each core
+constexpr uint64_t kCacheShare = 1 << 20;  // of a last-level cache, for each core
 
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
   const bool single_host = local_ranks == static_cast<uint32_t>(size);

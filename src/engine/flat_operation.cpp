@@ -84,6 +84,9 @@ void FlatExchange::publish() {
     cell.stamp.store(stamp_, std::memory_order_release);
     if (bytes_ <= kMovedAhead) each_line(reinterpret_cast<std::byte*>(&cell), bytes_, demote);
   }
+  // While the others' cells are on their way the output can come, too.
+  if (output_ != input_)
+    for (size_t offset = 0; offset < bytes_; offset += memory::kLine) prefetch_to_write(static_cast<std::byte*>(output_) + offset);
   board_.published = number_;
   published_ = true;
 }
