@@ -37,20 +37,28 @@ std::byte* Heap::find_room(size_t bytes) const {
   return begin + bytes <= capacity_ ? part_ + begin : nullptr;
 }
 
-std::byte* Heap::allocate(size_t bytes) {
-  if (bytes > SIZE_MAX / 2) return nullptr;
-  const size_t whole = round_up(bytes, bytes >= kHugePage ? kHugePage : kPage);
+// Addresses for an allocation.
+std::byte* Heap::take(size_t bytes) {
+  const std::lock_guard lock(mutex_);
   std::byte* memory = nullptr;
   if (part_) {
-    memory = find_room(whole);
-  } else if (void* mapped = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memory = find_room(bytes);
+  } else if (void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
              mapped != MAP_FAILED) {
     memory = static_cast<std::byte*>(mapped);
   }
   if (!memory) return nullptr;
-  ranges_[memory] = {whole, true};
+  ranges_[memory] = {bytes, true};
   low_ = ranges_.begin()->first;
-  high_ = std::max(high_, static_cast<const std::byte*>(memory) + whole);
+  high_ = std::max<const std::byte*>(high_, memory + bytes);
+  return memory;
+}
+
+std::byte* Heap::allocate(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) return nullptr;
+  const size_t whole = round_up(bytes, bytes >= kHugePage ? kHugePage : kPage);
+  std::byte* const memory = take(whole);
+  if (!memory) return nullptr;
   ::madvise(memory, whole, MADV_HUGEPAGE);
   if (part_) ::madvise(memory, whole, MADV_DODUMP);
   // Where the kernel knows it, faulting in tells whether there is memory; else the first touch will.
@@ -71,11 +79,13 @@ Heap::Ranges::const_iterator Heap::range_of(const std::byte* memory) const {
 }
 
 const std::byte* Heap::begin_of(const void* memory) const {
+  const std::lock_guard lock(mutex_);
   const auto range = range_of(static_cast<const std::byte*>(memory));
   return range != ranges_.end() ? range->first : nullptr;
 }
 
 void Heap::free(std::byte* memory, bool again) {
+  const std::lock_guard lock(mutex_);
   const auto found = ranges_.find(memory);
   if (found == ranges_.end() || !found->second.live) return;
   const size_t bytes = found->second.bytes;
@@ -92,6 +102,7 @@ void Heap::free(std::byte* memory, bool again) {
 }
 
 bool Heap::inside(const std::byte* memory, size_t bytes) const {
+  const std::lock_guard lock(mutex_);
   const auto range = range_of(memory);
   return range != ranges_.end() && static_cast<size_t>(memory - range->first) + bytes <= range->second.bytes;
 }

@@ -2,10 +2,14 @@
 //
 // Between processes it is this rank's part of a window of shared memory that all ranks of the host map at birth: address space only, until
 // pages are allocated.  Otherwise (one process, or nobody to share with) it is private memory.
+//
+// Threads: any.  The caller allocates and frees while a progress thread asks what can be lent.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <map>
+#include <mutex>
 
 namespace tutti::memory {
 
@@ -27,7 +31,10 @@ class Heap {
   void free(std::byte* memory, bool again);
 
   // All of it lies in one allocation.
-  bool contains(const std::byte* memory, size_t bytes) const { return memory >= low_ && memory < high_ && inside(memory, bytes); }
+  bool contains(const std::byte* memory, size_t bytes) const {
+    return memory >= low_.load(std::memory_order_relaxed) && memory < high_.load(std::memory_order_relaxed) &&
+           inside(memory, bytes);
+  }
 
  private:
   struct Range {
@@ -41,8 +48,11 @@ class Heap {
 
   std::byte* part_ = nullptr;
   size_t capacity_ = 0;
+  std::byte* take(size_t bytes);
+
+  mutable std::mutex mutex_;  // of ranges_
   Ranges ranges_;
-  const std::byte *low_ = nullptr, *high_ = nullptr;  // all ranges lie between
+  std::atomic<const std::byte*> low_{nullptr}, high_{nullptr};  // all ranges lie between; most memory asked about does not
 };
 
 }  // namespace tutti::memory
