@@ -134,9 +134,10 @@ Result<Choice> decide(const ChoiceTerms& terms, Collective collective, uint64_t 
     if (choice.ok()) choice->wish = {rule->lanes, rule->stripe_bytes};
     return choice;
   }
-  if (forecaster) return foreseen(terms, collective, bytes, forecaster->of(collective, bytes));
+  // Where it serves at all no plan was ever measured to be faster, and a forecast of so little time is mostly of what it leaves out.
   if (flat_serves(terms, collective, bytes) && !excluded(terms, collective, bytes, "flat"))
     return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size)))};
+  if (forecaster) return foreseen(terms, collective, bytes, forecaster->of(collective, bytes));
   std::string reason;
   const std::string_view first = standard(terms, collective, bytes, reason);
   if (!excluded(terms, collective, bytes, first)) return named(terms, collective, bytes, first, reason);
