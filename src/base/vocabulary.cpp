@@ -68,4 +68,15 @@ std::string describe(const Signature& signature) {
   return text;
 }
 
+bool each_rank_has_a_part(Collective collective) {
+  switch (collective) {
+    case Collective::reduce_scatter:
+    case Collective::all_gather:
+    case Collective::gather:
+    case Collective::scatter:
+    case Collective::all_to_all: return true;
+    default: return false;
+  }
+}
+
 }  // namespace tutti

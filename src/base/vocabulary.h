@@ -34,6 +34,7 @@ size_t element_size(DataType type);
 std::string_view name(DataType type);                            // "float32"
 std::string_view name(ReduceOp op);                              // "sum"
 std::string_view name(Collective collective);                    // "all_reduce"
+bool each_rank_has_a_part(Collective collective);                // the call's count is of each rank's part, not of the whole
 std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"
 std::optional<ReduceOp> reduce_op_named(std::string_view text);
 std::optional<Collective> collective_named(std::string_view text);

@@ -227,6 +227,9 @@ class Assembler {
       auto transport = shm::ShmTransport::create(door_, shm);
       if (!transport.ok()) return transport.status();
       arena = (*transport)->arena();
+      if (!(*transport)->has_window())
+        parts_->log.info(
+            "memory of tutti_alloc will be copied as any other: there is no address space to share it in (ulimit -v, ulimit -f)");
       parts_->heap = (*transport)->make_heap();
       parts_->transports.push_back(std::move(*transport));
 #endif

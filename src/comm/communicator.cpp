@@ -11,17 +11,6 @@
 namespace tutti {
 namespace {
 
-bool each_rank_has_a_part(Collective collective) {
-  switch (collective) {
-    case Collective::reduce_scatter:
-    case Collective::all_gather:
-    case Collective::gather:
-    case Collective::scatter:
-    case Collective::all_to_all: return true;
-    default: return false;
-  }
-}
-
 uint16_t hash16(const size_t* counts, int size) {
   uint64_t hash = 1469598103934665603u;
   for (int r = 0; r < size; ++r) hash = (hash ^ counts[r]) * 1099511628211u;

@@ -12,17 +12,6 @@ namespace {
 
 constexpr uint64_t kEffort = 512;  // messages walked for one forecast; two waves of stripes in any case
 
-bool each_rank_has_a_part(Collective collective) {
-  switch (collective) {
-    case Collective::reduce_scatter:
-    case Collective::all_gather:
-    case Collective::gather:
-    case Collective::scatter:
-    case Collective::all_to_all: return true;
-    default: return false;
-  }
-}
-
 }  // namespace
 
 uint32_t size_class(uint64_t bytes) {

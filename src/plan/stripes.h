@@ -37,16 +37,6 @@ class Stripes {
  private:
   static constexpr uint64_t kCut = 64;  // bytes: no cache line is shared by two blocks
   static uint64_t pieces(uint64_t bytes, uint64_t piece) { return (bytes + piece - 1) / piece; }
-  static bool each_rank_has_a_part(Collective collective) {
-    switch (collective) {
-      case Collective::reduce_scatter:
-      case Collective::all_gather:
-      case Collective::gather:
-      case Collective::scatter:
-      case Collective::all_to_all: return true;
-      default: return false;
-    }
-  }
   uint64_t blocks_, bytes_, block_ = 0, count_ = 0;
   size_t stripe_;
   bool fixed_;

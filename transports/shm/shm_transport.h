@@ -59,6 +59,7 @@ class ShmTransport final : public memory::MemoryTransport {
   const memory::Arena& arena() const { return arena_; }
   // This rank's part of the window of memory that the ranks can lend each other; nothing if this rank could not map it.
   std::unique_ptr<memory::Heap> make_heap() const;
+  bool has_window() const { return window_.base() != nullptr; }
 
  private:
   ShmTransport(Mapping mapping, Mapping window, const Options& options);
