@@ -1,0 +1,68 @@
+// A Codec turns a chunk of numbers into a smaller packet and back.  It changes what travels, never who talks to whom.
+//
+// Chunks.  A tensor is cut into chunks of chunk() elements from its first element on; the last one may be shorter.  Each chunk is encoded by
+// itself, blocks and stripes end at ends of chunks, so who encodes what, and hence the result, depends on no lane, size of stripe or thread.
+// A packet's length follows from the number of elements (and the step, see below) alone, so messages need no tags.
+//
+// What is sent is what is kept.  encode() adds the residual to the value, encodes the sum, and leaves in the residual the sum minus
+// what decode() will give for the packet, bit for bit as everybody who decodes it computes.  Hence, for a plan in which each rank encodes
+// each element once,    output(t) + Σ_ranks residual(t)  =  Σ_ranks input(t) + Σ_ranks residual(t-1)    up to the rounding of float32.
+//
+// Not finite.  If the sum of value and residual holds an infinity or a not-a-number anywhere in a chunk, the packet says so: it decodes to
+// not-a-numbers throughout the chunk, and the residual stays as it was.
+//
+// Bits.  encode and decode give the same bits on every processor, and so at every rank.
+//
+// Threads.  A Codec is immutable; its functions may run at the same time on different chunks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "status.h"
+
+namespace tutti {
+
+// Where and when a chunk is encoded.  Random numbers are functions of this and the place in the chunk, never of a clock or of call order.
+struct Occasion {
+  uint64_t seed = 0;     // equal on all ranks
+  uint32_t step = 0;     // calls that this tensor has seen; equal on all ranks
+  uint32_t rank = 0;     // of the encoder; decode() does not look at it
+  uint64_t element = 0;  // the chunk's first element in the tensor
+};
+
+// A chunk of a tensor at the rank that encodes it.
+struct Chunk {
+  const float* value;         // n numbers to be sent; not written
+  float* residual = nullptr;  // n, in: what earlier encodings left, out: what this one leaves; null: no feedback, errors are lost
+  float* momentum = nullptr;  // n, null: none.  What is sent is set to zero here (factor masking of Deep Gradient Compression)
+  size_t n = 0;               // 1 … chunk()
+};
+
+class Codec {
+ public:
+  virtual ~Codec() = default;
+
+  virtual size_t chunk() const = 0;                                // elements; a power of two, at least 64
+  virtual size_t packet_bytes(size_t n, uint32_t step) const = 0;  // of a chunk of n elements; a multiple of 4
+  virtual void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
+
+  // out[i] = (add[i] + decoded[i]) / divisor, i < n, each operation rounded to float32.  `add` null: zeros; it may be `out`; no other
+  // overlap.  `packet`, packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an
+  // error that says what is wrong, and `out` is then undefined.
+  virtual Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
+                        float* out) const = 0;
+
+  // ‖x - C(x)‖² ≤ (1 - δ)‖x‖² for every finite chunk x of n elements (for random selections: in expectation); 0: no such bound.
+  virtual double contraction(size_t n, uint32_t step) const = 0;
+  // E C(x) = x for every finite x, when no residual is given; then also E‖x - C(x)‖² ≤ ω‖x‖², and with a residual C is scaled by
+  // 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
+  virtual bool unbiased() const = 0;
+  virtual double variance(size_t n, uint32_t step) const = 0;  // ω; 0 if biased
+};
+
+// First word of every packet, in the byte order of the machine (all are little endian).
+enum class PacketKind : uint32_t { finite = 0, not_finite = 1 };
+
+}  // namespace tutti
