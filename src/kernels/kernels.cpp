@@ -1,5 +1,6 @@
 #include "kernels.h"
 
+#include <cassert>
 #include <cstring>
 #include <utility>
 
@@ -278,6 +279,34 @@ void CopyBytes(void* home, void* pass, const void* from, size_t bytes, Store sto
   Run<Bytes>(Single{from}, home, pass, bytes, 1, store);
 }
 
+// ---- conversions ----
+
+template <class F>
+void Widen(const void* from, float* to, size_t n) {
+  using Float = Plain<float>;
+  const Float::D d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(Float::Round(Read<F>(from, i)), d, to + i);
+  if (i < n) StoreFirst(Float::Round(ReadFirst<F>(from, i, n - i)), d, to + i, n - i);
+}
+
+template <class F>
+void Narrow(const float* from, void* to, size_t n) {
+  const typename F::D d;
+  const typename F::DS ds;
+  const size_t lanes = hn::Lanes(d);
+  auto* stored = static_cast<typename F::Stored*>(to);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(F::Round(hn::LoadU(d, from + i)), ds, stored + i);
+  if (i < n) StoreFirst(F::Round(LoadFirst(d, from + i, n - i)), ds, stored + i, n - i);
+}
+
+void WidenHalf(const void* from, float* to, size_t n) { Widen<HalfFloat>(from, to, n); }
+void WidenBrain(const void* from, float* to, size_t n) { Widen<BrainFloat>(from, to, n); }
+void NarrowHalf(const float* from, void* to, size_t n) { Narrow<HalfFloat>(from, to, n); }
+void NarrowBrain(const float* from, void* to, size_t n) { Narrow<BrainFloat>(from, to, n); }
+
 const char* Name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace tutti::kernels::HWY_NAMESPACE
@@ -287,6 +316,10 @@ HWY_AFTER_NAMESPACE();
 namespace tutti::kernels {
 HWY_EXPORT(Choose);
 HWY_EXPORT(CopyBytes);
+HWY_EXPORT(WidenHalf);
+HWY_EXPORT(WidenBrain);
+HWY_EXPORT(NarrowHalf);
+HWY_EXPORT(NarrowBrain);
 HWY_EXPORT(Name);
 
 ReduceFn reduce_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH(Choose)(type, op).first; }
@@ -300,6 +333,22 @@ void copy(void* home, void* pass, const void* from, size_t bytes, Store store) {
   } else {
     HWY_DYNAMIC_DISPATCH(CopyBytes)(home, pass, from, bytes, store);
   }
+}
+
+void widen(DataType type, const void* from, float* to, size_t n) {
+  assert(widens(type));
+  if (n == 0) return;
+  if (type == DataType::float16) return HWY_DYNAMIC_DISPATCH(WidenHalf)(from, to, n);
+  if (type == DataType::bfloat16) return HWY_DYNAMIC_DISPATCH(WidenBrain)(from, to, n);
+  std::memcpy(to, from, n * sizeof(float));
+}
+
+void narrow(DataType type, const float* from, void* to, size_t n) {
+  assert(widens(type));
+  if (n == 0) return;
+  if (type == DataType::float16) return HWY_DYNAMIC_DISPATCH(NarrowHalf)(from, to, n);
+  if (type == DataType::bfloat16) return HWY_DYNAMIC_DISPATCH(NarrowBrain)(from, to, n);
+  std::memcpy(to, from, n * sizeof(float));
 }
 
 std::string_view target_name() { return HWY_DYNAMIC_DISPATCH(Name)(); }

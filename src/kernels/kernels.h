@@ -38,6 +38,14 @@ FoldFn fold_kernel(DataType type, ReduceOp op);
 // home = from;  if pass is not null, pass = from too.  No overlap.
 void copy(void* home, void* pass, const void* from, size_t bytes, Store store);
 
+// float16, bfloat16 and float32 (copied) as float32 and back, rounded to nearest even; infinities stay, and numbers beyond the
+// greatest become infinities.  No overlap.
+constexpr bool widens(DataType type) {
+  return type == DataType::float16 || type == DataType::bfloat16 || type == DataType::float32;
+}
+void widen(DataType type, const void* from, float* to, size_t n);
+void narrow(DataType type, const float* from, void* to, size_t n);
+
 // "AVX3_SPR": the target in use, for logs and tutti-info.
 std::string_view target_name();
 

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <vector>
 
 #include "every_target.h"
@@ -84,6 +85,67 @@ TEST(RoundingTest, FoldRoundsOnce) {
     EXPECT_EQ(fold<uint16_t>(DataType::float16, ReduceOp::avg, {0x7BFF, 0x7BFF}, 2), 0x7BFF);
     EXPECT_EQ(reduce<uint16_t>(DataType::float16, ReduceOp::avg, {0x7BFF}, {0x7BFF}, 2).front(), 0x7BFF);
   });
+}
+
+// Every 16-bit float widens as the reference does and comes back with the same bits; but for not-a-numbers, of which there is one.
+template <class Format>
+void expect_there_and_back(DataType type) {
+  std::vector<uint16_t> all(1 << 16), back(all.size()), expected(all.size());
+  std::vector<float> wide(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    all[i] = static_cast<uint16_t>(i);
+    expected[i] = std::isnan(Format{all[i]}.decode()) ? Format::encode(NAN).bits : all[i];
+  }
+  kernels::widen(type, all.data(), wide.data(), all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    const float value = Format{all[i]}.decode();
+    const float written = std::isnan(value) ? std::numeric_limits<float>::quiet_NaN() : value;
+    ASSERT_EQ(std::bit_cast<uint32_t>(wide[i]), std::bit_cast<uint32_t>(written)) << i;
+  }
+  kernels::narrow(type, wide.data(), back.data(), back.size());
+  EXPECT_EQ(back, expected);
+}
+
+// Bits of float32 around every kind of tie and edge, at every length and offset up to a few vectors; memory behind the end stays.
+template <class Format>
+void expect_narrowing(DataType type) {
+  std::mt19937_64 random(5);
+  std::vector<float> from(3000);
+  for (float& value : from)
+    value = std::bit_cast<float>(static_cast<uint32_t>(random()) & (random() % 2 ? 0xFFFFFFFF : 0xFFFFF000));
+  for (size_t i = 0; i < from.size(); i += 3)
+    from[i] = std::ldexp(static_cast<float>(random() % 4096), static_cast<int>(random() % 40) - 30);
+  for (size_t n : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 65, 2990}) {
+    for (size_t offset : {0, 1, 3}) {
+      std::vector<uint16_t> to(n + 1, 0xA5A5), expected(n + 1, 0xA5A5);
+      for (size_t i = 0; i < n; ++i) expected[i] = Format::encode(from[offset + i]).bits;
+      kernels::narrow(type, from.data() + offset, to.data(), n);
+      ASSERT_EQ(to, expected) << n;
+    }
+  }
+}
+
+TEST(WidenTest, SixteenBitsThereAndBack) {
+  on_every_target([] {
+    expect_there_and_back<reference::Half>(DataType::float16);
+    expect_there_and_back<reference::Brain>(DataType::bfloat16);
+  });
+}
+
+TEST(WidenTest, NarrowingRoundsToNearestEven) {
+  on_every_target([] {
+    expect_narrowing<reference::Half>(DataType::float16);
+    expect_narrowing<reference::Brain>(DataType::bfloat16);
+  });
+}
+
+TEST(WidenTest, Float32IsCopied) {
+  const uint32_t from[] = {0x7F800001, 0xFFFFFFFF, 0x80000000, 1, 0x3F800000};  // payloads of not-a-numbers too
+  float wide[5];
+  uint32_t back[5];
+  kernels::widen(DataType::float32, from, wide, 5);
+  kernels::narrow(DataType::float32, wide, back, 5);
+  EXPECT_THAT(back, testing::ElementsAreArray(from));
 }
 
 TEST(AverageTest, FloatsAreDividedNotScaled) {
