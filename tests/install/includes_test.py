@@ -9,11 +9,12 @@ import re
 import sys
 
 BASE = {"src/base"}
-FLOOR_1 = {"src/plan", "algorithms", "src/transport", "src/kernels", "transports/memory", "transports/shm", "transports/tcp"}
+FLOOR_1 = {"src/plan", "algorithms", "src/transport", "src/kernels", "src/codec", "transports/memory", "transports/shm", "transports/tcp"}
 VISIBLE = {
     "src/base": set(),
     "src/plan": BASE,
     "src/kernels": BASE,
+    "src/codec": BASE | {"src/kernels"},
     "src/transport": BASE,
     "algorithms": BASE | {"src/plan"},
     "transports/memory": BASE | {"src/transport"},
