@@ -173,4 +173,29 @@ TEST(Map, BadInputIsRefused) {
   EXPECT_EQ(plan("map --ranks 2-2 --to 1K -o /absent/file 2>/dev/null").status, 1);
 }
 
+TEST(Print, OfSeveralHosts) {
+  const Outcome printed = plan("print -a hierarchical --hosts 3,1 --rank 3");
+  EXPECT_EQ(printed.status, 0);
+  EXPECT_THAT(printed.output, HasSubstr("all_reduce hierarchical, rank 3 of 4 on host 1 of 2: "));
+  EXPECT_EQ(plan("print -a ring --ranks 4 --rank 0").output, plan("print -a ring --hosts 4 --rank 0").output);
+  EXPECT_NE(plan("print -a hierarchical --hosts 2,2").output, plan("print -a hierarchical --hosts 1,3").output);
+  EXPECT_THAT(plan("draw -a hierarchical --hosts 2,2").output, HasSubstr(">all_reduce · hierarchical · 4 ranks on 2 hosts<"));
+}
+
+TEST(Print, BadInputIsRefused) {
+  const auto refused = [](const std::string& arguments, const std::string& why) {
+    const Outcome run = plan(arguments + " 2>&1");
+    EXPECT_EQ(run.status, 2) << arguments;
+    EXPECT_THAT(run.output, HasSubstr(why)) << arguments;
+  };
+  for (const std::string command : {"print ", "draw "}) {
+    refused(command + "--hosts 2,", "--hosts takes the ranks on each host, such as 3,1,2, not \"2,\"");
+    refused(command + "--hosts 0,2", "--hosts takes the ranks on each host");
+    refused(command + "--hosts 4096,1", "--hosts 4096,1 are more than 4096 ranks");
+    refused(command + "--hosts 2,2 --ranks 5", "--hosts 2,2 are 4 ranks, --ranks says 5; leave it out");
+    refused(command + "--hosts 2,2 --root 4", "--root 4 is not among 4 ranks");
+    refused(command + "--ranks 2-3", "this takes one number of ranks, not a range");
+  }
+}
+
 }  // namespace
