@@ -101,9 +101,10 @@ TEST(Simulate, MachineFiles) {
 // As a communicator measured it and keeps it in TUTTI_TUNING_CACHE.
 TEST(Simulate, MeasuredMachines) {
   const std::string profile =
-      "tutti-profile 1\nsome build on some host, 1 hosts, 2 ranks, memory inside\ninside.overhead 5e-07\ninside.latency 6e-07\n"
+      "tutti-profile 2\nsome build on some host, 1 hosts, 2 ranks, memory inside\ninside.overhead 5e-07\ninside.latency 6e-07\n"
       "inside.byte 0\ninside.processor_byte 0\nbetween.overhead 3e-06\nbetween.latency 2e-05\nbetween.byte 8e-10\n"
-      "between.processor_byte 2e-10\ncall 7e-07\nreduce_byte 9e-11\ncopy_byte 1.2e-10\nswitch 1e-06\ncores 2\nneighbours 1\n";
+      "between.processor_byte 2e-10\ncall 7e-07\nreduce_byte 9e-11\ncopy_byte 1.2e-10\nswitch 1e-06\ncores 2\n"
+      "inside.4K 3\ninside.64K 2\ninside.4M 1\nbetween.4K 1\nbetween.64K 1\nbetween.4M 1\nneighbours 1\n";
   const auto machine =
       nlohmann::json::parse(plan("simulate --show-machine --machine " + file("profile", profile)).output, nullptr, false);
   ASSERT_TRUE(machine.is_object());
