@@ -48,16 +48,17 @@ class Codec {
   virtual size_t packet_bytes(size_t n, uint32_t step) const = 0;  // of a chunk of n elements; a multiple of 4
   virtual void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
 
-  // out[i] = (add[i] + decoded[i]) / divisor, i < n, each operation rounded to float32.  `add` null: zeros; it may be `out`; no other
-  // overlap.  `packet`, packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an
-  // error that says what is wrong, and `out` is then undefined.
+  // out[i] = (add[i] + decoded[i]) / divisor, i < n, each operation rounded to float32; where nothing was sent, add[i] / divisor, which
+  // is the same but for the sign of a zero.  `add` null: zeros; it may be `out`; no other overlap.  `packet`, packet_bytes(n, step)
+  // bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is wrong, and `out` is
+  // then undefined.
   virtual Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
                         float* out) const = 0;
 
   // ‖x - C(x)‖² ≤ (1 - δ)‖x‖² for every finite chunk x of n elements (for random selections: in expectation); 0: no such bound.
   virtual double contraction(size_t n, uint32_t step) const = 0;
-  // E C(x) = x for every finite x, when no residual is given; then also E‖x - C(x)‖² ≤ ω‖x‖², and with a residual C is scaled by
-  // 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
+  // E C(x) = x for every x for which (1 + ω)x is finite, when no residual is given; then also E‖x - C(x)‖² ≤ ω‖x‖², and with a residual
+  // C is scaled by 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
   virtual bool unbiased() const = 0;
   virtual double variance(size_t n, uint32_t step) const = 0;  // ω; 0 if biased
 };
