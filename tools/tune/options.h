@@ -22,7 +22,8 @@ struct Options {
   std::vector<uint64_t> sizes() const;
 };
 
-// Reads the command line; see bench::parse_command_line for the value and for who is `silent`.
+// Reads the command line.  Returns the exit status if the program should end now: 0 after --help or --version, 2 after a complaint on
+// stderr.  A `silent` rank prints nothing.
 std::optional<int> parse_options(int argc, char** argv, bool silent, Options& options);
 
 }  // namespace tutti::tune

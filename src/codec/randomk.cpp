@@ -1,0 +1,124 @@
+// Sends k elements of each chunk chosen at random, every set of k with the same probability.  The choice is a function of the seed, the
+// step and the chunk's place in the tensor, so all ranks choose the same elements, and packets carry no places.
+//
+// Without a residual the values are scaled by n/k, which makes the codec unbiased (where packets hold float32), ω = n/k - 1.  With a
+// residual they are sent as they are, 1/(1 + ω) of that: a contraction of δ = k/n in expectation.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels.h"
+#include "sparse_packet.h"
+#include "sparse_spec.h"
+
+namespace tutti {
+namespace {
+
+using sparse::Layout;
+using sparse::Writer;
+
+// Random numbers by counting (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: SplitMix64).
+uint64_t mix(uint64_t z) {
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+  return z ^ z >> 31;
+}
+constexpr uint64_t kGamma = 0x9E3779B97F4A7C15u;
+
+uint64_t stream_of(const Occasion& occasion) {
+  uint64_t stream = mix(occasion.seed + kGamma);
+  stream = mix(stream ^ (occasion.step + kGamma));
+  return mix(stream ^ (occasion.element + kGamma));
+}
+
+// Marks k of n elements.  Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", 1987): a draw for each, no retries.  Of more than
+// half of the elements those are drawn that stay.
+void draw(const Occasion& occasion, size_t n, size_t k, uint64_t* marks) {
+  const size_t n_words = sparse::words(n), drawn = std::min(k, n - k);
+  std::memset(marks, 0, n_words * sizeof *marks);
+  uint64_t counter = stream_of(occasion);
+  for (size_t last = n - drawn; last < n; ++last) {
+    counter += kGamma;
+    const size_t any = (mix(counter) >> 32) * (last + 1) >> 32;  // 0 … last; that 2^32 is no multiple of it shifts less than 2^-16
+    const uint64_t bit = uint64_t{1} << any % 64;
+    const size_t place = (marks[any / 64] & bit) != 0 ? last : any;
+    marks[place / 64] |= uint64_t{1} << place % 64;
+  }
+  if (drawn == k) return;
+  for (size_t w = 0; w < n_words; ++w) marks[w] = ~marks[w];
+  if (n % 64 != 0) marks[n_words - 1] &= (uint64_t{1} << n % 64) - 1;
+}
+
+class RandomK final : public Codec {
+ public:
+  explicit RandomK(const CodecSpec& spec) : spec_(spec), chunk_(sparse::chunk_elements(spec)) {}
+
+  size_t chunk() const override { return chunk_; }
+  size_t packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
+
+  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+    const Layout to = layout(chunk.n, occasion.step);
+    if (sparse::survey(chunk.value, chunk.residual, chunk.n, nullptr, 0) >= sparse::kNotFinite)
+      return sparse::write_not_finite(to, packet);
+    if (chunk.residual != nullptr) add(chunk.residual, chunk.value, chunk.n);
+    uint64_t marks[sparse::kMostWords];
+    draw(occasion, to.n, to.k, marks);
+    Writer writer(to, chunk, false, spec_.values == ValueType::int8 ? greatest(chunk, to, marks) : 0, packet);
+    for_each_value(chunk, to, marks, [&](const uint32_t* index, float* value, size_t count) { writer.add(index, value, count); });
+    writer.finish();
+  }
+
+  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
+                float* out) const override {
+    const Layout from = layout(n, occasion.step);
+    uint64_t marks[sparse::kMostWords];
+    draw(occasion, n, from.k, marks);
+    return sparse::decode(from, packet, marks, add, divisor, out);
+  }
+
+  double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
+  bool unbiased() const override { return spec_.values == ValueType::fp32; }
+  double variance(size_t n, uint32_t step) const override {
+    return unbiased() ? static_cast<double>(n) / static_cast<double>(sent(n, step)) - 1 : 0;
+  }
+
+ private:
+  size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
+  Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, true}; }
+
+  static void add(float* residual, const float* value, size_t n) {
+    kernels::reduce_kernel(DataType::float32, ReduceOp::sum)(residual, nullptr, value, residual, n, 1, kernels::Store::cached);
+  }
+
+  // Calls use(places, what is to be sent, count) for run after run of the marked elements.
+  template <class Use>
+  static void for_each_value(const Chunk& chunk, const Layout& to, const uint64_t* marks, Use use) {
+    const double factor = chunk.residual != nullptr ? 1 : static_cast<double>(to.n) / static_cast<double>(to.k);
+    const float* const sum = chunk.residual != nullptr ? chunk.residual : chunk.value;
+    constexpr double kGreatest = std::numeric_limits<float>::max();
+    sparse::for_each_run(marks, to.n, to.k, [&](const uint32_t* index, size_t count) {
+      float value[Writer::kMost];
+      for (size_t j = 0; j < count; ++j) value[j] = static_cast<float>(std::clamp(sum[index[j]] * factor, -kGreatest, kGreatest));
+      use(index, value, count);
+    });
+  }
+
+  static float greatest(const Chunk& chunk, const Layout& to, const uint64_t* marks) {
+    float most = 0;
+    for_each_value(chunk, to, marks, [&](const uint32_t*, const float* value, size_t count) {
+      for (size_t j = 0; j < count; ++j) most = std::max(most, std::abs(value[j]));
+    });
+    return most;
+  }
+
+  const CodecSpec spec_;
+  const size_t chunk_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Codec> make_randomk(const CodecSpec& spec) { return std::make_unique<RandomK>(spec); }
+
+}  // namespace tutti
