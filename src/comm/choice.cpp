@@ -22,6 +22,9 @@ constexpr size_t kHostLeastStripe = 8 << 10;
 constexpr size_t kNetLeastStripe = 32 << 10;
 constexpr size_t kLoopbackLeastStripe = 64 << 10;  // over TCP within a host nothing overlaps: the cores that reduce also carry
 
+// Predictions that differ by less tell nothing apart: then what the fixed sizes say is taken, which follow measurements.
+constexpr double kTie = 1.05;
+
 constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
 constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
@@ -91,7 +94,7 @@ Status none_left(Collective collective, uint64_t bytes) {
                 "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(collective)) + " of " + format_bytes(bytes));
 }
 
-// The fastest that is not excluded, and what comes next.
+// The fastest that is not excluded, and what comes next; of two that are equally fast, the one that the fixed sizes prefer.
 Result<Choice> foreseen(const ChoiceTerms& terms, Collective collective, uint64_t bytes, const std::vector<Forecast>& forecasts) {
   std::vector<const Forecast*> open;
   for (const Forecast& forecast : forecasts)
@@ -99,9 +102,16 @@ Result<Choice> foreseen(const ChoiceTerms& terms, Collective collective, uint64_
         (forecast.algorithm != kFlat || flat_serves(terms, collective, bytes)))
       open.push_back(&forecast);
   if (open.empty()) return none_left(collective, bytes);
-  const Forecast& best = *open[0];
+  std::ranges::stable_sort(open, {}, [bytes](const Forecast* forecast) { return forecast->seconds(bytes); });
+  std::string why;
+  const auto usual = std::ranges::find(open, standard(terms, collective, bytes, why), &Forecast::name);
+  const bool is_tie = usual != open.begin() && usual != open.end() && (*usual)->seconds(bytes) <= kTie * open[0]->seconds(bytes);
+  const Forecast& best = is_tie ? **usual : *open[0];
   std::string reason = "predicted " + in_words(best.seconds(bytes)) + ", mostly " + std::string(best.bound);
-  if (open.size() > 1) reason += "; next " + std::string(open[1]->name) + " " + in_words(open[1]->seconds(bytes));
+  if (open.size() > 1) {
+    const Forecast& next = *open[is_tie ? 0 : 1];
+    reason += (is_tie ? "; tied with " : "; next ") + std::string(next.name) + " " + in_words(next.seconds(bytes));
+  }
   return Choice{best.algorithm, best.name, std::move(reason), best.seconds(bytes)};
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <map>
 #include <optional>
 
@@ -14,17 +15,24 @@ namespace tutti {
 namespace {
 
 constexpr double kLongest = 10;  // seconds; as in machine_profile.cpp
-constexpr uint64_t kLarge = 1 << 20;
+constexpr double kMostFactor = 64;
+constexpr uint64_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
 
 using Field = double& (*)(Findings&);
-constexpr std::array<Field, 11> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
+constexpr std::array<Field, 17> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
                                         [](Findings& f) -> double& { return f.inside.ring; },
                                         [](Findings& f) -> double& { return f.inside.broadcast_large; },
-                                        [](Findings& f) -> double& { return f.inside.ring_large; },
+                                        [](Findings& f) -> double& { return f.inside.rings[0]; },
+                                        [](Findings& f) -> double& { return f.inside.rings[1]; },
+                                        [](Findings& f) -> double& { return f.inside.rings[2]; },
+                                        [](Findings& f) -> double& { return f.inside.rings[3]; },
                                         [](Findings& f) -> double& { return f.between.doubling; },
                                         [](Findings& f) -> double& { return f.between.ring; },
                                         [](Findings& f) -> double& { return f.between.broadcast_large; },
-                                        [](Findings& f) -> double& { return f.between.ring_large; },
+                                        [](Findings& f) -> double& { return f.between.rings[0]; },
+                                        [](Findings& f) -> double& { return f.between.rings[1]; },
+                                        [](Findings& f) -> double& { return f.between.rings[2]; },
+                                        [](Findings& f) -> double& { return f.between.rings[3]; },
                                         [](Findings& f) -> double& { return f.copy_byte_s; },
                                         [](Findings& f) -> double& { return f.reduce_byte_s; },
                                         [](Findings& f) -> double& { return f.cores; }};
@@ -38,37 +46,47 @@ Findings slowest(const std::vector<Findings>& all) {
   return most;
 }
 
-// The factor, 0 to 64, with which `seconds(factor)`, which grows with it, becomes `wanted`.
+// The factor, up to `most`, with which `seconds(factor)`, which grows with it, becomes `wanted`: by false position, since it grows almost
+// evenly.
 template <class Fn>
-double solve(double wanted, Fn seconds) {
-  double low = 0, high = 64;
-  for (int i = 0; i < 24; ++i) {
-    const double middle = (low + high) / 2;
-    (seconds(middle) < wanted ? low : high) = middle;
+double solve(double wanted, double most, Fn seconds) {
+  double low = 0, high = 1, below = seconds(low) - wanted, above = seconds(high) - wanted;
+  if (below >= 0) return 0;
+  for (; above < 0; above = seconds(high) - wanted) {
+    if (high >= most) return most;
+    low = high;
+    below = above;
+    high = std::min(2 * high, most);
   }
-  return (low + high) / 2;
+  double middle = high;
+  for (int i = 0; i < 12 && above > 0; ++i) {
+    middle = low + (high - low) * below / (below - above);
+    const double here = seconds(middle) - wanted;
+    if (std::abs(here) < wanted / 1000) break;
+    (here < 0 ? low : high) = middle;
+    (here < 0 ? below : above) = here;
+  }
+  return middle;
 }
 
 // The ring between the two ranks that were measured.
 class TwoRanks {
  public:
-  TwoRanks(const ChoiceTerms& terms, bool inside) : team_(2) {
+  TwoRanks(const ChoiceTerms& terms, bool inside) : terms_(terms), team_(2) {
     if (!inside) team_.host = {0, 1};
-    const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
-    outline_ = outline_of(ring, team_, 0);
-    const Cut pieces = cut(terms, kLarge / outline_->blocks(), outline_->widest_run());
-    work_.bytes = kLarge;
-    work_.lanes = pieces.lanes;
-    work_.stripe_bytes = pieces.stripe_bytes;
+    outline_ = outline_of(algorithms()[*find_algorithm(Collective::all_reduce, "ring")], team_, 0);
   }
-  double seconds(const MachineProfile& profile) const {
-    return predict(*outline_, machine_for(profile, team_), work_).seconds + profile.call_s;
+  double seconds(const MachineProfile& profile, uint64_t bytes) const {
+    const Cut pieces = cut(terms_, bytes / outline_->blocks(), outline_->widest_run());
+    return predict(*outline_, machine_for(profile, team_, bytes), {bytes, pieces.lanes, pieces.stripe_bytes, kEffort}).seconds +
+           profile.call_s;
   }
 
  private:
+  static constexpr uint64_t kEffort = 128;
+  const ChoiceTerms& terms_;
   Team team_;
   std::optional<Outline> outline_;
-  Work work_;
 };
 
 // Sets the cost of a class of links, and of memory if slots are handed over.
@@ -77,25 +95,30 @@ void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside
   link.overhead_s = hop / 3;  // nothing tells the three apart: sending, being under way, and receiving
   link.latency_s = hop / 3;
   profile.call_s = std::max(profile.call_s, times.doubling - hop);
-  link.byte_s = link.processor_byte_s = 0;
+  link.processor_byte_s = 0;
+  link.byte_s = link.streams ? std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLarge) : 0;
   const TwoRanks two(terms, inside);
-  if (!link.streams) {
-    const MachineProfile alone = profile;
-    const auto with = [&](double factor) {
-      profile.copy_byte_s = alone.copy_byte_s * factor;
-      profile.reduce_byte_s = alone.reduce_byte_s * factor;
-      return two.seconds(profile);
-    };
-    with(solve(times.ring_large, with));
-    return;
-  }
-  link.byte_s = std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLarge);
+  const MachineProfile alone = profile;
   const double most = link.byte_s;
   const auto with = [&](double factor) {
-    link.processor_byte_s = most * factor;
-    return two.seconds(profile);
+    if (link.streams) {
+      link.processor_byte_s = most * factor;
+    } else {
+      profile.copy_byte_s = alone.copy_byte_s * factor;
+      profile.reduce_byte_s = alone.reduce_byte_s * factor;
+    }
+    return two.seconds(profile, kLarge);
   };
-  with(solve(times.ring_large, with));
+  with(solve(times.rings[MachineProfile::kUnit], kMostFactor, with));
+  MachineProfile::Scale& scale = inside ? profile.inside_scale : profile.between_scale;
+  for (size_t i = 0; i < scale.size(); ++i) {
+    if (i == MachineProfile::kUnit || times.rings[i] == 0) continue;
+    const auto scaled = [&](double factor) {
+      scale[i] = factor;
+      return two.seconds(profile, MachineProfile::kSizes[i]);
+    };
+    scaled(solve(times.rings[i], kMostFactor, scaled));
+  }
 }
 
 }  // namespace

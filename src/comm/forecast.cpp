@@ -25,8 +25,7 @@ uint64_t class_begin(uint32_t size_class) {
   return (uint64_t{2} + size_class % 2) << (size_class / 2 - 1);
 }
 
-Forecaster::Forecaster(const ChoiceTerms& terms, const MachineProfile& profile)
-    : terms_(terms), profile_(profile), machine_(machine_for(profile, terms.team)) {}
+Forecaster::Forecaster(const ChoiceTerms& terms, const MachineProfile& profile) : terms_(terms), profile_(profile) {}
 
 double Forecast::seconds(uint64_t bytes) const {
   const uint32_t place = size_class(bytes);
@@ -34,11 +33,13 @@ double Forecast::seconds(uint64_t bytes) const {
   return least_s + (most_s - least_s) * std::max(static_cast<double>(bytes) - from, 0.0) / std::max(to - from, 1.0);
 }
 
-// Everyone writes a cell and reads all others', one after the other; ranks that outnumber cores take turns.
+// Everyone writes a cell and reads all others', one after the other; ranks that outnumber cores take turns.  What makes bytes of calls below
+// 64 KiB dear lies in plans' messages, of which there are none here.
 double Forecaster::flat_seconds(uint64_t bytes) const {
+  const Machine machine = machine_for(profile_, terms_.team, std::max<uint64_t>(bytes, 64 << 10));
   const double ranks = terms_.size, turns = std::ceil(ranks / profile_.cores) - 1;
-  return machine_.inside.latency_s + ranks * machine_.inside.overhead_s + turns * machine_.switch_s * ranks +
-         static_cast<double>(bytes) * (machine_.copy_byte_s + (ranks - 1) * machine_.reduce_byte_s);
+  return machine.inside.latency_s + ranks * machine.inside.overhead_s + turns * machine.switch_s * ranks +
+         static_cast<double>(bytes) * (machine.copy_byte_s + (ranks - 1) * machine.reduce_byte_s);
 }
 
 // Seconds, and what takes most of them.
@@ -50,7 +51,7 @@ std::pair<double, std::string_view> Forecaster::walk(const Algorithm& algorithm,
   const Cut pieces = cut(terms_, bytes / blocks, outline.widest_run());
   work.lanes = pieces.lanes;
   work.stripe_bytes = pieces.stripe_bytes;
-  const Prediction prediction = predict(outline, machine_, work);
+  const Prediction prediction = predict(outline, machine_for(profile_, terms_.team, bytes), work);
   return {prediction.seconds + profile_.call_s, bound(prediction.path)};
 }
 
@@ -78,7 +79,6 @@ const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t byte
     forecasts.push_back({index, algorithm.name, least, most, bound});
   }
   if (flat_serves(terms_, collective, from)) forecasts.push_back({kFlat, "flat", flat_seconds(from), flat_seconds(to), "latency"});
-  std::ranges::stable_sort(forecasts, {}, &Forecast::middle);
   return forecasts;
 }
 

@@ -19,11 +19,10 @@ struct Forecast {
   double least_s, most_s;  // of the smallest and the largest call of its class
   std::string_view bound;  // what takes most of it: "latency", "memory" …
 
-  double middle() const { return (least_s + most_s) / 2; }
   double seconds(uint64_t bytes) const;  // in between
 };
 
-// Two to an octave; calls of one class are served alike.
+// Two to an octave; calls of one class share the walks.
 uint32_t size_class(uint64_t bytes);
 uint64_t class_begin(uint32_t size_class);
 
@@ -31,7 +30,7 @@ class Forecaster {
  public:
   Forecaster(const ChoiceTerms& terms, const MachineProfile& profile);
 
-  // Of all algorithms that can serve calls of this class, fastest first; equals in the order of the registry.  Remembered.
+  // Of all algorithms that can serve calls of this class, in the order of the registry.  Remembered.
   const std::vector<Forecast>& of(Collective collective, uint64_t bytes);
 
  private:
@@ -40,7 +39,6 @@ class Forecaster {
 
   const ChoiceTerms& terms_;
   MachineProfile profile_;
-  Machine machine_;
   std::map<uint8_t, Outline> outlines_;
   std::map<std::pair<Collective, uint32_t>, std::vector<Forecast>> known_;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -16,8 +17,9 @@
 namespace tutti {
 namespace {
 
-constexpr std::string_view kFormat = "tutti-profile 1";
+constexpr std::string_view kFormat = "tutti-profile 2";
 constexpr size_t kLargestFile = 4096;
+constexpr double kMostScale = 64;
 constexpr double kLongest = 10;  // seconds; whatever takes longer is no property of a machine
 
 struct Field {
@@ -40,6 +42,12 @@ constexpr std::array kFields{
     Field{"copy_byte", [](P& p) -> double& { return p.copy_byte_s; }},
     Field{"switch", [](P& p) -> double& { return p.switch_s; }},
     Field{"cores", [](P& p) -> double& { return p.cores; }, 1, 1e6},
+    Field{"inside.4K", [](P& p) -> double& { return p.inside_scale[0]; }, 0, kMostScale},
+    Field{"inside.64K", [](P& p) -> double& { return p.inside_scale[1]; }, 0, kMostScale},
+    Field{"inside.4M", [](P& p) -> double& { return p.inside_scale[3]; }, 0, kMostScale},
+    Field{"between.4K", [](P& p) -> double& { return p.between_scale[0]; }, 0, kMostScale},
+    Field{"between.64K", [](P& p) -> double& { return p.between_scale[1]; }, 0, kMostScale},
+    Field{"between.4M", [](P& p) -> double& { return p.between_scale[3]; }, 0, kMostScale},
     Field{"neighbours", [](P& p) -> double& { return p.neighbours; }, 1, 1e6},
 };
 
@@ -141,19 +149,36 @@ Status write_profile(const std::string& path, const MachineProfile& profile, std
   return status;
 }
 
-Machine machine_for(const MachineProfile& profile, const Team& team) {
+double scale_at(const MachineProfile::Scale& scale, uint64_t bytes) {
+  const auto& sizes = MachineProfile::kSizes;
+  if (bytes <= sizes.front()) return scale.front();
+  for (size_t i = 1; i < sizes.size(); ++i) {
+    if (bytes >= sizes[i]) continue;
+    const double from = std::log2(static_cast<double>(sizes[i - 1])), to = std::log2(static_cast<double>(sizes[i]));
+    return std::lerp(scale[i - 1], scale[i], (std::log2(static_cast<double>(bytes)) - from) / (to - from));
+  }
+  return scale.back();
+}
+
+Machine machine_for(const MachineProfile& profile, const Team& team, uint64_t bytes) {
+  const double inside = scale_at(profile.inside_scale, bytes), between = scale_at(profile.between_scale, bytes);
   Machine machine;
   machine.host = team.host;
   machine.inside = profile.inside;
   machine.between = profile.between;
-  machine.interface_byte_s = profile.between.byte_s;  // one stream is taken to fill it
+  machine.inside.byte_s *= inside;
+  machine.inside.processor_byte_s *= inside;
+  machine.between.byte_s *= between;
+  machine.between.processor_byte_s *= between;
+  machine.interface_byte_s = machine.between.byte_s;  // one stream is taken to fill it
   machine.cores = static_cast<int>(profile.cores);
   // Ranks that wait take turns in looking for messages; whoever has become ready comes after those on its core.
   const auto hosts = team.ranks_by_host();
   const auto most = std::ranges::max_element(hosts, {}, [](const auto& ranks) { return ranks.size(); })->size();
   machine.switch_s = profile.switch_s * std::max(static_cast<double>(most) / profile.cores - 1, 0.0);
-  machine.reduce_byte_s = profile.reduce_byte_s;
-  machine.copy_byte_s = profile.copy_byte_s;
+  const double memory = profile.inside.streams ? 1 : inside;
+  machine.reduce_byte_s = profile.reduce_byte_s * memory;
+  machine.copy_byte_s = profile.copy_byte_s * memory;
   machine.one_machine = profile.neighbours > 1;
   return machine;
 }

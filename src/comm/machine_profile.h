@@ -2,6 +2,7 @@
 // file, or standard.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,6 +20,13 @@ struct MachineProfile {
   double switch_s = 0;                        // when a core turns to another rank
   double cores = 1;                           // of a host
   double neighbours = 1;                      // hosts that share one machine's cores: containers, network namespaces
+
+  // What a byte costs in a call of so many bytes, by what it costs in one of 1 MiB: cold caches and page tables, output that bypasses
+  // the caches, buffers of the kernel.  Of links that are streams their bytes; of memory, copies and reductions.
+  static constexpr std::array<uint64_t, 4> kSizes{4 << 10, 64 << 10, 1 << 20, 4 << 20};
+  static constexpr size_t kUnit = 2;  // of kSizes
+  using Scale = std::array<double, kSizes.size()>;
+  Scale inside_scale{1, 1, 1, 1}, between_scale{1, 1, 1, 1};
 
   // Typical of today's machines, where nothing was measured.
   static MachineProfile standard(bool inside_streams);
@@ -39,7 +47,11 @@ Status write_profile(const std::string& path, const MachineProfile& profile, std
 // "inside 0.2 µs and 0.05 µs a message, …": one line for a log.
 std::string describe(const MachineProfile& profile);
 
-// For the simulator: as a call of `team` finds the machine.
-Machine machine_for(const MachineProfile& profile, const Team& team);
+// Between the sizes in proportion to their logarithms; beyond them, as at the nearest.
+double scale_at(const MachineProfile::Scale& scale, uint64_t bytes);
+
+// For the simulator: as a call of `team` of so many bytes finds the machine.
+Machine machine_for(const MachineProfile& profile, const Team& team,
+                    uint64_t bytes = MachineProfile::kSizes[MachineProfile::kUnit]);
 
 }  // namespace tutti

@@ -6,8 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <map>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 #include "algorithms.h"
+#include "arena.h"
 #include "clock.h"
 #include "communicator.h"
 #include "kernels.h"
@@ -15,21 +21,19 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kSmall = 64;              // bytes of a small message
-constexpr uint32_t kSmallCalls = 8;        // timed together
-constexpr size_t kLarge = 1 << 20;         // bytes of a large call
+constexpr size_t kSmall = 64;  // bytes of a small message
+constexpr size_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
 constexpr uint32_t kRepeats = 8;           // of everything, at most
-constexpr uint64_t kBudgetNs = 2'000'000;  // of each kind of measurement; two repetitions happen in any case
+constexpr uint64_t kBudgetNs = 1'500'000;  // of each kind of measurement; two repetitions happen in any case
 constexpr size_t kBufferBytes = 8 << 20;   // more than a core's own cache
 
-// Large pages where there are any: their first touch is cheaper.
+// What the memory of calls is cut from, one after the other.
 class Buffer {
  public:
   Buffer() {
     void* base = ::mmap(nullptr, kBufferBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) return;
     base_ = static_cast<std::byte*>(base);
-    ::madvise(base, kBufferBytes, MADV_HUGEPAGE);
     for (size_t i = 0; i < kBufferBytes; i += 4096) base_[i] = std::byte{1};
   }
   ~Buffer() {
@@ -38,10 +42,10 @@ class Buffer {
   Buffer(const Buffer&) = delete;
   explicit operator bool() const { return base_ != nullptr; }
   std::byte* at(size_t offset) { return base_ + offset; }
-  // Memory that has not been used for a while, as that of a program's calls.
-  std::byte* fresh() {
-    used_ = (used_ + kLarge) % kBufferBytes;
-    return base_ + used_;
+  std::byte* next(size_t bytes) {
+    if (used_ + bytes > kBufferBytes) used_ = 0;
+    used_ += bytes;
+    return base_ + used_ - bytes;
   }
 
  private:
@@ -49,109 +53,149 @@ class Buffer {
   size_t used_ = 0;
 };
 
+#if defined(__x86_64__)
+__attribute__((target("clflushopt"))) void evict_at_once(std::byte* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += memory::kLine) _mm_clflushopt(from + i);
+}
+// One line after the other: five times as slow.
+void evict_in_order(std::byte* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += memory::kLine) _mm_clflush(from + i);
+}
+#endif
+
+// Out of all caches, as the memory of a program's calls is that has computed something else meanwhile.
+void evict(std::byte* from, size_t bytes) {
+#if defined(__x86_64__)
+  unsigned a = 0, features = 0, c = 0, d = 0;
+  static const bool at_once = __get_cpuid_count(7, 0, &a, &features, &c, &d) && (features & 1u << 23) != 0;  // CLFLUSHOPT
+  (at_once ? evict_at_once : evict_in_order)(from, bytes);
+  _mm_mfence();
+#elif defined(__aarch64__)
+  for (size_t i = 0; i < bytes; i += memory::kLine) asm volatile("dc civac, %0" : : "r"(from + i) : "memory");
+  asm volatile("dsb ish" : : : "memory");
+#endif
+}
+
 // What was not disturbed: disturbances only ever lengthen.
 double typical(std::vector<double>& values) {
   std::ranges::sort(values);
   return values.empty() ? 0 : values[values.size() / 4];
 }
 
-enum class Kind : uint8_t { stop, doubling, ring, broadcast_large, ring_large };
-
-const Algorithm& algorithm_of(Kind kind) {
-  const bool broadcast = kind == Kind::broadcast_large, doubling = kind == Kind::stop || kind == Kind::doubling;
-  const auto collective = broadcast ? Collective::broadcast : Collective::all_reduce;
-  return algorithms()[*find_algorithm(collective, broadcast ? "direct" : doubling ? "doubling" : "ring")];
-}
-
-uint64_t bytes_of(Kind kind) {
-  switch (kind) {
-    case Kind::ring: return 2 * kSmall;
-    case Kind::broadcast_large:
-    case Kind::ring_large: return kLarge;
-    default: return kSmall;
-  }
-}
+// What is measured, in this order.
+struct Kind {
+  Collective collective;
+  std::string_view algorithm;
+  uint64_t bytes;
+  uint32_t calls;  // timed together
+  bool cold;       // their memory is in no cache; each has its own
+  double& (*seconds)(LinkTimes&);
+};
+using L = LinkTimes;
+constexpr std::array kKinds{
+    Kind{Collective::all_reduce, "doubling", kSmall, 8, false, [](L& t) -> double& { return t.doubling; }},
+    Kind{Collective::all_reduce, "ring", 2 * kSmall, 8, false, [](L& t) -> double& { return t.ring; }},
+    Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[0], 8, true, [](L& t) -> double& { return t.rings[0]; }},
+    Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[1], 4, true, [](L& t) -> double& { return t.rings[1]; }},
+    Kind{Collective::broadcast, "direct", kLarge, 1, true, [](L& t) -> double& { return t.broadcast_large; }},
+    Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[2], 1, true, [](L& t) -> double& { return t.rings[2]; }},
+    Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[3], 1, true, [](L& t) -> double& { return t.rings[3]; }},
+};
+constexpr size_t kInside = kKinds.size(), kBetween = kKinds.size() - 1;  // how many; a network may take long for the last
+constexpr const Kind& kWord = kKinds[0];                                 // what orders are given by
 
 // One end of a measured pair.  The leader says what comes next, times it, and ends it.
 class Pair {
  public:
   Pair(Communicator& comm, const int (&ranks)[2], Buffer& buffer) : comm_(comm), buffer_(buffer), me_(ranks[1] == comm.rank()) {
-    for (const Kind kind : {Kind::doubling, Kind::ring, Kind::broadcast_large}) {
-      Plan plan = algorithm_of(kind).plan(me_, 2, 0);
+    for (const Kind& kind : kKinds) {
+      auto& duet = duets_[{kind.collective, kind.algorithm}];
+      if (duet.program) continue;
+      Plan plan = algorithms()[*find_algorithm(kind.collective, kind.algorithm)].plan(me_, 2, 0);
       for (Step& step : plan.steps()) step.peer = static_cast<uint32_t>(ranks[step.peer]);
-      duets_[static_cast<size_t>(kind)] = comm.prepare_duet(plan, algorithm_of(kind).collective);
+      duet = comm.prepare_duet(plan, kind.collective);
     }
-    duets_[static_cast<size_t>(Kind::ring_large)] = duets_[static_cast<size_t>(Kind::ring)];
-    duets_[static_cast<size_t>(Kind::stop)] = duets_[static_cast<size_t>(Kind::doubling)];
   }
 
-  Status lead(LinkTimes& times) {
-    for (const auto& [kind, seconds] :
-         {std::pair{Kind::doubling, &times.doubling}, std::pair{Kind::ring, &times.ring},
-          std::pair{Kind::broadcast_large, &times.broadcast_large}, std::pair{Kind::ring_large, &times.ring_large}})
-      if (Status s = repeat(kind, *seconds); !s.ok()) return s;
-    return order(Kind::stop);
+  Status lead(size_t kinds, LinkTimes& times) {
+    for (size_t i = 0; i < kinds; ++i)
+      if (Status s = repeat(i, kKinds[i].seconds(times)); !s.ok()) return s;
+    return order(kStop);
   }
 
   Status follow() {
     for (;;) {
       // The sum of both ranks' words is the leader's: the follower's is zero.
       Word sum{};
-      if (Status s = play(Kind::doubling, Word{}.data(), sum.data()); !s.ok()) return s;
-      const auto kind = static_cast<Kind>(sum[0]);
-      if (kind == Kind::stop) return {};
-      if (Status s = act(kind); !s.ok()) return s;
+      if (Status s = play(kWord, Word{}.data(), sum.data()); !s.ok()) return s;
+      const auto index = static_cast<size_t>(sum[0]);
+      if (index >= kStop) return {};
+      if (Status s = prepare(kKinds[index]); !s.ok()) return s;
+      if (Status s = act(kKinds[index]); !s.ok()) return s;
     }
   }
 
  private:
   using Word = std::array<float, kSmall / sizeof(float)>;
+  static constexpr size_t kStop = kKinds.size();
 
-  Status play(Kind kind, const void* input, void* output) {
-    return comm_.run_duet(duets_[static_cast<size_t>(kind)], algorithm_of(kind).collective, input, output, bytes_of(kind));
+  Status play(const Kind& kind, const void* input, void* output) {
+    return comm_.run_duet(duets_[{kind.collective, kind.algorithm}], kind.collective, input, output, kind.bytes);
   }
-  Status order(Kind kind) {
-    Word mine{static_cast<float>(kind)}, sum{};
-    return play(Kind::doubling, mine.data(), sum.data());
+  Status order(size_t index) {
+    Word mine{static_cast<float>(index)}, sum{};
+    return play(kWord, mine.data(), sum.data());
   }
-  Status act(Kind kind) {
-    const bool large = bytes_of(kind) == kLarge;
-    for (uint32_t i = 0; i < (large ? 1 : kSmallCalls); ++i) {
-      std::byte* from = large ? buffer_.fresh() : buffer_.at(0);
-      std::byte* to = large ? buffer_.fresh() : buffer_.at(kSmall * 2);
-      if (Status s = play(kind, from, to); !s.ok()) return s;
+  Status meet() {
+    Word mine{}, sum{};
+    return play(kWord, mine.data(), sum.data());
+  }
+  // Takes the memory of the calls.  Both ends do so before they meet for the calls themselves.
+  Status prepare(const Kind& kind) {
+    places_.clear();
+    for (uint32_t i = 0; i < 2 * kind.calls; ++i) {
+      places_.push_back(kind.cold ? buffer_.next(kind.bytes) : buffer_.at(i % 2 * 2 * kSmall));
+      if (kind.cold) evict(places_.back(), kind.bytes);
     }
+    return meet();
+  }
+  Status act(const Kind& kind) {
+    for (uint32_t i = 0; i < kind.calls; ++i)
+      if (Status s = play(kind, places_[2 * i], places_[2 * i + 1]); !s.ok()) return s;
     // The giver of a broadcast learns from another call that everything has arrived.
-    return kind == Kind::broadcast_large ? play(Kind::doubling, buffer_.at(0), buffer_.at(kSmall)) : Status();
+    return kind.collective == Collective::broadcast ? meet() : Status();
   }
 
-  // The order is a call of both, after which both are ready.
-  Status repeat(Kind kind, double& seconds) {
+  Status repeat(size_t index, double& seconds) {
+    const Kind& kind = kKinds[index];
     std::vector<double> taken;
     const uint64_t begin = now_ns();
     for (uint32_t i = 0; i < kRepeats && (i < 2 || now_ns() - begin < kBudgetNs); ++i) {
-      if (Status s = order(kind); !s.ok()) return s;
+      if (Status s = order(index); !s.ok()) return s;
+      if (Status s = prepare(kind); !s.ok()) return s;
       const uint64_t start = now_ns();
       if (Status s = act(kind); !s.ok()) return s;
       if (i > 0) taken.push_back(static_cast<double>(now_ns() - start) * 1e-9);  // the first connects and touches memory
     }
-    seconds = typical(taken) / (bytes_of(kind) == kLarge ? 1 : kSmallCalls);
+    seconds = typical(taken) / kind.calls;
     return {};
   }
 
   Communicator& comm_;
   Buffer& buffer_;
   int me_;
-  std::array<Communicator::Compiled, 5> duets_;
+  std::map<std::pair<Collective, std::string_view>, Communicator::Compiled> duets_;
+  std::vector<std::byte*> places_;  // input and output of each call
 };
 
 // What a processor does by itself; as in the engine the caller's data comes from afar, and slots stay near.
 void measure_here(Buffer& buffer, Findings& findings) {
-  constexpr size_t kSlot = 64 << 10;
+  constexpr size_t kSlot = 64 << 10, kFar = 1 << 20;
   const auto reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
   const auto rate = [&](auto work) {
     std::vector<double> taken;
-    for (size_t offset = kSlot; offset + kSlot <= kBufferBytes; offset += kSlot) {
+    evict(buffer.at(0), kFar);
+    for (size_t offset = kSlot; offset + kSlot <= kFar; offset += kSlot) {
       const uint64_t start = now_ns();
       work(buffer.at(0), buffer.at(offset));
       taken.push_back(static_cast<double>(now_ns() - start) * 1e-9);
@@ -199,7 +243,8 @@ Result<Findings> probe(Communicator& comm, const Team& team) {
   for (const auto& [pair, times] : {std::pair{&pairs.inside, &findings.inside}, std::pair{&pairs.between, &findings.between}}) {
     if (!has_place(*pair)) continue;
     Pair end(comm, *pair, buffer);
-    if (Status s = (*pair)[0] == comm.rank() ? end.lead(*times) : end.follow(); !s.ok()) return s;
+    const size_t kinds = times == &findings.inside ? kInside : kBetween;
+    if (Status s = (*pair)[0] == comm.rank() ? end.lead(kinds, *times) : end.follow(); !s.ok()) return s;
   }
   return findings;
 }

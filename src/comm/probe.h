@@ -5,10 +5,11 @@
 //   doubling, 64 bytes   a call, and one message there and back at the same time
 //   ring, 128 bytes      the same with a second message after the first: the difference is a message, the rest is the call
 //   broadcast, 1 MiB     bytes one way
-//   ring, 1 MiB          bytes both ways, reduced and copied
+//   ring, 4 KiB … 4 MiB  bytes both ways, reduced and copied, from and into memory that no cache holds
 // The simulator walks the same plans; the rates that the profile states are those with which it comes to the same times.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,8 @@ class Communicator;
 
 // Seconds, of one class of links.  Zero: not measured here.
 struct LinkTimes {
-  double doubling = 0, ring = 0, broadcast_large = 0, ring_large = 0;
+  double doubling = 0, ring = 0, broadcast_large = 0;
+  std::array<double, MachineProfile::kSizes.size()> rings{};  // of so many bytes
 };
 
 // One rank's findings.

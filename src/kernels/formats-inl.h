@@ -1,5 +1,5 @@
 // How a stored element becomes a lane of arithmetic and back, and the four operators on lanes.  Compiled once per target: included by
-// kernels.cpp through Highway's foreach_target, never by anything else.
+// kernels.cpp and the codecs through Highway's foreach_target, never by anything else.
 #if defined(TUTTI_FORMATS_INL_H) == defined(HWY_TARGET_TOGGLE)  // Highway's per-target include guard
 #ifdef TUTTI_FORMATS_INL_H
 #undef TUTTI_FORMATS_INL_H

@@ -19,6 +19,7 @@ using testing::HasSubstr;
 MachineProfile odd_profile() {
   MachineProfile profile = MachineProfile::standard(false);
   profile.inside.latency_s = 1.0 / 3e6;
+  profile.inside_scale[3] = profile.between_scale[0] = 0.7;
   profile.neighbours = 3;
   profile.between.streams = false;  // not part of the text
   return profile;
@@ -43,6 +44,29 @@ TEST(MachineProfile, WhatIsStaleOrCorruptIsRefused) {
   EXPECT_THAT(with("call ", "fall "), HasSubstr("expected call"));
   EXPECT_THAT(with("neighbours 3", "neighbours 0"), HasSubstr("is no possible value"));
   EXPECT_THAT(with("neighbours 3", "neighbours 3x"), HasSubstr("is no possible value"));
+}
+
+TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
+  const MachineProfile::Scale scale{2, 3, 1, 0.5};
+  EXPECT_EQ(scale_at(scale, 0), 2);
+  EXPECT_EQ(scale_at(scale, 4 << 10), 2);
+  EXPECT_EQ(scale_at(scale, 16 << 10), 2.5);
+  EXPECT_EQ(scale_at(scale, 64 << 10), 3);
+  EXPECT_EQ(scale_at(scale, 256 << 10), 2);
+  EXPECT_EQ(scale_at(scale, 1 << 20), 1);
+  EXPECT_EQ(scale_at(scale, UINT64_MAX), 0.5);
+  for (const bool streams : {false, true}) {
+    MachineProfile profile = MachineProfile::standard(streams);
+    profile.inside_scale = scale;
+    profile.between_scale = {5, 1, 1, 1};
+    const Machine machine = machine_for(profile, Team(2), 4 << 10);
+    EXPECT_EQ(machine.copy_byte_s, profile.copy_byte_s * (streams ? 1 : 2));
+    EXPECT_EQ(machine.inside.processor_byte_s, profile.inside.processor_byte_s * 2);
+    EXPECT_EQ(machine.between.byte_s, profile.between.byte_s * 5);
+    EXPECT_EQ(machine.interface_byte_s, machine.between.byte_s);
+    EXPECT_EQ(machine.inside.latency_s, profile.inside.latency_s);
+    EXPECT_EQ(machine_for(profile, Team(2)).between.byte_s, profile.between.byte_s);
+  }
 }
 
 TEST(MachineProfile, TheCacheIsWrittenWhole) {
@@ -100,7 +124,7 @@ TEST(Findings, TheProfileExplainsThem) {
     terms.team = Team(2);
     terms.slot_bytes = pool_shape(2, true, 0, 0).slot_bytes;
     Findings findings;
-    findings.inside = {2e-6, 3e-6, 300e-6, 500e-6};
+    findings.inside = {2e-6, 3e-6, 300e-6, {8e-6, 50e-6, 500e-6, 1500e-6}};
     findings.copy_byte_s = 0.1e-9;
     findings.reduce_byte_s = 0.05e-9;
     findings.cores = 2;
@@ -109,10 +133,13 @@ TEST(Findings, TheProfileExplainsThem) {
     EXPECT_NEAR(profile.inside.latency_s + 2 * profile.inside.overhead_s, 1e-6, 1e-9);
     EXPECT_EQ(profile.inside.streams, streams);
     Forecaster forecaster(terms, profile);
-    const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
-    const auto ring = std::ranges::find(forecasts, "ring", &Forecast::name);
-    ASSERT_NE(ring, forecasts.end());
-    EXPECT_NEAR(ring->seconds(1 << 20), 500e-6, 5e-6);
+    for (size_t i = 0; i < MachineProfile::kSizes.size(); ++i) {
+      const uint64_t bytes = MachineProfile::kSizes[i];
+      const auto& forecasts = forecaster.of(Collective::all_reduce, bytes);
+      const auto ring = std::ranges::find(forecasts, "ring", &Forecast::name);
+      ASSERT_NE(ring, forecasts.end());
+      EXPECT_NEAR(ring->seconds(bytes), findings.inside.rings[i], findings.inside.rings[i] / 100) << bytes;
+    }
   }
 }
 

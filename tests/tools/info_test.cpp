@@ -71,6 +71,14 @@ TEST(Info, Json) {
   EXPECT_THAT(json["errors"], IsEmpty());
 }
 
+// Those that are declared last, too.
+TEST(Info, TellsWhatTheBuildHas) {
+  const auto json = json_of(info("", "--json"));
+  ASSERT_TRUE(json.is_object());
+  for (const char* name : {"transport shm", "hwloc", "tutti-plan", "kernel benchmarks", "compare openmpi"})
+    EXPECT_TRUE(json["build"].contains(name)) << name;
+}
+
 TEST(Info, WrongSettingsAreToldAndTheRestIsShown) {
   const Outcome run = info("TUTTI_LANES=many TUTTI_INTREFACE=lo", "2>&1");
   EXPECT_EQ(run.status, 1);

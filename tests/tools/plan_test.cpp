@@ -101,9 +101,10 @@ TEST(Simulate, MachineFiles) {
 // As a communicator measured it and keeps it in TUTTI_TUNING_CACHE.
 TEST(Simulate, MeasuredMachines) {
   const std::string profile =
-      "tutti-profile 1\nsome build on some host, 1 hosts, 2 ranks, memory inside\ninside.overhead 5e-07\ninside.latency 6e-07\n"
+      "tutti-profile 2\nsome build on some host, 1 hosts, 2 ranks, memory inside\ninside.overhead 5e-07\ninside.latency 6e-07\n"
       "inside.byte 0\ninside.processor_byte 0\nbetween.overhead 3e-06\nbetween.latency 2e-05\nbetween.byte 8e-10\n"
-      "between.processor_byte 2e-10\ncall 7e-07\nreduce_byte 9e-11\ncopy_byte 1.2e-10\nswitch 1e-06\ncores 2\nneighbours 1\n";
+      "between.processor_byte 2e-10\ncall 7e-07\nreduce_byte 9e-11\ncopy_byte 1.2e-10\nswitch 1e-06\ncores 2\n"
+      "inside.4K 3\ninside.64K 2\ninside.4M 1\nbetween.4K 1\nbetween.64K 1\nbetween.4M 1\nneighbours 1\n";
   const auto machine =
       nlohmann::json::parse(plan("simulate --show-machine --machine " + file("profile", profile)).output, nullptr, false);
   ASSERT_TRUE(machine.is_object());
@@ -171,6 +172,31 @@ TEST(Map, BadInputIsRefused) {
     EXPECT_FALSE(run.output.empty()) << wrong;
   }
   EXPECT_EQ(plan("map --ranks 2-2 --to 1K -o /absent/file 2>/dev/null").status, 1);
+}
+
+TEST(Print, OfSeveralHosts) {
+  const Outcome printed = plan("print -a hierarchical --hosts 3,1 --rank 3");
+  EXPECT_EQ(printed.status, 0);
+  EXPECT_THAT(printed.output, HasSubstr("all_reduce hierarchical, rank 3 of 4 on host 1 of 2: "));
+  EXPECT_EQ(plan("print -a ring --ranks 4 --rank 0").output, plan("print -a ring --hosts 4 --rank 0").output);
+  EXPECT_NE(plan("print -a hierarchical --hosts 2,2").output, plan("print -a hierarchical --hosts 1,3").output);
+  EXPECT_THAT(plan("draw -a hierarchical --hosts 2,2").output, HasSubstr(">all_reduce · hierarchical · 4 ranks on 2 hosts<"));
+}
+
+TEST(Print, BadInputIsRefused) {
+  const auto refused = [](const std::string& arguments, const std::string& why) {
+    const Outcome run = plan(arguments + " 2>&1");
+    EXPECT_EQ(run.status, 2) << arguments;
+    EXPECT_THAT(run.output, HasSubstr(why)) << arguments;
+  };
+  for (const std::string command : {"print ", "draw "}) {
+    refused(command + "--hosts 2,", "--hosts takes the ranks on each host, such as 3,1,2, not \"2,\"");
+    refused(command + "--hosts 0,2", "--hosts takes the ranks on each host");
+    refused(command + "--hosts 4096,1", "--hosts 4096,1 are more than 4096 ranks");
+    refused(command + "--hosts 2,2 --ranks 5", "--hosts 2,2 are 4 ranks, --ranks says 5; leave it out");
+    refused(command + "--hosts 2,2 --root 4", "--root 4 is not among 4 ranks");
+    refused(command + "--ranks 2-3", "this takes one number of ranks, not a range");
+  }
 }
 
 }  // namespace

@@ -1,12 +1,11 @@
 #include "bench_options.h"
 
-#include <CLI/CLI.hpp>
 #include <array>
-#include <cstdio>
 #include <limits>
 #include <span>
 
 #include "byte_units.h"
+#include "command_line.h"
 #include "words.h"
 
 namespace tutti::bench {
@@ -176,19 +175,7 @@ std::optional<int> parse_options(int argc, char** argv, bool silent, Options& op
   app.get_formatter()->column_width(28);
   Texts texts;
   declare(app, texts);
-  Status status;
-  try {
-    app.parse(argc, argv);
-    status = read(texts, options);
-  } catch (const CLI::Success& end) {  // --help, --version
-    if (!silent) app.exit(end);
-    return 0;
-  } catch (const CLI::Error& error) {
-    status = wrong(std::string(error.what()) + ".");
-  }
-  if (status.ok()) return std::nullopt;
-  if (!silent) std::fprintf(stderr, "tutti-bench: %s\nTry tutti-bench --help.\n", status.message().c_str());
-  return 2;
+  return parse_command_line(app, argc, argv, silent, [&] { return read(texts, options); });
 }
 
 }  // namespace tutti::bench

@@ -20,30 +20,28 @@ namespace tutti {
 namespace {
 
 struct Options {
-  std::string collective, algorithm, ranks, file;
+  std::string collective, algorithm, ranks, hosts, file;
   int root = 0, rank = -1;
 };
 
-// One algorithm for one number of ranks.
+// One algorithm for one team.
 struct Subject {
   Algorithm algorithm;
-  int size;
+  Team team;
 };
 
 Result<Subject> subject(const Options& options) {
   const auto rows = select_algorithms(options.collective, options.algorithm);
   if (!rows.ok()) return rows.status();
-  const auto ranks = parse_ranks(options.ranks);
-  if (!ranks.ok()) return ranks.status();
-  const int size = ranks->first;
-  if (ranks->last != size) return Status(Code::invalid_argument, "this takes one number of ranks, not a range");
+  const auto team = parse_team(options.ranks, options.hosts);
+  if (!team.ok()) return team.status();
   const auto among = [&](const char* option, int rank) {
     return Status(Code::invalid_argument,
-                  std::string(option) + " " + std::to_string(rank) + " is not among " + std::to_string(size) + " ranks");
+                  std::string(option) + " " + std::to_string(rank) + " is not among " + std::to_string(team->size) + " ranks");
   };
-  if (options.root < 0 || options.root >= size) return among("--root", options.root);
-  if (options.rank < -1 || options.rank >= size) return among("--rank", options.rank);
-  return Subject{rows->front(), size};
+  if (options.root < 0 || options.root >= team->size) return among("--root", options.root);
+  if (options.rank < -1 || options.rank >= team->size) return among("--rank", options.rank);
+  return Subject{rows->front(), *team};
 }
 
 int check(const Options& options) {
@@ -77,12 +75,14 @@ int check(const Options& options) {
 int print(const Options& options) {
   const auto chosen = subject(options);
   if (!chosen.ok()) return fail(chosen.status(), kMisused);
-  const Algorithm& algorithm = chosen->algorithm;
-  for (int rank = 0; rank < chosen->size; ++rank) {
+  const auto& [algorithm, team] = *chosen;
+  for (int rank = 0; rank < team.size; ++rank) {
     if (options.rank >= 0 && options.rank != rank) continue;
-    const Plan plan = algorithm.plan(rank, chosen->size, options.root);
-    std::printf("%s %s, rank %d of %d: %zu steps over %u blocks\n", std::string(name(algorithm.collective)).c_str(),
-                std::string(algorithm.name).c_str(), rank, chosen->size, plan.steps().size(), plan.blocks());
+    const Plan plan = algorithm.plan(rank, team, options.root);
+    std::printf("%s %s, rank %d of %d", std::string(name(algorithm.collective)).c_str(), std::string(algorithm.name).c_str(), rank,
+                team.size);
+    if (team.hosts() > 1) std::printf(" on host %d of %d", team.host_of(rank), team.hosts());
+    std::printf(": %zu steps over %u blocks\n", plan.steps().size(), plan.blocks());
     std::fputs(describe(plan).c_str(), stdout);
   }
   return 0;
@@ -91,7 +91,7 @@ int print(const Options& options) {
 int draw(const Options& options) {
   const auto chosen = subject(options);
   if (!chosen.ok()) return fail(chosen.status(), kMisused);
-  const auto svg = portrait(chosen->algorithm, chosen->size, options.root);
+  const auto svg = portrait(chosen->algorithm, chosen->team, options.root);
   if (!svg.ok()) return fail(svg.status(), kMisused);
   return write(options.file, *svg);
 }
@@ -125,7 +125,8 @@ int run(int argc, char** argv) {
   auto* drawing = app.add_subcommand("draw", "A picture (SVG): ranks as rows, messages as curves in the colours of their blocks");
   for (auto* command : {printing, drawing}) {
     name_options(command, true);
-    command->add_option("-n,--ranks", options.ranks, "how many; 4 if not given");
+    command->add_option("-n,--ranks", options.ranks, "how many; those of --hosts, or else 4, if not given");
+    command->add_option("--hosts", options.hosts, "ranks on each host, such as 3,1,2; all on one if not given");
     command->add_option("-r,--root", options.root, "of collectives that have one; 0 if not given");
   }
   printing->add_option("--rank", options.rank, "only this rank's");
@@ -148,7 +149,6 @@ int run(int argc, char** argv) {
   if (simulating.chosen()) return simulating.run();
   if (mapping.chosen()) return mapping.run();
   if (options.collective.empty()) options.collective = "all_reduce";
-  if (options.ranks.empty()) options.ranks = "4";
   return printing->parsed() ? print(options) : draw(options);
 }
 

@@ -9,6 +9,6 @@
 namespace tutti {
 
 // SVG.  Pictures have 2 to 24 ranks.
-Result<std::string> portrait(const Algorithm& algorithm, int size, int root);
+Result<std::string> portrait(const Algorithm& algorithm, const Team& team, int root);
 
 }  // namespace tutti

@@ -53,6 +53,29 @@ Result<RankRange> parse_ranks(std::string_view text) {
   return RankRange{static_cast<int>(*first), static_cast<int>(*last)};
 }
 
+Result<Team> parse_team(std::string_view ranks, std::string_view hosts) {
+  const auto wanted = parse_ranks(ranks.empty() ? "4" : ranks);
+  if (!wanted.ok()) return wanted.status();
+  if (wanted->first != wanted->last) return Status(Code::invalid_argument, "this takes one number of ranks, not a range");
+  if (hosts.empty()) return Team(wanted->first);
+  Team team(0);
+  for (const std::string_view part : split(hosts, ',')) {
+    const auto count = parse_number(part);
+    if (!count || *count < 1 || *count > kMostRanks)
+      return Status(Code::invalid_argument, "--hosts takes the ranks on each host, such as 3,1,2, not " + in_quotes(hosts));
+    const int host = team.host.empty() ? 0 : team.host.back() + 1;
+    team.host.insert(team.host.end(), *count, host);
+    if (team.host.size() > kMostRanks)
+      return Status(Code::invalid_argument,
+                    "--hosts " + std::string(hosts) + " are more than " + std::to_string(kMostRanks) + " ranks");
+  }
+  team.size = static_cast<int>(team.host.size());
+  if (!ranks.empty() && team.size != wanted->first)
+    return Status(Code::invalid_argument, "--hosts " + std::string(hosts) + " are " + std::to_string(team.size) +
+                                              " ranks, --ranks says " + std::to_string(wanted->first) + "; leave it out");
+  return team;
+}
+
 std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, const Team& team, int root) {
   std::vector<Plan> plans;
   for (int rank = 0; rank < team.size; ++rank) plans.push_back(algorithm.plan(rank, team, root));

@@ -21,6 +21,9 @@ struct RankRange {
 // "8" or "1-130".
 Result<RankRange> parse_ranks(std::string_view text);
 
+// "6" and "3,1,2": how many ranks, and how many on each host, dealt in blocks.  "" for either: as the other says; 4 ranks on one host.
+Result<Team> parse_team(std::string_view ranks, std::string_view hosts);
+
 std::vector<Plan> plans_of_all_ranks(const Algorithm& algorithm, const Team& team, int root);
 
 }  // namespace tutti

@@ -1,9 +1,7 @@
 #include "options.h"
 
-#include <CLI/CLI.hpp>
-#include <cstdio>
-
 #include "byte_units.h"
+#include "command_line.h"
 #include "tutti/tutti.h"
 #include "words.h"
 
@@ -68,25 +66,15 @@ std::optional<int> parse_options(int argc, char** argv, bool silent, Options& op
   app.add_option("-o,--output", options.output, "Write the tuning file here");
   app.add_option("-J,--json", options.json, "Write all times, measured and predicted, here");
   app.set_version_flag("--version", std::string("tutti-tune ") + tutti_version());
-  Status status;
-  try {
-    app.parse(argc, argv);
+  return bench::parse_command_line(app, argc, argv, silent, [&]() -> Status {
     if (ranks > 0) options.ranks = ranks;
     options.factor = static_cast<uint64_t>(factor);
-    status = read_size("-b", min, options.min_bytes);
-    if (status.ok()) status = read_size("-e", max, options.max_bytes);
-    if (status.ok() && options.max_bytes < options.min_bytes)
-      status = wrong("The largest size, -e " + max + ", is below the smallest, -b " + min + ".");
-    if (status.ok()) status = read_kinds(kinds, options);
-  } catch (const CLI::Success& end) {  // --help, --version
-    if (!silent) app.exit(end);
-    return 0;
-  } catch (const CLI::Error& error) {
-    status = wrong(std::string(error.what()) + ".");
-  }
-  if (status.ok()) return std::nullopt;
-  if (!silent) std::fprintf(stderr, "tutti-tune: %s\nTry tutti-tune --help.\n", status.message().c_str());
-  return 2;
+    if (Status s = read_size("-b", min, options.min_bytes); !s.ok()) return s;
+    if (Status s = read_size("-e", max, options.max_bytes); !s.ok()) return s;
+    if (options.max_bytes < options.min_bytes)
+      return wrong("The largest size, -e " + max + ", is below the smallest, -b " + min + ".");
+    return read_kinds(kinds, options);
+  });
 }
 
 }  // namespace tutti::tune

@@ -22,8 +22,7 @@ struct Options {
   std::vector<uint64_t> sizes() const;
 };
 
-// Reads the command line.  Returns the exit status if the program should end now: 0 after --help or --version, 2 after a complaint on
-// stderr.  A `silent` rank prints nothing.
+// Reads the command line; see bench::parse_command_line for the value and for who is `silent`.
 std::optional<int> parse_options(int argc, char** argv, bool silent, Options& options);
 
 }  // namespace tutti::tune

@@ -1,0 +1,206 @@
+// Loops over a chunk that the dense codecs share, for one target: included by their .cpp files through Highway's foreach_target.
+// A codec brings a Row, which turns a vector of sums into codes and what they decode to, or codes into numbers.
+#if defined(TUTTI_DENSE_INL_H) == defined(HWY_TARGET_TOGGLE)  // Highway's per-target include guard
+#ifdef TUTTI_DENSE_INL_H
+#undef TUTTI_DENSE_INL_H
+#else
+#define TUTTI_DENSE_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <bit>
+#include <cstring>
+
+#include "dense.h"
+#include "formats-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tutti::dense::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+using kernels::HWY_NAMESPACE::LoadFirst;
+using kernels::HWY_NAMESPACE::StoreFirst;
+
+using F = hn::CappedTag<float, kRow>;
+using U = hn::RebindToUnsigned<F>;
+using Floats = hn::Vec<F>;
+using Words = hn::Vec<U>;
+
+// ---- first pass: what a group is like ----
+
+// value + residual; without feedback value alone.
+HWY_INLINE Floats Sum(const float* value, const float* residual, size_t i) {
+  const auto v = hn::LoadU(F(), value + i);
+  return residual == nullptr ? v : hn::Add(v, hn::LoadU(F(), residual + i));
+}
+HWY_INLINE Floats SumFirst(const float* value, const float* residual, size_t i, size_t n) {
+  const auto v = LoadFirst(F(), value + i, n);
+  return residual == nullptr ? v : hn::Add(v, LoadFirst(F(), residual + i, n));
+}
+
+HWY_INLINE Words Magnitude(Floats v) { return hn::And(hn::BitCast(U(), v), hn::Set(U(), 0x7FFFFFFFu)); }
+
+// The greatest magnitude of n sums, as bits, which order like the numbers and put infinities and not-a-numbers last.
+HWY_INLINE uint32_t GreatestMagnitude(const float* value, const float* residual, size_t n) {
+  const size_t lanes = hn::Lanes(F());
+  auto greatest0 = hn::Zero(U()), greatest1 = hn::Zero(U());
+  size_t i = 0;
+  for (; n - i >= 2 * lanes; i += 2 * lanes) {
+    greatest0 = hn::Max(greatest0, Magnitude(Sum(value, residual, i)));
+    greatest1 = hn::Max(greatest1, Magnitude(Sum(value, residual, i + lanes)));
+  }
+  for (; i < n; i += lanes) greatest0 = hn::Max(greatest0, Magnitude(SumFirst(value, residual, i, HWY_MIN(lanes, n - i))));
+  return hn::GetLane(hn::MaxOfLanes(U(), hn::Max(greatest0, greatest1)));
+}
+
+// Adds up f of n sums in 32 partial sums, the i-th number in the (i mod 32)-th, and these in a fixed tree: the same bits for every width
+// of vectors.
+template <class Function>
+HWY_INLINE float FixedSum(const Function& f, const float* value, const float* residual, size_t n) {
+  constexpr size_t kPartials = 2 * kRow;
+  const F d;
+  const size_t lanes = hn::Lanes(d);
+  HWY_ALIGN float partial[kPartials] = {};
+  const size_t whole = n / kPartials * kPartials;
+  for (size_t j = 0; j < kRow; j += lanes) {
+    auto sum0 = hn::Zero(d), sum1 = hn::Zero(d);
+    for (size_t i = j; i < whole; i += kPartials) {
+      sum0 = hn::Add(sum0, f(Sum(value, residual, i)));
+      sum1 = hn::Add(sum1, f(Sum(value, residual, i + kRow)));
+    }
+    hn::Store(sum0, d, partial + j);
+    hn::Store(sum1, d, partial + j + kRow);
+  }
+  for (size_t i = whole; i < n; i += lanes) {
+    const size_t rest = HWY_MIN(lanes, n - i);
+    float* const place = partial + (i - whole);
+    hn::Store(hn::Add(hn::Load(d, place), f(SumFirst(value, residual, i, rest))), d, place);  // f(0) is 0
+  }
+  for (size_t half = kPartials / 2; half > 0; half /= 2)
+    for (size_t i = 0; i < half; ++i) partial[i] += partial[i + half];
+  return partial[0];
+}
+
+// ---- random numbers ----
+
+// Uniform in (0, 1): odd multiples of 2^-24, for the numbers from the i-th of the chunk on.
+HWY_INLINE Floats Uniform(RandomKey key, size_t i) {
+  const U du;
+  auto x = hn::Iota(du, key.first + static_cast<uint32_t>(i));
+  x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(du, 0x21F0AAADu));
+  x = hn::Xor(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(du, key.second));
+  x = hn::Mul(x, hn::Set(du, 0x735A2D97u));
+  x = hn::ShiftRight<9>(hn::Xor(x, hn::ShiftRight<15>(x)));
+  const auto whole = hn::ConvertTo(F(), hn::BitCast(hn::RebindToSigned<F>(), x));
+  return hn::Mul(hn::Add(whole, hn::Set(F(), 0.5f)), hn::Set(F(), 0x1p-23f));
+}
+
+// ---- second pass: numbers to codes ----
+
+// One block.  row(sum, i, code, decoded): of code the lowest kBits count; i is the place in the chunk.
+template <uint32_t kBits, class Row>
+HWY_INLINE void EncodeBlock(const Row& row, const float* value, float* residual, size_t first, uint32_t* codes) {
+  const U du;
+  const size_t lanes = hn::Lanes(du);
+  for (size_t j = 0; j < kRow; j += lanes) {
+    auto word = hn::Zero(du);
+    for (size_t i = j; i < block(kBits); i += kRow) {
+      const auto sum = Sum(value, residual, i);
+      Words code;
+      Floats decoded;
+      row(sum, first + i, code, decoded);
+      word = hn::Or(hn::ShiftRight<kBits>(word), hn::ShiftLeft<32 - kBits>(code));
+      if (residual != nullptr) hn::StoreU(hn::Sub(sum, decoded), F(), residual + i);
+    }
+    hn::StoreU(word, du, codes + j);
+  }
+}
+
+template <uint32_t kBits>
+void PackTail(const uint32_t* words, size_t n, uint32_t* codes) {
+  std::memset(codes, 0, 4 * ((n * kBits + 31) / 32));
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t code = words[i % kRow] >> kBits * (i / kRow) & ((1u << kBits) - 1);
+    codes[i * kBits / 32] |= code << i * kBits % 32;
+  }
+}
+
+// The n numbers from `begin` on; whole blocks, unless they are the chunk's last.
+template <uint32_t kBits, class Row>
+HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n, uint32_t* codes) {
+  const float* value = chunk.value + begin;
+  float* residual = chunk.residual == nullptr ? nullptr : chunk.residual + begin;
+  size_t i = 0;
+  for (; n - i >= block(kBits); i += block(kBits), codes += kRow)
+    EncodeBlock<kBits>(row, value + i, residual == nullptr ? nullptr : residual + i, begin + i, codes);
+  const size_t rest = n - i;
+  if (rest == 0) return;
+  float last_value[block(kBits)] = {}, last_residual[block(kBits)] = {};
+  uint32_t words[kRow];
+  std::memcpy(last_value, value + i, rest * sizeof(float));
+  if (residual != nullptr) std::memcpy(last_residual, residual + i, rest * sizeof(float));
+  EncodeBlock<kBits>(row, last_value, residual == nullptr ? nullptr : last_residual, begin + i, words);
+  if (residual != nullptr) std::memcpy(residual + i, last_residual, rest * sizeof(float));
+  PackTail<kBits>(words, rest, codes);
+}
+
+// ---- codes to numbers ----
+
+struct Output {
+  const float* add;
+  uint32_t divisor;
+  float* out;
+
+  HWY_INLINE void Write(Floats decoded, size_t i) const {
+    const F d;
+    auto v = hn::Add(add == nullptr ? hn::Zero(d) : hn::LoadU(d, add + i), decoded);
+    if (divisor > 1) v = hn::Div(v, hn::Set(d, static_cast<float>(divisor)));
+    hn::StoreU(v, d, out + i);
+  }
+};
+
+// row(code, i, worst) is the number; it may raise `worst`, which tells codes that no encoding writes.
+template <uint32_t kBits, class Row>
+HWY_INLINE void DecodeBlock(const Row& row, const uint32_t* codes, size_t first, const Output& output, Floats& worst) {
+  const U du;
+  const size_t lanes = hn::Lanes(du);
+  for (size_t j = 0; j < kRow; j += lanes) {
+    auto word = hn::LoadU(du, codes + j);
+    for (size_t i = j; i < block(kBits); i += kRow) {
+      output.Write(row(hn::And(word, hn::Set(du, (1u << kBits) - 1)), first + i, worst), i);
+      word = hn::ShiftRight<kBits>(word);
+    }
+  }
+}
+
+// Behind the end stands the first code again.
+template <uint32_t kBits>
+void UnpackTail(const uint32_t* codes, size_t n, uint32_t* words) {
+  std::memset(words, 0, kRow * 4);
+  for (size_t i = 0; i < block(kBits); ++i) {
+    const size_t bit = (i < n ? i : 0) * kBits;
+    words[i % kRow] |= (codes[bit / 32] >> bit % 32 & ((1u << kBits) - 1)) << kBits * (i / kRow);
+  }
+}
+
+template <uint32_t kBits, class Row>
+HWY_INLINE void DecodeRange(Row row, const uint32_t* codes, size_t begin, size_t n, const Output& chunk, Floats& worst) {
+  const Output output{chunk.add == nullptr ? nullptr : chunk.add + begin, chunk.divisor, chunk.out + begin};
+  size_t i = 0;
+  for (; n - i >= block(kBits); i += block(kBits), codes += kRow)
+    DecodeBlock<kBits>(row, codes, begin + i, {output.add == nullptr ? nullptr : output.add + i, output.divisor, output.out + i},
+                       worst);
+  const size_t rest = n - i;
+  if (rest == 0) return;
+  float last[block(kBits)] = {};
+  uint32_t words[kRow];
+  UnpackTail<kBits>(codes, rest, words);
+  if (output.add != nullptr) std::memcpy(last, output.add + i, rest * sizeof(float));
+  DecodeBlock<kBits>(row, words, begin + i, {output.add == nullptr ? nullptr : last, output.divisor, last}, worst);
+  std::memcpy(output.out + i, last, rest * sizeof(float));
+}
+
+}  // namespace tutti::dense::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
