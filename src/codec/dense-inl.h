@@ -83,15 +83,19 @@ HWY_INLINE float FixedSum(const Function& f, const float* value, const float* re
 
 // ---- random numbers ----
 
-// Uniform in (0, 1): odd multiples of 2^-24, for the numbers from the i-th of the chunk on.
-HWY_INLINE Floats Uniform(RandomKey key, size_t i) {
+// 23 bits each, for the numbers from the i-th of the chunk on.
+HWY_INLINE Words RandomBits(RandomKey key, size_t i) {
   const U du;
   auto x = hn::Iota(du, key.first + static_cast<uint32_t>(i));
   x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(du, 0x21F0AAADu));
   x = hn::Xor(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(du, key.second));
   x = hn::Mul(x, hn::Set(du, 0x735A2D97u));
-  x = hn::ShiftRight<9>(hn::Xor(x, hn::ShiftRight<15>(x)));
-  const auto whole = hn::ConvertTo(F(), hn::BitCast(hn::RebindToSigned<F>(), x));
+  return hn::ShiftRight<9>(hn::Xor(x, hn::ShiftRight<15>(x)));
+}
+
+// Uniform in (0, 1): odd multiples of 2^-24.
+HWY_INLINE Floats ToUniform(Words random) {
+  const auto whole = hn::ConvertTo(F(), hn::BitCast(hn::RebindToSigned<F>(), random));
   return hn::Mul(hn::Add(whole, hn::Set(F(), 0.5f)), hn::Set(F(), 0x1p-23f));
 }
 
@@ -146,18 +150,12 @@ HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n,
 
 // ---- codes to numbers ----
 
-struct Output {
-  const float* add;
-  uint32_t divisor;
-  float* out;
-
-  HWY_INLINE void Write(Floats decoded, size_t i) const {
-    const F d;
-    auto v = hn::Add(add == nullptr ? hn::Zero(d) : hn::LoadU(d, add + i), decoded);
-    if (divisor > 1) v = hn::Div(v, hn::Set(d, static_cast<float>(divisor)));
-    hn::StoreU(v, d, out + i);
-  }
-};
+HWY_INLINE void Write(const Output& output, Floats decoded, size_t i) {
+  const F d;
+  auto v = hn::Add(output.add == nullptr ? hn::Zero(d) : hn::LoadU(d, output.add + i), decoded);
+  if (output.divisor > 1) v = hn::Div(v, hn::Set(d, static_cast<float>(output.divisor)));
+  hn::StoreU(v, d, output.out + i);
+}
 
 // row(code, i, worst) is the number; it may raise `worst`, which tells codes that no encoding writes.
 template <uint32_t kBits, class Row>
@@ -167,7 +165,7 @@ HWY_INLINE void DecodeBlock(const Row& row, const uint32_t* codes, size_t first,
   for (size_t j = 0; j < kRow; j += lanes) {
     auto word = hn::LoadU(du, codes + j);
     for (size_t i = j; i < block(kBits); i += kRow) {
-      output.Write(row(hn::And(word, hn::Set(du, (1u << kBits) - 1)), first + i, worst), i);
+      Write(output, row(hn::And(word, hn::Set(du, (1u << kBits) - 1)), first + i, worst), i);
       word = hn::ShiftRight<kBits>(word);
     }
   }
@@ -185,11 +183,9 @@ void UnpackTail(const uint32_t* codes, size_t n, uint32_t* words) {
 
 template <uint32_t kBits, class Row>
 HWY_INLINE void DecodeRange(Row row, const uint32_t* codes, size_t begin, size_t n, const Output& chunk, Floats& worst) {
-  const Output output{chunk.add == nullptr ? nullptr : chunk.add + begin, chunk.divisor, chunk.out + begin};
+  const Output output = chunk.from(begin);
   size_t i = 0;
-  for (; n - i >= block(kBits); i += block(kBits), codes += kRow)
-    DecodeBlock<kBits>(row, codes, begin + i, {output.add == nullptr ? nullptr : output.add + i, output.divisor, output.out + i},
-                       worst);
+  for (; n - i >= block(kBits); i += block(kBits), codes += kRow) DecodeBlock<kBits>(row, codes, begin + i, output.from(i), worst);
   const size_t rest = n - i;
   if (rest == 0) return;
   float last[block(kBits)] = {};

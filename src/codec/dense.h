@@ -71,6 +71,15 @@ inline Opened open(const std::byte* packet, size_t n, float* out) {
   return {};
 }
 
+// Where decoded numbers go: out = (add + decoded) / divisor.
+struct Output {
+  const float* add;  // or null
+  uint32_t divisor;
+  float* out;
+
+  Output from(size_t i) const { return {add == nullptr ? nullptr : add + i, divisor, out + i}; }
+};
+
 // Random numbers are a hash of the occasion and the place in the chunk: two rounds of multiplication ("lowbias32" of C. Wellons, Hash
 // Prospector), with half of the key before and half between them.
 struct RandomKey {

@@ -81,7 +81,7 @@ struct AnyRow {
     y = hn::Add(y, hn::Set(d, zero));
     if (stochastic) {
       const auto below = hn::Floor(y);
-      const auto up = hn::Lt(Uniform(key, i), hn::Sub(y, below));
+      const auto up = hn::Lt(ToUniform(RandomBits(key, i)), hn::Sub(y, below));
       y = hn::Add(below, hn::IfThenElseZero(up, hn::Set(d, 1.0f)));
     }
     const auto shifted = hn::Add(y, hn::Set(d, kRounder + (offset - zero)));
@@ -108,7 +108,7 @@ HWY_INLINE bool Measure(const Quantization& q, const Chunk& chunk, float damping
     } else if (q.clip_sigma > 0) {
       half = static_cast<float>(std::min<double>(half, q.clip_sigma * Deviation(value, residual, n, half)));
     }
-    groups[g] = group_of(half, center, q, damping);
+    groups[g] = group_of(half, center, q.reach(), damping);
   }
   return true;
 }
@@ -186,7 +186,7 @@ bool DecodeAs(const Quantization& q, const Line* lines, const uint32_t* codes, s
   return hn::GetLane(hn::MaxOfLanes(F(), worst)) <= q.reach();
 }
 
-Status Dequantize(const Quantization& q, const std::byte* packet, size_t n, const float* add, uint32_t divisor, float* out) {
+Status Dequantize(const Quantization& q, const std::byte* packet, size_t n, const Output& output) {
   const Layout& layout = q.layout;
   Line lines[kMostGroups + kRow];
   for (size_t g = 0; g < layout.groups(n); ++g) {
@@ -196,7 +196,6 @@ Status Dequantize(const Quantization& q, const std::byte* packet, size_t n, cons
     if (!fits || std::signbit(lines[g].scale)) return refused("has the scale " + std::to_string(lines[g].scale));
   }
   const auto* codes = reinterpret_cast<const uint32_t*>(packet + layout.codes_at(n));
-  const Output output{add, divisor, out};
   const bool valid = layout.bits == 8   ? DecodeAs<8>(q, lines, codes, n, output)
                      : layout.bits == 4 ? DecodeAs<4>(q, lines, codes, n, output)
                                         : DecodeAs<2>(q, lines, codes, n, output);
@@ -224,7 +223,7 @@ class Quantizer final : public Codec {
   }
   Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
     const Opened opened = open(packet, n, out);
-    return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, add, divisor, out) : opened.status;
+    return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, Output{add, divisor, out}) : opened.status;
   }
   double contraction(size_t n, uint32_t) const override { return q_.delta(n); }
   bool unbiased() const override { return q_.stochastic && q_.clip_sigma == 0; }

@@ -51,10 +51,9 @@ struct Group {
   float scale = 0, middle = 0;  // of the packet: Δ and the center, damped with feedback
 };
 
-// For numbers within `half` of the center.
-inline Group group_of(float half, float center, const Quantization& q, float damping) {
+// For numbers within `half` of the center, which `reach` steps are to cover.
+inline Group group_of(float half, float center, float reach, float damping) {
   Group group{.center = center, .middle = center * damping};
-  const float reach = q.reach();
   float step = half / reach;
   if (step < std::numeric_limits<float>::min()) {
     step = static_cast<float>(std::ceil(static_cast<double>(half) / reach * 0x1p149) * 0x1p-149);
@@ -65,5 +64,17 @@ inline Group group_of(float half, float center, const Quantization& q, float dam
   group.scale = step * damping;
   return group;
 }
+
+// 8-bit floats, see cast.cpp.
+struct Eight {
+  Layout layout;
+  int mantissa = 3, bias = 7;
+  float greatest = 448;
+  bool stochastic = false;
+
+  double below_normal(size_t n) const;
+  double omega(size_t n) const;
+  double delta(size_t n) const;
+};
 
 }  // namespace tutti::dense

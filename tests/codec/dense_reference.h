@@ -93,9 +93,9 @@ inline Packet quantize(const CodecSpec& spec, const std::vector<float>& sums, bo
     const size_t first = g * group, end = std::min(n, first + group);
     float half = greatest(sums, first, end), center = 0;
     if (minmax) {
-      const double low = *std::min_element(&sums[first], &sums[end - 1] + 1),
-                   high = *std::max_element(&sums[first], &sums[end - 1] + 1);
-      center = static_cast<float>((low + high) / 2 + 0.0);
+      const auto [least, most] = std::minmax_element(&sums[first], &sums[end - 1] + 1);
+      const double low = *least + 0.0, high = *most + 0.0;  // zeros without sign
+      center = static_cast<float>((low + high) / 2);
       half = static_cast<float>(std::max(high - center, center - low));
     }
     if (spec.clip_sigma > 0 && half > 0) {
@@ -118,6 +118,76 @@ inline Packet quantize(const CodecSpec& spec, const std::vector<float>& sums, bo
       const int code = static_cast<int>(y) + (minmax ? 0 : 1 << (spec.bits - 1));
       put_code(packet, codes, spec.bits, i, n, static_cast<uint32_t>(code));
       decoded[i] = middle + (minmax ? y - reach : y) * scale;
+    }
+  }
+  return packet;
+}
+
+inline Packet sign(const CodecSpec& spec, const std::vector<float>& sums, std::vector<float>& decoded) {
+  const size_t n = sums.size(), group = group_size(spec, 1024), groups = (n + group - 1) / group;
+  Packet packet(1 + groups + (n + 31) / 32);
+  decoded.assign(n, 0);
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t first = g * group, end = std::min(n, first + group);
+    const float size = static_cast<float>(end - first);
+    float mean = fixed_sum(sums, first, end, [](float v) { return std::fabs(v); }) / size;
+    if (std::isinf(mean)) {
+      const double reduced = fixed_sum(sums, first, end, [](float v) { return std::fabs(v) / 1048576; });
+      mean = static_cast<float>(std::min<double>(std::ldexp(reduced, 20) / size, std::numeric_limits<float>::max()));
+    }
+    packet[1 + g] = std::bit_cast<uint32_t>(mean);
+    for (size_t i = first; i < end; ++i) {
+      put_code(packet, 1 + groups, 1, i, n, std::signbit(sums[i]) ? 1 : 0);
+      decoded[i] = std::signbit(sums[i]) ? -mean : mean;
+    }
+  }
+  return packet;
+}
+
+// The magnitude of an 8-bit float, by the definition of the format.
+inline float eight(uint32_t code, int mantissa, int bias) {
+  const int exponent = static_cast<int>(code >> mantissa), fraction = static_cast<int>(code) & ((1 << mantissa) - 1);
+  return exponent == 0 ? std::ldexp(static_cast<float>(fraction), 1 - bias - mantissa)
+                       : std::ldexp(static_cast<float>(fraction + (1 << mantissa)), exponent - bias - mantissa);
+}
+
+inline Packet fp8(const CodecSpec& spec, const std::vector<float>& sums, bool feedback, const Occasion& occasion,
+                  std::vector<float>& decoded) {
+  const bool stochastic = spec.rounding == Rounding::stochastic, e4m3 = spec.type == CastType::fp8_e4m3;
+  const int mantissa = e4m3 ? 3 : 2, bias = e4m3 ? 7 : 15;
+  const uint32_t last = e4m3 ? 0x7E : 0x7B;
+  const float most = eight(last, mantissa, bias);
+  const size_t n = sums.size(), group = group_size(spec, 1024), groups = (n + group - 1) / group;
+  Packet packet(1 + groups + (n + 3) / 4);
+  decoded.assign(n, 0);
+  const double d = static_cast<double>(std::min(n, group));
+  const double omega =
+      1.0 / (4 * (1 << mantissa) * ((1 << mantissa) + 1)) + (d - 1) * std::pow(eight(1, mantissa, bias) / 2.0 / most, 2);
+  const float damping = feedback && stochastic ? static_cast<float>(1 / (1 + omega)) : 1;
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t first = g * group, end = std::min(n, first + group);
+    const Step step = step_of(greatest(sums, first, end), 0, most);
+    const float scale = step.size * damping;
+    packet[1 + g] = std::bit_cast<uint32_t>(scale);
+    for (size_t i = first; i < end; ++i) {
+      const float y = std::min(std::fabs(sums[i] * step.up * step.inverse), most);
+      uint32_t code = 0;
+      while (code < last && eight(code + 1, mantissa, bias) <= y) ++code;
+      if (code < last) {
+        const float below = eight(code, mantissa, bias), part = (y - below) / (eight(code + 1, mantissa, bias) - below);
+        const float random = uniform(occasion, i) - 0x1p-24f;  // the hash's 23 bits
+        const bool normal = code >= 1u << mantissa;            // there the lowest of them do not count
+        const float dropped = std::ldexp(1.0f, 23 - mantissa);
+        if (stochastic) {
+          code += normal ? std::floor(random * 8388608 / static_cast<float>(1 << mantissa)) + part * dropped >= dropped
+                         : uniform(occasion, i) < part;
+        } else {
+          code += part > 0.5f || (part == 0.5f && code % 2 == 1);
+        }
+      }
+      const bool negative = std::signbit(sums[i] * step.up * step.inverse);
+      put_code(packet, 1 + groups, 8, i, n, code | (negative ? 0x80u : 0));
+      decoded[i] = (negative ? -1.0f : 1.0f) * eight(code, mantissa, bias) * scale;
     }
   }
   return packet;

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "dense_reference.h"
-#include "every_target.h"
+#include "expect_reference.h"
 #include "laws.h"
 #include "spec.h"
 
@@ -11,12 +11,6 @@ namespace tutti {
 namespace {
 
 using testing::HasSubstr;
-
-CodecSpec spec_of(std::string_view text) {
-  const auto spec = parse_codec(text);
-  EXPECT_TRUE(spec.ok()) << spec.status().message();
-  return *spec;
-}
 
 const char* const kSpecs[] = {"int8",
                               "int4",
@@ -45,36 +39,13 @@ TEST(Quantize, KeepsTheLaws) {
   }
 }
 
-// Packets, residuals and what is decoded, bit for bit on every target.
 TEST(Quantize, IsTheReference) {
   for (const char* text : kSpecs) {
-    const testing::ScopedTrace trace(__FILE__, __LINE__, text);
     const CodecSpec spec = spec_of(text);
-    const auto codec = make_quantize(spec);
-    for (const size_t n : laws::lengths(*codec)) {
-      for (const laws::Sample& sample : laws::samples(n, n)) {
-        const testing::ScopedTrace which(__FILE__, __LINE__, sample.name + ", n = " + std::to_string(n));
-        const Occasion occasion{.seed = 3, .step = 14, .rank = 15, .element = 9 * codec->chunk()};
-        for (const bool feedback : {false, true}) {
-          std::vector<float> kept(n), sums(n), decoded, left(n);
-          for (size_t i = 0; i < n; ++i) kept[i] = feedback ? sample.values[n - 1 - i] * -0.125f : 0;
-          for (size_t i = 0; i < n; ++i) sums[i] = sample.values[i] + kept[i];
-          if (!std::all_of(sums.begin(), sums.end(), [](float v) { return std::isfinite(v); })) continue;
-          const reference::Packet expected = reference::quantize(spec, sums, feedback, occasion, decoded);
-          for (size_t i = 0; i < n; ++i) left[i] = sums[i] - decoded[i];
-          on_every_target([&] {
-            std::vector<float> residual = feedback ? kept : std::vector<float>();
-            const laws::Packet packet = laws::encode(*codec, sample.values, residual, occasion);
-            ASSERT_EQ(packet.bytes(), 4 * expected.size());
-            for (size_t i = 0; i < expected.size(); ++i) ASSERT_EQ(packet.word(i), expected[i]) << "word " << i;
-            if (feedback) {
-              ASSERT_EQ(residual, left);
-            }
-            ASSERT_EQ(laws::decode(*codec, packet, n, occasion), decoded);
-          });
-        }
-      }
-    }
+    expect_reference(text, *make_quantize(spec),
+                     [&](const std::vector<float>& sums, bool feedback, const Occasion& occasion, auto& decoded) {
+                       return reference::quantize(spec, sums, feedback, occasion, decoded);
+                     });
   }
 }
 

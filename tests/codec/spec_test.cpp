@@ -146,11 +146,21 @@ TEST(CodecSpec, FieldsAreCheckedToo) {
   EXPECT_THAT(check({.feedback = 2}).message(), HasSubstr("feedback is neither"));
 }
 
-TEST(CodecSpec, EveryNameIsRead) {
+TEST(CodecSpec, EveryNameIsACodec) {
   for (const CodecName& name : codec_names()) {
-    EXPECT_TRUE(parse_codec(name.name).ok()) << name.name;
+    const auto codec = make_codec(spec(name.name));
+    ASSERT_NE(codec, nullptr);
+    EXPECT_LT(codec->packet_bytes(codec->chunk(), 0), 4 * codec->chunk()) << name.name;
     EXPECT_FALSE(name.summary.empty());
   }
+}
+
+TEST(CodecSpec, FeedbackIsForTheBiasedUnlessAskedFor) {
+  const auto feedback = [](std::string_view text) { return uses_feedback(spec(text), *make_codec(spec(text))); };
+  for (const char* text : {"fp16", "int8", "int4", "sign", "topk", "qsgd:feedback=1", "terngrad:feedback=1"})
+    EXPECT_TRUE(feedback(text)) << text;
+  for (const char* text : {"qsgd", "terngrad", "fp8_e4m3:round=stochastic", "int8:feedback=0", "topk:feedback=0"})
+    EXPECT_FALSE(feedback(text)) << text;
 }
 
 }  // namespace
