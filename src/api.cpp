@@ -294,6 +294,7 @@ tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
     stats->last_lanes = from.cut.lanes;
     stats->last_stripe_bytes = static_cast<uint32_t>(from.cut.stripe_bytes);
     stats->last_predicted_us = from.predicted_s * 1e6;
+    text(stats->last_codec, sizeof stats->last_codec, from.codec);
     return {};
   });
 }

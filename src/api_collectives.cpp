@@ -98,6 +98,19 @@ Status check(const tutti_comm* comm, const Call& call) {
   return check_buffers(call, comm->communicator->rank(), size);
 }
 
+Status apply(const tutti_codec& codec, Call& call) {
+  const TensorCodec& tensor = *codec.tensor;
+  if (call.collective != Collective::all_reduce) return Status(Code::unsupported, title(call) + "codecs serve all_reduce only");
+  if (call.op != ReduceOp::sum && call.op != ReduceOp::avg)
+    return Status(Code::unsupported, title(call) + "codecs serve sum and avg, not " + std::string(name(call.op)));
+  if (call.type != tensor.type() || call.count != tensor.count())
+    return wrong(title(call) + "codec " + tensor.text() + " was made for " + std::to_string(tensor.count()) + " " +
+                 std::string(name(tensor.type())) + ", this is " + std::to_string(call.count) + " " +
+                 (static_cast<int>(call.type) < kDataTypes ? std::string(name(call.type)) : "of unknown dtype"));
+  call.codec = codec.tensor;
+  return {};
+}
+
 Status apply(const tutti_call_options* options, Call& call) {
   if (!options) return {};
   if (options->struct_size != sizeof *options)
@@ -106,7 +119,7 @@ Status apply(const tutti_call_options* options, Call& call) {
   if (options->timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
   if (options->algorithm) call.algorithm = options->algorithm;
   call.timeout_ns = static_cast<uint64_t>(options->timeout_ms) * 1'000'000;
-  return {};
+  return options->codec ? apply(*options->codec, call) : Status();
 }
 
 // A call whose like has just been checked: only its buffers are new.  (Small calls come in thousands, all alike.)
@@ -256,7 +269,7 @@ using namespace tutti;
 using namespace tutti::api;
 
 void tutti_call_options_init(tutti_call_options* options) {
-  if (options) *options = {sizeof *options, nullptr, 0};
+  if (options) *options = {sizeof *options, nullptr, 0, nullptr};
 }
 
 tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,

@@ -10,6 +10,7 @@
 #include "call.h"
 #include "communicator.h"
 #include "status.h"
+#include "tensor_codec.h"
 #include "tutti/tutti.h"
 
 struct tutti_comm {
@@ -19,6 +20,10 @@ struct tutti_comm {
   bool grouping = false;  // between tutti_group_begin and _end
   std::vector<tutti::Message> group;
   std::byte barrier_byte{};
+};
+
+struct tutti_codec {
+  std::shared_ptr<tutti::TensorCodec> tensor;
 };
 
 struct tutti_request {

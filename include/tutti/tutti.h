@@ -43,6 +43,7 @@ extern "C" {
 
 typedef struct tutti_comm tutti_comm;       /* a communicator */
 typedef struct tutti_request tutti_request; /* an operation under way */
+typedef struct tutti_codec tutti_codec;     /* compression of one tensor, with its residual */
 
 typedef enum tutti_status {
   TUTTI_SUCCESS = 0,
@@ -155,6 +156,7 @@ typedef struct tutti_stats {
   uint32_t last_lanes;       /* stripes in flight */
   uint32_t last_stripe_bytes;
   double last_predicted_us;  /* what the last operation was predicted to take; 0: nothing was predicted */
+  char last_codec[160];      /* "" if the last operation was given none; "int8: 64 MiB in packets of 16.1 MiB", or "none: " and why not */
 } tutti_stats;
 
 TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);
@@ -173,6 +175,7 @@ typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
   const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
   int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+  tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);
@@ -228,6 +231,66 @@ TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, c
 
 /* Returns when every rank has called it. */
 TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options *options);
+
+/* ---- gradient compression ---- */
+
+/* A codec compresses what travels in all-reduces (sum, avg) of one tensor of float32, float16 or bfloat16, whatever the algorithm and
+ * transport; docs/compression.md says what each does and when it pays.  It owns the tensor's residual, what compression has left out so far
+ * at this rank, and adds it to the next call's input (error feedback), so that nothing is lost, only late:
+ *     output(t) + sum over ranks of residual(t) = sum over ranks of input(t) + sum over ranks of residual(t-1)
+ * All ranks give equal codecs that have seen equally many calls (else TUTTI_MISMATCH); all get bit-identical outputs.  A chunk of the tensor
+ * in which any rank has an infinity or a not-a-number becomes not-a-numbers on all ranks, and leaves residuals as they are.
+ * A codec serves one call at a time, of any communicator.  After a call that failed on the way it refuses further calls until it is reset or
+ * imported.  Its functions are local and report to tutti_last_error(NULL). */
+
+/* "int8", "topk:ratio=0.01,values=fp16", "auto:int4:group=128" …: [auto:] name [: key=value, …].  Names: fp16, bf16, fp8_e4m3, fp8_e5m2; int8,
+ * int4, int2, qsgd, terngrad; sign; topk; randomk.  "auto:" compresses only where measured rates say that it pays; the first such call on
+ * a communicator waits for all ranks.  Memory: 4 bytes an element if it has a residual, 4 more with momentum. */
+TUTTI_API tutti_status tutti_codec_create(tutti_codec **codec, const char *spec, size_t count, tutti_dtype dtype);
+
+/* The same by fields.  After tutti_codec_config_init all stand for the defaults of `name`. */
+typedef struct tutti_codec_config {
+  size_t struct_size;   /* sizeof(tutti_codec_config); set by tutti_codec_config_init */
+  const char *name;     /* a name as above; required */
+  int automatic;        /* 1: "auto:" */
+  int feedback;         /* -1: on for biased codecs; 0, 1 */
+  int group;            /* 0; elements that share a scale */
+  const char *rounding; /* NULL; "nearest", "stochastic" */
+  const char *range;    /* NULL; "absmax", "minmax" */
+  int levels;           /* 0; of qsgd */
+  double ratio;         /* 0; of topk and randomk */
+  int k;                /* 0; elements of each chunk instead of a ratio */
+  int chunk;            /* 0; elements of a chunk of topk and randomk */
+  const char *values;   /* NULL; of topk and randomk: "fp32", "fp16", "bf16", "int8" */
+  double momentum;      /* 0; Deep Gradient Compression, of topk, as all that follow */
+  double clip_norm;     /* 0 */
+  int masking;          /* -1; 0, 1 */
+  int warmup;           /* 0; calls in each stage of the schedule */
+  uint64_t seed;        /* 0; of stochastic rounding and randomk; equal on all ranks */
+} tutti_codec_config;
+TUTTI_API void tutti_codec_config_init(tutti_codec_config *config);
+TUTTI_API tutti_status tutti_codec_create_from(tutti_codec **codec, const tutti_codec_config *config, size_t count, tutti_dtype dtype);
+
+/* Refused (TUTTI_INVALID_ARGUMENT) while a call uses the codec.  NULL is allowed. */
+TUTTI_API tutti_status tutti_codec_destroy(tutti_codec *codec);
+
+/* The codec as tutti_codec_create would take it, "topk:ratio=0.01".  Belongs to the codec; never NULL. */
+TUTTI_API const char *tutti_codec_spec(const tutti_codec *codec);
+
+/* Residual, momentum and number of steps as after creation. */
+TUTTI_API tutti_status tutti_codec_reset(tutti_codec *codec);
+
+/* Multiplies the residual: for gradients times learning rate, when the rate changes, by new rate / old rate. */
+TUTTI_API tutti_status tutti_codec_scale(tutti_codec *codec, double factor);
+
+/* L2 norm of this rank's residual, in units of the sum (for avg too).  0 without feedback. */
+TUTTI_API tutti_status tutti_codec_norm(const tutti_codec *codec, double *norm);
+
+/* A checkpoint of this rank's residual, momentum and number of steps.  Export: *bytes is the room at `memory` on entry, the length on return;
+ * with memory NULL only the length is told.  Import takes what an equal codec of this rank exported, whole; anything else is refused and
+ * changes nothing. */
+TUTTI_API tutti_status tutti_codec_export(const tutti_codec *codec, void *memory, size_t *bytes);
+TUTTI_API tutti_status tutti_codec_import(tutti_codec *codec, const void *memory, size_t bytes);
 
 /* ---- point to point ---- */
 

@@ -65,6 +65,8 @@ std::string describe(const Signature& signature) {
   if (collective == Collective::all_reduce || collective == Collective::reduce || collective == Collective::reduce_scatter)
     text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
+  if (collective == Collective::all_reduce && signature.detail != 0)
+    text += ", codec #" + std::to_string(signature.detail) + " (its settings and steps)";
   return text;
 }
 

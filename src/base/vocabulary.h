@@ -47,7 +47,7 @@ struct Signature {
   uint8_t data_type = 0;
   uint8_t op = 0;
   uint8_t algorithm = 0;  // index in the registry of algorithms
-  uint16_t reserved = 0;
+  uint16_t detail = 0;    // v-variants: hash of the counts; with a codec: of it and its steps, never 0; else 0
   uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
   int32_t root = 0;       // -1 where there is none
   uint64_t count = 0;     // elements, as in the API call (v-variants: a hash of the counts)

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "vocabulary.h"
 
 namespace tutti {
+
+class TensorCodec;
 
 struct Message {  // of a group of sends and receives
   bool send;
@@ -36,7 +39,8 @@ struct Call {
   const size_t *send_counts = nullptr, *send_offsets = nullptr, *recv_counts = nullptr, *recv_offsets = nullptr;  // all_to_all_v
   std::vector<Message> messages;                                                                                  // point to point
   std::string_view algorithm;                                                                                     // "" chosen
-  uint64_t timeout_ns = 0;  // 0: the communicator's
+  uint64_t timeout_ns = 0;             // 0: the communicator's
+  std::shared_ptr<TensorCodec> codec;  // null: none
 };
 
 // Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.

@@ -108,7 +108,7 @@ Signature Communicator::sign(const Call& call, uint8_t algorithm, uint32_t seque
   signature.algorithm = algorithm;
   signature.root = call.root;
   signature.count = call.counts ? total_count(call, parts_->size) : call.count;
-  signature.reserved = call.counts ? hash16(call.counts, parts_->size) : uint16_t{0};
+  signature.detail = call.counts ? hash16(call.counts, parts_->size) : uint16_t{0};
   signature.context = parts_->context;
   if (call.collective != Collective::point_to_point) signature.sequence = sequence;
   return signature;
@@ -164,8 +164,9 @@ Status Communicator::remember(const Call& call) {
   Remembered& r = remembered_;
   // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
-  if (r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm)
+  if (!r.coded && r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm)
     return {};
+  last_codec_.clear();
   auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get());
   if (!choice.ok()) return choice.status();
   r = {call.collective,           call.type, call.op, call.count, bytes, std::string(call.algorithm), std::move(*choice),
@@ -230,6 +231,17 @@ Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) 
 Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool asynchronous) {
   if (Status status = failed_status(); !status.ok()) return status;
   if (asynchronous) last_was_lent_ = false;
+  if (call.codec) {
+    const auto decision = decided(call);
+    if (!decision.ok()) return decision.status();
+    if ((*decision)->compresses) return start_coded(call, asynchronous);
+    Call plain = call;
+    plain.codec = nullptr;
+    auto operation = start(plain, asynchronous);
+    remembered_.coded = true;
+    last_codec_ = "none: " + (*decision)->why;
+    return operation;
+  }
   Prepared prepared;
   if (call.collective == Collective::point_to_point) {
     auto messages = prepare_messages(call);
@@ -370,6 +382,7 @@ Communicator::Statistics Communicator::statistics() const {
   statistics.reason = choice.reason;
   statistics.cut = last_cut_;
   statistics.predicted_s = choice.seconds;
+  statistics.codec = last_codec_;
   return statistics;
 }
 

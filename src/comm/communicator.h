@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,7 @@
 namespace tutti {
 
 class LocalArena;
+struct Packed;
 
 // What a communicator is made of.  Members are destroyed in reverse order: the engine's users first, the memory last.
 struct CommunicatorParts {
@@ -73,7 +75,7 @@ class Communicator final : private Supervisor {
   // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
   bool repeats_flat(const Call& call) const {
     const Remembered& r = remembered_;
-    return r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective && r.type == call.type &&
+    return !r.coded && r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective && r.type == call.type &&
            r.op == call.op && r.wanted.empty() && engine_->idle() && !failed() && !given_up();
   }
   Status run_flat(const Call& call);
@@ -102,7 +104,7 @@ class Communicator final : private Supervisor {
   struct Statistics {
     EngineTotals totals;
     uint64_t memory_bytes = 0;
-    std::string algorithm, reason, transports;
+    std::string algorithm, reason, transports, codec;
     Cut cut{1, 0};
     double predicted_s = 0;
   };
@@ -122,6 +124,16 @@ class Communicator final : private Supervisor {
   static Choice lent_choice();
   bool may_be_lent(const Call& call) const;
   Status all_lend(const Call& call, bool& all);
+  struct Decision {  // about an "auto:" codec
+    bool compresses = false;
+    std::string why;
+  };
+  Result<const Decision*> decided(const Call& call);
+  Status run_with_codec(const Call& call);
+  Status decide(const TensorCodec& tensor, uint64_t timeout_ns, Decision& decision);
+  Status consult(const Call& question);
+  Result<std::shared_ptr<Operation>> start_coded(const Call& call, bool asynchronous);
+  void tell_coded(const TensorCodec& tensor, const Packed& packed, const Choice& choice);
   std::shared_ptr<Operation> fill_in(std::shared_ptr<Operation> operation, const Call& call) const;
   Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
   uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
@@ -172,9 +184,13 @@ class Communicator final : private Supervisor {
     Choice choice;
     Arithmetic arithmetic;
     uint32_t flat_kind = 0;  // hash of its signature, for flat exchanges
+    bool coded = false;      // was given a codec: good for no other call
   } remembered_;
   std::map<std::pair<Collective, std::pair<uint32_t, uint8_t>>, Account> accounts_;  // by size class and algorithm
   Cut last_cut_{1, 0};
+  std::string last_codec_;                     // what the last call that asked for a codec came to
+  std::map<std::string, Decision> decisions_;  // by the codec's text
+  std::set<std::string> told_;
   bool last_was_lent_ = false;  // the last call ran as lent_choice() instead of what is remembered
   std::unique_ptr<Engine> engine_;
 };

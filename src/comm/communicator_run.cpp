@@ -44,7 +44,7 @@ Status Communicator::run(const Call& call) {
 
 void Communicator::keep_account(uint64_t nanoseconds) {
   const Remembered& r = remembered_;
-  if (last_was_lent_) return;  // not what was predicted
+  if (last_was_lent_ || r.coded) return;  // not what was predicted
   Account& account = accounts_[{r.collective, {size_class(r.bytes), r.choice.algorithm}}];
   if (account.calls == 0) {
     account.choice = std::string(name(r.collective)) + " of about " + describe_bytes(r.bytes) + " by " + std::string(r.choice.name);
@@ -65,6 +65,7 @@ void Communicator::tell(const Account& account) const {
 Status Communicator::run_untold(const Call& call) {
   if (call.collective == Collective::point_to_point) return run_queued(call);
   if (failed()) return engine_->end();
+  if (call.codec) return run_with_codec(call);
   if (Status status = remember(call); !status.ok()) return status;
   last_was_lent_ = false;
   if (remembered_.choice.algorithm == kFlat && engine_->idle() && !given_up()) return run_flat(call);

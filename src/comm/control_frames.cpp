@@ -12,7 +12,7 @@ void put_signature(ByteWriter& writer, const Signature& signature) {
   writer.number(signature.data_type);
   writer.number(signature.op);
   writer.number(signature.algorithm);
-  writer.number(signature.reserved);
+  writer.number(signature.detail);
   writer.number(signature.sequence);
   writer.number(static_cast<uint32_t>(signature.root));
   writer.number(signature.count);
@@ -26,7 +26,7 @@ Signature take_signature(ByteReader& reader) {
   signature.data_type = reader.number<uint8_t>();
   signature.op = reader.number<uint8_t>();
   signature.algorithm = reader.number<uint8_t>();
-  signature.reserved = reader.number<uint16_t>();
+  signature.detail = reader.number<uint16_t>();
   signature.sequence = reader.number<uint32_t>();
   signature.root = static_cast<int32_t>(reader.number<uint32_t>());
   signature.count = reader.number<uint64_t>();

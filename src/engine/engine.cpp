@@ -91,6 +91,10 @@ void Engine::lost(int peer, const Status& status) {
 void Engine::report(const Operation& operation) {
   const Trouble& trouble = operation.trouble();
   if (trouble.kind == Trouble::Kind::lost) return lost(trouble.peer, trouble.status);
+  if (trouble.kind == Trouble::Kind::damaged)
+    return supervisor_.fail(
+        trouble.peer, Status(trouble.status.code(), supervisor_.peer_name(trouble.peer) + " sent " + supervisor_.peer_name(-1) +
+                                                        " what cannot be read: " + trouble.status.message()));
   supervisor_.fail(-1, Status(Code::mismatch, "ranks called different things: " + supervisor_.peer_name(-1) + " called " +
                                                   describe(operation.signature()) + ", " + supervisor_.peer_name(trouble.peer) +
                                                   " called " + describe(trouble.offender)));
@@ -106,10 +110,14 @@ Status Engine::drive(Operation& operation) {
     {
       const std::lock_guard lock(mutex_);
       moved = progress();
-      if (operation.finished()) break;
+      if (operation.finished()) {
+        operation.end(true);
+        break;
+      }
     }
     if (supervisor_.failed()) {
       const std::lock_guard lock(mutex_);
+      operation.end(false);
       status = ended(operation);
       break;
     }
@@ -160,11 +168,15 @@ Status Engine::drive_alone(Operation& operation) {
 bool Engine::test(Operation& operation, Status& status) {
   const std::lock_guard lock(mutex_);
   if (!operation.finished() && !supervisor_.failed()) progress();
-  if (operation.finished()) return true;
+  if (operation.finished()) {
+    operation.end(true);
+    return true;
+  }
   if (!supervisor_.failed()) {
     watch(operation, now_ns());
     return false;
   }
+  operation.end(false);
   status = ended(operation);
   return true;
 }

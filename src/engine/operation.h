@@ -12,9 +12,9 @@ namespace tutti {
 
 // What went wrong with a link, for the engine to report.
 struct Trouble {
-  enum class Kind : uint8_t { none, lost, mismatch } kind = Kind::none;
+  enum class Kind : uint8_t { none, lost, mismatch, damaged } kind = Kind::none;
   int peer = -1;
-  Status status;       // of a loss
+  Status status;       // of a loss; why what the peer sent cannot be believed
   Signature offender;  // of a mismatch
 };
 
@@ -31,6 +31,9 @@ class Operation {
   virtual bool advance(bool may_start) = 0;
   virtual bool started() const = 0;  // has reserved all it will ever need
   virtual bool finished() const = 0;
+
+  // The call returns now, with success or a failure.  May be told several times; the first counts.
+  virtual void end(bool /*well*/) {}
 
   // For messages about a call that makes no progress.
   virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none

@@ -34,16 +34,21 @@ PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std:
   }
 }
 
-uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires) {
+void PlanOperation::end(bool well) {
+  if (well && coder_) coder_->finish();
+  coder_.reset();
+}
+
+uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires, bool coded) {
   const auto streams = [&](const Port& port) { return wires.peer(program.peers[port.link].rank).link->streams(); };
   uint32_t slots = 0;
   for (const Instruction& i : program.instructions) {
     slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
-    const bool by_reference = std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
+    const bool by_reference = !coded && std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
     slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
     // A loan is read-only, so a result that is passed on may need a slot of its own.
     const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
-    slots += !i.outs.empty() && reduces && wires.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
+    slots += !i.outs.empty() && reduces && !coded && wires.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
   }
   return slots;
 }
@@ -73,7 +78,10 @@ bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   lane.pc = 0;
   lane.phase = Phase::prepare;
   lane.sending.clear();
-  if (lane.scratch.empty()) lane.scratch.resize(program_.scratch_blocks * binding_.stripe_bytes());
+  if (coder_)
+    coder_->begin_stripe(number(lane));
+  else if (lane.scratch.empty())
+    lane.scratch.resize(program_.scratch_blocks * binding_.stripe_bytes());
   return true;
 }
 
@@ -100,11 +108,14 @@ bool PlanOperation::step_lane(Lane& lane) {
 }
 
 void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
-  parts_of(lane, instruction.segments, instruction.keep_home);
+  if (coder_)
+    lane.bytes = coder_->message_bytes(binding_, instruction, lane.stripe);
+  else
+    parts_of(lane, instruction.segments, instruction.keep_home);
   lane.gathered.clear();
   lane.offers.clear();
   lane.slot = {};
-  lane.from_home = instruction.take == Take::nothing;
+  lane.from_home = instruction.take == Take::nothing && !coder_;
   lane.port = 0;
   lane.phase = Phase::take;
 }
@@ -164,7 +175,7 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
     progress = link.receive(lane.slot, lane.bytes, signature);
     if (progress == Progress::done && lane.slot.target)
       lane.offers.push_back({instruction.ins[lane.port].link, std::exchange(lane.slot.target, nullptr)});
-  } else if (instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
+  } else if (!coder_ && instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
              lane.parts.size() <= kMaxPieces) {
     // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
     if (instruction.after_flush && !may_overwrite(lane)) return false;
@@ -193,7 +204,7 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
 // reduction finds it there, which is faster than a slot's detour as long as the sum is not to bypass the cache.  Nothing that this lane
 // still sends is there: this rank's value is elsewhere.
 bool PlanOperation::lands_at_home(const Lane& lane, const Instruction& instruction) const {
-  return instruction.take == Take::recv_reduce && instruction.keep_home && instruction.outs.empty() &&
+  return !coder_ && instruction.take == Take::recv_reduce && instruction.keep_home && instruction.outs.empty() &&
          arithmetic_.output_store == Store::cached && lane.parts.size() <= kMaxPieces &&
          std::all_of(lane.parts.begin(), lane.parts.end(), [](const Part& part) { return part.own != part.home; });
 }
@@ -205,7 +216,7 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
   if (outs.empty()) return true;
   const bool by_reference = lane.from_home && !lane.slot && all_stream(outs) && lane.parts.size() <= kMaxPieces;
   if (lane.bytes > 0 && !lane.slot && !by_reference && receivers_of_slot(lane, instruction) > 0) {
-    if (!lend(lane, instruction) && !fill_slot(lane)) return false;
+    if (!lend(lane, instruction) && !fill_slot(lane, instruction)) return false;
     if (instruction.offers && lane.parts.size() == 1 && wires_.pool->reaches(lane.parts[0].home, lane.bytes))
       lane.slot.target = lane.parts[0].home;
     share(lane, instruction);
@@ -253,9 +264,13 @@ bool PlanOperation::lend(Lane& lane, const Instruction& instruction) {
   return static_cast<bool>(lane.slot);
 }
 
-bool PlanOperation::fill_slot(Lane& lane) {
+bool PlanOperation::fill_slot(Lane& lane, const Instruction& instruction) {
   lane.slot = acquire(lane);
   if (!lane.slot) return false;
+  if (coder_) {
+    coder_->pack(binding_, instruction, number(lane), lane.stripe, lane.slot.data);
+    return true;
+  }
   std::byte* to = lane.slot.data;
   for (const Part& part : lane.parts) {
     wires_.workers->copy(to, nullptr, part.own, part.bytes, Store::cached);
@@ -267,9 +282,13 @@ bool PlanOperation::fill_slot(Lane& lane) {
 bool PlanOperation::end_stripe(Lane& lane) {
   if (!loans_back(lane)) return false;
   if (program_.scratch_blocks > 0 && !flushed(lane)) return false;  // the next stripe will use the same scratch
-  parts_of(lane, program_.identities, false);
-  for (const Part& part : lane.parts)
-    if (part.own != part.home) wires_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
+  if (coder_) {
+    coder_->keep_all(binding_, program_.identities, lane.stripe);
+  } else {
+    parts_of(lane, program_.identities, false);
+    for (const Part& part : lane.parts)
+      if (part.own != part.home) wires_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
+  }
   wires_.reserved -= lane.reserved;
   lane.reserved = 0;
   lane.active = false;

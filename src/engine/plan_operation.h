@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "binding.h"
+#include "coder.h"
 #include "kernels.h"
 #include "operation.h"
 #include "peer_queues.h"
@@ -46,8 +47,12 @@ class PlanOperation final : public Operation {
   uint32_t step() const override;
   uint32_t steps() const override { return program_.steps; }
 
-  // The most slots one stripe of the program takes from this rank's pool at once.
-  static uint32_t slots_per_stripe(const Program& program, Wires& wires);
+  // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec.
+  static uint32_t slots_per_stripe(const Program& program, Wires& wires, bool coded = false);
+
+  // A codec changes what travels.  Before the operation is started.
+  void set_coder(std::unique_ptr<Coder> coder) { coder_ = std::move(coder); }
+  void end(bool well) override;
 
   // What each block's messages say of themselves instead of the call's count and type (point to point, all_to_all_v: only the two
   // ends of a message know these).  Empty: nothing of their own.
@@ -102,16 +107,18 @@ class PlanOperation final : public Operation {
 
   bool begin_stripe(Lane& lane, bool may_start);
   bool step_lane(Lane& lane);
+  uint32_t number(const Lane& lane) const { return static_cast<uint32_t>(&lane - lanes_.data()); }
   void prepare(Lane& lane, const Instruction& instruction);
   bool take(Lane& lane, const Instruction& instruction);
   bool take_from(Lane& lane, const Instruction& instruction, Link& link);
   bool lands_at_home(const Lane& lane, const Instruction& instruction) const;
   void compute(Lane& lane, const Instruction& instruction);
   void compute_fold(Lane& lane, const Instruction& instruction);
+  void compute_coded(Lane& lane, const Instruction& instruction);
   Slot slot_for_result(Lane& lane, const Instruction& instruction);
   bool give(Lane& lane, const Instruction& instruction);
   void share(Lane& lane, const Instruction& instruction);
-  bool fill_slot(Lane& lane);
+  bool fill_slot(Lane& lane, const Instruction& instruction);
   bool lend(Lane& lane, const Instruction& instruction);
   static const Offer* offer_of(const Lane& lane, const Port& port);
   static uint32_t receivers_of_slot(const Lane& lane, const Instruction& instruction);
@@ -140,6 +147,7 @@ class PlanOperation final : public Operation {
   uint32_t slots_per_stripe_;
   uint32_t lane_count_;
   std::vector<Tag> tags_;
+  std::unique_ptr<Coder> coder_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers

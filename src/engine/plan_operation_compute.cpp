@@ -10,6 +10,7 @@ using kernels::Store;
 
 void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   if (instruction.take == Take::nothing || lane.bytes == 0 || lane.from_home) return;
+  if (coder_) return compute_coded(lane, instruction);
   const bool gives = !instruction.outs.empty();
   if (instruction.take == Take::fold) return compute_fold(lane, instruction);
   if (instruction.take == Take::recv_reduce && gives && (!lane.offers.empty() || !wires_.pool->writable(lane.slot))) {
@@ -69,6 +70,29 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
   for (const Slot& slot : lane.gathered)
     if (slot.id != lane.slot.id || !lane.slot) wires_.pool->release(slot);
   lane.gathered.clear();
+}
+
+// Packets instead of elements: what passes on goes in a slot that was received.
+void PlanOperation::compute_coded(Lane& lane, const Instruction& instruction) {
+  size_t damaged = 0;
+  Status status;
+  if (instruction.take == Take::recv) {
+    status = coder_->take(binding_, instruction, number(lane), lane.stripe, lane.slot.data);
+  } else {
+    if (instruction.take == Take::recv_reduce) lane.gathered.assign(1, std::exchange(lane.slot, {}));
+    std::vector<const std::byte*> messages;
+    for (const Slot& slot : lane.gathered) messages.push_back(slot.data);
+    lane.slot = slot_for_result(lane, instruction);
+    status = coder_->reduce(binding_, instruction, number(lane), lane.stripe, messages, lane.slot.data, damaged);
+    for (const Slot& slot : lane.gathered)
+      if (slot.id != lane.slot.id || !lane.slot) wires_.pool->release(slot);
+    lane.gathered.clear();
+  }
+  if (!status.ok()) trouble_ = {Trouble::Kind::damaged, program_.peers[instruction.ins[damaged].link].rank, std::move(status), {}};
+  if (instruction.outs.empty() && lane.slot) {
+    wires_.pool->release(lane.slot);
+    lane.slot = {};
+  }
 }
 
 // One of the slots received, if it may be written, else one of this rank's own, which is reserved; none if nobody needs one.

@@ -1,0 +1,199 @@
+#include "coder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "momentum.h"
+
+namespace tutti {
+
+Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks)
+    : tensor_(std::move(tensor)),
+      codec_(tensor_->codec()),
+      job_(job),
+      blocks_(blocks),
+      chunk_(codec_.chunk()),
+      element_bytes_(element_size(tensor_->type())),
+      values_(size_t{lanes} * blocks),
+      work_(chunk_),
+      mine_(chunk_) {
+  if (tensor_->velocity()) clip_ = clipping(tensor_->spec(), job.input, tensor_->type(), tensor_->count(), job.ranks);
+}
+
+Coder::~Coder() {
+  if (!finished_) tensor_->end(false);
+}
+
+void Coder::finish() {
+  if (!finished_) tensor_->end(true);
+  finished_ = true;
+}
+
+// ---- the cut ----
+
+Binding Coder::bind(const TensorCodec& tensor, const void* input, void* output, uint32_t blocks, size_t chunks_per_stripe) {
+  const size_t chunk = tensor.codec().chunk(), element = element_size(tensor.type());
+  const uint64_t chunks = (tensor.count() + chunk - 1) / chunk;
+  std::vector<Binding::Block> places(blocks);
+  const auto boundary = [&](uint64_t b) { return std::min<uint64_t>(tensor.count(), chunks * b / blocks * chunk) * element; };
+  for (uint32_t b = 0; b < blocks; ++b) {
+    const uint64_t begin = boundary(b), end = boundary(b + 1);
+    places[b] = {static_cast<const std::byte*>(input) + begin, static_cast<std::byte*>(output) + begin, end - begin};
+  }
+  return Binding::fixed(std::move(places), chunks_per_stripe * chunk * element);
+}
+
+uint64_t Coder::packed_bytes(const TensorCodec& tensor) {
+  const size_t chunk = tensor.codec().chunk(), rest = tensor.count() % chunk;
+  return tensor.count() / chunk * packet_bytes(tensor) + (rest > 0 ? tensor.codec().packet_bytes(rest, tensor.step()) : 0);
+}
+
+// Calls fn(place) for each chunk in order; returns the message's bytes.
+template <class Fn>
+size_t Coder::each_chunk(const Binding& binding, std::span<const Segment> segments, uint64_t stripe, Fn fn) const {
+  const size_t whole = codec_.packet_bytes(chunk_, tensor_->step());
+  size_t in_message = 0;
+  for (const Segment& segment : segments)
+    for (uint32_t k = 0; k < segment.count; ++k) {
+      const Span span = binding.at(segment.block + k, stripe);
+      const size_t n = span.bytes / element_bytes_;
+      const auto first = static_cast<size_t>(span.output - static_cast<std::byte*>(job_.output)) / element_bytes_;
+      for (size_t i = 0, packet = 0; i < n; i += chunk_) {
+        const Place place{segment.block + k, first + i, std::min(chunk_, n - i), i, packet, in_message};
+        fn(place);
+        const size_t bytes = place.n == chunk_ ? whole : codec_.packet_bytes(place.n, tensor_->step());
+        packet += bytes;
+        in_message += bytes;
+      }
+    }
+  return in_message;
+}
+
+void Coder::begin_stripe(uint32_t lane) {
+  for (uint32_t block = 0; block < blocks_; ++block) value(lane, block).state = State::input;
+}
+
+size_t Coder::message_bytes(const Binding& binding, const Instruction& instruction, uint64_t stripe) const {
+  return each_chunk(binding, instruction.segments, stripe, [](const Place&) {});
+}
+
+// ---- one chunk ----
+
+Occasion Coder::occasion(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
+
+// This rank's value, in `room` if it is nowhere as float32.
+const float* Coder::own(uint32_t lane, const Place& place, float* room) {
+  const Value& v = value(lane, place.block);
+  if (v.state == State::partial) return v.partial.data() + place.in_block;
+  const void* from = static_cast<const std::byte*>(job_.input) + place.element * element_bytes_;
+  const auto* gradient = static_cast<const float*>(from);
+  if (tensor_->type() != DataType::float32) {
+    kernels::widen(tensor_->type(), from, room, place.n);
+    gradient = room;
+  }
+  if (!tensor_->velocity()) return gradient;
+  add_momentum(tensor_->spec(), gradient, tensor_->velocity() + place.element, clip_, place.n, room);
+  return room;
+}
+
+void Coder::encode(const float* from, const Place& place, std::byte* packet) {
+  Chunk chunk{from, nullptr, nullptr, place.n};
+  if (tensor_->residual()) chunk.residual = tensor_->residual() + place.element;
+  if (tensor_->velocity() && tensor_->spec().masking) chunk.momentum = tensor_->velocity() + place.element;
+  codec_.encode(chunk, occasion(place), packet);
+}
+
+Status Coder::decode(const std::byte* packet, const Place& place, const float* add, uint32_t divisor, float* out) const {
+  return codec_.decode(packet, place.n, occasion(place), add, divisor, out);
+}
+
+// A final packet to the output.
+Status Coder::deliver(const std::byte* packet, const Place& place) {
+  std::byte* home = static_cast<std::byte*>(job_.output) + place.element * element_bytes_;
+  const bool straight = tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::cached;
+  float* out = straight ? reinterpret_cast<float*>(home) : work_.data();
+  Status status = decode(packet, place, nullptr, job_.divisor, out);
+  if (straight || !status.ok()) return status;
+  if (tensor_->type() == DataType::float32)
+    kernels::copy(home, nullptr, out, place.n * sizeof(float), job_.output_store);
+  else
+    kernels::narrow(tensor_->type(), out, home, place.n);
+  return {};
+}
+
+// Where the chunk's packet is kept.
+std::byte* Coder::kept_packet(uint32_t lane, const Place& place, const Binding& binding) {
+  std::vector<std::byte>& packets = value(lane, place.block).packets;
+  if (packets.empty())
+    packets.resize(binding.stripe_bytes() / element_bytes_ / chunk_ * codec_.packet_bytes(chunk_, tensor_->step()));
+  return packets.data() + place.packet;
+}
+
+// ---- instructions ----
+
+void Coder::pack(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe, std::byte* message) {
+  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
+    std::byte* packet = message + place.in_message;
+    if (value(lane, place.block).state == State::packet)
+      std::memcpy(packet, kept_packet(lane, place, binding), codec_.packet_bytes(place.n, tensor_->step()));
+    else
+      encode(own(lane, place, mine_.data()), place, packet);
+  });
+}
+
+Status Coder::take(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe,
+                   const std::byte* message) {
+  Status status;
+  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
+    const std::byte* packet = message + place.in_message;
+    if (status.ok()) status = deliver(packet, place);
+    value(lane, place.block).state = State::packet;
+    if (!instruction.last_touch)
+      std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
+  });
+  return status;
+}
+
+Status Coder::reduce(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe,
+                     std::span<const std::byte* const> messages, std::byte* result, size_t& damaged) {
+  const bool leaves = result != nullptr || instruction.completes;
+  Status status;
+  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
+    if (!status.ok()) return;
+    Value& v = value(lane, place.block);
+    const float* sum = own(lane, place, mine_.data());
+    if (!leaves && v.partial.empty()) v.partial.resize(binding.stripe_bytes() / element_bytes_);
+    float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
+    for (damaged = 0; damaged < messages.size(); ++damaged) {
+      status = decode(messages[damaged] + place.in_message, place, sum, 1, out);
+      if (!status.ok()) return;
+      sum = out;
+    }
+    if (!leaves) return;
+    std::byte* packet = result ? result + place.in_message : kept_packet(lane, place, binding);
+    encode(sum, place, packet);
+    if (!instruction.completes) return;
+    status = deliver(packet, place);
+    if (result && !instruction.last_touch)
+      std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
+  });
+  // Only now: the chunks of a block share its state.
+  for (const Segment& segment : instruction.segments)
+    for (uint32_t k = 0; k < segment.count; ++k)
+      value(lane, segment.block + k).state = instruction.completes ? State::packet : State::partial;
+  return status;
+}
+
+void Coder::keep_all(const Binding& binding, const std::vector<Segment>& segments, uint64_t stripe) {
+  each_chunk(binding, segments, stripe, [&](const Place& place) {
+    const float* from = own(0, place, mine_.data());
+    float* residual = tensor_->residual() ? tensor_->residual() + place.element : nullptr;
+    for (size_t i = 0; i < place.n; ++i)
+      work_[i] = residual && std::isfinite(from[i]) ? from[i] + std::exchange(residual[i], 0.0f) : from[i];
+    if (tensor_->velocity() && tensor_->spec().masking) std::fill_n(tensor_->velocity() + place.element, place.n, 0.0f);
+    kernels::narrow(tensor_->type(), work_.data(), static_cast<std::byte*>(job_.output) + place.element * element_bytes_, place.n);
+  });
+}
+
+}  // namespace tutti

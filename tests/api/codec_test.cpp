@@ -1,0 +1,299 @@
+// Codecs through the C API, between threads: what a user does, and what is refused.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "local_world.h"
+
+namespace tutti::test {
+namespace {
+
+using testing::HasSubstr;
+
+struct Destroy {
+  void operator()(tutti_codec* codec) const { EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS) << tutti_last_error(nullptr); }
+};
+using CodecPointer = std::unique_ptr<tutti_codec, Destroy>;
+
+CodecPointer made(const char* spec, size_t count, tutti_dtype dtype = TUTTI_FLOAT32) {
+  tutti_codec* codec = nullptr;
+  EXPECT_EQ(tutti_codec_create(&codec, spec, count, dtype), TUTTI_SUCCESS) << tutti_last_error(nullptr);
+  return CodecPointer(codec);
+}
+
+tutti_call_options with(const CodecPointer& codec, const char* algorithm = nullptr) {
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  options.codec = codec.get();
+  options.algorithm = algorithm;
+  return options;
+}
+
+std::vector<float> gradient(int rank, size_t count, int step = 0) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i)
+    values[i] = std::sin(static_cast<float>(i) * 0.37f + static_cast<float>(rank) + static_cast<float>(step) * 0.1f);
+  return values;
+}
+
+std::vector<std::byte> exported(const CodecPointer& codec) {
+  size_t bytes = 0;
+  EXPECT_EQ(tutti_codec_export(codec.get(), nullptr, &bytes), TUTTI_SUCCESS);
+  std::vector<std::byte> memory(bytes);
+  EXPECT_EQ(tutti_codec_export(codec.get(), memory.data(), &bytes), TUTTI_SUCCESS) << tutti_last_error(nullptr);
+  EXPECT_EQ(bytes, memory.size());
+  return memory;
+}
+
+TEST(Codecs, CompressAndLoseNothing) {
+  constexpr size_t kCount = 100'000;
+  constexpr int kSteps = 50;
+  for (const int ranks : {1, 2, 3, 4}) {
+    const LocalWorld world(ranks);
+    ASSERT_EQ(world.size(), ranks);
+    world.run([&](int rank, tutti_comm* comm) {
+      const auto codec = made("int4", kCount);
+      const auto options = with(codec);
+      std::vector<float> output(kCount);
+      std::vector<double> got(kCount), wanted(kCount);
+      for (int step = 0; step < kSteps; ++step) {
+        const auto input = gradient(rank, kCount, step);
+        ASSERT_TRUE(
+            succeeded(tutti_all_reduce(comm, input.data(), output.data(), kCount, TUTTI_FLOAT32, TUTTI_AVG, &options), comm));
+        for (int r = 0; r < ranks; ++r) {
+          const auto theirs = gradient(r, kCount, step);
+          for (size_t i = 0; i < kCount; ++i) wanted[i] += theirs[i] / static_cast<double>(ranks);
+        }
+        for (size_t i = 0; i < kCount; ++i) got[i] += output[i];
+      }
+      // What is missing after all steps is the mean of the residuals, at most a level of the last encodings.
+      for (size_t i = 0; i < kCount; ++i) ASSERT_NEAR(got[i], wanted[i], ranks == 1 ? 1e-4 : 0.6) << i;
+      double norm = -1;
+      EXPECT_EQ(tutti_codec_norm(codec.get(), &norm), TUTTI_SUCCESS);
+      EXPECT_TRUE(ranks == 1 ? norm == 0 : norm > 0) << norm;
+      tutti_stats stats{};
+      stats.struct_size = sizeof stats;
+      ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
+      EXPECT_THAT(std::string(stats.last_codec), HasSubstr("int4: 391 KiB in packets of"));
+      EXPECT_LT(static_cast<double>(stats.sent_bytes), kSteps * kCount * 4 * 2 / 7.5);
+    });
+  }
+}
+
+TEST(Codecs, SeveralTensorsInFlight) {
+  constexpr size_t kCounts[] = {10, 5000, 70'000, 70'000};
+  const char* const kSpecs[] = {"int8", "topk:ratio=0.1", "sign", "fp16"};
+  const LocalWorld world(3);
+  ASSERT_EQ(world.size(), 3);
+  std::vector<std::vector<float>> results(3);
+  world.run([&](int rank, tutti_comm* comm) {
+    std::vector<CodecPointer> codecs;
+    std::vector<std::vector<float>> buffers;
+    std::vector<tutti_request*> requests(4);
+    for (size_t k = 0; k < 4; ++k) codecs.push_back(made(kSpecs[k], kCounts[k]));
+    for (int step = 0; step < 3; ++step) {
+      buffers.clear();
+      for (size_t k = 0; k < 4; ++k) buffers.push_back(gradient(rank, kCounts[k], step));
+      for (size_t k = 0; k < 4; ++k) {
+        const auto options = with(codecs[k]);
+        ASSERT_TRUE(succeeded(tutti_all_reduce_start(comm, buffers[k].data(), buffers[k].data(), kCounts[k], TUTTI_FLOAT32,
+                                                     TUTTI_SUM, &options, &requests[k]),
+                              comm));
+      }
+      const auto options = with(codecs[1]);
+      tutti_request* second = nullptr;
+      std::vector<float> other(kCounts[1]);
+      EXPECT_EQ(tutti_all_reduce_start(comm, other.data(), other.data(), kCounts[1], TUTTI_FLOAT32, TUTTI_SUM, &options, &second),
+                TUTTI_INVALID_ARGUMENT);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("is in use by a call that has not ended"));
+      EXPECT_EQ(tutti_codec_destroy(codecs[1].get()), TUTTI_INVALID_ARGUMENT);
+      EXPECT_EQ(tutti_codec_reset(codecs[2].get()), TUTTI_INVALID_ARGUMENT);
+      for (tutti_request* request : requests) ASSERT_TRUE(succeeded(tutti_wait(request), comm));
+      for (const auto& buffer : buffers)
+        results[static_cast<size_t>(rank)].insert(results[static_cast<size_t>(rank)].end(), buffer.begin(), buffer.end());
+    }
+  });
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+// A run that is interrupted, saved and taken up by new objects goes on bit by bit as if nothing had happened.
+TEST(Codecs, CheckpointsGoOn) {
+  constexpr size_t kCount = 20'000;
+  for (const char* spec :
+       {"int8:round=stochastic,feedback=1,seed=3", "topk:ratio=0.02,momentum=0.9,warmup=2", "randomk:ratio=0.05,feedback=1"}) {
+    SCOPED_TRACE(spec);
+    const LocalWorld world(2);
+    ASSERT_EQ(world.size(), 2);
+    world.run([&](int rank, tutti_comm* comm) {
+      const auto run = [&](const CodecPointer& codec, int from, int to) {
+        std::vector<float> output(kCount);
+        const auto options = with(codec);
+        for (int step = from; step < to; ++step) {
+          const auto input = gradient(rank, kCount, step);
+          EXPECT_TRUE(
+              succeeded(tutti_all_reduce(comm, input.data(), output.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+        }
+        return output;
+      };
+      const auto whole = made(spec, kCount), before = made(spec, kCount), after = made(spec, kCount);
+      const auto wanted = run(whole, 0, 12);
+      run(before, 0, 5);
+      const auto memory = exported(before);
+      ASSERT_EQ(tutti_codec_import(after.get(), memory.data(), memory.size()), TUTTI_SUCCESS) << tutti_last_error(nullptr);
+      EXPECT_EQ(run(after, 5, 12), wanted);
+      EXPECT_EQ(exported(after), exported(whole));
+    });
+  }
+}
+
+TEST(Codecs, ImportRefusesWhatDoesNotFit) {
+  const auto codec = made("int8:feedback=1", 100), longer = made("int8:feedback=1", 101), none = made("int8:feedback=0", 100);
+  auto memory = exported(codec);
+  const auto refused = [&](const CodecPointer& to, size_t bytes, const char* why) {
+    EXPECT_EQ(tutti_codec_import(to.get(), memory.data(), bytes), TUTTI_INVALID_ARGUMENT);
+    EXPECT_THAT(tutti_last_error(nullptr), HasSubstr(why));
+  };
+  refused(longer, memory.size(), "was exported for 100 elements, this codec has 101");
+  refused(none, memory.size(), "holds other parts than");
+  refused(codec, 10, "too short");
+  refused(codec, memory.size() - 4, "holds other parts than");
+  memory[memory.size() - 4] ^= std::byte{1};
+  refused(codec, memory.size(), "damaged (checksum)");
+  memory[0] ^= std::byte{1};
+  refused(codec, memory.size(), "not an exported codec");
+  size_t room = 10;
+  EXPECT_EQ(tutti_codec_export(codec.get(), memory.data(), &room), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("10 bytes of room"));
+}
+
+TEST(Codecs, ScaleNormAndReset) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const auto codec = made("int2", 1000);
+    const auto options = with(codec);
+    auto values = gradient(rank, 1000);
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, values.data(), values.data(), 1000, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+    double norm = 0, scaled = 0;
+    ASSERT_EQ(tutti_codec_norm(codec.get(), &norm), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_codec_scale(codec.get(), 0.5), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_codec_norm(codec.get(), &scaled), TUTTI_SUCCESS);
+    EXPECT_GT(norm, 0);
+    EXPECT_DOUBLE_EQ(scaled, norm / 2);
+    EXPECT_EQ(tutti_codec_scale(codec.get(), std::nan("")), TUTTI_INVALID_ARGUMENT);
+    ASSERT_EQ(tutti_codec_reset(codec.get()), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_codec_norm(codec.get(), &norm), TUTTI_SUCCESS);
+    EXPECT_EQ(norm, 0);
+  });
+}
+
+TEST(Codecs, WhatCannotBeCompressedIsRefused) {
+  tutti_codec* none = nullptr;
+  EXPECT_EQ(tutti_codec_create(&none, "int8", 10, TUTTI_INT32), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("takes tensors of float32, float16 or bfloat16, not of int32"));
+  EXPECT_EQ(tutti_codec_create(&none, "int9", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("int9"));
+  EXPECT_EQ(none, nullptr);
+  EXPECT_EQ(tutti_codec_create(nullptr, "int8", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_codec_create(&none, nullptr, 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  const LocalWorld world(2);
+  ASSERT_EQ(world.size(), 2);
+  tutti_comm* comm = world.comm(0);
+  const auto codec = made("int8", 64);
+  std::vector<float> x(64), y(128);
+  const auto options = with(codec);
+  const auto refused = [&](tutti_status status, tutti_status wanted, const char* why) {
+    EXPECT_EQ(status, wanted) << tutti_last_error(comm);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr(why));
+  };
+  refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT32, TUTTI_MAX, &options), TUTTI_UNSUPPORTED,
+          "sum and avg, not max");
+  refused(tutti_all_reduce(comm, x.data(), x.data(), 63, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_INVALID_ARGUMENT,
+          "made for 64 float32, this is 63 float32");
+  refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT16, TUTTI_SUM, &options), TUTTI_INVALID_ARGUMENT,
+          "this is 64 float16");
+  refused(tutti_broadcast(comm, x.data(), x.data(), 64, TUTTI_FLOAT32, 0, &options), TUTTI_UNSUPPORTED,
+          "codecs serve all_reduce only");
+  for (const char* algorithm : {"doubling", "flat"}) {
+    const auto wanted = with(codec, algorithm);
+    refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT32, TUTTI_SUM, &wanted), TUTTI_UNSUPPORTED,
+            "cannot carry a codec");
+  }
+  world.run([&](int, tutti_comm* c) {  // nothing of it is felt
+    const auto fresh = made("int8", 64);
+    const auto o = with(fresh, "ring");
+    std::vector<float> values(64, 1);
+    ASSERT_TRUE(succeeded(tutti_all_reduce(c, values.data(), values.data(), 64, TUTTI_FLOAT32, TUTTI_SUM, &o), c));
+    for (const float v : values) EXPECT_NEAR(v, 2, 0.02);
+  });
+}
+
+TEST(Codecs, RanksWithDifferentCodecsAreTold) {
+  const LocalWorld world(2);
+  ASSERT_EQ(world.size(), 2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const auto codec = made(rank == 0 ? "int8" : "int4", 5000);
+    const auto options = with(codec);
+    std::vector<float> values(5000);
+    EXPECT_EQ(tutti_all_reduce(comm, values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("codec #"));
+    // Half encoded: fit for nothing until reset.
+    const LocalWorld alone(1);
+    EXPECT_EQ(tutti_all_reduce(alone.comm(0), values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options),
+              TUTTI_INVALID_ARGUMENT);
+    EXPECT_THAT(tutti_last_error(alone.comm(0)), HasSubstr("was in use by a call that failed"));
+    size_t room = 1 << 20;
+    std::vector<std::byte> memory(room);
+    EXPECT_EQ(tutti_codec_export(codec.get(), memory.data(), &room), TUTTI_INVALID_ARGUMENT);
+    EXPECT_EQ(tutti_codec_reset(codec.get()), TUTTI_SUCCESS);
+    EXPECT_TRUE(succeeded(tutti_all_reduce(alone.comm(0), values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options),
+                          alone.comm(0)));
+  });
+}
+
+TEST(Codecs, AutoCompressesNothingInMemory) {
+  const LocalWorld world(2);
+  ASSERT_EQ(world.size(), 2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const auto codec = made("auto:int4", 5000);
+    const auto options = with(codec);
+    std::vector<float> values(5000, static_cast<float>(rank) + 0.123f);
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+    for (const float v : values) ASSERT_EQ(v, 0.123f + 1.123f);
+    tutti_stats stats{};
+    stats.struct_size = sizeof stats;
+    ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
+    EXPECT_STREQ(stats.last_codec, "none: nothing is compressed, since messages go through memory");
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
+    EXPECT_STREQ(stats.last_codec, "");
+  });
+}
+
+TEST(Codecs, TheStructSaysTheSameAsTheText) {
+  tutti_codec_config config;
+  tutti_codec_config_init(&config);
+  config.name = "topk";
+  config.ratio = 0.015625;
+  config.values = "fp16";
+  config.feedback = 1;
+  config.momentum = 0.9;
+  config.warmup = 10;
+  tutti_codec* codec = nullptr;
+  ASSERT_EQ(tutti_codec_create_from(&codec, &config, 100, TUTTI_FLOAT32), TUTTI_SUCCESS) << tutti_last_error(nullptr);
+  const auto text = made("topk:ratio=0.015625,values=fp16,feedback=1,momentum=0.9,warmup=10", 100);
+  EXPECT_STREQ(tutti_codec_spec(codec), tutti_codec_spec(text.get()));
+  EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS);
+  config = {};
+  EXPECT_EQ(tutti_codec_create_from(&codec, &config, 100, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_codec_destroy(nullptr), TUTTI_SUCCESS);
+}
+
+}  // namespace
+}  // namespace tutti::test
