@@ -86,7 +86,7 @@ HWY_INLINE float FixedSum(const Function& f, const float* value, const float* re
 // 23 bits each, for the numbers from the i-th of the chunk on.
 HWY_INLINE Words RandomBits(RandomKey key, size_t i) {
   const U du;
-  auto x = hn::Iota(du, key.first + static_cast<uint32_t>(i));
+  auto x = hn::Add(hn::Iota(du, 0u), hn::Set(du, key.first + static_cast<uint32_t>(i)));  // a constant, and an addition
   x = hn::Mul(hn::Xor(x, hn::ShiftRight<16>(x)), hn::Set(du, 0x21F0AAADu));
   x = hn::Xor(hn::Xor(x, hn::ShiftRight<15>(x)), hn::Set(du, key.second));
   x = hn::Mul(x, hn::Set(du, 0x735A2D97u));
