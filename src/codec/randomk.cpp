@@ -1,13 +1,12 @@
 // Sends k elements of each chunk chosen at random, every set of k with the same probability.  The choice is a function of the seed, the
 // step and the chunk's place in the tensor, so all ranks choose the same elements, and packets carry no places.
 //
-// Without a residual the values are scaled by n/k, which makes the codec unbiased (where packets hold float32), ω = n/k - 1.  With a
-// residual they are sent as they are, 1/(1 + ω) of that: a contraction of δ = k/n in expectation.
+// Values travel as they are: a contraction of δ = k/n in expectation.  Scaled by n/k they would be unbiased, but only for who encodes once:
+// in an all-reduce sums are encoded again, of the same elements, and would be scaled again.  As it is, sums lose nothing more.
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "kernels.h"
 #include "sparse_packet.h"
@@ -79,10 +78,8 @@ class RandomK final : public Codec {
   }
 
   double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
-  bool unbiased() const override { return spec_.values == ValueType::fp32; }
-  double variance(size_t n, uint32_t step) const override {
-    return unbiased() ? static_cast<double>(n) / static_cast<double>(sent(n, step)) - 1 : 0;
-  }
+  bool unbiased() const override { return false; }
+  double variance(size_t, uint32_t) const override { return 0; }
 
  private:
   size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
@@ -95,12 +92,10 @@ class RandomK final : public Codec {
   // Calls use(places, what is to be sent, count) for run after run of the marked elements.
   template <class Use>
   static void for_each_value(const Chunk& chunk, const Layout& to, const uint64_t* marks, Use use) {
-    const double factor = chunk.residual != nullptr ? 1 : static_cast<double>(to.n) / static_cast<double>(to.k);
     const float* const sum = chunk.residual != nullptr ? chunk.residual : chunk.value;
-    constexpr double kGreatest = std::numeric_limits<float>::max();
     sparse::for_each_run(marks, to.n, to.k, [&](const uint32_t* index, size_t count) {
       float value[Writer::kMost];
-      for (size_t j = 0; j < count; ++j) value[j] = static_cast<float>(std::clamp(sum[index[j]] * factor, -kGreatest, kGreatest));
+      for (size_t j = 0; j < count; ++j) value[j] = sum[index[j]];
       use(index, value, count);
     });
   }

@@ -124,42 +124,20 @@ TEST(RandomKTest, NeighbouringOccasionsAreIndependent) {
   for (const double n : together) EXPECT_NEAR(n, overlap, 5 * std::sqrt(overlap));
 }
 
-TEST(RandomKTest, UnbiasedWithoutResidual) {
-  constexpr size_t kN = 64;
-  constexpr int kDraws = 20000;
-  for (const uint32_t k : {1u, 8u, 40u}) {
-    const auto codec = make_randomk(randomk_of(k));
-    EXPECT_TRUE(codec->unbiased());
-    EXPECT_DOUBLE_EQ(codec->variance(kN, 0), 64.0 / k - 1);
-    for (const reference::Input& input : reference::hard_inputs(kN, 21)) {
-      double square = 0, lost = 0, greatest = 0;
-      for (const float x : input.values) greatest = std::max(greatest, std::fabs(double{x}));
-      if (greatest > 1e18 || greatest < 1e-18) continue;  // n/k times that, and its square, leave the range of float32
-      std::vector<double> mean(kN);
-      for (uint32_t t = 0; t < kDraws / 10; ++t) {
-        const Floats sent = through(*codec, input.values, nullptr, {.seed = 2, .step = t});
-        for (size_t i = 0; i < kN; ++i) {
-          mean[i] += sent[i] / (kDraws / 10.0);
-          lost += std::pow(double{input.values[i]} - sent[i], 2) / (kDraws / 10.0);
-        }
-      }
-      const double omega = codec->variance(kN, 0);
-      for (size_t i = 0; i < kN; ++i) {
-        const double x = input.values[i];
-        square += x * x;
-        EXPECT_NEAR(mean[i], x, 5 * std::sqrt(omega / (kDraws / 10.0)) * std::fabs(x) + 1e-30) << input.name;
-      }
-      // Exactly ω‖x‖² in expectation; one element that carries all of it spreads by √(n/k) of that.
-      EXPECT_NEAR(lost, omega * square, 5 * omega * square * std::sqrt(64.0 / (kDraws / 10.0)) + 1e-30) << input.name;
-    }
-  }
+// A sum of what all ranks sent, encoded once more at the same occasion: nothing is scaled and nothing more is lost.
+TEST(RandomKTest, WhatWasSentIsSentAgainAsItIs) {
+  const auto codec = make_randomk(randomk_of(41));
+  const Occasion occasion{.seed = 3, .step = 5};
+  const Floats input = reference::hard_inputs(4096, 9)[0].values;
+  const Floats once = through(*codec, input, nullptr, occasion);
+  for (const size_t i : chosen(*codec, 4096, occasion)) EXPECT_EQ(once[i], input[i]);
+  EXPECT_EQ(through(*codec, once, nullptr, occasion), once);
+  EXPECT_FALSE(codec->unbiased());
 }
 
 TEST(RandomKTest, ContractionWithResidual) {
   for (const ValueType type : {ValueType::fp32, ValueType::bf16, ValueType::int8}) {
     const auto codec = make_randomk(randomk_of(41, type));
-    EXPECT_EQ(codec->unbiased(), type == ValueType::fp32);
-    EXPECT_EQ(codec->variance(4096, 0), type == ValueType::fp32 ? 4096.0 / 41 - 1 : 0);
     const double delta = codec->contraction(4096, 0);
     EXPECT_NEAR(delta, 41.0 / 4096, 1e-5);
     const Floats input = reference::hard_inputs(4096, 9)[0].values;
@@ -203,15 +181,13 @@ TEST(RandomKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
       }
 }
 
-TEST(RandomKTest, NotFiniteAndTooGreat) {
+TEST(RandomKTest, NotFinite) {
   const auto codec = make_randomk(randomk_of(1));
   Floats value(100, 1), residual(100, 2);
   value[77] = std::numeric_limits<float>::infinity();
   const Floats out = through(*codec, value, &residual, {});
   EXPECT_TRUE(std::all_of(out.begin(), out.end(), [](float x) { return std::bit_cast<uint32_t>(x) == 0x7FC00000; }));
   EXPECT_EQ(residual, Floats(100, 2));
-  const Floats scaled = through(*codec, Floats(100, -1e38f), nullptr, {});  // n/k times that would be infinite
-  EXPECT_EQ(std::count(scaled.begin(), scaled.end(), -std::numeric_limits<float>::max()), 1);
 }
 
 }  // namespace
