@@ -22,7 +22,7 @@ VISIBLE = {
     "transports/tcp": BASE | {"src/transport"},
     "src/engine": BASE | FLOOR_1 - {"algorithms"},
     "src/comm": BASE | FLOOR_1 | {"src/engine"},
-    "src": BASE | {"src/comm", "src/engine", "src/plan", "src/transport", "include/tutti"},
+    "src": BASE | {"src/comm", "src/engine", "src/codec", "src/plan", "src/transport", "include/tutti"},
     "include/tutti": set(),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
