@@ -89,7 +89,7 @@ inline std::vector<float> sent(const Codec& codec, const std::vector<float>& x, 
 // Lengths that end inside every kind of block, up to a whole chunk.
 inline std::vector<size_t> lengths(const Codec& codec) {
   std::vector<size_t> some;
-  for (const size_t n : {1, 2, 15, 16, 31, 33, 63, 64, 65, 129, 333, 512, 1000, 1023})
+  for (const size_t n : {1u, 2u, 15u, 16u, 31u, 33u, 63u, 64u, 65u, 129u, 333u, 512u, 1000u, 1023u})
     if (n < codec.chunk()) some.push_back(n);
   some.push_back(codec.chunk() - 1);
   some.push_back(codec.chunk());

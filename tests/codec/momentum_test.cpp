@@ -53,7 +53,7 @@ TEST(ClippingTest, BringsTheNormToTheRanksShare) {
 
 template <class T>
 void expect_clipped(DataType type) {
-  for (const size_t n : {1, 63, 64, 1000, 5000}) {
+  for (const size_t n : {1u, 63u, 64u, 1000u, 5000u}) {
     std::vector<T> elements(n);
     double square = 0;
     const Floats numbers = normals(n, n);
@@ -76,7 +76,7 @@ TEST(ClippingTest, EveryTypeOnEveryTarget) {
 }
 
 TEST(MomentumTest, Accumulates) {
-  for (const size_t n : {1, 15, 16, 17, 1000}) {
+  for (const size_t n : {1u, 15u, 16u, 17u, 1000u}) {
     const Floats gradient = normals(n, 1), before = normals(n, 2);
     Floats expected(n);
     for (size_t i = 0; i < n; ++i) {
@@ -99,7 +99,7 @@ TEST(MomentumTest, Accumulates) {
 TEST(MomentumTest, WhatIsNotFiniteDoesNotStay) {
   for (const float bad :
        {std::nanf(""), -std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
-    for (const size_t place : {0, 50, 99})
+    for (const size_t place : {0u, 50u, 99u})
       on_every_target([&] {
         Floats gradient(100, 1), velocity(100, 2), value(100);
         gradient[place] = bad;

@@ -56,7 +56,7 @@ TEST(RandomKTest, Laws) {
 }
 
 TEST(RandomKTest, ChoosesKByTheOccasionAlone) {
-  for (const size_t n : {1, 2, 63, 64, 65, 1000, 4096})
+  for (const size_t n : {1u, 2u, 63u, 64u, 65u, 1000u, 4096u})
     for (const uint32_t k : {1u, 5u, 41u, 700u, 2048u, 2049u, 4095u, 4096u}) {
       const auto codec = make_randomk(randomk_of(k));
       const Occasion occasion{.seed = 3, .step = 7, .rank = 2, .element = 8192};
@@ -156,7 +156,7 @@ TEST(RandomKTest, ContractionWithResidual) {
 
 TEST(RandomKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
   for (const ValueType type : {ValueType::fp32, ValueType::fp16, ValueType::bf16, ValueType::int8})
-    for (const size_t n : {1, 100, 4096})
+    for (const size_t n : {1u, 100u, 4096u})
       for (const reference::Input& input : reference::hard_inputs(n, 31)) {
         const auto codec = make_randomk(randomk_of(n > 100 ? 41 : 7, type));
         const Occasion occasion{.seed = 8, .step = 3};

@@ -76,7 +76,7 @@ TEST(SparsePacketTest, AllNeedNoPlaces) {
 TEST(SparsePacketTest, NotFinite) { EXPECT_EQ(encode(topk_of(1), {1, kInfinity}), (Packet{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})); }
 
 TEST(SparsePacketTest, PlacesAreNearTheShortest) {
-  for (const size_t n : {1, 7, 64, 100, 4096, 32768, 65536})
+  for (const size_t n : {1u, 7u, 64u, 100u, 4096u, 32768u, 65536u})
     for (size_t k = 1; k <= n; k += 1 + k / 3) {
       const Layout layout(n, k, ValueType::fp32, false);
       const double bits = 8.0 * static_cast<double>(layout.end - layout.places_at);

@@ -82,7 +82,7 @@ void expect_exact(const CodecSpec& spec, const reference::Input& input, const Fl
 }
 
 TEST(TopKTest, SendsTheGreatestAndKeepsTheRest) {
-  for (const size_t n : {1, 2, 3, 63, 64, 65, 255, 815, 816, 817, 1000, 4095, 4096})
+  for (const size_t n : {1u, 2u, 3u, 63u, 64u, 65u, 255u, 815u, 816u, 817u, 1000u, 4095u, 4096u})
     for (const double ratio : {0.001, 0.01, 0.0625, 0.25, 0.6, 1.0})
       for (const reference::Input& input : reference::hard_inputs(n, n))
         expect_exact(topk(ratio, ValueType::fp32, 4096), input, Floats(n));
@@ -108,7 +108,7 @@ TEST(TopKTest, SmallRatiosTakeLongChunks) {
 
 TEST(TopKTest, RoundingErrorsAreKept) {
   for (const ValueType type : {ValueType::fp16, ValueType::bf16, ValueType::int8})
-    for (const size_t n : {1, 17, 1000, 4096})
+    for (const size_t n : {1u, 17u, 1000u, 4096u})
       for (const double ratio : {0.01, 0.3, 1.0})
         for (const reference::Input& input : reference::hard_inputs(n, n)) expect_exact(topk(ratio, type, 4096), input, Floats(n));
 }
@@ -125,7 +125,7 @@ TEST(TopKTest, ResidualsAreAddedFirst) {
 }
 
 TEST(TopKTest, KIsOfEachChunk) {
-  for (const size_t n : {1, 4, 5, 6, 1000, 4096}) expect_exact(topk_of(5), reference::hard_inputs(n, 3)[0], Floats(n));
+  for (const size_t n : {1u, 4u, 5u, 6u, 1000u, 4096u}) expect_exact(topk_of(5), reference::hard_inputs(n, 3)[0], Floats(n));
 }
 
 TEST(TopKTest, OfEqualOnesTheFirst) {
@@ -165,7 +165,7 @@ TEST(TopKTest, SentElementsLoseTheirMomentum) {
 TEST(TopKTest, NotFinite) {
   for (const ValueType type : {ValueType::fp32, ValueType::int8})
     for (const float bad : {kNan, -kNan, kInfinity, -kInfinity})
-      for (const size_t n : {1, 100, 4096})
+      for (const size_t n : {1u, 100u, 4096u})
         for (const size_t place : {size_t{0}, n / 2, n - 1})
           on_every_target([&] {
             const auto codec = make_topk(topk(0.01, type));
@@ -182,7 +182,7 @@ TEST(TopKTest, NotFinite) {
 }
 
 TEST(TopKTest, DecodeAddsAndDivides) {
-  for (const size_t n : {5, 4096}) {
+  for (const size_t n : {5u, 4096u}) {
     const auto codec = make_topk(topk_of(4));
     const auto inputs = reference::hard_inputs(n, 5);
     const auto packet = encode(*codec, inputs[0].values, nullptr);

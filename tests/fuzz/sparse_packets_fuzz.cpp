@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   spec.values = static_cast<ValueType>(data[0] / 2 % 4);
   spec.ratio = kRatios[data[1] % std::size(kRatios)];
   spec.chunk = 4096;
-  const size_t n = 1 + (data[2] | data[3] << 8) % 4096;
+  const size_t n = 1 + (size_t{data[2]} | size_t{data[3]} << 8) % 4096;
   const auto codec = spec.kind == CodecKind::topk ? make_topk(spec) : make_randomk(spec);
   std::vector<uint32_t> packet(codec->packet_bytes(n, 0) / 4);
   std::memcpy(packet.data(), data + 4, std::min(size - 4, 4 * packet.size()));

@@ -115,8 +115,8 @@ void expect_narrowing(DataType type) {
     value = std::bit_cast<float>(static_cast<uint32_t>(random()) & (random() % 2 ? 0xFFFFFFFF : 0xFFFFF000));
   for (size_t i = 0; i < from.size(); i += 3)
     from[i] = std::ldexp(static_cast<float>(random() % 4096), static_cast<int>(random() % 40) - 30);
-  for (size_t n : {0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 65, 2990}) {
-    for (size_t offset : {0, 1, 3}) {
+  for (size_t n : {0u, 1u, 2u, 3u, 7u, 8u, 15u, 16u, 17u, 31u, 33u, 65u, 2990u}) {
+    for (size_t offset : {0u, 1u, 3u}) {
       std::vector<uint16_t> to(n + 1, 0xA5A5), expected(n + 1, 0xA5A5);
       for (size_t i = 0; i < n; ++i) expected[i] = Format::encode(from[offset + i]).bits;
       kernels::narrow(type, from.data() + offset, to.data(), n);
