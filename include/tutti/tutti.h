@@ -235,8 +235,8 @@ TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options 
 /* ---- gradient compression ---- */
 
 /* A codec compresses what travels in all-reduces (sum, avg) of one tensor of float32, float16 or bfloat16, whatever the algorithm and
- * transport; docs/compression.md says what each does and when it pays.  It owns the tensor's residual, what compression has left out so far
- * at this rank, and adds it to the next call's input (error feedback), so that nothing is lost, only late:
+ * transport; the files in src/codec/ say what each does, with formula and source.  It owns the tensor's residual, what compression has left
+ * out so far at this rank, and adds it to the next call's input (error feedback), so that nothing is lost, only late:
  *     output(t) + sum over ranks of residual(t) = sum over ranks of input(t) + sum over ranks of residual(t-1)
  * All ranks give equal codecs that have seen equally many calls (else TUTTI_MISMATCH); all get bit-identical outputs.  A chunk of the tensor
  * in which any rank has an infinity or a not-a-number becomes not-a-numbers on all ranks, and leaves residuals as they are.

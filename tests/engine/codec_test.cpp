@@ -130,7 +130,7 @@ class CodedWorld {
     const std::vector<float> first = output(0);
     for (size_t rank = 0; rank < ranks_; ++rank) {
       const std::vector<float> out = output(rank), left = residual(rank);
-      ASSERT_EQ(0, std::memcmp(out.data(), first.data(), out.size() * sizeof(float))) << "rank " << rank;
+      ASSERT_TRUE(out.empty() || std::memcmp(out.data(), first.data(), out.size() * sizeof(float)) == 0) << "rank " << rank;
       for (size_t i = 0; i < setup_.count; ++i) wanted[i] -= left[i];
     }
     for (size_t i = 0; i < setup_.count; ++i)
