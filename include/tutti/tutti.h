@@ -85,8 +85,8 @@ TUTTI_API const char *tutti_version(void);
 TUTTI_API const char *tutti_status_string(tutti_status status);
 
 /* One sentence about the last failure on `comm`: who (rank, host, pid), which call, where, and what to try.  With NULL: about the
- * calling thread's last failed call that had no communicator (creation).  "" if nothing failed.  The text belongs to the library and
- * stays until the next failure on the same communicator or thread. */
+ * calling thread's last failed call that had no communicator (creation, codecs).  "" if nothing failed.  The text belongs to the
+ * library and stays until the next failure on the same communicator or thread. */
 TUTTI_API const char *tutti_last_error(const tutti_comm *comm);
 
 /* ---- birth and end of communicators ---- */
@@ -280,7 +280,8 @@ TUTTI_API const char *tutti_codec_spec(const tutti_codec *codec);
 /* Residual, momentum and number of steps as after creation. */
 TUTTI_API tutti_status tutti_codec_reset(tutti_codec *codec);
 
-/* Multiplies the residual: for gradients times learning rate, when the rate changes, by new rate / old rate. */
+/* Multiplies the residual.  Where the learning rate multiplies what comes out, call it with old rate / new rate when the rate changes:
+ * what was left out then counts at the rate of its own step.  Not needed where gradients are multiplied before they go in. */
 TUTTI_API tutti_status tutti_codec_scale(tutti_codec *codec, double factor);
 
 /* L2 norm of this rank's residual, in units of the sum (for avg too).  0 without feedback. */

@@ -72,6 +72,14 @@ TEST(Examples, Overlap) {
   }
 }
 
+TEST(Examples, Compress) {
+  ProcessWorld world(2, {program_from("API_TEST_EXAMPLE_COMPRESS")});
+  for (const Ending& ending : world.wait(60)) {
+    EXPECT_EQ(ending.exit_code, 0) << ending.output;
+    EXPECT_THAT(ending.output, HasSubstr("of 2: 20 steps in 4 bits, the sum is within 1 %\n"));
+  }
+}
+
 // torchrun's variables without torchrun: its agent owns MASTER_PORT, so the meeting point must be elsewhere.
 TEST(TorchrunVariables, AreEnough) {
   const std::filesystem::path folder = new_folder();
