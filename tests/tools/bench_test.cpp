@@ -188,6 +188,48 @@ TEST_F(Bench, Json) {
   }
 }
 
+// Every codec keeps its promises: the same bits everywhere, and nothing is missing but what the residuals hold.
+TEST_F(Bench, EveryCodecIsTried) {
+  for (const char* codec : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2:round=stochastic", "int8", "int4:range=minmax", "int2", "qsgd",
+                            "qsgd:feedback=1", "terngrad", "sign", "sign:feedback=0", "topk:ratio=0.05", "topk:momentum=0.9",
+                            "randomk:ratio=0.05", "randomk:feedback=0,values=int8"}) {
+    ASSERT_EQ(run("all_reduce --ranks 3 -b 4 -e 40000 -i 39996 -n 1 -w 0 -o sum,avg -d float,half --codec " + std::string(codec)),
+              0)
+        << output_;
+    EXPECT_THAT(output_, HasSubstr("# Out of bounds values : 0 OK\n"));
+    EXPECT_THAT(rows(), SizeIs(8));
+    for (const auto& row : rows()) EXPECT_THAT(row, SizeIs(13));
+    EXPECT_THAT(output_, ContainsRegex("\n# codec [^\n]* sent by a rank, ratio [0-9.]+; relative error [-0-9.e+]+ of one call"));
+  }
+}
+
+TEST_F(Bench, CodecInJson) {
+  const std::string path = directory_ + "/out.json";
+  ASSERT_EQ(run("all_reduce --ranks 2 --transport tcp --codec int4 -b 1M -e 1M -n 2 -w 1 -J " + path), 0) << output_;
+  const auto json = nlohmann::json::parse(std::ifstream(path), nullptr, false);
+  ASSERT_TRUE(json.is_object());
+  const auto& row = json["results"][0];
+  EXPECT_EQ(row["size"], 1 << 20);  // algbw counts what the caller gives, not what travels
+  EXPECT_NEAR(row["out_of_place"]["alg_bw"].get<double>(), (1 << 20) / row["out_of_place"]["time"].get<double>() / 1e3, 1e-9);
+  const auto& codec = row["codec"];
+  EXPECT_EQ(codec["spec"], "int4");
+  EXPECT_LT(codec["wire_bytes"], (1 << 20) / 7.5);
+  EXPECT_NEAR(codec["ratio"].get<double>(), 7.8, 0.2);
+  EXPECT_NEAR(codec["error_once"].get<double>(), 0.17, 0.03);  // of normal numbers, encoded twice
+  EXPECT_LT(codec["error_mean"].get<double>(), codec["error_once"].get<double>() / 25);
+  EXPECT_EQ(codec["calls_of_mean"], 50);
+}
+
+TEST_F(Bench, AutoCodecSaysNoInSharedMemory) {
+  ASSERT_EQ(run("all_reduce --ranks 2 --transport shm --codec auto:int8 -b 1M -e 1M -n 2 -w 1"), 0) << output_;
+  EXPECT_THAT(output_, ContainsRegex("\n# codec auto:int8: 1 MiB sent by a rank, ratio 1.00; [^\n]*; none: nothing is compressed"));
+}
+
+TEST_F(Bench, HelpListsCodecs) {
+  ASSERT_EQ(run("--help"), 0);
+  EXPECT_THAT(output_, AllOf(HasSubstr("--codec"), HasSubstr("fp8_e4m3"), HasSubstr("randomk")));
+}
+
 TEST_F(Bench, MistakesAreSentences) {
   const struct {
     const char *arguments, *sentence;
@@ -203,6 +245,10 @@ TEST_F(Bench, MistakesAreSentences) {
       {"all_reduce -f 1", "Sizes do not grow by a factor of 1: give -i as well, or another -f."},
       {"all_reduce -a 4", "-a takes 0 (rank 0), 1 (average), 2 (minimum) or 3 (maximum), not 4."},
       {"broadcast --ranks 2 -r 2", "Root 2 is not one of the 2 ranks."},
+      {"all_reduce --codec int7", "--codec: in the codec \"int7\", \"int7\" is no codec"},
+      {"all_gather --codec int8", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
+      {"all_reduce --codec int8 -o max", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
+      {"all_reduce --codec int8 -d int32", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --frobnicate", "The following argument was not expected: --frobnicate."},
   };
   for (const auto& [arguments, sentence] : mistakes) {

@@ -50,7 +50,8 @@ TEST(Info, Text) {
   const Outcome run = info("TUTTI_LANES=4", "");
   EXPECT_EQ(run.status, 0);
   EXPECT_THAT(run.output, AllOf(HasSubstr("Tutti " TUTTI_VERSION "\n"), HasSubstr("\nMachine\n"), HasSubstr("\nTransports\n"),
-                                HasSubstr("\nInterfaces\n"), HasSubstr("\nMemory of one communicator"), HasSubstr("\nSettings")));
+                                HasSubstr("\nInterfaces\n"), HasSubstr("\nMemory of one communicator"), HasSubstr("\nSettings"),
+                                HasSubstr("\nCodecs"), HasSubstr("terngrad")));
   EXPECT_THAT(run.output, testing::ContainsRegex("TUTTI_LANES +4 +environment"));
 }
 

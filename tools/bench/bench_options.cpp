@@ -1,11 +1,13 @@
 #include "bench_options.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <span>
 
 #include "byte_units.h"
 #include "command_line.h"
+#include "spec.h"
 #include "words.h"
 
 namespace tutti::bench {
@@ -13,10 +15,16 @@ namespace {
 
 // The command line as text; reading the text is ours, so that every complaint is a sentence.
 struct Texts {
-  std::string collective, ranks, transport, algorithm, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
+  std::string collective, ranks, transport, algorithm, codec, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
   std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate;
   bool osu = false;
 };
+
+std::string listed_codecs() {
+  std::vector<std::string_view> names;
+  for (const CodecName& codec : codec_names()) names.push_back(codec.name);
+  return listed(names);
+}
 
 void declare(CLI::App& app, Texts& texts) {
   app.add_option("collective", texts.collective,
@@ -26,6 +34,10 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--ranks", texts.ranks, "Processes to start; default: one per core, at least 2");
   app.add_option("--transport", texts.transport, "shm or tcp; default: what Tutti chooses");
   app.add_option("--algorithm", texts.algorithm, "A name, a rule as of TUTTI_ALGORITHM, or \"all\": one table for each");
+  app.add_option(
+      "--codec", texts.codec,
+      "Compress what travels in all_reduce: a codec as docs/compression.md describes them, such as topk:ratio=0.01; one of " +
+          listed_codecs());
   app.add_option("-b,--minbytes", texts.min, "Smallest size, such as 4 or 64K")->capture_default_str();
   app.add_option("-e,--maxbytes", texts.max, "Largest size; default: 64M");
   app.add_option("-i,--stepbytes", texts.step, "Step between sizes in bytes, instead of -f");
@@ -131,8 +143,20 @@ Status read_choices(const Texts& texts, Options& options) {
   return {};
 }
 
+Status read_codec(const Texts& texts, Options& options) {
+  options.codec = texts.codec;
+  if (texts.codec.empty()) return {};
+  if (const auto spec = parse_codec(texts.codec); !spec.ok()) return wrong("--codec: " + spec.status().message() + ".");
+  const auto adds = [](tutti_op op) { return op == TUTTI_SUM || op == TUTTI_AVG; };
+  const auto floats = [](tutti_dtype type) { return type == TUTTI_FLOAT32 || type == TUTTI_FLOAT16 || type == TUTTI_BFLOAT16; };
+  if (options.kind != Kind::all_reduce || !std::ranges::all_of(options.ops, adds) || !std::ranges::all_of(options.types, floats))
+    return wrong("--codec compresses all_reduce of sum or avg over float, half or bfloat16 only.");
+  return {};
+}
+
 Status read(const Texts& texts, Options& options) {
   if (Status s = read_choices(texts, options); !s.ok()) return s;
+  if (Status s = read_codec(texts, options); !s.ok()) return s;
   if (Status s = read_sizes(texts, options); !s.ok()) return s;
   if (Status s = read_count("-w", texts.warmup, 0, options.warmup); !s.ok()) return s;
   if (Status s = read_count("-c", texts.check, 0, options.check); !s.ok()) return s;

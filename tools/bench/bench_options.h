@@ -19,6 +19,7 @@ struct Options {
   std::optional<int> ranks;  // to start, or to find under a launcher
   std::string transport;     // "": TUTTI_TRANSPORT
   std::string algorithm;     // "": TUTTI_ALGORITHM, else Tutti's choice; a rule as of TUTTI_ALGORITHM; "all"
+  std::string codec;         // "": elements travel as they are
   uint64_t min_bytes = 4;
   uint64_t max_bytes = 64 << 20;
   uint64_t step_bytes = 0;  // 0: sizes grow by factor

@@ -43,6 +43,16 @@ ordered_json of(const Row& row, const Timing& timing) {
           {"iterations", timing.iterations}};
 }
 
+ordered_json of(const CodecFigures& codec) {
+  return {{"spec", codec.spec},
+          {"how", codec.how},
+          {"wire_bytes", codec.wire_bytes},
+          {"ratio", codec.ratio()},
+          {"error_once", codec.error_once},
+          {"error_mean", codec.error_mean ? ordered_json(*codec.error_mean) : ordered_json(nullptr)},
+          {"calls_of_mean", kCodecCalls}};
+}
+
 }  // namespace
 
 Result<JsonReport> JsonReport::create(const std::string& path, int argc, char** argv) {
@@ -69,6 +79,7 @@ void JsonReport::describe(const Options& options, const Roster& roster, const Ro
                          {"host", roster.ranks.front().host},
                          {"transport", options.transport},
                          {"algorithm", options.algorithm},
+                         {"codec", options.codec},
                          {"minimum_bytes", options.min_bytes},
                          {"maximum_bytes", options.max_bytes},
                          {"step_factor", options.step_bytes > 0 ? ordered_json(nullptr) : ordered_json(options.factor)},
@@ -92,6 +103,7 @@ void JsonReport::add(const Row& row, const std::string& requested_algorithm) {
                                   {"root", std::to_string(work.root)},
                                   {"out_of_place", of(row, row.out_of_place)},
                                   {"in_place", row.in_place ? of(row, *row.in_place) : ordered_json(nullptr)},
+                                  {"codec", row.codec ? of(*row.codec) : ordered_json(nullptr)},
                                   {"algorithm", row.choice.algorithm},
                                   {"requested_algorithm", requested_algorithm},
                                   {"reason", row.choice.reason},

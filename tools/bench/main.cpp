@@ -69,6 +69,7 @@ Status run_table(Session& session, Bench& bench, const std::string& algorithm, s
     if (!row.ok()) return row.status();
     rows.push_back(*row);
     if (session.job.first()) print_row(session.options, *row);
+    if (session.job.first() && row->codec) print_codec(*row->codec);
     if (session.json) session.json->add(*row, algorithm);
   }
   if (session.job.first()) print_footer(session.options, rows);

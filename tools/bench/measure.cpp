@@ -35,6 +35,8 @@ struct Bench::Series {
   Pattern pattern;
   size_t slots;
   tutti_call_options call_options{};
+  CodecHandle codec;
+  std::optional<Gradients> gradients;  // what is sent with a codec
 
   Series(const Workload& w, bool at_place, const std::string& name, size_t s)
       : work(w),
@@ -46,6 +48,16 @@ struct Bench::Series {
     if (!algorithm.empty()) call_options.algorithm = algorithm.c_str();
   }
   Series(const Series&) = delete;  // call_options points into it
+
+  Status set_codec(const std::string& spec) {
+    if (spec.empty()) return {};
+    auto opened = open_codec(spec, work);
+    if (!opened.ok()) return opened.status();
+    codec = std::move(*opened);
+    call_options.codec = codec.get();
+    gradients.emplace(work.type, work.count, work.rank, work.ranks);
+    return {};
+  }
 };
 
 void Bench::prepare(const Series& series, size_t slot, uint64_t turn) const {
@@ -55,7 +67,10 @@ void Bench::prepare(const Series& series, size_t slot, uint64_t turn) const {
   const bool input_covers_output = series.in_place && work.input_elements() >= work.output_elements();
   if (data.output != nullptr && !(data.input != nullptr && input_covers_output))
     std::memset(data.output, kPoison, work.output_elements() * type_size(work.type));
-  if (data.input != nullptr) series.pattern.fill(data.input, work.input_elements(), work.rank, turn);
+  if (series.gradients)
+    series.gradients->fill(data.input, work.count, turn);
+  else if (data.input != nullptr)
+    series.pattern.fill(data.input, work.input_elements(), work.rank, turn);
 }
 
 uint64_t Bench::wrong_in(const Series& series, size_t slot, uint64_t turn) const {
@@ -148,20 +163,37 @@ Result<Timing> Bench::combine(const std::vector<uint64_t>& times, std::optional<
 }
 
 Result<Timing> Bench::time(const Workload& work, bool in_place, const std::string& algorithm) {
-  const Series series(work, in_place, algorithm, rotation_.slots(work.buffer_bytes()));
+  Series series(work, in_place, algorithm, rotation_.slots(work.buffer_bytes()));
+  if (Status s = series.set_codec(options_.codec); !s.ok()) return s;
   const auto iterations = warm_up(series);
   if (!iterations.ok()) return iterations.status();
   std::vector<uint64_t> times;
   times.reserve(static_cast<size_t>(*iterations));
-  const bool checks = options_.check > 0 && work.kind != Kind::barrier && series.pattern.exact();
+  const bool checks = options_.check > 0 && !series.codec && work.kind != Kind::barrier && series.pattern.exact();
   uint64_t wrong = 0;
   if (Status s = run(series, *iterations, checks ? options_.check : 0, times, wrong); !s.ok()) return s;
   wrong_here_ += wrong;
   return combine(times, checks ? std::optional(wrong) : std::nullopt);
 }
 
+// With a codec results are near, not equal: they are tried apart from the timed calls.
+Result<Timing> Bench::time_coded(const Workload& work, bool in_place, const std::string& algorithm,
+                                 std::optional<CodecFigures>& figures) {
+  auto timing = time(work, in_place, algorithm);
+  if (!timing.ok() || options_.codec.empty()) return timing;
+  CodecTrial trial(job_, work, options_.codec, algorithm, rotation_.slot(0, work.buffer_bytes()));
+  auto found = trial.run(in_place);
+  if (!found.ok()) return found.status();
+  const uint64_t wrong = found->kept_promises ? 0 : work.count;
+  wrong_here_ += wrong;
+  timing->wrong = wrong;
+  if (!figures) figures = std::move(*found);
+  return timing;
+}
+
 Result<Choice> Bench::try_once(const Workload& work, const std::string& algorithm) {
-  const Series series(work, false, algorithm, 1);
+  Series series(work, false, algorithm, 1);
+  if (Status s = series.set_codec(options_.codec); !s.ok()) return s;
   std::vector<uint64_t> times;
   uint64_t wrong = 0;
   if (Status s = run(series, 1, 0, times, wrong); !s.ok()) return s;
@@ -170,17 +202,17 @@ Result<Choice> Bench::try_once(const Workload& work, const std::string& algorith
 }
 
 Result<Row> Bench::measure(const Workload& work, const std::string& algorithm) {
-  Row row{.work = work, .choice = {}, .placement = {}, .out_of_place = {}, .in_place = {}};
+  Row row{.work = work, .choice = {}, .placement = {}, .out_of_place = {}, .in_place = {}, .codec = {}};
   const auto choice = try_once(work, algorithm);
   if (!choice.ok()) return choice.status();
   row.choice = *choice;
   const auto before = probe_.look(job_, watch_);
   if (!before.ok()) return before.status();
-  const auto out_of_place = time(work, false, algorithm);
+  const auto out_of_place = time_coded(work, false, algorithm, row.codec);
   if (!out_of_place.ok()) return out_of_place.status();
   row.out_of_place = *out_of_place;
   if (has_in_place(work.kind) && !options_.osu) {
-    const auto in_place = time(work, true, algorithm);
+    const auto in_place = time_coded(work, true, algorithm, row.codec);
     if (!in_place.ok()) return in_place.status();
     row.in_place = *in_place;
   }

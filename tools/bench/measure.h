@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bench_options.h"
+#include "codec_trial.h"
 #include "pattern.h"
 #include "placement.h"
 #include "rotation.h"
@@ -35,6 +36,7 @@ struct Row {
   double round_trip_before_ns = 0, round_trip_after_ns = 0;
   Timing out_of_place;
   std::optional<Timing> in_place;
+  std::optional<CodecFigures> codec;
 
   double algbw(const Timing& timing) const { return static_cast<double>(work.bytes()) / timing.time_us / 1e3; }  // GB/s
   double busbw(const Timing& timing) const { return algbw(timing) * bus_factor(work.kind, work.ranks); }
@@ -59,6 +61,8 @@ class Bench {
   Status run(const Series& series, int iterations, int checked, std::vector<uint64_t>& times, uint64_t& wrong);
   Result<int> warm_up(const Series& series);
   Result<Timing> time(const Workload& work, bool in_place, const std::string& algorithm);
+  Result<Timing> time_coded(const Workload& work, bool in_place, const std::string& algorithm,
+                            std::optional<CodecFigures>& figures);
   Result<Timing> combine(const std::vector<uint64_t>& times, std::optional<uint64_t> wrong) const;
 
   const Job& job_;

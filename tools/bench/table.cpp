@@ -137,6 +137,14 @@ void print_row(const Options& options, const Row& row) {
   std::fflush(stdout);
 }
 
+void print_codec(const CodecFigures& figures) {
+  std::string text = format("codec %s: %s sent by a rank, ratio %.2f; relative error %.2g of one call", figures.spec.c_str(),
+                            describe_bytes(figures.wire_bytes).c_str(), figures.ratio(), figures.error_once);
+  if (figures.error_mean) text += format(", %.2g of the mean of %d", *figures.error_mean, kCodecCalls);
+  if (figures.how.starts_with("none")) text += "; " + figures.how;
+  comment(text);
+}
+
 uint64_t wrong_values(const std::vector<Row>& rows) {
   uint64_t wrong = 0;
   for (const Row& row : rows) {

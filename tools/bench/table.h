@@ -28,6 +28,7 @@ void print_choices(const std::vector<Chosen>& chosen);
 
 void print_header(const Options& options);
 void print_row(const Options& options, const Row& row);
+void print_codec(const CodecFigures& figures);  // below its row
 // nccl-tests' footer.
 void print_footer(const Options& options, const std::vector<Row>& rows);
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "byte_units.h"
+#include "spec.h"
 
 namespace tutti::info {
 namespace {
@@ -76,6 +77,10 @@ std::string as_text(const Facts& facts) {
   if (!facts.memory.empty()) text += memory(facts);
 
   rows.clear();
+  for (const CodecName& codec : codec_names()) rows.push_back({std::string(codec.name), std::string(codec.summary)});
+  text += "\nCodecs (docs/compression.md)\n" + table(rows);
+
+  rows.clear();
   for (size_t i = 0; i < kSettings; ++i) {
     const SettingOrigin& origin = facts.settings.origins[i];
     rows.push_back({std::string(setting_rows()[i].name), origin.text.empty() ? "-" : origin.text, origin.source});
@@ -118,6 +123,9 @@ std::string as_json(const Facts& facts) {
   for (const MemoryFacts& m : facts.memory)
     json["memory"].push_back(
         ordered_json{{"ranks", m.ranks}, {"at_creation", m.at_creation}, {"after_all_reduce", m.after_all_reduce}});
+  json["codecs"] = ordered_json::array();
+  for (const CodecName& codec : codec_names())
+    json["codecs"].push_back(ordered_json{{"name", std::string(codec.name)}, {"summary", std::string(codec.summary)}});
   for (size_t i = 0; i < kSettings; ++i) {
     const SettingRow& row = setting_rows()[i];
     const SettingOrigin& origin = facts.settings.origins[i];
