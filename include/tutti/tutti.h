@@ -262,9 +262,9 @@ typedef struct tutti_codec_config {
   int k;                /* 0; elements of each chunk instead of a ratio */
   int chunk;            /* 0; elements of a chunk of topk and randomk */
   const char *values;   /* NULL; of topk and randomk: "fp32", "fp16", "bf16", "int8" */
-  double momentum;      /* 0; Deep Gradient Compression, of topk, as all that follow */
-  double clip_norm;     /* 0 */
-  int masking;          /* -1; 0, 1 */
+  double momentum;      /* 0; Deep Gradient Compression, of topk, as all that follow; not with `automatic` */
+  double clip_norm;     /* 0; takes momentum */
+  int masking;          /* -1; 0 (takes momentum), 1 */
   int warmup;           /* 0; calls in each stage of the schedule */
   uint64_t seed;        /* 0; of stochastic rounding and randomk; equal on all ranks */
 } tutti_codec_config;

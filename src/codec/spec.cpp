@@ -247,6 +247,13 @@ Status check_sparse(const CodecSpec& spec) {
     return refused("momentum=" + write_real<&Spec::momentum>(spec) + " is not in 0 … 1, 1 excluded");
   if (!within(spec.clip_norm, 0, 1e30)) return refused("clip_norm=" + write_real<&Spec::clip_norm>(spec) + " is not in 0 … 1e30");
   if (spec.momentum > 0 && spec.feedback == 0) return refused("momentum= needs feedback: it corrects what the residual keeps");
+  if (spec.momentum > 0 && spec.automatic)
+    return refused(
+        "momentum= does not go with auto: – where a call is not compressed its sum has no momentum, and the optimizer, which "
+        "has none either, cannot tell; decide yourself, or leave momentum to the optimizer");
+  if (spec.momentum == 0 && spec.clip_norm != 0)
+    return refused("clip_norm= needs momentum=: it limits what the velocity takes up; without, clip the gradient before the call");
+  if (spec.momentum == 0 && !spec.masking) return refused("masking=0 needs momentum=: there is no velocity to mask");
   return {};
 }
 

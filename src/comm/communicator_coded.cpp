@@ -12,6 +12,7 @@ namespace tutti {
 namespace {
 
 constexpr int kFewRanksForRing = 8;  // beyond, a ring of coarse codecs deserves a warning
+constexpr const char* kAlone = "nothing travels, since there is one rank";
 
 std::string rate(double bytes_per_second) {
   char text[32];
@@ -56,7 +57,7 @@ Status Communicator::decide(const TensorCodec& tensor, uint64_t timeout_ns, Deci
   const MachineProfile profile = tuning_ ? tuning_->profile : MachineProfile::standard(parts_->inside_streams);
   const double link = link_seconds_per_byte(terms_, profile);
   if (parts_->size == 1 || link <= 0) {
-    decision = {false, "nothing is compressed, since messages go through memory"};
+    decision = {false, parts_->size == 1 ? kAlone : "nothing is compressed, since messages go through memory"};
     return {};
   }
   const auto mine = static_cast<float>(break_even(measure_rates(tensor.codec())) * 1e9);
@@ -128,6 +129,10 @@ Result<std::shared_ptr<Operation>> Communicator::start_coded(const Call& call, b
 
 // What statistics show, and at rank 0 a line for each kind of call.
 void Communicator::tell_coded(const TensorCodec& tensor, const Packed& packed, const Choice& choice) {
+  if (parts_->size == 1) {
+    last_codec_ = std::string("none: ") + kAlone;
+    return;
+  }
   const uint64_t bytes = tensor.count() * element_size(tensor.type());
   last_codec_ = tensor.text() + ": " + describe_bytes(bytes) + " in packets of " + describe_bytes(packed.bytes);
   if (parts_->rank != 0) return;

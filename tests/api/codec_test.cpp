@@ -9,47 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "codecs.h"
 #include "local_world.h"
 
 namespace tutti::test {
 namespace {
 
 using testing::HasSubstr;
-
-struct Destroy {
-  void operator()(tutti_codec* codec) const { EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS) << tutti_last_error(nullptr); }
-};
-using CodecPointer = std::unique_ptr<tutti_codec, Destroy>;
-
-CodecPointer made(const char* spec, size_t count, tutti_dtype dtype = TUTTI_FLOAT32) {
-  tutti_codec* codec = nullptr;
-  EXPECT_EQ(tutti_codec_create(&codec, spec, count, dtype), TUTTI_SUCCESS) << tutti_last_error(nullptr);
-  return CodecPointer(codec);
-}
-
-tutti_call_options with(const CodecPointer& codec, const char* algorithm = nullptr) {
-  tutti_call_options options;
-  tutti_call_options_init(&options);
-  options.codec = codec.get();
-  options.algorithm = algorithm;
-  return options;
-}
-
-std::vector<float> gradient(int rank, size_t count, int step = 0) {
-  std::vector<float> values(count);
-  for (size_t i = 0; i < count; ++i)
-    values[i] = std::sin(static_cast<float>(i) * 0.37f + static_cast<float>(rank) + static_cast<float>(step) * 0.1f);
-  return values;
-}
-
-std::vector<std::byte> exported(const CodecPointer& codec) {
-  size_t bytes = 0;
-  EXPECT_EQ(tutti_codec_export(codec.get(), nullptr, &bytes), TUTTI_SUCCESS);
-  std::vector<std::byte> memory(bytes);
-  EXPECT_EQ(tutti_codec_export(codec.get(), memory.data(), &bytes), TUTTI_SUCCESS) << tutti_last_error(nullptr);
-  EXPECT_EQ(bytes, memory.size());
-  return memory;
-}
 
 TEST(Codecs, CompressAndLoseNothing) {
   constexpr size_t kCount = 100'000;
@@ -80,7 +46,11 @@ TEST(Codecs, CompressAndLoseNothing) {
       tutti_stats stats{};
       stats.struct_size = sizeof stats;
       ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
-      EXPECT_THAT(std::string(stats.last_codec), HasSubstr("int4: 391 KiB in packets of"));
+      if (ranks == 1) {
+        EXPECT_STREQ(stats.last_codec, "none: nothing travels, since there is one rank");
+      } else {
+        EXPECT_THAT(std::string(stats.last_codec), HasSubstr("int4: 391 KiB in packets of"));
+      }
       EXPECT_LT(static_cast<double>(stats.sent_bytes), kSteps * kCount * 4 * 2 / 7.5);
     });
   }
@@ -195,10 +165,22 @@ TEST(Codecs, ScaleNormAndReset) {
 
 TEST(Codecs, WhatCannotBeCompressedIsRefused) {
   tutti_codec* none = nullptr;
-  EXPECT_EQ(tutti_codec_create(&none, "int8", 10, TUTTI_INT32), TUTTI_UNSUPPORTED);
-  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("takes tensors of float32, float16 or bfloat16, not of int32"));
+  for (const auto& [dtype, name] : {std::pair{TUTTI_INT8, "int8"},
+                                    {TUTTI_UINT8, "uint8"},
+                                    {TUTTI_INT32, "int32"},
+                                    {TUTTI_UINT32, "uint32"},
+                                    {TUTTI_INT64, "int64"},
+                                    {TUTTI_UINT64, "uint64"},
+                                    {TUTTI_FLOAT64, "float64"}}) {
+    EXPECT_EQ(tutti_codec_create(&none, "int8", 10, dtype), TUTTI_UNSUPPORTED);
+    EXPECT_THAT(tutti_last_error(nullptr), HasSubstr(std::string("takes tensors of float32, float16 or bfloat16, not of ") + name));
+  }
   EXPECT_EQ(tutti_codec_create(&none, "int9", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
   EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("int9"));
+  EXPECT_EQ(tutti_codec_create(&none, "auto:topk:momentum=0.9", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("momentum= does not go with auto:"));
+  EXPECT_EQ(tutti_codec_create(&none, "topk:clip_norm=1", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("clip_norm= needs momentum="));
   EXPECT_EQ(none, nullptr);
   EXPECT_EQ(tutti_codec_create(nullptr, "int8", 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_codec_create(&none, nullptr, 10, TUTTI_FLOAT32), TUTTI_INVALID_ARGUMENT);
@@ -212,8 +194,9 @@ TEST(Codecs, WhatCannotBeCompressedIsRefused) {
     EXPECT_EQ(status, wanted) << tutti_last_error(comm);
     EXPECT_THAT(tutti_last_error(comm), HasSubstr(why));
   };
-  refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT32, TUTTI_MAX, &options), TUTTI_UNSUPPORTED,
-          "sum and avg, not max");
+  for (const auto& [op, why] :
+       {std::pair{TUTTI_MAX, "sum and avg, not max"}, {TUTTI_MIN, "sum and avg, not min"}, {TUTTI_PROD, "sum and avg, not prod"}})
+    refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT32, op, &options), TUTTI_UNSUPPORTED, why);
   refused(tutti_all_reduce(comm, x.data(), x.data(), 63, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_INVALID_ARGUMENT,
           "made for 64 float32, this is 63 float32");
   refused(tutti_all_reduce(comm, x.data(), x.data(), 64, TUTTI_FLOAT16, TUTTI_SUM, &options), TUTTI_INVALID_ARGUMENT,
@@ -234,27 +217,19 @@ TEST(Codecs, WhatCannotBeCompressedIsRefused) {
   });
 }
 
-TEST(Codecs, RanksWithDifferentCodecsAreTold) {
-  const LocalWorld world(2);
-  ASSERT_EQ(world.size(), 2);
-  world.run([&](int rank, tutti_comm* comm) {
-    const auto codec = made(rank == 0 ? "int8" : "int4", 5000);
-    const auto options = with(codec);
-    std::vector<float> values(5000);
-    EXPECT_EQ(tutti_all_reduce(comm, values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_MISMATCH);
-    EXPECT_THAT(tutti_last_error(comm), HasSubstr("codec #"));
-    // Half encoded: fit for nothing until reset.
-    const LocalWorld alone(1);
-    EXPECT_EQ(tutti_all_reduce(alone.comm(0), values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options),
-              TUTTI_INVALID_ARGUMENT);
-    EXPECT_THAT(tutti_last_error(alone.comm(0)), HasSubstr("was in use by a call that failed"));
-    size_t room = 1 << 20;
-    std::vector<std::byte> memory(room);
-    EXPECT_EQ(tutti_codec_export(codec.get(), memory.data(), &room), TUTTI_INVALID_ARGUMENT);
-    EXPECT_EQ(tutti_codec_reset(codec.get()), TUTTI_SUCCESS);
-    EXPECT_TRUE(succeeded(tutti_all_reduce(alone.comm(0), values.data(), values.data(), 5000, TUTTI_FLOAT32, TUTTI_SUM, &options),
-                          alone.comm(0)));
-  });
+// With two ranks too, where each would get what it kept of its own and not what the other has.
+TEST(Codecs, DoublingIsRefused) {
+  for (const int ranks : {2, 3, 4}) {
+    const LocalWorld world(ranks);
+    ASSERT_EQ(world.size(), ranks);
+    world.run([&](int, tutti_comm* comm) {
+      const auto codec = made("int8", 64);
+      const auto options = with(codec, "doubling");
+      std::vector<float> values(64);
+      EXPECT_EQ(tutti_all_reduce(comm, values.data(), values.data(), 64, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_UNSUPPORTED);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("algorithm doubling cannot carry a codec"));
+    });
+  }
 }
 
 TEST(Codecs, AutoCompressesNothingInMemory) {
@@ -274,6 +249,22 @@ TEST(Codecs, AutoCompressesNothingInMemory) {
     ASSERT_TRUE(succeeded(tutti_comm_stats(comm, &stats), comm));
     EXPECT_STREQ(stats.last_codec, "");
   });
+}
+
+TEST(Codecs, NothingTravelsAlone) {
+  const LocalWorld world(1);
+  for (const char* spec : {"int2", "auto:int2", "topk:momentum=0.9"}) {
+    const auto codec = made(spec, 100);
+    const auto options = with(codec);
+    auto values = gradient(0, 100);
+    ASSERT_TRUE(succeeded(tutti_all_reduce(world.comm(0), values.data(), values.data(), 100, TUTTI_FLOAT32, TUTTI_SUM, &options),
+                          world.comm(0)));
+    EXPECT_EQ(values, gradient(0, 100));
+    tutti_stats stats{};
+    stats.struct_size = sizeof stats;
+    ASSERT_TRUE(succeeded(tutti_comm_stats(world.comm(0), &stats), world.comm(0)));
+    EXPECT_STREQ(stats.last_codec, "none: nothing travels, since there is one rank") << spec;
+  }
 }
 
 TEST(Codecs, TheStructSaysTheSameAsTheText) {

@@ -135,6 +135,10 @@ TEST(CodecSpec, RefusedWithReason) {
   EXPECT_THAT(error("topk:momentum=1"), HasSubstr("momentum=1"));
   EXPECT_THAT(error("topk:momentum=0.9,feedback=0"), HasSubstr("momentum= needs feedback"));
   EXPECT_THAT(error("topk:clip_norm=-1"), HasSubstr("clip_norm=-1"));
+  EXPECT_THAT(error("topk:clip_norm=1"), HasSubstr("clip_norm= needs momentum=: it limits what the velocity takes up"));
+  EXPECT_THAT(error("topk:masking=0"), HasSubstr("masking=0 needs momentum=: there is no velocity to mask"));
+  EXPECT_THAT(error("auto:topk:momentum=0.9"),
+              AllOf(HasSubstr("momentum= does not go with auto:"), HasSubstr("the optimizer, which has none either, cannot tell")));
   EXPECT_THAT(error("topk:masking=yes"), HasSubstr("\"yes\" is neither 0 nor 1"));
   EXPECT_THAT(error("randomk:momentum=0.9"), HasSubstr("\"momentum\" is no setting of randomk"));
 }
@@ -144,6 +148,9 @@ TEST(CodecSpec, FieldsAreCheckedToo) {
   EXPECT_THAT(check({.levels = 7, .bits = 8}).message(), HasSubstr("8 bits do not go with levels=7, which takes 4"));
   EXPECT_THAT(check({.kind = CodecKind::sign, .ratio = 0.5}).message(), HasSubstr("ratio is no setting of sign"));
   EXPECT_THAT(check({.feedback = 2}).message(), HasSubstr("feedback is neither"));
+  EXPECT_THAT(check({.kind = CodecKind::topk, .clip_norm = 1}).message(), HasSubstr("clip_norm= needs momentum="));
+  EXPECT_THAT(check({.kind = CodecKind::topk, .automatic = true, .momentum = 0.9}).message(), HasSubstr("does not go with auto:"));
+  EXPECT_TRUE(check({.kind = CodecKind::topk, .momentum = 0.9, .clip_norm = 1, .masking = false}).ok());
 }
 
 TEST(CodecSpec, EveryNameIsACodec) {

@@ -169,7 +169,7 @@ Status CodecTrial::many_calls(CodecFigures& figures) {
 Result<CodecFigures> CodecTrial::run(bool in_place) {
   CodecFigures figures;
   if (Status s = first_call(in_place, figures); !s.ok()) return s;
-  if (!in_place && spec_.momentum == 0 && spec_.clip_norm == 0)
+  if (!in_place && spec_.momentum == 0)
     if (Status s = many_calls(figures); !s.ok()) return s;
   const auto kept = job_.gather(static_cast<uint8_t>(figures.kept_promises));
   if (!kept.ok()) return kept.status();
