@@ -96,6 +96,7 @@ bool PlanOperation::step_lane(Lane& lane) {
   if (lane.phase == Phase::compute) {
     if (instruction.after_flush && !may_overwrite(lane)) return false;
     compute(lane, instruction);
+    if (trouble_.kind != Trouble::Kind::none) return true;  // what was to be made of a damaged packet goes to nobody
     if (lane.slot) share(lane, instruction);
     lane.phase = Phase::give;
     lane.port = 0;

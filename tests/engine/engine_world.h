@@ -97,6 +97,7 @@ class EngineWorld {
     return Status(Code::internal, "the operations do not end");
   }
 
+  bool ended(int rank) const { return ranks_[static_cast<size_t>(rank)]->operations.empty(); }  // well
   memory::Heap& heap(int rank) { return ranks_[static_cast<size_t>(rank)]->heap; }
   Wires& wires(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires(); }
   uint32_t free_slots(int rank) {
