@@ -33,6 +33,7 @@ stage() {
 
 meson_found() { have meson && printf '1.0\n%s\n' "$(meson --version)" | sort -VC; }
 module() { have pkg-config && pkg-config --exists "$*"; }
+python_has() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
 fuzzer_found() { have clang++ && compgen -G "$(clang++ -print-resource-dir)/lib/*/libclang_rt.fuzzer*" >/dev/null; }
 
 to_build=(
@@ -58,6 +59,8 @@ to_test_more=(
   'openmpi-bin          have mpirun.openmpi'
   'mpich                have mpiexec.hydra'
   'iproute2             have ip'
+  'python3-numpy        python_has numpy'
+  'python3-sklearn      python_has sklearn'
 )
 
 # missing ENTRY…: the packages whose question is answered with no.
