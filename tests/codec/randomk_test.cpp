@@ -181,6 +181,15 @@ TEST(RandomKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
       }
 }
 
+TEST(RandomKTest, EachElementIsSentOrKept) {
+  const auto codec = make_randomk(randomk_of(41));
+  for (const reference::Input& input : reference::hard_inputs(4096, 11)) {
+    Floats residual(4096);
+    const Floats sent = through(*codec, input.values, &residual, {.seed = 8, .step = 3});
+    EXPECT_TRUE(reference::is_divided(input.values, sent, residual)) << input.name;
+  }
+}
+
 TEST(RandomKTest, NotFinite) {
   const auto codec = make_randomk(randomk_of(1));
   Floats value(100, 1), residual(100, 2);

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -85,6 +87,18 @@ inline std::vector<Input> hard_inputs(size_t n, uint64_t seed) {
   add("a run", [&](size_t i) { return i / 64 == n / 200 ? 100 + normal(random) : normal(random) * 1e-3f; });
   add("a column", [&](size_t i) { return i % 256 == 17 ? 100 + normal(random) : normal(random); });
   return inputs;
+}
+
+// Where values travel as they are: each element, to the bit, is either what was sent or what was kept, and the other is zero.  Only a zero's
+// sign is lost if it is sent.
+inline bool is_divided(const std::vector<float>& input, const std::vector<float>& sent, const std::vector<float>& kept) {
+  const auto bits = [](float x) { return std::bit_cast<uint32_t>(x); };
+  for (size_t i = 0; i < input.size(); ++i) {
+    const bool went = bits(sent[i]) == bits(0.0f + input[i]) && bits(kept[i]) == 0;
+    const bool stayed = bits(kept[i]) == bits(input[i]) && bits(sent[i]) == 0;
+    if (!went && !stayed) return false;
+  }
+  return true;
 }
 
 }  // namespace tutti::reference

@@ -139,7 +139,7 @@ TEST(TopKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
   for (const reference::Input& input : reference::hard_inputs(4096, 11)) {
     Floats residual(4096);
     const Floats sent = decode(*codec, encode(*codec, input.values, &residual), 4096);
-    for (size_t i = 0; i < 4096; ++i) ASSERT_EQ(sent[i] + residual[i], input.values[i]) << input.name << " " << i;
+    EXPECT_TRUE(reference::is_divided(input.values, sent, residual)) << input.name;
   }
 }
 

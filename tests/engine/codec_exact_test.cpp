@@ -67,7 +67,7 @@ class Definition {
 };
 
 // No element, one, fewer than ranks, below a group, a group, a chunk and more.
-constexpr size_t kCounts[] = {0, 1, 3, 31, 32, 65, 512, 1024, 1025, 4096, 9001};
+constexpr size_t kCounts[] = {0, 1, 3, 31, 65, 1024, 1025, 9001};
 constexpr int kRanks = 5;
 
 struct Content {
@@ -96,7 +96,7 @@ TEST_P(EveryCodec, IsItsDefinition) {
       SCOPED_TRACE(std::to_string(count) + " elements, " + content.name);
       CodedWorld world({&direct, kRanks, Wiring::mixed, GetParam(), count, 2, 1});
       Definition definition(GetParam(), kRanks, count);
-      for (int step = 0; step < 3; ++step) {
+      for (int step = 0; step < 2; ++step) {
         std::vector<Floats> inputs(kRanks, Floats(count));
         for (size_t rank = 0; rank < kRanks; ++rank) {
           for (size_t i = 0; i < count; ++i) inputs[rank][i] = content.number(rank, i, step);
@@ -128,6 +128,34 @@ TEST_P(EveryCodec, ZerosStayZeros) {
         EXPECT_TRUE(!left || std::all_of(left, left + count, [](float x) { return x == 0; }));
       }
     }
+}
+
+// Sums of small whole numbers are exact in float32, so where elements travel as they are the conservation law is, too: in every plan.
+TEST(Sparsifiers, LoseNoBit) {
+  constexpr size_t kCount = 3001;
+  for (const char* spec : {"topk:ratio=0.05,chunk=256", "randomk:ratio=0.05,chunk=256"})
+    for (const Algorithm* algorithm : carriers())
+      for (int size = 2; size <= 9; ++size) {
+        SCOPED_TRACE(std::string(algorithm->name) + " of " + std::to_string(size) + " ranks, " + spec);
+        CodedWorld world({algorithm, size, static_cast<Wiring>(size % 3), spec, kCount});
+        Floats inputs(kCount), outputs(kCount);  // of all steps and ranks
+        std::minstd_rand random(static_cast<uint32_t>(size));
+        for (int step = 0; step < 3; ++step) {
+          for (int rank = 0; rank < size; ++rank) {
+            Floats values(kCount);
+            for (float& v : values) v = static_cast<float>(static_cast<int32_t>(random() % 2001) - 1000);
+            for (size_t i = 0; i < kCount; ++i) inputs[i] += values[i];
+            world.set_input(rank, values);
+          }
+          ASSERT_TRUE(world.step().ok());
+          const Floats output = world.output(0);
+          for (size_t i = 0; i < kCount; ++i) outputs[i] += output[i];
+          Floats accounted = outputs;
+          for (size_t rank = 0; rank < static_cast<size_t>(size); ++rank)
+            for (size_t i = 0; i < kCount; ++i) accounted[i] += world.tensor(rank).residual()[i];
+          ASSERT_EQ(accounted, inputs) << "step " << step;
+        }
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(Codec, EveryCodec, ::testing::ValuesIn(kSpecs), name_of);

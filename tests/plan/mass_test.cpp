@@ -134,7 +134,7 @@ void expect_mass_kept(const Algorithm& algorithm, const Team& team) {
 class EveryAllReduce : public testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryAllReduce, LosesNothingIfItMayCarryACodec) {
-  for (int size = 1; size <= kRanks && !HasFatalFailure(); ++size) expect_mass_kept(GetParam(), size);
+  for (int size = 1; size <= kRanks && !HasFatalFailure(); size += size < 40 ? 1 : 9) expect_mass_kept(GetParam(), size);
 }
 
 TEST_P(EveryAllReduce, LosesNothingBetweenHosts) {
