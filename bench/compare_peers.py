@@ -31,6 +31,8 @@ PEERS = [
     Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "all_reduce:ring"}),
     Peer("tutti_alloc", "tutti", ("shm", "tcp"), "Tutti's own choice, buffers from tutti_alloc"),
     Peer("tutti_overlap", "tutti", ("shm", "tcp"), "32 asynchronous all-reduces in flight, of a 32nd of the data each"),
+    *(Peer(f"tutti_{name}", "tutti", ("shm", "tcp"), f"Tutti with codec {spec}", environment={"COMPARE_CODEC": spec})
+      for name, spec in (("int8", "int8"), ("int4", "int4"), ("sign", "sign"), ("topk", "topk:ratio=0.01"), ("auto", "auto:int8"))),
     Peer("openmpi", "openmpi", ("shm", "tcp"), "Open MPI, pml ob1, btl vader or tcp", "openmpi"),
     Peer("openmpi_keep", "openmpi", ("shm",), "the same, malloc keeping large memory", "openmpi", KEEP_MEMORY),
     Peer("mpich", "mpich", ("shm",), "MPICH's default", "mpich"),

@@ -15,7 +15,7 @@ namespace {
 
 class Socket {
  public:
-  static constexpr harness::Result kResult = harness::Result::neighbour;
+  static harness::Result result() { return harness::Result::neighbour; }
   int rank = harness::environment_number("COMPARE_RANK");
   int size = harness::environment_number("COMPARE_SIZE");
 

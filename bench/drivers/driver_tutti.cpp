@@ -1,6 +1,7 @@
 // tutti_all_reduce as a program with no settings of its own gets it; TUTTI_… decide the rest.  By label:
 //   tutti_alloc    the buffers are memory of tutti_alloc
 //   tutti_overlap  each call is 32 asynchronous all-reduces in flight, of a 32nd of the elements each
+// COMPARE_CODEC, a codec's text, compresses what travels; the result is then not exact, and only has to be the same at every rank.
 // With the one argument --algorithms it prints the names of Tutti's all-reduce algorithms.
 #include "algorithms.h"
 #include "harness.h"
@@ -12,20 +13,27 @@ constexpr size_t kInFlight = 32;
 
 class Tutti {
  public:
-  static constexpr harness::Result kResult = harness::Result::sum;
   int rank = 0, size = 0;
 
   explicit Tutti(const std::string& label) : allocates_(label == "tutti_alloc"), overlaps_(label == "tutti_overlap") {
+    if (const char* spec = std::getenv("COMPARE_CODEC")) spec_ = spec;
+    tutti_call_options_init(&options_);
     if (tutti_comm_create(&comm_, nullptr) != TUTTI_SUCCESS) harness::fail(tutti_last_error(nullptr));
     rank = tutti_comm_rank(comm_);
     size = tutti_comm_size(comm_);
   }
   Tutti(const Tutti&) = delete;
-  ~Tutti() { tutti_comm_destroy(comm_); }
+  ~Tutti() {
+    tutti_codec_destroy(options_.codec);
+    tutti_comm_destroy(comm_);
+  }
+
+  harness::Result result() const { return spec_.empty() ? harness::Result::sum : harness::Result::same; }
 
   void all_reduce(const float* input, float* output, size_t count) {
     if (overlaps_) return overlapped(input, output, count);
-    check(tutti_all_reduce(comm_, input, output, count, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+    if (!spec_.empty() && count != coded_count_) make_codec(count);
+    check(tutti_all_reduce(comm_, input, output, count, TUTTI_FLOAT32, TUTTI_SUM, &options_));
   }
 
   // For the buffers; null: any memory will do.
@@ -48,6 +56,13 @@ class Tutti {
     if (status != TUTTI_SUCCESS) harness::fail(tutti_last_error(comm_));
   }
 
+  void make_codec(size_t count) {
+    tutti_codec_destroy(options_.codec);
+    options_.codec = nullptr;
+    check(tutti_codec_create(&options_.codec, spec_.c_str(), count, TUTTI_FLOAT32));
+    coded_count_ = count;
+  }
+
   void overlapped(const float* input, float* output, size_t count) {
     tutti_request* requests[kInFlight] = {};
     const size_t each = (count + kInFlight - 1) / kInFlight;
@@ -58,6 +73,9 @@ class Tutti {
   }
 
   bool allocates_, overlaps_;
+  std::string spec_;        // of the codec; empty: none
+  size_t coded_count_ = 0;  // elements of its tensor
+  tutti_call_options options_;
   tutti_comm* comm_ = nullptr;
 };
 

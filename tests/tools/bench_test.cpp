@@ -205,7 +205,7 @@ TEST_F(Bench, EveryCodecIsTried) {
 
 TEST_F(Bench, CodecInJson) {
   const std::string path = directory_ + "/out.json";
-  ASSERT_EQ(run("all_reduce --ranks 2 --transport tcp --codec int4 -b 1M -e 1M -n 2 -w 1 -J " + path), 0) << output_;
+  ASSERT_EQ(run("all_reduce --ranks 2 --transport tcp --codec int4 -b 1M -e 1M -n 2 -w 1 --huge-pages -J " + path), 0) << output_;
   const auto json = nlohmann::json::parse(std::ifstream(path), nullptr, false);
   ASSERT_TRUE(json.is_object());
   const auto& row = json["results"][0];
@@ -213,6 +213,7 @@ TEST_F(Bench, CodecInJson) {
   EXPECT_NEAR(row["out_of_place"]["alg_bw"].get<double>(), (1 << 20) / row["out_of_place"]["time"].get<double>() / 1e3, 1e-9);
   const auto& codec = row["codec"];
   EXPECT_EQ(codec["spec"], "int4");
+  EXPECT_EQ(json["config"]["huge_pages"], true);
   EXPECT_LT(codec["wire_bytes"], (1 << 20) / 7.5);
   EXPECT_NEAR(codec["ratio"].get<double>(), 7.8, 0.2);
   EXPECT_NEAR(codec["error_once"].get<double>(), 0.17, 0.03);  // of normal numbers, encoded twice

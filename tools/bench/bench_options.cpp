@@ -17,7 +17,7 @@ namespace {
 struct Texts {
   std::string collective, ranks, transport, algorithm, codec, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
   std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate;
-  bool osu = false;
+  bool osu = false, huge_pages = false;
 };
 
 std::string listed_codecs() {
@@ -56,6 +56,7 @@ void declare(CLI::App& app, Texts& texts) {
       ->capture_default_str();
   app.add_option("-J,--json", texts.json, "Also write the results to this file");
   app.add_option("--rotate", texts.rotate, "Memory per rank that the buffers rotate over; default: enough to leave the caches");
+  app.add_flag("--huge-pages", texts.huge_pages, "Ask for huge pages for the buffers, as memory of many allocators has them");
   app.add_flag("--osu", texts.osu, "Print the columns of the OSU benchmarks");
   app.set_version_flag("--version", std::string("tutti-bench ") + tutti_version());
 }
@@ -173,6 +174,7 @@ Status read(const Texts& texts, Options& options) {
   options.algorithm = texts.algorithm;
   options.json = texts.json;
   options.osu = texts.osu;
+  options.huge_pages = texts.huge_pages;
   if (options.ranks && options.root && *options.root >= *options.ranks)
     return wrong("Root " + texts.root + " is not one of the " + texts.ranks + " ranks.");
   return {};

@@ -33,6 +33,7 @@ struct Options {
   Across across = Across::maximum;
   std::string json;           // path; "": none
   uint64_t rotate_bytes = 0;  // per rank; 0: enough to leave the caches
+  bool huge_pages = false;    // for the buffers
   bool osu = false;
 
   bool sweeps() const { return algorithm == "all"; }

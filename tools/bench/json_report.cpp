@@ -89,6 +89,7 @@ void JsonReport::describe(const Options& options, const Roster& roster, const Ro
                          {"validation", options.check},
                          {"average", static_cast<int>(options.across)},
                          {"rotated_bytes", rotation.bytes()},
+                         {"huge_pages", rotation.huge_pages()},
                          {"devices", devices}};
   document_["memcpy"] = {{"bytes", limit.bytes}, {"gb_per_s", limit.plain_gbps}, {"non_temporal_gb_per_s", limit.streamed_gbps}};
   document_["results"] = ordered_json::array();

@@ -118,7 +118,7 @@ Result<Session> open_session(const Options& options, const Job& job, int argc, c
   if (!roster.ok()) return roster.status();
   size_t largest = 0;
   for (const Workload& work : workloads(options, job)) largest = std::max(largest, work.buffer_bytes());
-  auto rotation = Rotation::create(job, *roster, options.rotate_bytes, largest);
+  auto rotation = Rotation::create(job, *roster, options.rotate_bytes, largest, options.huge_pages);
   if (!rotation.ok()) return rotation.status();
   auto probe = PlacementProbe::create(job, *roster);
   if (!probe.ok()) return probe.status();

@@ -42,7 +42,7 @@ uint64_t free_memory_bytes() {
   return available == kUnknown ? uint64_t{1} << 30 : available;
 }
 
-Result<Rotation> Rotation::create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest) {
+Result<Rotation> Rotation::create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest, bool huge_pages) {
   const auto ranks = static_cast<uint64_t>(roster.ranks_here());
   const uint64_t free = free_memory_bytes() / ranks;
   const uint64_t slot = std::max<uint64_t>(stride(largest), 4096);
@@ -62,6 +62,10 @@ Result<Rotation> Rotation::create(const Job& job, const Roster& roster, uint64_t
   rotation.bytes_ = bytes;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return system_error("mapping " + describe_bytes(bytes) + " for buffers");
+  if (huge_pages && madvise(memory, bytes, MADV_HUGEPAGE) != 0)
+    return system_error(
+        "asking for huge pages (--huge-pages; /sys/kernel/mm/transparent_hugepage/enabled says whether there are any)");
+  rotation.huge_pages_ = huge_pages;
   rotation.memory_ = std::unique_ptr<std::byte, UnmapBytes>(static_cast<std::byte*>(memory), UnmapBytes{bytes});
   return rotation;
 }

@@ -21,9 +21,11 @@ class Rotation {
  public:
   // Equally large on all ranks.  `wanted`: bytes per rank, 0 for twice the last-level cache shared out among the ranks of a host,
   // bounded by a quarter of the free memory.  Never less than one slot of `largest` bytes, two where the memory allows.
-  static Result<Rotation> create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest);
+  // `huge_pages`: asks the system for them; whether it gives any is up to it.
+  static Result<Rotation> create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest, bool huge_pages);
 
   uint64_t bytes() const { return bytes_; }
+  bool huge_pages() const { return huge_pages_; }
   size_t slots(size_t slot_bytes) const { return slot_bytes == 0 ? kMostSlots : std::min(kMostSlots, bytes_ / stride(slot_bytes)); }
   std::byte* slot(size_t i, size_t slot_bytes) const { return memory_.get() + i * stride(slot_bytes); }
 
@@ -38,6 +40,7 @@ class Rotation {
 
   std::unique_ptr<std::byte, UnmapBytes> memory_;
   uint64_t bytes_ = 0;
+  bool huge_pages_ = false;
 };
 
 uint64_t last_level_cache_bytes();

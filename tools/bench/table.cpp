@@ -77,8 +77,8 @@ void print_opening(const Options& options, const Roster& roster, const Rotation&
     comment(format(" Rank %2zu Pid %6d on %10s, cores: %d", r, roster.ranks[r].pid, roster.ranks[r].host,
                    CPU_COUNT(&roster.ranks[r].cores)));
   comment("");
-  comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + " per rank and rewritten (last-level cache " +
-          describe_bytes(last_level_cache_bytes()) + ").");
+  comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + (rotation.huge_pages() ? " (huge pages)" : "") +
+          " per rank and rewritten (last-level cache " + describe_bytes(last_level_cache_bytes()) + ").");
   std::string streamed = limit.streamed_gbps > 0 ? format(", %.1f with non-temporal stores", limit.streamed_gbps) : "";
   comment("Memcpy: " + describe_bytes(limit.bytes) + " by all ranks at once: " + format("%.1f GB/s per rank", limit.plain_gbps) +
           streamed + ".");
