@@ -85,12 +85,12 @@ def tables(samples, base):
     return [Table(group, base) for group in groups.values()]
 
 
-def draw(all_tables, path_without_suffix, limits):
-    """PNG and SVG: time by size for each transport and number of ranks, ratios below.  Returns the files, [] without matplotlib."""
+def draw(all_tables, files, limits):
+    """Into files, .png or .svg: time by size for each transport and number of ranks, ratios below.  False without matplotlib."""
     try:
         import matplotlib
     except ImportError:
-        return []
+        return False
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker
 
@@ -100,7 +100,7 @@ def draw(all_tables, path_without_suffix, limits):
         if key not in fullest or len(table.times) > len(fullest[key].times):
             fullest[key] = table
     if not fullest:
-        return []
+        return False
     pyplot.rcParams["svg.hashsalt"] = "tutti"  # the same samples give the same file
     figure, axes = pyplot.subplots(2, len(fullest), figsize=(5.2 * len(fullest), 7.5), squeeze=False, sharex=True,
                                    gridspec_kw={"height_ratios": [2, 1]}, layout="constrained")
@@ -127,8 +127,7 @@ def draw(all_tables, path_without_suffix, limits):
         for axis in (above, below):
             axis.grid(True, which="major", alpha=0.3)
         above.legend(fontsize=8)
-    files = [f"{path_without_suffix}.{suffix}" for suffix in ("png", "svg")]
     for file in files:
-        figure.savefig(file, dpi=120, metadata={"Date": None} if file.endswith("svg") else None)
+        figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
-    return files
+    return True
