@@ -92,7 +92,10 @@ Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
-Status set_no_delay(int fd);  // small messages leave at once
+Status set_no_delay(int fd);                                     // small messages leave at once
 Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
+std::string congestion_control_of(int fd);                       // "" if the kernel does not tell
+// Of a connection that stands, over a path as short as a cluster's: reno instead of bbr or cubic.  Others were chosen for such a network.
+void suit_congestion_control(int fd);
 
 }  // namespace tutti

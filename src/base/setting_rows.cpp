@@ -189,10 +189,9 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      [](std::string_view text, Settings& s) { return read_store(text, s.store); }},
     {"TUTTI_TCP_CONNECTIONS", "number", "1", "1 to 16", "TCP connections between two ranks.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 1, 16, s.tcp_connections); }},
-    {"TUTTI_TCP_CONGESTION", "text", "", "a name from net.ipv4.tcp_available_congestion_control, such as cubic",
-     "The congestion control of TCP connections that carry data. Empty: the system's. Where that is bbr, whose pacing misjudges "
-     "the bursts "
-     "of collective calls, cubic or reno may be much faster between hosts.",
+    {"TUTTI_TCP_CONGESTION", "text", "", "system, or a name from net.ipv4.tcp_available_congestion_control, such as cubic",
+     "The congestion control of TCP connections that carry data. Empty: reno where the system's is bbr or cubic and the way there "
+     "and back takes at most 2 ms, since both misjudge the bursts of collective calls; otherwise, and with `system`, the system's.",
      false, [](std::string_view text, Settings& s) { return read_text(text, s.tcp_congestion); }},
     {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
      [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); }},

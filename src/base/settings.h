@@ -66,7 +66,7 @@ struct Settings {
   int size = -1;        // -1: not set
   std::string store;    // "host:port" or "file:/path"
   int tcp_connections = 0;
-  std::string tcp_congestion;  // empty: the system's
+  std::string tcp_congestion;  // empty: what suits the path; "system": the system's
   std::string conf_file;
 
   std::array<SettingOrigin, kSettings> origins;  // in the order of setting_rows()

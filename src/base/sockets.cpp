@@ -12,6 +12,8 @@
 namespace tutti {
 namespace {
 
+constexpr uint32_t kShortPathUs = 2000;  // there and back; beyond, what bbr and cubic do for long fat paths is worth more
+
 Result<OwnedFd> make_socket(const SocketAddress& address) {
   OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return system_error("making a socket for " + address.to_string());
@@ -103,6 +105,24 @@ Status set_congestion_control(int fd, const std::string& name) {
     return Status(Code::invalid_argument, "this user may not choose the TCP congestion control " + in_quotes(name) +
                                               "; net.ipv4.tcp_allowed_congestion_control lists those allowed");
   return system_error("choosing the TCP congestion control " + in_quotes(name));
+}
+
+std::string congestion_control_of(int fd) {
+  char name[64] = {};
+  socklen_t length = sizeof name - 1;
+  return ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? name : "";
+}
+
+// Collective calls come in bursts, between which the network is silent.  bbr paces them, by a timer for every 64 KiB; cubic ends its slow
+// start with the first burst whose acknowledgements come as a train, and its window stays there.  reno, which every kernel has and lets
+// everybody use, does neither, and on short paths cubic is to grow no faster anyway (RFC 9438, 4.3).  bench/README.md has the times.
+void suit_congestion_control(int fd) {
+  const std::string name = congestion_control_of(fd);
+  if (name != "bbr" && name != "cubic") return;
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || info.tcpi_rtt > kShortPathUs) return;
+  (void)set_congestion_control(fd, "reno");
 }
 
 }  // namespace tutti

@@ -270,7 +270,10 @@ class Assembler {
     tcp.listen_address = address_;
     tcp.connections = parts_->settings.tcp_connections;
     tcp.congestion = parts_->settings.tcp_congestion;
-    if (parts_->crowded && parts_->team.hosts() == 1) tcp.send_buffer = kLoopbackSendBuffer;
+    if (parts_->crowded && parts_->team.hosts() == 1) {
+      tcp.send_buffer = kLoopbackSendBuffer;
+      if (tcp.congestion.empty()) tcp.congestion = tcp::kSystemCongestion;  // bbr keeps still less under way
+    }
     tcp.context = parts_->context;
     tcp.pool = parts_->pool.get();
     tcp.name = options_.name;

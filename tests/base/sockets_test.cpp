@@ -68,6 +68,24 @@ void exchange_over(bool v6) {
 TEST(Sockets, ExchangeOverIPv4) { exchange_over(false); }
 TEST(Sockets, ExchangeOverIPv6) { exchange_over(true); }
 
+// bbr and cubic, as far as this user may choose them; what else the kernel was told to use is left alone.
+TEST(Sockets, CongestionControlThatSuitsAShortPath) {
+  const auto listener = listen_on(loopback(false), 4);
+  ASSERT_TRUE(listener.ok()) << listener.status().message();
+  const auto near = start_connect(*local_address_of(listener->get()));
+  ASSERT_TRUE(near.ok() && wait_for(near->get(), POLLOUT) && wait_for(listener->get(), POLLIN));
+  const auto far = accept_from(listener->get());
+  ASSERT_TRUE(far.ok() && *far);
+  for (const auto& [system, suited] : {std::pair{"bbr", "reno"}, {"cubic", "reno"}, {"reno", "reno"}, {"dctcp", "dctcp"}})
+    for (const int fd : {near->get(), far->get()}) {
+      if (!set_congestion_control(fd, system).ok()) continue;
+      suit_congestion_control(fd);
+      EXPECT_EQ(congestion_control_of(fd), suited) << system;
+    }
+  suit_congestion_control(-1);
+  EXPECT_EQ(congestion_control_of(-1), "");
+}
+
 TEST(Sockets, IPv6AnyServesIPv4) {
   const auto listener = listen_on(SocketAddress::any(true, 0), 4);
   if (!listener.ok()) GTEST_SKIP() << listener.status().message();

@@ -122,7 +122,10 @@ void TcpLink::open(TcpConnection& connection, OwnedFd fd) {
     return;
   }
   if (send_buffer_ > 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer_, sizeof send_buffer_);  // a wish
-  if (!congestion_.empty()) (void)set_congestion_control(fd.get(), congestion_);  // it worked when the transport was opened
+  if (congestion_.empty())
+    suit_congestion_control(fd.get());
+  else if (congestion_ != kSystemCongestion)
+    (void)set_congestion_control(fd.get(), congestion_);  // it worked when the transport was opened
   connection.open(std::move(fd));
 }
 

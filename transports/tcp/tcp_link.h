@@ -18,6 +18,8 @@ namespace tutti::tcp {
 
 class TcpTransport;
 
+inline constexpr std::string_view kSystemCongestion = "system";  // as a name of a congestion control: leave the kernel's
+
 class TcpLink final : public Link {
  public:
   // `connectors`: one for each connection if this rank connects, none if it accepts.  `broken`: why the link can never work, or success.
@@ -25,7 +27,7 @@ class TcpLink final : public Link {
     std::string peer_name;  // "rank 3 (host b, pid 4711)"
     uint32_t connections = 1;
     int send_buffer = 0;     // SO_SNDBUF in bytes; 0: the kernel decides
-    std::string congestion;  // control; empty: the kernel decides
+    std::string congestion;  // control; empty: what suits the path
     std::vector<TcpConnector> connectors;
     Status broken;
   };

@@ -26,7 +26,7 @@ struct TcpOptions {
   std::string listen_address;  // numeric, without port: "10.0.0.1", "::1"
   int connections = 1;         // per peer; the same on all ranks
   int send_buffer = 0;         // SO_SNDBUF in bytes; 0: the kernel decides
-  std::string congestion;      // control, by the kernel's name; empty: the kernel decides
+  std::string congestion;      // control, by the kernel's name, or kSystemCongestion; empty: what suits each path
   uint64_t context = 0;        // which communicator; the same on all ranks
   SlotPool* pool = nullptr;    // where sent slots go back to
   std::string name;            // of the communicator, for messages
