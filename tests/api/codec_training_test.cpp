@@ -35,12 +35,12 @@ TEST(Training, SignsNeedFeedback) {
   world.run([&](int, tutti_comm* comm) {
     const auto course = [&](const char* spec) {
       const auto codec = made(spec, f.dimensions());
-      return counterexamples::descend_at_random(f, 4000, [&](const Floats& gradient) { return averaged(comm, codec, gradient); });
+      return counterexamples::descend_at_random(f, 1500, [&](const Floats& gradient) { return averaged(comm, codec, gradient); });
     };
     const auto without = course("sign:feedback=0"), with = course("sign");
-    EXPECT_NEAR(without.mean, counterexamples::kStuck, 0.02);
+    EXPECT_NEAR(without.mean, counterexamples::kStuck, 0.04);
     EXPECT_GE(without.least, 2 - 1e-4);
-    EXPECT_LT(with.last, 1e-20);
+    EXPECT_LT(with.last, 1e-10);
   });
 }
 
@@ -56,9 +56,8 @@ TEST(Training, OneOfThreeNeedsFeedback) {
       for (int step = 0; step < steps; ++step) f.descend(x, averaged(comm, codec, f.gradient(static_cast<size_t>(rank), x)));
       return f.loss(x);
     };
-    EXPECT_GT(loss("topk:k=1,feedback=0", 1600), 60);
-    EXPECT_LT(loss("topk:k=1", 200), 1.75);
-    EXPECT_LT(loss("topk:k=1", 5000), 1e-20);
+    EXPECT_GT(loss("topk:k=1,feedback=0", 1000), 60);
+    EXPECT_LT(loss("topk:k=1", 1000), 1e-4);
   });
 }
 
