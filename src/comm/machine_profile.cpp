@@ -175,7 +175,8 @@ Machine machine_for(const MachineProfile& profile, const Team& team, uint64_t by
   // Ranks that wait take turns in looking for messages; whoever has become ready comes after those on its core.
   const auto hosts = team.ranks_by_host();
   const auto most = std::ranges::max_element(hosts, {}, [](const auto& ranks) { return ranks.size(); })->size();
-  machine.switch_s = profile.switch_s * std::max(static_cast<double>(most) / profile.cores - 1, 0.0);
+  const double sharing = std::min(static_cast<double>(most) * profile.neighbours, static_cast<double>(team.size));
+  machine.switch_s = profile.switch_s * std::max(sharing / profile.cores - 1, 0.0);
   const double memory = profile.inside.streams ? 1 : inside;
   machine.reduce_byte_s = profile.reduce_byte_s * memory;
   machine.copy_byte_s = profile.copy_byte_s * memory;

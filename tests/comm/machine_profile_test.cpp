@@ -116,6 +116,22 @@ TEST(Findings, ThePairsAreTheFirstOfTheirKind) {
   EXPECT_EQ(probe_pairs(team).inside[0], -1);
 }
 
+// Whoever takes turns on one machine's cores, on one host of it or on several.
+TEST(MachineProfile, SwitchesGrowWithTheRanksOfAMachine) {
+  MachineProfile profile = MachineProfile::standard(true);
+  profile.switch_s = 1e-6;
+  profile.cores = 2;
+  Team team(4);
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+  team.host = {0, 1, 2, 3};
+  EXPECT_EQ(machine_for(profile, team).switch_s, 0);
+  profile.neighbours = 4;
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+  team.host = {0, 0, 0, 1};  // three and one are four, not six
+  profile.neighbours = 2;
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+}
+
 // What was measured is what is predicted for the same: two ranks, by ring.
 TEST(Findings, TheProfileExplainsThem) {
   for (const bool streams : {false, true}) {
