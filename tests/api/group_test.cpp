@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "local_world.h"
+#include "sanitized.h"
 #include "test_call.h"
 
 namespace tutti::test {
@@ -183,7 +184,8 @@ TEST(Group, OfManyMessages) {
     int size;
     size_t messages, words;
   };
-  for (const Shape& shape : {Shape{2, 300, 3}, Shape{2, 30, 90'001}, Shape{4, 100, 1'001}, Shape{3, 25, 70'001}}) {
+  for (const Shape& shape : {Shape{2, 300, 3}, Shape{2, fewer<size_t>(30, 6), 90'001}, Shape{4, fewer<size_t>(100, 50), 1'001},
+                             Shape{3, fewer<size_t>(25, 6), 70'001}}) {
     const LocalWorld world(shape.size);
     ASSERT_EQ(world.size(), shape.size);
     world.run([&](int rank, tutti_comm* comm) {

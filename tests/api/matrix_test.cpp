@@ -10,6 +10,7 @@
 
 #include "cases.h"
 #include "local_world.h"
+#include "sanitized.h"
 
 namespace tutti::test {
 namespace {
@@ -71,11 +72,7 @@ void run_cases(const std::vector<Case>& cases) {
 }
 
 // Elements of large calls: several stripes on every lane.  Sanitizers slow the making and checking of data most of all.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr size_t kLarge = 80'001;
-#else
-constexpr size_t kLarge = 300'001;
-#endif
+constexpr size_t kLarge = fewer(300'001, 80'001);
 
 TEST(Matrix, PairwiseCover) {
   const CaseSpace space({1, 2, 3, 4, 5, 6, 7, 8}, kLarge);
@@ -86,7 +83,7 @@ TEST(Matrix, RandomSample) {
   const uint64_t seed = random_seed();
   std::cout << "API_TEST_SEED=" << seed << std::endl;
   const CaseSpace space({1, 2, 3, 4, 5, 6, 7, 8}, 50'001);
-  run_cases(space.sample(300, seed));
+  run_cases(space.sample(fewer(300, 100), seed));
 }
 
 TEST(Matrix, FullProduct) {

@@ -8,9 +8,12 @@
 
 #include "cases.h"
 #include "local_world.h"
+#include "sanitized.h"
 
 namespace tutti::test {
 namespace {
+
+constexpr ProgramLimits kLimits{.steps = fewer(60, 20)};
 
 uint64_t announced_seed() {
   const uint64_t seed = random_seed();
@@ -20,11 +23,12 @@ uint64_t announced_seed() {
 
 TEST(RandomProgram, OnOneGroup) {
   const uint64_t seed = announced_seed();
-  for (int size = 1; size <= 8; ++size) {
+  for (const int size : sizes_up_to(8)) {
     const LocalWorld world(size);
     ASSERT_EQ(world.size(), size);
     world.run([&](int rank, tutti_comm* comm) {
-      EXPECT_EQ(run_random_program({{comm, 0}}, seed + static_cast<uint64_t>(size)), "") << "size " << size << ", rank " << rank;
+      EXPECT_EQ(run_random_program({{comm, 0}}, seed + static_cast<uint64_t>(size), kLimits), "")
+          << "size " << size << ", rank " << rank;
     });
   }
 }
@@ -50,9 +54,9 @@ TEST(RandomProgram, OnAGroupAndItsSplits) {
       ASSERT_NE(child.comm, nullptr);
       const Member grandchild = split(child, seed);
       ASSERT_NE(grandchild.comm, nullptr);
-      EXPECT_EQ(run_random_program({parent, child, grandchild}, seed), "") << "size " << size << ", rank " << rank;
+      EXPECT_EQ(run_random_program({parent, child, grandchild}, seed, kLimits), "") << "size " << size << ", rank " << rank;
       EXPECT_TRUE(succeeded(tutti_comm_destroy(grandchild.comm), nullptr));
-      EXPECT_EQ(run_random_program({parent, child}, seed + 1), "") << "size " << size << ", rank " << rank;
+      EXPECT_EQ(run_random_program({parent, child}, seed + 1, kLimits), "") << "size " << size << ", rank " << rank;
       EXPECT_TRUE(succeeded(tutti_comm_destroy(child.comm), nullptr));
     });
   }

@@ -9,6 +9,7 @@
 
 #include "local_world.h"
 #include "random_program.h"
+#include "sanitized.h"
 
 namespace tutti::test {
 namespace {
@@ -61,20 +62,21 @@ INSTANTIATE_TEST_SUITE_P(Over, Stress, testing::Values("memory", "shm", "tcp"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 TEST_P(Stress, ManyRequestsOnSeveralCommunicators) {
-  run(2, 11, {.steps = 80, .elements = 3'000, .in_flight = 30});
-  run(4, 12, {.steps = 80, .elements = 3'000, .in_flight = 30});
-  run(5, 13, {.steps = 60, .elements = 2'000, .in_flight = 60});  // all at once
+  run(2, 11, {.steps = fewer(80, 24), .elements = 3'000, .in_flight = 30});
+  run(4, 12, {.steps = fewer(80, 24), .elements = 3'000, .in_flight = 30});
+  run(5, 13, {.steps = fewer(60, 18), .elements = 2'000, .in_flight = 60});  // all at once
 }
 
 // A wave of eight lanes takes nearly all slots of 4 KiB; one lane and one slot for each of many stripes is the other extreme.
 TEST_P(Stress, PoolsThatRunDry) {
   for (const char* lanes : {"1", "8"})
-    run(4, 21, {.steps = 50, .elements = 8'000, .in_flight = 40}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", lanes}});
+    run(4, 21, {.steps = fewer(50, 15), .elements = 8'000, .in_flight = 40}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", lanes}});
 }
 
 TEST_P(Stress, RanksOfUnequalSpeed) {
-  run(3, 31, {.steps = 80, .elements = 3'000, .in_flight = 12, .uneven = true});
-  run(4, 32, {.steps = 60, .elements = 3'000, .in_flight = 25, .uneven = true}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", "2"}});
+  run(3, 31, {.steps = fewer(80, 24), .elements = 3'000, .in_flight = 12, .uneven = true});
+  run(4, 32, {.steps = fewer(60, 18), .elements = 3'000, .in_flight = 25, .uneven = true},
+      {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", "2"}});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "coded_world.h"
+#include "sanitized.h"
 
 namespace tutti::test {
 namespace {
@@ -25,7 +26,7 @@ class EveryCodec : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(EveryCodec, LosesNothing) {
   for (const Algorithm* algorithm : carriers())
-    for (int size = 2; size <= 9; ++size) {
+    for (const int size : sizes_up_to(9)) {
       const auto wiring = static_cast<Wiring>(size % 3);
       obey_law({algorithm, size, wiring, GetParam(), 9000 + static_cast<size_t>(size)}, 3);
       if (HasFatalFailure()) return;
@@ -44,13 +45,13 @@ TEST_P(EveryCodec, BetweenHosts) {
 
 TEST_P(EveryCodec, ManySteps) {
   const Algorithm& direct = algorithms()[*find_algorithm(Collective::all_reduce, "direct")];
-  obey_law({&direct, 3, Wiring::mixed, GetParam(), 3000}, 40);
+  obey_law({&direct, 3, Wiring::mixed, GetParam(), 3000}, fewer(40, 8));
 }
 
 TEST_P(EveryCodec, SizesOfAllKinds) {
   for (const Algorithm* algorithm : carriers())
     for (const size_t count : {size_t{0}, size_t{1}, size_t{3}, size_t{31}, size_t{1024}, size_t{1025}, size_t{4096 * 3 + 1}}) {
-      obey_law({algorithm, 4, Wiring::slots, GetParam(), count, 3, 1}, 2);
+      obey_law({algorithm, 4, Wiring::slots, GetParam(), count, 3, 1}, fewer(2, 1));
       if (HasFatalFailure()) return;
     }
 }

@@ -3,6 +3,7 @@
 
 #include "exercise.h"
 #include "sample_teams.h"
+#include "sanitized.h"
 
 namespace tutti::test {
 namespace {
@@ -41,7 +42,7 @@ class EveryAlgorithm : public ::testing::TestWithParam<size_t> {};
 
 TEST_P(EveryAlgorithm, OverSlotsStreamsAndBoth) {
   const Algorithm& algorithm = algorithms()[GetParam()];
-  for (int size = 1; size <= 9; ++size)
+  for (const int size : sizes_up_to(9))
     for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
       exercise(algorithm, size, wiring, static_cast<uint32_t>(17 * size + static_cast<int>(wiring)));
       if (HasFatalFailure()) return;

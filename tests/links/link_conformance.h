@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "post.h"
+#include "sanitized.h"
 
 namespace tutti {
 
@@ -267,7 +268,7 @@ TYPED_TEST_P(LinkConformance, PiecesAreGatheredAndScattered) {
 TYPED_TEST_P(LinkConformance, ATicketCoversAllMessagesBeforeIt) {
   this->make(2);
   if (!this->streams()) GTEST_SKIP() << "not a stream";
-  constexpr uint32_t kMessages = 12;
+  constexpr uint32_t kMessages = test::fewer(12u, 5u);
   Link& link = this->at(0).link(1);
   Bytes source = pattern(6, 3'000'000);
   const Piece piece{source.data(), source.size()};
@@ -275,7 +276,7 @@ TYPED_TEST_P(LinkConformance, ATicketCoversAllMessagesBeforeIt) {
   for (uint32_t i = 0; i < kMessages; ++i)
     ASSERT_EQ(this->settled([&] { return link.send(Pieces(&piece, 1), call(i), tickets[i]); }), Progress::done);
   EXPECT_TRUE(link.sent(0));
-  EXPECT_FALSE(link.sent(tickets.back()));  // 36 MB are in no socket
+  EXPECT_FALSE(link.sent(tickets.back()));  // 15 MB are in no socket
   for (uint32_t i = 0; i < kMessages; ++i) {
     this->expect_message(1, 0, source, call(i));
     for (uint32_t later = i + 1; later < kMessages; ++later)

@@ -1,6 +1,7 @@
 // One rank's end of a world of links, for tests: whole messages of bytes, whatever kind of link carries them.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -99,9 +100,10 @@ Progress settle(Ask ask, Between between) {
 inline Bytes pattern(uint64_t seed, size_t count) {
   Bytes bytes(count);
   uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (std::byte& byte : bytes) {
+  for (size_t at = 0; at < count; at += sizeof state) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    byte = static_cast<std::byte>(state >> 56);
+    const uint64_t word = state ^ state >> 32;  // the low bits of `state` alone repeat soon
+    std::memcpy(bytes.data() + at, &word, std::min(sizeof word, count - at));
   }
   return bytes;
 }

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "all_plans.h"
+#include "sanitized.h"
 #include "schedule.h"
 #include "slots.h"
 
@@ -28,7 +29,7 @@ class EveryPlan : public testing::TestWithParam<Algorithm> {
 };
 
 TEST_P(EveryPlan, EndsTogetherWithAnother) {
-  for (int size = 1; size <= 130; ++size) {
+  for (const int size : test::sizes_up_to(130)) {
     const Status status = together(plans_of(GetParam(), size, 0), plans_of(neighbour(), size, size - 1),
                                    {.lanes = 2, .stripes = 3, .link_capacity = 64});
     ASSERT_TRUE(status.ok()) << size << " ranks: " << status.message();
@@ -36,7 +37,7 @@ TEST_P(EveryPlan, EndsTogetherWithAnother) {
 }
 
 TEST_P(EveryPlan, EndsTogetherWithItself) {
-  for (int size = 1; size <= 40; ++size) {
+  for (const int size : test::sizes_up_to(40)) {
     const auto plans = plans_of(GetParam(), size, 0);
     for (const uint32_t lanes : {1u, 2u, 4u}) {
       const Status status = together(plans, plans, {.lanes = lanes, .stripes = 2 * lanes + 1, .link_capacity = 64});

@@ -10,6 +10,7 @@
 
 #include "all_plans.h"
 #include "sample_teams.h"
+#include "sanitized.h"
 #include "textbook.h"
 
 namespace tutti {
@@ -134,7 +135,8 @@ void expect_mass_kept(const Algorithm& algorithm, const Team& team) {
 class EveryAllReduce : public testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryAllReduce, LosesNothingIfItMayCarryACodec) {
-  for (int size = 1; size <= kRanks && !HasFatalFailure(); size += size < 40 ? 1 : 9) expect_mass_kept(GetParam(), size);
+  for (const int size : test::sizes_up_to(kRanks))
+    if ((size <= 40 || size % 9 == 4) && !HasFatalFailure()) expect_mass_kept(GetParam(), size);
 }
 
 TEST_P(EveryAllReduce, LosesNothingBetweenHosts) {

@@ -3,6 +3,7 @@
 
 #include "all_plans.h"
 #include "checker.h"
+#include "sanitized.h"
 #include "textbook.h"
 
 namespace tutti {
@@ -16,7 +17,7 @@ TEST_P(EveryPlan, IsProvedAndCostsWhatTheTextbookSays) {
   const Algorithm& algorithm = GetParam();
   const Textbook* book = textbook(algorithm.collective, algorithm.name);
   ASSERT_NE(book, nullptr);
-  for (int size = 1; size <= kRanks; ++size) {
+  for (const int size : test::sizes_up_to(kRanks)) {
     for (const int root : roots_of(algorithm, size)) {
       const auto plans = plans_of(algorithm, size, root);
       const Result<Proof> proof = prove(algorithm.collective, root, plans);
