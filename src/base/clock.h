@@ -6,10 +6,12 @@
 
 namespace tutti {
 
+inline constexpr uint64_t kMillisecond = 1'000'000, kSecond = 1'000'000'000;
+
 inline uint64_t now_ns() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<uint64_t>(t.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(t.tv_nsec);
+  return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
 }
 
 }  // namespace tutti

@@ -12,7 +12,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kLongestJoin = 30'000 * kMillisecond;  // all ranks were there a moment ago, when they exchanged addresses
 constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
 constexpr size_t kMostStrangers = 16;

@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "quiet_thread.h"
 #include "clock.h"
 #include "control.h"
+#include "quiet_thread.h"
 
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
 constexpr int kEventsAtOnce = 64;
 
 int wait_ms(uint64_t now, uint64_t next) {

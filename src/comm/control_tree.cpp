@@ -11,7 +11,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's word on a failure
 constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask

@@ -19,7 +19,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kAnswerPatience = 30'000 * kMillisecond;  // for what the proxy answers without asking other ranks
 constexpr size_t kLongestLine = 4096;
 constexpr uint64_t kFarewellPatience = 1000 * kMillisecond;

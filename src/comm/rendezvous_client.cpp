@@ -13,8 +13,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kFirstPause = kMillisecond;  // rank 0 of a job just started is about to be there
 constexpr uint64_t kLongestPause = 250 * kMillisecond;
 constexpr uint64_t kFirstNotice = 3 * kSecond;  // of waiting, in the log

@@ -10,8 +10,6 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kMillisecond = 1'000'000;
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kLinger = 5 * kSecond;     // for answers to be taken; a stopped process must not hold the meeting
 constexpr uint64_t kCrowdPatience = kSecond;  // before the oldest silent stranger makes room for the next one
 constexpr size_t kStrangerWarnings = 16;      // a port scan must not fill the log
