@@ -247,6 +247,7 @@ TEST_F(Bench, MistakesAreSentences) {
       {"all_reduce -f 1", "Sizes do not grow by a factor of 1: give -i as well, or another -f."},
       {"all_reduce -a 4", "-a takes 0 (rank 0), 1 (average), 2 (minimum) or 3 (maximum), not 4."},
       {"broadcast --ranks 2 -r 2", "Root 2 is not one of the 2 ranks."},
+      {"all_reduce --codec ''", "--codec: in the codec \"\", the name of a codec is missing"},
       {"all_reduce --codec int7", "--codec: in the codec \"int7\", \"int7\" is no codec"},
       {"all_gather --codec int8", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --codec int8 -o max", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "byte_units.h"
@@ -15,8 +16,9 @@ namespace {
 
 // The command line as text; reading the text is ours, so that every complaint is a sentence.
 struct Texts {
-  std::string collective, ranks, transport, algorithm, codec, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
+  std::string collective, ranks, transport, algorithm, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
   std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate;
+  std::optional<std::string> codec;  // an empty one is a mistake, not none
   bool osu = false, huge_pages = false;
 };
 
@@ -145,9 +147,9 @@ Status read_choices(const Texts& texts, Options& options) {
 }
 
 Status read_codec(const Texts& texts, Options& options) {
-  options.codec = texts.codec;
-  if (texts.codec.empty()) return {};
-  if (const auto spec = parse_codec(texts.codec); !spec.ok()) return wrong("--codec: " + spec.status().message() + ".");
+  if (!texts.codec) return {};
+  options.codec = *texts.codec;
+  if (const auto spec = parse_codec(options.codec); !spec.ok()) return wrong("--codec: " + spec.status().message() + ".");
   const auto adds = [](tutti_op op) { return op == TUTTI_SUM || op == TUTTI_AVG; };
   const auto floats = [](tutti_dtype type) { return type == TUTTI_FLOAT32 || type == TUTTI_FLOAT16 || type == TUTTI_BFLOAT16; };
   if (options.kind != Kind::all_reduce || !std::ranges::all_of(options.ops, adds) || !std::ranges::all_of(options.types, floats))
