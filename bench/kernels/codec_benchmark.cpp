@@ -65,7 +65,7 @@ struct Bench {
     bool ok = true;
     for (size_t c = 0; c < chunks; ++c) {
       float* numbers = out.data() + c * chunk;
-      ok &= codec->decode(packet(c), chunk, {.element = c * chunk}, add ? numbers : nullptr, 1, numbers).ok();
+      ok &= codec->decode(packet(c), chunk, {.element = c * chunk}, {numbers, add ? numbers : nullptr}).ok();
     }
     return ok;
   }

@@ -38,6 +38,14 @@ constexpr uint16_t kGreatestBits = std::is_same_v<Format, HalfFloat> ? 0x7BFF : 
 template <class Format>
 constexpr float kGreatest = std::is_same_v<Format, HalfFloat> ? 65504.0f : 0x1.FEp127f;
 
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void WriteFirst(D d, V decoded, V add, const Output& output, size_t i, size_t n) {
+  if (n == hn::Lanes(d))
+    Write(d, decoded, add, output, i);
+  else
+    StoreFirst(Finish(d, decoded, add, output), d, output.out + i, n);
+}
+
 template <class Format>
 HWY_INLINE void EncodeSome(const Chunk& chunk, size_t i, size_t n, uint16_t* codes) {
   const typename Format::D d;
@@ -46,13 +54,15 @@ HWY_INLINE void EncodeSome(const Chunk& chunk, size_t i, size_t n, uint16_t* cod
   const auto clipped = hn::Min(hn::Max(sum, hn::Set(d, -kGreatest<Format>)), hn::Set(d, kGreatest<Format>));
   const auto code = Format::Round(clipped);
   StoreFirst(code, typename Format::DS(), codes + i, n);
-  if (chunk.residual != nullptr) StoreFirst(hn::Sub(sum, Format::Widen(code)), d, chunk.residual + i, n);
+  const auto decoded = Format::Widen(code);
+  if (chunk.residual != nullptr) StoreFirst(hn::Sub(sum, decoded), d, chunk.residual + i, n);
+  if (chunk.decoded.out != nullptr) WriteFirst(d, decoded, hn::Zero(d), chunk.decoded, i, n);
 }
 
 template <class Format>
 void EncodeSixteen(const Chunk& chunk, std::byte* packet) {
   const size_t bytes = 4 + (2 * chunk.n + 3) / 4 * 4, lanes = hn::Lanes(typename Format::D());
-  if (GreatestMagnitude(chunk.value, chunk.residual, chunk.n) >= kInfinityBits) return write_not_finite(packet, bytes);
+  if (GreatestMagnitude(chunk.value, chunk.residual, chunk.n) >= kInfinityBits) return write_not_finite(packet, bytes, chunk);
   write_kind(packet, PacketKind::finite);
   auto* codes = reinterpret_cast<uint16_t*>(packet + 4);
   if (chunk.n % 2 == 1) codes[chunk.n] = 0;
@@ -64,10 +74,10 @@ void EncodeSixteen(const Chunk& chunk, std::byte* packet) {
 template <class Format>
 HWY_INLINE void DecodeSome(const uint16_t* codes, size_t i, size_t n, const Output& output) {
   const typename Format::D d;
-  auto v = output.add == nullptr ? hn::Zero(d) : LoadFirst(d, output.add + i, n);
-  v = hn::Add(v, Format::Widen(LoadFirst(typename Format::DS(), codes + i, n)));
-  if (output.divisor > 1) v = hn::Div(v, hn::Set(d, static_cast<float>(output.divisor)));
-  StoreFirst(v, d, output.out + i, n);
+  BringNear(output, i);
+  const auto add = output.add == nullptr ? hn::Zero(d) : LoadFirst(d, output.add + i, n);
+  const auto decoded = Format::Widen(LoadFirst(typename Format::DS(), codes + i, n));
+  WriteFirst(d, decoded, add, output, i, n);
 }
 
 // Whether all are finite numbers.
@@ -174,9 +184,8 @@ void EncodeEight(const Eight& eight, const Chunk& chunk, const Occasion& occasio
   const float damping = eight.stochastic && chunk.residual != nullptr ? static_cast<float>(1 / (1 + eight.omega(chunk.n))) : 1;
   for (size_t g = 0; g < layout.groups(chunk.n); ++g) {
     const size_t first = g * layout.group;
-    const float* residual = chunk.residual == nullptr ? nullptr : chunk.residual + first;
-    const uint32_t greatest = GreatestMagnitude(chunk.value + first, residual, layout.group_size(chunk.n, g));
-    if (greatest >= kInfinityBits) return write_not_finite(packet, layout.packet_bytes(chunk.n));
+    const uint32_t greatest = GreatestMagnitude(chunk.value + first, behind(chunk.residual, first), layout.group_size(chunk.n, g));
+    if (greatest >= kInfinityBits) return write_not_finite(packet, layout.packet_bytes(chunk.n), chunk);
     groups[g] = group_of(std::bit_cast<float>(greatest), 0, eight.greatest, damping);
   }
   write_kind(packet, PacketKind::finite);
@@ -235,14 +244,14 @@ class SixteenBits final : public Codec {
     if (half_) return HWY_DYNAMIC_DISPATCH(EncodeHalf)(chunk, packet);
     HWY_DYNAMIC_DISPATCH(EncodeBrain)(chunk, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
-    const Opened opened = open(packet, n, out);
+  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+    const Opened opened = open(packet, n, output.out);
     if (!opened.finite) return opened.status;
-    const Output output{add, divisor, out};
     const bool finite =
         half_ ? HWY_DYNAMIC_DISPATCH(DecodeHalf)(packet, n, output) : HWY_DYNAMIC_DISPATCH(DecodeBrain)(packet, n, output);
     return finite ? Status() : refused("holds an infinity or a not-a-number");
   }
+  bool streams() const override { return true; }
   double contraction(size_t, uint32_t) const override { return half_ ? 0 : 1 - 1.0 / (256 * 256); }
   bool unbiased() const override { return false; }
   double variance(size_t, uint32_t) const override { return 0; }
@@ -259,10 +268,11 @@ class EightBits final : public Codec {
   void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(EncodeShort)(eight_, chunk, occasion, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
-    const Opened opened = open(packet, n, out);
-    return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeShort)(eight_, packet, n, Output{add, divisor, out}) : opened.status;
+  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+    const Opened opened = open(packet, n, output.out);
+    return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeShort)(eight_, packet, n, output) : opened.status;
   }
+  bool streams() const override { return true; }
   double contraction(size_t n, uint32_t) const override { return eight_.delta(n); }
   bool unbiased() const override { return eight_.stochastic; }
   double variance(size_t n, uint32_t) const override { return eight_.stochastic ? eight_.omega(n) : 0; }

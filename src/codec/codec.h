@@ -32,12 +32,26 @@ struct Occasion {
   uint64_t element = 0;  // the chunk's first element in the tensor
 };
 
+// Where decoded numbers go: out[i] = (add[i] + decoded[i]) / divisor, each operation rounded to float32.
+struct Output {
+  float* out = nullptr;
+  const float* add = nullptr;  // null: zeros.  May be `out`; no other overlap
+  uint32_t divisor = 1;
+  // May bypass the caches: then `out` is at a multiple of kStreamingAlignment bytes, and kernels::flush_streams() must follow before another
+  // thread may read it.  Only for codecs that can (Codec::streams).
+  bool streaming = false;
+  // As many numbers each, which whoever decodes will read next: they are brought near meanwhile.  Only a hint, to any address or none.
+  const float* soon[2] = {};
+};
+inline constexpr size_t kStreamingAlignment = 64;
+
 // A chunk of a tensor at the rank that encodes it.
 struct Chunk {
   const float* value;         // n numbers to be sent; not written
   float* residual = nullptr;  // n, in: what earlier encodings left, out: what this one leaves; null: no feedback, errors are lost
   float* momentum = nullptr;  // n, null: none.  What is sent is set to zero here (factor masking of Deep Gradient Compression)
   size_t n = 0;               // 1 … chunk()
+  Output decoded = {};        // if `out` is not null, what decode() makes of the packet, without `add`.  No overlap with the others
 };
 
 class Codec {
@@ -48,12 +62,13 @@ class Codec {
   virtual size_t packet_bytes(size_t n, uint32_t step) const = 0;  // of a chunk of n elements; a multiple of 4
   virtual void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
 
-  // out[i] = (add[i] + decoded[i]) / divisor, i < n, each operation rounded to float32; where nothing was sent, add[i] / divisor, which
-  // is the same but for the sign of a zero.  `add` null: zeros; it may be `out`; no other overlap.  `packet`, packet_bytes(n, step)
-  // bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is wrong, and `out` is
-  // then undefined.
-  virtual Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
-                        float* out) const = 0;
+  // Writes n numbers; where nothing was sent, add[i] / divisor, which is the same but for the sign of a zero.  `packet`,
+  // packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is
+  // wrong, and `out` is then undefined.
+  virtual Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const = 0;
+
+  // Whether output may be streaming.
+  virtual bool streams() const { return false; }
 
   // ‖x - C(x)‖² ≤ (1 - δ)‖x‖² for every finite chunk x of n elements (for random selections: in expectation); 0: no such bound.
   virtual double contraction(size_t n, uint32_t step) const = 0;

@@ -7,6 +7,7 @@
 #define TUTTI_DENSE_INL_H
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <bit>
@@ -101,20 +102,50 @@ HWY_INLINE Floats ToUniform(Words random) {
 
 // ---- second pass: numbers to codes ----
 
-// One block.  row(sum, i, code, decoded): of code the lowest kBits count; i is the place in the chunk.
+// What is made of decoded numbers.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Finish(D d, V decoded, V add, const Output& output) {
+  const auto v = hn::Add(add, decoded);
+  return output.divisor > 1 ? hn::Div(v, hn::Set(d, static_cast<float>(output.divisor))) : v;
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void Write(D d, V decoded, V add, const Output& output, size_t i) {
+  const auto v = Finish(d, decoded, add, output);
+  if (output.streaming)
+    hn::Stream(v, d, output.out + i);
+  else
+    hn::StoreU(v, d, output.out + i);
+}
+
+HWY_INLINE Output From(const Output& output, size_t i) {
+  return {behind(output.out, i),
+          behind(output.add, i),
+          output.divisor,
+          output.streaming,
+          {behind(output.soon[0], i), behind(output.soon[1], i)}};
+}
+
+HWY_INLINE Chunk From(const Chunk& chunk, size_t i) {
+  return {chunk.value + i, behind(chunk.residual, i), nullptr, chunk.n - i, From(chunk.decoded, i)};
+}
+
+// One block, from the beginning of `chunk`.  row(sum, i, code, decoded): of code the lowest kBits count; i is the place in the whole chunk.
 template <uint32_t kBits, class Row>
-HWY_INLINE void EncodeBlock(const Row& row, const float* value, float* residual, size_t first, uint32_t* codes) {
+HWY_INLINE void EncodeBlock(const Row& row, const Chunk& chunk, size_t first, uint32_t* codes) {
+  const F d;
   const U du;
   const size_t lanes = hn::Lanes(du);
   for (size_t j = 0; j < kRow; j += lanes) {
     auto word = hn::Zero(du);
     for (size_t i = j; i < block(kBits); i += kRow) {
-      const auto sum = Sum(value, residual, i);
+      const auto sum = Sum(chunk.value, chunk.residual, i);
       Words code;
       Floats decoded;
       row(sum, first + i, code, decoded);
       word = hn::Or(hn::ShiftRight<kBits>(word), hn::ShiftLeft<32 - kBits>(code));
-      if (residual != nullptr) hn::StoreU(hn::Sub(sum, decoded), F(), residual + i);
+      if (chunk.residual != nullptr) hn::StoreU(hn::Sub(sum, decoded), d, chunk.residual + i);
+      if (chunk.decoded.out != nullptr) Write(d, decoded, hn::Zero(d), chunk.decoded, i);
     }
     hn::StoreU(word, du, codes + j);
   }
@@ -132,40 +163,45 @@ void PackTail(const uint32_t* words, size_t n, uint32_t* codes) {
 // The n numbers from `begin` on; whole blocks, unless they are the chunk's last.
 template <uint32_t kBits, class Row>
 HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n, uint32_t* codes) {
-  const float* value = chunk.value + begin;
-  float* residual = chunk.residual == nullptr ? nullptr : chunk.residual + begin;
+  const Chunk range = From(chunk, begin);
   size_t i = 0;
-  for (; n - i >= block(kBits); i += block(kBits), codes += kRow)
-    EncodeBlock<kBits>(row, value + i, residual == nullptr ? nullptr : residual + i, begin + i, codes);
+  for (; n - i >= block(kBits); i += block(kBits), codes += kRow) EncodeBlock<kBits>(row, From(range, i), begin + i, codes);
   const size_t rest = n - i;
   if (rest == 0) return;
-  float last_value[block(kBits)] = {}, last_residual[block(kBits)] = {};
+  const Chunk end = From(range, i);
+  float value[block(kBits)] = {}, residual[block(kBits)] = {}, decoded[block(kBits)];
   uint32_t words[kRow];
-  std::memcpy(last_value, value + i, rest * sizeof(float));
-  if (residual != nullptr) std::memcpy(last_residual, residual + i, rest * sizeof(float));
-  EncodeBlock<kBits>(row, last_value, residual == nullptr ? nullptr : last_residual, begin + i, words);
-  if (residual != nullptr) std::memcpy(residual + i, last_residual, rest * sizeof(float));
+  std::memcpy(value, end.value, rest * sizeof(float));
+  if (end.residual != nullptr) std::memcpy(residual, end.residual, rest * sizeof(float));
+  const Chunk last{value, end.residual == nullptr ? nullptr : residual, nullptr, rest, {decoded, nullptr, chunk.decoded.divisor}};
+  EncodeBlock<kBits>(row, last, begin + i, words);
+  if (end.residual != nullptr) std::memcpy(end.residual, residual, rest * sizeof(float));
+  if (end.decoded.out != nullptr) std::memcpy(end.decoded.out, decoded, rest * sizeof(float));
   PackTail<kBits>(words, rest, codes);
 }
 
 // ---- codes to numbers ----
 
-HWY_INLINE void Write(const Output& output, Floats decoded, size_t i) {
-  const F d;
-  auto v = hn::Add(output.add == nullptr ? hn::Zero(d) : hn::LoadU(d, output.add + i), decoded);
-  if (output.divisor > 1) v = hn::Div(v, hn::Set(d, static_cast<float>(output.divisor)));
-  hn::StoreU(v, d, output.out + i);
+// What is read soon, of 64 bytes.  Beside decoding a chunk, which takes as long as reading another one, it costs no time of its own; all at
+// once it would.
+HWY_INLINE void BringNear(const Output& output, size_t i) {
+  for (const float* soon : output.soon)
+    if (soon != nullptr) hwy::Prefetch(soon + i);
 }
 
 // row(code, i, worst) is the number; it may raise `worst`, which tells codes that no encoding writes.
 template <uint32_t kBits, class Row>
 HWY_INLINE void DecodeBlock(const Row& row, const uint32_t* codes, size_t first, const Output& output, Floats& worst) {
+  const F d;
   const U du;
   const size_t lanes = hn::Lanes(du);
   for (size_t j = 0; j < kRow; j += lanes) {
     auto word = hn::LoadU(du, codes + j);
     for (size_t i = j; i < block(kBits); i += kRow) {
-      Write(output, row(hn::And(word, hn::Set(du, (1u << kBits) - 1)), first + i, worst), i);
+      if (j == 0) BringNear(output, i);
+      const auto add = output.add == nullptr ? hn::Zero(d) : hn::LoadU(d, output.add + i);
+      const auto decoded = row(hn::And(word, hn::Set(du, (1u << kBits) - 1)), first + i, worst);
+      Write(d, decoded, add, output, i);
       word = hn::ShiftRight<kBits>(word);
     }
   }
@@ -183,16 +219,16 @@ void UnpackTail(const uint32_t* codes, size_t n, uint32_t* words) {
 
 template <uint32_t kBits, class Row>
 HWY_INLINE void DecodeRange(Row row, const uint32_t* codes, size_t begin, size_t n, const Output& chunk, Floats& worst) {
-  const Output output = chunk.from(begin);
+  const Output output = From(chunk, begin);
   size_t i = 0;
-  for (; n - i >= block(kBits); i += block(kBits), codes += kRow) DecodeBlock<kBits>(row, codes, begin + i, output.from(i), worst);
+  for (; n - i >= block(kBits); i += block(kBits), codes += kRow) DecodeBlock<kBits>(row, codes, begin + i, From(output, i), worst);
   const size_t rest = n - i;
   if (rest == 0) return;
   float last[block(kBits)] = {};
   uint32_t words[kRow];
   UnpackTail<kBits>(codes, rest, words);
   if (output.add != nullptr) std::memcpy(last, output.add + i, rest * sizeof(float));
-  DecodeBlock<kBits>(row, words, begin + i, {output.add == nullptr ? nullptr : last, output.divisor, last}, worst);
+  DecodeBlock<kBits>(row, words, begin + i, {last, output.add == nullptr ? nullptr : last, output.divisor}, worst);
   std::memcpy(output.out + i, last, rest * sizeof(float));
 }
 

@@ -42,9 +42,12 @@ struct Layout {
 
 inline void write_kind(std::byte* packet, PacketKind kind) { std::memcpy(packet, &kind, sizeof kind); }
 
-inline void write_not_finite(std::byte* packet, size_t bytes) {
+inline void fill_not_finite(float* out, size_t n) { std::fill_n(out, n, std::numeric_limits<float>::quiet_NaN()); }
+
+inline void write_not_finite(std::byte* packet, size_t bytes, const Chunk& chunk) {
   std::memset(packet, 0, bytes);
   write_kind(packet, PacketKind::not_finite);
+  if (chunk.decoded.out != nullptr) fill_not_finite(chunk.decoded.out, chunk.n);
 }
 
 inline float read_float(const std::byte* packet, size_t word) {
@@ -67,18 +70,15 @@ inline Opened open(const std::byte* packet, size_t n, float* out) {
   if (kind == static_cast<uint32_t>(PacketKind::finite)) return {true, {}};
   if (kind != static_cast<uint32_t>(PacketKind::not_finite))
     return {false, refused("is of the unknown kind " + std::to_string(kind))};
-  std::fill_n(out, n, std::numeric_limits<float>::quiet_NaN());
+  fill_not_finite(out, n);
   return {};
 }
 
-// Where decoded numbers go: out = (add + decoded) / divisor.
-struct Output {
-  const float* add;  // or null
-  uint32_t divisor;
-  float* out;
-
-  Output from(size_t i) const { return {add == nullptr ? nullptr : add + i, divisor, out + i}; }
-};
+// The i-th of so many numbers on, if there are any.
+template <class T>
+T* behind(T* numbers, size_t i) {
+  return numbers == nullptr ? nullptr : numbers + i;
+}
 
 // Random numbers are a hash of the occasion and the place in the chunk: two rounds of multiplication ("lowbias32" of C. Wellons, Hash
 // Prospector), with half of the key before and half between them.

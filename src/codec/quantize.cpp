@@ -118,7 +118,7 @@ void EncodeAs(const Quantization& q, const Chunk& chunk, const Occasion& occasio
   Group groups[kMostGroups + kRow];  // some for what stands behind the end in the last block
   const Layout& layout = q.layout;
   const float damping = q.stochastic && chunk.residual != nullptr ? static_cast<float>(1 / (1 + q.omega(chunk.n))) : 1;
-  if (!Measure(q, chunk, damping, groups)) return write_not_finite(packet, layout.packet_bytes(chunk.n));
+  if (!Measure(q, chunk, damping, groups)) return write_not_finite(packet, layout.packet_bytes(chunk.n), chunk);
 
   write_kind(packet, PacketKind::finite);
   bool plain = layout.whole_blocks() && !q.stochastic && !q.minmax && q.clip_sigma == 0;
@@ -221,10 +221,11 @@ class Quantizer final : public Codec {
   void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(Quantize)(q_, chunk, occasion, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
-    const Opened opened = open(packet, n, out);
-    return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, Output{add, divisor, out}) : opened.status;
+  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+    const Opened opened = open(packet, n, output.out);
+    return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, output) : opened.status;
   }
+  bool streams() const override { return true; }
   double contraction(size_t n, uint32_t) const override { return q_.delta(n); }
   bool unbiased() const override { return q_.stochastic && q_.clip_sigma == 0; }
   double variance(size_t n, uint32_t) const override { return unbiased() ? q_.omega(n) : 0; }

@@ -58,6 +58,25 @@ class RandomK final : public Codec {
   size_t packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
 
   void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+    write(chunk, occasion, packet);
+    if (chunk.decoded.out != nullptr) (void)decode(packet, chunk.n, occasion, chunk.decoded);
+  }
+  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
+    const Layout from = layout(n, occasion.step);
+    uint64_t marks[sparse::kMostWords];
+    draw(occasion, n, from.k, marks);
+    return sparse::decode(from, packet, marks, output);
+  }
+
+  double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
+  bool unbiased() const override { return false; }
+  double variance(size_t, uint32_t) const override { return 0; }
+
+ private:
+  size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
+  Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, true}; }
+
+  void write(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
     const Layout to = layout(chunk.n, occasion.step);
     if (sparse::survey(chunk.value, chunk.residual, chunk.n, nullptr, 0) >= sparse::kNotFinite)
       return sparse::write_not_finite(to, packet);
@@ -68,22 +87,6 @@ class RandomK final : public Codec {
     for_each_value(chunk, to, marks, [&](const uint32_t* index, float* value, size_t count) { writer.add(index, value, count); });
     writer.finish();
   }
-
-  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
-                float* out) const override {
-    const Layout from = layout(n, occasion.step);
-    uint64_t marks[sparse::kMostWords];
-    draw(occasion, n, from.k, marks);
-    return sparse::decode(from, packet, marks, add, divisor, out);
-  }
-
-  double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
-  bool unbiased() const override { return false; }
-  double variance(size_t, uint32_t) const override { return 0; }
-
- private:
-  size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
-  Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, true}; }
 
   static void add(float* residual, const float* value, size_t n) {
     kernels::reduce_kernel(DataType::float32, ReduceOp::sum)(residual, nullptr, value, residual, n, 1, kernels::Store::cached);

@@ -28,14 +28,12 @@ struct Reduced {
   HWY_INLINE Floats operator()(Floats v) const { return hn::Mul(hn::Abs(v), hn::Set(F(), 0x1p-20f)); }
 };
 
-HWY_INLINE const float* Behind(const float* numbers, size_t i) { return numbers == nullptr ? nullptr : numbers + i; }
-
 // α of each group; false if a sum of value and residual is not finite.
 HWY_INLINE bool MeanMagnitudes(const Layout& layout, const Chunk& chunk, float* means) {
   for (size_t g = 0; g < layout.groups(chunk.n); ++g) {
     const size_t first = g * layout.group, n = layout.group_size(chunk.n, g);
     const float* value = chunk.value + first;
-    const float* residual = Behind(chunk.residual, first);
+    const float* residual = behind(chunk.residual, first);
     const float sum = FixedSum(AbsoluteValue(), value, residual, n);
     if (sum <= std::numeric_limits<float>::max()) {
       means[g] = sum / static_cast<float>(n);
@@ -79,7 +77,7 @@ struct FromSign {
 
 void EncodeSigns(const Layout& layout, const Chunk& chunk, std::byte* packet) {
   float means[kMostGroups + kRow] = {};  // some for what stands behind the end in the last block
-  if (!MeanMagnitudes(layout, chunk, means)) return write_not_finite(packet, layout.packet_bytes(chunk.n));
+  if (!MeanMagnitudes(layout, chunk, means)) return write_not_finite(packet, layout.packet_bytes(chunk.n), chunk);
   write_kind(packet, PacketKind::finite);
   std::memcpy(packet + 4, means, 4 * layout.groups(chunk.n));
   auto* codes = reinterpret_cast<uint32_t*>(packet + layout.codes_at(chunk.n));
@@ -125,10 +123,11 @@ class Sign final : public Codec {
   void encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(EncodeSigns)(layout_, chunk, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
-    const Opened opened = open(packet, n, out);
-    return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeSigns)(layout_, packet, n, Output{add, divisor, out}) : opened.status;
+  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+    const Opened opened = open(packet, n, output.out);
+    return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeSigns)(layout_, packet, n, output) : opened.status;
   }
+  bool streams() const override { return true; }
   double contraction(size_t n, uint32_t) const override { return 1 / static_cast<double>(std::min<size_t>(n, layout_.group)); }
   bool unbiased() const override { return false; }
   double variance(size_t, uint32_t) const override { return 0; }

@@ -199,7 +199,8 @@ void Writer::put_split(const uint32_t* index, size_t count) {
 
 void Writer::finish() { std::memcpy(low_, &pending_, to_bytes(n_pending_)); }
 
-Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, const float* add, uint32_t divisor, float* out) {
+Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, const Output& output) {
+  float* const out = output.out;
   PacketKind kind;
   std::memcpy(&kind, packet, sizeof kind);
   if (kind == PacketKind::not_finite) return decode_not_finite(layout, packet, out);
@@ -211,10 +212,10 @@ Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, co
   }
   if (Status status = read_places(layout, packet, marks); !status.ok()) return status;
 
-  if (add == nullptr) {
+  if (output.add == nullptr) {
     std::memset(out, 0, layout.n * sizeof *out);
-  } else if (add != out) {
-    std::memcpy(out, add, layout.n * sizeof *out);
+  } else if (output.add != out) {
+    std::memcpy(out, output.add, layout.n * sizeof *out);
   }
   const std::byte* from = packet + layout.values_at;
   bool valid = true;
@@ -226,7 +227,7 @@ Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, co
     from += count * width(layout.type);
   });
   if (!valid) return wrong(layout, layout.type == ValueType::int8 ? "it has a value of -128" : "it has a value that is not finite");
-  if (divisor > 1) divide(out, layout.n, divisor);
+  if (output.divisor > 1) divide(out, layout.n, output.divisor);
   return {};
 }
 

@@ -71,7 +71,7 @@ class Writer {
 float int8_scale(float greatest);
 
 // Codec::decode.  `marks`, kMostWords of them: scratch; in: the places, if those are known.
-Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, const float* add, uint32_t divisor, float* out);
+Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, const Output& output);
 
 // Calls use(places, count) with the marked places in ascending order, at most Writer::kMost at a time; `total`: how many are marked.
 template <class Use>

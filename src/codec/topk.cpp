@@ -108,17 +108,12 @@ class TopK final : public Codec {
   size_t chunk() const override { return chunk_; }
   size_t packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
   void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
-    const Layout to = layout(chunk.n, occasion.step);
-    Selection selection(chunk, to.k);
-    if (!selection.finite()) return sparse::write_not_finite(to, packet);
-    Writer writer(to, chunk, spec_.masking, selection.greatest(), packet);
-    selection.send(writer);
-    writer.finish();
+    write(chunk, occasion, packet);
+    if (chunk.decoded.out != nullptr) (void)decode(packet, chunk.n, occasion, chunk.decoded);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const float* add, uint32_t divisor,
-                float* out) const override {
+  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
     uint64_t marks[sparse::kMostWords];
-    return sparse::decode(layout(n, occasion.step), packet, marks, add, divisor, out);
+    return sparse::decode(layout(n, occasion.step), packet, marks, output);
   }
   double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
   bool unbiased() const override { return false; }
@@ -127,6 +122,15 @@ class TopK final : public Codec {
  private:
   size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
   Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, false}; }
+
+  void write(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
+    const Layout to = layout(chunk.n, occasion.step);
+    Selection selection(chunk, to.k);
+    if (!selection.finite()) return sparse::write_not_finite(to, packet);
+    Writer writer(to, chunk, spec_.masking, selection.greatest(), packet);
+    selection.send(writer);
+    writer.finish();
+  }
 
   const CodecSpec spec_;
   const size_t chunk_;

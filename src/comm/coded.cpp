@@ -116,7 +116,7 @@ CodecRates measure_rates(const Codec& codec) {
     codec.encode({value.data() + c * n, residual.data() + c * n, nullptr, n}, {0, 0, 0, c * n}, packets.data() + c * packet);
   });
   const auto decode = [&](size_t c, const float* add) {  // of packets just made: they are sound
-    (void)codec.decode(packets.data() + c * packet, n, {0, 0, 0, c * n}, add, 1, sum.data() + c * n);
+    (void)codec.decode(packets.data() + c * packet, n, {0, 0, 0, c * n}, {sum.data() + c * n, add});
   };
   rates.decode_add = fastest([&](size_t c) { decode(c, value.data() + c * n); });
   rates.decode = fastest([&](size_t c) { decode(c, nullptr); });

@@ -17,7 +17,10 @@ Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes
       element_bytes_(element_size(tensor_->type())),
       values_(size_t{lanes} * blocks),
       work_(chunk_),
-      mine_(chunk_) {
+      mine_(chunk_),
+      final_(chunk_) {
+  streams_ = job_.output_store == kernels::Store::streaming && codec_.streams() &&
+             reinterpret_cast<uintptr_t>(job_.output) % kStreamingAlignment == 0;
   if (tensor_->velocity()) clip_ = clipping(tensor_->spec(), job.input, tensor_->type(), tensor_->count(), job.ranks);
 }
 
@@ -97,29 +100,30 @@ const float* Coder::own(uint32_t lane, const Place& place, float* room) {
   return room;
 }
 
-void Coder::encode(const float* from, const Place& place, std::byte* packet) {
-  Chunk chunk{from, nullptr, nullptr, place.n};
+void Coder::encode(const float* from, const Place& place, std::byte* packet, const Output& decoded) {
+  Chunk chunk{from, nullptr, nullptr, place.n, decoded};
   if (tensor_->residual()) chunk.residual = tensor_->residual() + place.element;
   if (tensor_->velocity() && tensor_->spec().masking) chunk.momentum = tensor_->velocity() + place.element;
   codec_.encode(chunk, occasion(place), packet);
 }
 
-Status Coder::decode(const std::byte* packet, const Place& place, const float* add, uint32_t divisor, float* out) const {
-  return codec_.decode(packet, place.n, occasion(place), add, divisor, out);
+Status Coder::decode(const std::byte* packet, const Place& place, const Output& output) const {
+  return codec_.decode(packet, place.n, occasion(place), output);
 }
 
-// A final packet to the output.
-Status Coder::deliver(const std::byte* packet, const Place& place) {
-  std::byte* home = static_cast<std::byte*>(job_.output) + place.element * element_bytes_;
-  const bool straight = tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::cached;
-  float* out = straight ? reinterpret_cast<float*>(home) : work_.data();
-  Status status = decode(packet, place, nullptr, job_.divisor, out);
-  if (straight || !status.ok()) return status;
+// Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
+Output Coder::delivery(const Place& place) {
+  const bool straight = tensor_->type() == DataType::float32 && (streams_ || job_.output_store == kernels::Store::cached);
+  return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, straight && streams_};
+}
+
+void Coder::deliver(const Place& place, const Output& delivery) {
+  if (delivery.out != final_.data()) return;
+  std::byte* output = static_cast<std::byte*>(job_.output) + place.element * element_bytes_;
   if (tensor_->type() == DataType::float32)
-    kernels::copy(home, nullptr, out, place.n * sizeof(float), job_.output_store);
+    kernels::copy(output, nullptr, final_.data(), place.n * sizeof(float), job_.output_store);
   else
-    kernels::narrow(tensor_->type(), out, home, place.n);
-  return {};
+    kernels::narrow(tensor_->type(), final_.data(), output, place.n);
 }
 
 // Where the chunk's packet is kept.
@@ -147,11 +151,14 @@ Status Coder::take(const Binding& binding, const Instruction& instruction, uint3
   Status status;
   each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
     const std::byte* packet = message + place.in_message;
-    if (status.ok()) status = deliver(packet, place);
+    const Output to = delivery(place);
+    if (status.ok()) status = decode(packet, place, to);
+    if (status.ok()) deliver(place, to);
     value(lane, place.block).state = State::packet;
     if (!instruction.last_touch)
       std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
   });
+  if (streams_) kernels::flush_streams();
   return status;
 }
 
@@ -165,19 +172,25 @@ Status Coder::reduce(const Binding& binding, const Instruction& instruction, uin
     const float* sum = own(lane, place, mine_.data());
     if (!leaves && v.partial.empty()) v.partial.resize(binding.stripe_bytes() / element_bytes_);
     float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
+    Output to{out, sum};
+    if (leaves && tensor_->residual() != nullptr) to.soon[0] = tensor_->residual() + place.element;
+    if (sum != mine_.data()) to.soon[1] = sum + chunk_;
     for (damaged = 0; damaged < messages.size(); ++damaged) {
-      status = decode(messages[damaged] + place.in_message, place, sum, 1, out);
+      status = decode(messages[damaged] + place.in_message, place, to);
       if (!status.ok()) return;
       sum = out;
+      to = {out, out};
     }
     if (!leaves) return;
     std::byte* packet = result ? result + place.in_message : kept_packet(lane, place, binding);
-    encode(sum, place, packet);
-    if (!instruction.completes) return;
-    status = deliver(packet, place);
+    if (!instruction.completes) return encode(sum, place, packet);
+    to = delivery(place);
+    encode(sum, place, packet, to);
+    deliver(place, to);
     if (result && !instruction.last_touch)
       std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
   });
+  if (streams_) kernels::flush_streams();
   // Only now: the chunks of a block share its state.
   for (const Segment& segment : instruction.segments)
     for (uint32_t k = 0; k < segment.count; ++k)

@@ -17,6 +17,7 @@
 
 #include "binding.h"
 #include "kernels.h"
+#include "large_pages.h"
 #include "program.h"
 #include "tensor_codec.h"
 
@@ -84,9 +85,10 @@ class Coder {
   Value& value(uint32_t lane, uint32_t block) { return values_[lane * blocks_ + block]; }
   Occasion occasion(const Place& place) const;
   const float* own(uint32_t lane, const Place& place, float* room);
-  void encode(const float* from, const Place& place, std::byte* packet);
-  Status decode(const std::byte* packet, const Place& place, const float* add, uint32_t divisor, float* out) const;
-  Status deliver(const std::byte* packet, const Place& place);
+  void encode(const float* from, const Place& place, std::byte* packet, const Output& decoded = {});
+  Status decode(const std::byte* packet, const Place& place, const Output& output) const;
+  Output delivery(const Place& place);
+  void deliver(const Place& place, const Output& delivery);
   std::byte* kept_packet(uint32_t lane, const Place& place, const Binding& binding);
 
   std::shared_ptr<TensorCodec> tensor_;
@@ -96,8 +98,9 @@ class Coder {
   size_t chunk_, element_bytes_;
   float clip_ = 1;
   bool finished_ = false;
-  std::vector<Value> values_;       // lanes × blocks
-  std::vector<float> work_, mine_;  // of one chunk
+  std::vector<Value> values_;  // lanes × blocks
+  bool streams_;
+  std::vector<float, LargePages<float>> work_, mine_, final_;  // of one chunk
 };
 
 }  // namespace tutti

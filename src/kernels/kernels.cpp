@@ -335,6 +335,8 @@ void copy(void* home, void* pass, const void* from, size_t bytes, Store store) {
   }
 }
 
+void flush_streams() { hwy::FlushStream(); }
+
 void widen(DataType type, const void* from, float* to, size_t n) {
   assert(widens(type));
   if (n == 0) return;

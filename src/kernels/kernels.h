@@ -38,6 +38,9 @@ FoldFn fold_kernel(DataType type, ReduceOp op);
 // home = from;  if pass is not null, pass = from too.  No overlap.
 void copy(void* home, void* pass, const void* from, size_t bytes, Store store);
 
+// After non-temporal stores of others than these kernels, which do so themselves: what this thread writes next is seen after them.
+void flush_streams();
+
 // float16, bfloat16 and float32 (copied) as float32 and back, rounded to nearest even; infinities stay, and numbers beyond the
 // greatest become infinities.  No overlap.
 constexpr bool widens(DataType type) {

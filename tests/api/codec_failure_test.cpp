@@ -142,7 +142,7 @@ TEST(CodecFailures, PlacesOutOfRange) {
   std::vector<uint32_t> packet(randomk->packet_bytes(kCount, 0) / 4);
   auto* bytes = reinterpret_cast<std::byte*>(packet.data());
   randomk->encode({ones.data(), nullptr, nullptr, kCount}, {.seed = spec.seed}, bytes);
-  ASSERT_TRUE(randomk->decode(bytes, kCount, {.seed = spec.seed}, nullptr, 1, seen.data()).ok());
+  ASSERT_TRUE(randomk->decode(bytes, kCount, {.seed = spec.seed}, {seen.data()}).ok());
   std::vector<size_t> places;
   for (size_t i = 0; i < kCount; ++i)
     if (seen[i] != 0) places.push_back(i);

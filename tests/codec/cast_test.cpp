@@ -80,7 +80,7 @@ TEST(Cast, EveryEightBitCode) {
     packet.word(1) = std::bit_cast<uint32_t>(1.0f);
     for (uint32_t code = 0; code < 128; ++code) {
       packet.word(2) = code | (code | 0x80) << 8;
-      const Status status = codec->decode(packet.data(), 4, {}, nullptr, 1, out.data());
+      const Status status = codec->decode(packet.data(), 4, {}, {out.data()});
       ASSERT_EQ(status.ok(), code <= last) << text << " " << code;
       if (code > last) {
         EXPECT_THAT(status.message(), HasSubstr("infinity or a not-a-number"));
@@ -112,13 +112,13 @@ TEST(Cast, RefusesWhatNobodyEncodes) {
     const auto codec = make_cast(spec_of(text));
     laws::Packet packet = laws::encode(*codec, {1, 2, 3}, none, {});
     packet.word(2) = bad;
-    EXPECT_THAT(codec->decode(packet.data(), 3, {}, nullptr, 1, out.data()).message(), HasSubstr("infinity or a not-a-number"));
+    EXPECT_THAT(codec->decode(packet.data(), 3, {}, {out.data()}).message(), HasSubstr("infinity or a not-a-number"));
   }
   const auto codec = make_cast(spec_of("fp8_e5m2"));
   laws::Packet packet = laws::encode(*codec, {1, 2, 3}, none, {});
   for (const float scale : {-1.0f, laws::kNan, 1e37f}) {
     packet.word(1) = std::bit_cast<uint32_t>(scale);
-    EXPECT_THAT(codec->decode(packet.data(), 3, {}, nullptr, 1, out.data()).message(), HasSubstr("has the scale"));
+    EXPECT_THAT(codec->decode(packet.data(), 3, {}, {out.data()}).message(), HasSubstr("has the scale"));
   }
 }
 

@@ -16,6 +16,8 @@
 #include <vector>
 
 #include "codec.h"
+#include "kernels.h"
+#include "large_pages.h"
 #include "samples.h"
 
 namespace tutti::laws {
@@ -73,7 +75,7 @@ inline Packet encode(const Codec& codec, const std::vector<float>& value, std::v
 inline std::vector<float> decode(const Codec& codec, const Packet& packet, size_t n, const Occasion& occasion,
                                  const std::vector<float>* add = nullptr, uint32_t divisor = 1) {
   std::vector<float> out(n + 1, 4711);  // the last one is a guard
-  const Status status = codec.decode(packet.data(), n, occasion, add ? add->data() : nullptr, divisor, out.data());
+  const Status status = codec.decode(packet.data(), n, occasion, {out.data(), add ? add->data() : nullptr, divisor});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(out.back(), 4711) << "decode() wrote beside its output";
   out.pop_back();
@@ -197,7 +199,7 @@ inline void expect_determinism(const Codec& codec, const Sample& sample, uint32_
   EXPECT_EQ(packet, other);
   Occasion elsewhere = occasion;
   elsewhere.rank = 9;
-  EXPECT_TRUE(codec.decode(packet.data(), n, elsewhere, nullptr, 1, moved_out.data() + 1).ok());
+  EXPECT_TRUE(codec.decode(packet.data(), n, elsewhere, {moved_out.data() + 1}).ok());
   moved_out.erase(moved_out.begin());
   EXPECT_EQ(bits_of(moved_out), bits_of(decode(codec, packet, n, occasion)));
 }
@@ -215,11 +217,53 @@ inline void expect_decoding(const Codec& codec, const Sample& sample, uint32_t s
     for (size_t i = 0; i < n; ++i) expected[i] = (add[i] + decoded[i]) / static_cast<float>(divisor);
     EXPECT_EQ(decode(codec, packet, n, occasion, &add, divisor), expected) << divisor;
     std::vector<float> in_place = add;
-    EXPECT_TRUE(codec.decode(packet.data(), n, occasion, in_place.data(), divisor, in_place.data()).ok());
+    const Output hinted{in_place.data(), in_place.data(), divisor, false, {decoded.data(), nullptr}};
+    EXPECT_TRUE(codec.decode(packet.data(), n, occasion, hinted).ok());
     EXPECT_EQ(in_place, expected) << divisor;
     for (size_t i = 0; i < n; ++i) expected[i] = decoded[i] / static_cast<float>(divisor);
     EXPECT_EQ(decode(codec, packet, n, occasion, nullptr, divisor), expected) << divisor;
   }
+}
+
+// What encode() says will be decoded is what is decoded, to the bit, and asking for it changes nothing else.
+inline void expect_decoded_foretold(const Codec& codec, const Sample& sample, uint32_t step = 0) {
+  const size_t n = sample.values.size();
+  const Occasion occasion{.seed = 23, .step = step, .rank = 2};
+  for (const size_t kept : {size_t{0}, n}) {
+    for (const uint32_t divisor : {1u, 2u, 3u}) {
+      std::vector<float> residual(kept, 0.125f), again = residual, decoded(n + 1, 4711);
+      const Packet expected = encode(codec, sample.values, residual, occasion);
+      Packet packet(codec, n, step);
+      codec.encode({.value = sample.values.data(),
+                    .residual = kept > 0 ? again.data() : nullptr,
+                    .n = n,
+                    .decoded = {.out = decoded.data(), .divisor = divisor}},
+                   occasion, packet.data());
+      EXPECT_EQ(packet, expected);
+      EXPECT_EQ(bits_of(again), bits_of(residual));
+      EXPECT_EQ(decoded.back(), 4711) << "encode() wrote beside what it foretells";
+      decoded.pop_back();
+      EXPECT_EQ(bits_of(decoded), bits_of(decode(codec, packet, n, occasion, nullptr, divisor))) << "divisor " << divisor;
+    }
+  }
+}
+
+// Where both may bypass the caches, they write the same bits.
+inline void expect_streaming(const Codec& codec, const Sample& sample, uint32_t step = 0) {
+  if (!codec.streams()) return;
+  const size_t n = sample.values.size();
+  const Occasion occasion{.seed = 29, .step = step};
+  std::vector<float, LargePages<float>> out(n + 16, 4711), foretold = out;
+  ASSERT_EQ(reinterpret_cast<uintptr_t>(out.data()) % kStreamingAlignment, 0u);
+  Packet packet(codec, n, step);
+  codec.encode({.value = sample.values.data(), .n = n, .decoded = {.out = foretold.data(), .divisor = 3, .streaming = true}},
+               occasion, packet.data());
+  EXPECT_TRUE(codec.decode(packet.data(), n, occasion, {.out = out.data(), .divisor = 3, .streaming = true}).ok());
+  kernels::flush_streams();
+  std::vector<float> expected = decode(codec, packet, n, occasion, nullptr, 3);
+  expected.resize(n + 16, 4711);
+  EXPECT_EQ(bits_of({out.begin(), out.end()}), bits_of(expected));
+  EXPECT_EQ(bits_of({foretold.begin(), foretold.end()}), bits_of(expected));
 }
 
 // One infinity, not-a-number or overflowing sum spoils the chunk, not the residual, and the next call is well again.
@@ -236,6 +280,10 @@ inline void expect_not_finite_survived(const Codec& codec, size_t n, uint32_t st
       Packet packet = encode(codec, value, residual, occasion);
       EXPECT_EQ(packet.word(0), static_cast<uint32_t>(PacketKind::not_finite)) << spoilt << " at " << place;
       EXPECT_EQ(residual, before);
+      std::vector<float> foretold(n);
+      codec.encode({.value = value.data(), .residual = residual.data(), .n = n, .decoded = {foretold.data()}}, occasion,
+                   packet.data());
+      EXPECT_EQ(bits_of(foretold), bits_of(std::vector<float>(n, kNan)));
       for (size_t i = 1; i < packet.bytes() / 4; ++i) ASSERT_EQ(packet.word(i), 0u) << "word " << i;
       const std::vector<uint32_t> nans = bits_of(std::vector<float>(n, kNan));
       EXPECT_EQ(bits_of(decode(codec, packet, n, occasion)), nans);
@@ -253,14 +301,14 @@ inline void expect_hostile_survived(const Codec& codec, size_t n, uint32_t step 
   std::mt19937_64 random(19);
   for (const uint32_t kind : {2u, 77u, 0xFFFFFFFFu}) {
     packet.word(0) = kind;
-    const Status status = codec.decode(packet.data(), n, {.step = step}, nullptr, 1, out.data());
+    const Status status = codec.decode(packet.data(), n, {.step = step}, {out.data()});
     EXPECT_FALSE(status.ok());
     EXPECT_NE(status.message(), "");
   }
   for (int round = 0; round < 50; ++round) {
     for (size_t i = 0; i < packet.bytes() / 4; ++i) packet.word(i) = static_cast<uint32_t>(random());
     packet.word(0) = 0;
-    const Status status = codec.decode(packet.data(), n, {.step = step}, nullptr, 1, out.data());
+    const Status status = codec.decode(packet.data(), n, {.step = step}, {out.data()});
     EXPECT_EQ(status.ok(), status.message().empty());
   }
 }
@@ -276,6 +324,8 @@ inline void expect_laws(const Codec& codec, uint32_t step = 0) {
       expect_what_is_sent_is_what_is_kept(codec, sample, step);
       expect_determinism(codec, sample, step);
       expect_decoding(codec, sample, step);
+      expect_decoded_foretold(codec, sample, step);
+      expect_streaming(codec, sample, step);
       expect_contraction(codec, sample, step);
       if (n < 100 || n == codec.chunk()) expect_unbiased(codec, sample, step);
     }

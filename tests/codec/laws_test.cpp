@@ -15,7 +15,8 @@ enum class Flaw {
   hides_not_a_number,
   divides_late,
   accepts_anything,
-  biased
+  biased,
+  foretells_undivided
 };
 
 // The numbers as they are, behind the kind; with a flaw, if asked for.
@@ -24,7 +25,13 @@ class Verbatim : public Codec {
   explicit Verbatim(Flaw flaw) : flaw_(flaw) {}
   size_t chunk() const override { return 64; }
   size_t packet_bytes(size_t n, uint32_t) const override { return 4 + 4 * n; }
-  void encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
+  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+    write(chunk, packet);
+    Output decoded = chunk.decoded;
+    if (flaw_ == Flaw::foretells_undivided) decoded.divisor = 1;
+    if (decoded.out) (void)decode(packet, chunk.n, occasion, decoded);
+  }
+  void write(const Chunk& chunk, std::byte* packet) const {
     auto* words = reinterpret_cast<uint32_t*>(packet);
     auto* numbers = reinterpret_cast<float*>(packet + 4);
     bool finite = true;
@@ -39,7 +46,8 @@ class Verbatim : public Codec {
         chunk.residual[i] = chunk.value[i] + chunk.residual[i] - numbers[i];
     }
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const float* add, uint32_t divisor, float* out) const override {
+  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+    const auto& [out, add, divisor, streaming, soon] = output;
     const auto kind = reinterpret_cast<const uint32_t*>(packet)[0];
     if (kind > 1 && flaw_ != Flaw::accepts_anything) return Status(Code::mismatch, "unknown kind");
     const auto* numbers = reinterpret_cast<const float*>(packet + 4);
@@ -71,7 +79,7 @@ TEST(LawsTest, HonestCodecPasses) { laws::expect_laws(Verbatim(Flaw::none)); }
 
 TEST(LawsTest, EveryFlawIsFound) {
   for (const Flaw flaw : {Flaw::forgets_residual, Flaw::loses_a_number, Flaw::reads_old_packet, Flaw::hides_not_a_number,
-                          Flaw::divides_late, Flaw::accepts_anything, Flaw::biased})
+                          Flaw::divides_late, Flaw::accepts_anything, Flaw::biased, Flaw::foretells_undivided})
     EXPECT_GT(failures(flaw), 0) << static_cast<int>(flaw);
 }
 

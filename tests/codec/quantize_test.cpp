@@ -110,7 +110,7 @@ TEST(Quantize, RefusesWhatNobodyEncodes) {
     const auto message = [&](size_t word, uint32_t content) {
       laws::Packet packet = good;
       packet.word(word) = content;
-      const Status status = codec->decode(packet.data(), n, {}, nullptr, 1, out.data());
+      const Status status = codec->decode(packet.data(), n, {}, {out.data()});
       EXPECT_EQ(status.code(), Code::mismatch) << text;
       return status.message();
     };

@@ -31,8 +31,7 @@ Floats through(const Codec& codec, const Floats& value, Floats* residual, const 
   Floats out(value.size(), -1);
   Occasion elsewhere = occasion;
   elsewhere.rank += 5;
-  const Status status =
-      codec.decode(encode(codec, value, residual, occasion).data(), value.size(), elsewhere, nullptr, 1, out.data());
+  const Status status = codec.decode(encode(codec, value, residual, occasion).data(), value.size(), elsewhere, {out.data()});
   EXPECT_TRUE(status.ok()) << status.message();
   return out;
 }

@@ -58,7 +58,7 @@ TEST(Sign, RefusesWhatNobodyEncodes) {
   laws::Packet packet = laws::encode(*codec, laws::samples(40)[0].values, none, {});
   for (const float scale : {-1.0f, -0.0f, laws::kNan, std::numeric_limits<float>::infinity()}) {
     packet.word(1) = std::bit_cast<uint32_t>(scale);
-    EXPECT_THAT(codec->decode(packet.data(), 40, {}, nullptr, 1, out.data()).message(), HasSubstr("has the scale"));
+    EXPECT_THAT(codec->decode(packet.data(), 40, {}, {out.data()}).message(), HasSubstr("has the scale"));
   }
 }
 

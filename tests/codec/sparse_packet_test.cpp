@@ -38,7 +38,7 @@ Packet encode(const CodecSpec& spec, const std::vector<float>& value) {
 std::string refusal(const Codec& codec, const Packet& packet, size_t n) {
   std::vector<float> out(n);
   EXPECT_EQ(packet.size(), codec.packet_bytes(n, 0));
-  const Status status = codec.decode(reinterpret_cast<const std::byte*>(packet.data()), n, {}, nullptr, 1, out.data());
+  const Status status = codec.decode(reinterpret_cast<const std::byte*>(packet.data()), n, {}, {out.data()});
   EXPECT_EQ(status.code(), status.ok() ? Code::success : Code::mismatch);
   return status.message();
 }

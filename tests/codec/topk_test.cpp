@@ -48,7 +48,7 @@ std::vector<std::byte> encode(const Codec& codec, const Floats& value, Floats* r
 
 Floats decode(const Codec& codec, const std::vector<std::byte>& packet, size_t n, uint32_t step = 0) {
   Floats out(n, kNan);
-  const Status status = codec.decode(packet.data(), n, {.step = step}, nullptr, 1, out.data());
+  const Status status = codec.decode(packet.data(), n, {.step = step}, {out.data()});
   EXPECT_TRUE(status.ok()) << status.message();
   return out;
 }
@@ -191,12 +191,12 @@ TEST(TopKTest, DecodeAddsAndDivides) {
       Floats expected(n), in_place = add, out(n, kNan);
       for (size_t i = 0; i < n; ++i) expected[i] = (add[i] + decoded[i]) / static_cast<float>(divisor);
       on_every_target([&] {
-        ASSERT_TRUE(codec->decode(packet.data(), n, {}, add.data(), divisor, out.data()).ok());
+        ASSERT_TRUE(codec->decode(packet.data(), n, {}, {out.data(), add.data(), divisor}).ok());
         EXPECT_EQ(bits(out), bits(expected));
         in_place = add;
-        ASSERT_TRUE(codec->decode(packet.data(), n, {}, in_place.data(), divisor, in_place.data()).ok());
+        ASSERT_TRUE(codec->decode(packet.data(), n, {}, {in_place.data(), in_place.data(), divisor}).ok());
         EXPECT_EQ(bits(in_place), bits(expected));
-        ASSERT_TRUE(codec->decode(packet.data(), n, {}, nullptr, divisor, out.data()).ok());
+        ASSERT_TRUE(codec->decode(packet.data(), n, {}, {out.data(), nullptr, divisor}).ok());
         for (size_t i = 0; i < n; ++i) ASSERT_EQ(out[i], decoded[i] / static_cast<float>(divisor));
       });
     }

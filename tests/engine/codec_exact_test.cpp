@@ -55,7 +55,7 @@ class Definition {
   }
   void decode(const Packet& packet, size_t first, size_t n, const float* add, float* out) const {
     const auto* bytes = reinterpret_cast<const std::byte*>(packet.data());
-    const Status status = codec_->decode(bytes, n, {spec_.seed, step_, 0, first}, add, 1, out);
+    const Status status = codec_->decode(bytes, n, {spec_.seed, step_, 0, first}, {out, add});
     EXPECT_TRUE(status.ok()) << status.message();
   }
 

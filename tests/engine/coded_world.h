@@ -96,6 +96,7 @@ class CodedWorld {
       signature.detail = tensors_[r]->identity();
       Coder::Job job{inputs_[r].data(), output, static_cast<uint32_t>(rank), static_cast<uint32_t>(ranks_)};
       if (setup_.op == ReduceOp::avg) job.divisor = job.ranks;
+      if (rank % 2 == 1) job.output_store = kernels::Store::streaming;
       const Program& program = *programs_[r];
       auto binding = Coder::bind(*tensors_[r], inputs_[r].data(), output, program.blocks, setup_.chunks_per_stripe);
       operations[r] =
@@ -144,7 +145,9 @@ class CodedWorld {
   }
 
  private:
-  std::vector<float> widened(const std::vector<std::byte>& bytes) const {
+  using Bytes = std::vector<std::byte, LargePages<std::byte>>;  // at a cache line, as streaming takes
+
+  std::vector<float> widened(const Bytes& bytes) const {
     std::vector<float> values(setup_.count);
     kernels::widen(setup_.type, bytes.data(), values.data(), values.size());
     return values;
@@ -159,7 +162,7 @@ class CodedWorld {
   size_t ranks_;
   uint32_t sequence_ = 0;
   std::vector<std::shared_ptr<TensorCodec>> tensors_;
-  std::vector<std::vector<std::byte>> inputs_, outputs_;
+  std::vector<Bytes> inputs_, outputs_;
   std::vector<std::shared_ptr<const Program>> programs_;
   std::unique_ptr<EngineWorld> world_;
 };

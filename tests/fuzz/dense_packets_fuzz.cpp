@@ -29,8 +29,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::memcpy(packet.data(), data + 2, std::min(size - 2, 4 * packet.size()));
   std::vector<float> out(n), add(n, 1);
   const auto* bytes = reinterpret_cast<const std::byte*>(packet.data());
-  const Status status = chosen->decode(bytes, n, {}, nullptr, 1, out.data());
-  FUZZ_CHECK(status.ok() == chosen->decode(bytes, n, {}, add.data(), 3, add.data()).ok());
+  const Status status = chosen->decode(bytes, n, {}, {out.data()});
+  FUZZ_CHECK(status.ok() == chosen->decode(bytes, n, {}, {add.data(), add.data(), 3}).ok());
   if (!status.ok()) {
     FUZZ_CHECK(!status.message().empty());
     return 0;

@@ -27,8 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<float> add(n, 1);
   std::vector<float> out(n), sum(n), again(n), residual(n);
   auto* bytes = reinterpret_cast<std::byte*>(packet.data());
-  const Status status = codec->decode(bytes, n, {}, nullptr, 1, out.data());
-  FUZZ_CHECK(status.ok() == codec->decode(bytes, n, {}, add.data(), 3, sum.data()).ok());
+  const Status status = codec->decode(bytes, n, {}, {out.data()});
+  FUZZ_CHECK(status.ok() == codec->decode(bytes, n, {}, {sum.data(), add.data(), 3}).ok());
   if (!status.ok()) {
     FUZZ_CHECK(!status.message().empty());
     return 0;
@@ -36,7 +36,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool finite = packet[0] == 0;
   for (size_t i = 0; i < n; ++i) FUZZ_CHECK(std::isfinite(out[i]) == finite && (!finite || sum[i] == (1 + out[i]) / 3));
   codec->encode({out.data(), residual.data(), nullptr, n}, {}, bytes);
-  FUZZ_CHECK((packet[0] == 0) == finite && codec->decode(bytes, n, {}, nullptr, 1, again.data()).ok());
+  FUZZ_CHECK((packet[0] == 0) == finite && codec->decode(bytes, n, {}, {again.data()}).ok());
   for (size_t i = 0; i < n && finite; ++i) {
     FUZZ_CHECK(again[i] + residual[i] == out[i] || std::fabs(again[i] + residual[i] - out[i]) <= std::fabs(out[i]) * 0x1p-23f);
     FUZZ_CHECK(residual[i] == 0 || spec.values == ValueType::int8);
