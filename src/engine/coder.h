@@ -4,8 +4,8 @@
 //   input    the caller's input, untouched yet
 //   partial  a sum of contributions, in float32, kept here
 //   packet   final, and decoded to the output; its packet is kept here as long as a later instruction sends it
-// Encoding happens where the value of a block leaves this rank or becomes final; what arrives final is passed on verbatim, and everybody, the
-// owner too, decodes the same packet, so all ranks end with the same bits.  Everything is done chunk by chunk, in the caches.
+// Encoding happens where the value of a block leaves this rank or becomes final; what arrives final is passed on verbatim, and everybody
+// decodes the same packet (its owner while encoding it), so all ranks end with the same bits.  Everything is done chunk by chunk, in the caches.
 //
 // The plan must carry codecs (Proof::may_carry_codec): each rank then encodes each element at most once in an operation, which is what
 // makes one residual per tensor enough, and each input is read once, which is what momentum correction needs.
