@@ -120,9 +120,12 @@ Arithmetic Communicator::arithmetic_of(const Call& call, uint64_t bytes) const {
   arithmetic.fold = kernels::fold_kernel(call.type, call.op);
   arithmetic.element_bytes = element_size(call.type);
   arithmetic.divisor = call.op == ReduceOp::avg ? static_cast<uint32_t>(parts_->size) : 1;
-  // Outputs that will not be in any cache when they are next read need not be fetched to be written.
+  // Outputs that will not be in any cache when they are next read need not be fetched to be written; but in place they have just been read
+  // (with a codec long ago), and still are in this rank's cache unless another rank had the core meanwhile.
   const auto ranks = static_cast<uint64_t>(parts_->size);
-  if (ranks * 2 * bytes >= parts_->cache_bytes) arithmetic.output_store = kernels::Store::streaming;
+  const bool in_place = call.collective == Collective::all_reduce && call.input == call.output && call.codec == nullptr;
+  if (ranks * 2 * bytes >= parts_->cache_bytes && (!in_place || parts_->crowded))
+    arithmetic.output_store = kernels::Store::streaming;
   return arithmetic;
 }
 
@@ -164,7 +167,8 @@ Status Communicator::remember(const Call& call) {
   Remembered& r = remembered_;
   // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
-  if (!r.coded && r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op && r.wanted == call.algorithm)
+  if (!r.coded && r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op &&
+      r.wanted == call.algorithm)
     return {};
   last_codec_.clear();
   auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get());
