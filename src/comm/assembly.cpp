@@ -30,7 +30,10 @@ namespace {
 // SO_SNDBUF where TCP runs within one host whose ranks outnumber the cores; the kernel doubles it.  Measured: 3 and 4 ranks on 2 cores take
 // two thirds of the time.  Presumably bytes that wait until their receiver has a core stay in the caches.
 constexpr int kLoopbackSendBuffer = 256 << 10;
-constexpr uint64_t kCacheShare = 1 << 20;  // of a last-level cache, for each core
+// What counts as near to a core: its own cache, and a fair part of the last one; a virtual machine may name the whole of that although others
+// share it.
+constexpr long kOwnCache = 256 << 10;  // at least
+constexpr uint64_t kCacheShare = 1 << 20;
 
 memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
   const bool single_host = local_ranks == static_cast<uint32_t>(size);
@@ -333,16 +336,14 @@ class Assembler {
       if (other.host_id == me.host_id) sets.push_back(other.cores);
     const CoreShare share = core_share(me.cores, sets, cpu_quota(""));
     parts_->crowded = share.crowded;
+    parts_->near_bytes = static_cast<uint64_t>(std::max(::sysconf(_SC_LEVEL2_CACHE_SIZE), kOwnCache)) + kCacheShare;
+    if (share.crowded) parts_->near_bytes = parts_->near_bytes * std::max(count_cores(me.cores), 1u) / sets.size();
     const int wanted = parts_->settings.threads;
     parts_->workers = options_.workers;
     if (!parts_->workers) parts_->workers = std::make_shared<Workers>(wanted > 0 ? static_cast<uint32_t>(wanted) : share.cores);
   }
 
   void announce() {
-    // A virtual machine may name the whole processor's cache although other machines share it, so count no more than a fair part.
-    const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE), cores = ::sysconf(_SC_NPROCESSORS_ONLN);
-    parts_->cache_bytes =
-        std::min(cache > 0 ? static_cast<uint64_t>(cache) : UINT64_MAX, static_cast<uint64_t>(std::max(cores, 1l)) * kCacheShare);
     if (const std::string& path = parts_->settings.topology_dump; !path.empty() && options_.rank == 0)
       if (Status status = dump_topology(discover_topology(), path); !status.ok()) parts_->log.warn(status.message());
     if (!parts_->log.enabled(LogLevel::info)) return;

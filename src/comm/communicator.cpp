@@ -114,19 +114,26 @@ Signature Communicator::sign(const Call& call, uint8_t algorithm, uint32_t seque
   return signature;
 }
 
-Arithmetic Communicator::arithmetic_of(const Call& call, uint64_t bytes) const {
+Arithmetic Communicator::arithmetic_of(const Call& call) const {
   Arithmetic arithmetic;
   arithmetic.reduce = kernels::reduce_kernel(call.type, call.op);
   arithmetic.fold = kernels::fold_kernel(call.type, call.op);
   arithmetic.element_bytes = element_size(call.type);
   arithmetic.divisor = call.op == ReduceOp::avg ? static_cast<uint32_t>(parts_->size) : 1;
-  // Outputs that will not be in any cache when they are next read need not be fetched to be written; but in place they have just been read
-  // (with a codec long ago), and still are in this rank's cache unless another rank had the core meanwhile.
-  const auto ranks = static_cast<uint64_t>(parts_->size);
-  const bool in_place = call.collective == Collective::all_reduce && call.input == call.output && call.codec == nullptr;
-  if (ranks * 2 * bytes >= parts_->cache_bytes && (!in_place || parts_->crowded))
-    arithmetic.output_store = kernels::Store::streaming;
   return arithmetic;
+}
+
+// See recent_memory.h.  In place an all-reduce has just read what it writes, unless it has a codec or another rank had the core meanwhile.
+kernels::Store Communicator::output_store(const Call& call) {
+  const uint64_t bytes = remembered_.bytes;
+  if (bytes < kLeastStreamed || call.output == nullptr) return kernels::Store::cached;
+  const bool in_place = call.input == call.output;
+  if (!in_place) recent_.touch(call.input, bytes);
+  const bool recent = recent_.holds(call.output, bytes, parts_->near_bytes);
+  recent_.touch(call.output, bytes);
+  const bool just_read = in_place && call.collective == Collective::all_reduce && call.codec == nullptr &&
+                         (!parts_->crowded || bytes <= parts_->near_bytes);
+  return recent || just_read ? kernels::Store::cached : kernels::Store::streaming;
 }
 
 Binding Communicator::bind(const Call& call, const Program& program, size_t stripe_bytes) const {
@@ -173,8 +180,8 @@ Status Communicator::remember(const Call& call) {
   last_codec_.clear();
   auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get());
   if (!choice.ok()) return choice.status();
-  r = {call.collective,           call.type, call.op, call.count, bytes, std::string(call.algorithm), std::move(*choice),
-       arithmetic_of(call, bytes)};
+  r = {call.collective,    call.type,          call.op, call.count, bytes, std::string(call.algorithm),
+       std::move(*choice), arithmetic_of(call)};
   r.flat_kind = hash_of(sign(call, kFlat, 0));
   return {};
 }
@@ -259,10 +266,12 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
   note(call, prepared.cut);
   if (call.collective != Collective::point_to_point) ++sequence_;
   const Signature signature = sign(call, remembered_.choice.algorithm, sequence_);
+  Arithmetic arithmetic = remembered_.arithmetic;
+  arithmetic.output_store = output_store(call);
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
     auto operation =
-        std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding),
-                                        remembered_.arithmetic, signature, prepared.cut.lanes, prepared.compiled.slots, wires);
+        std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding), arithmetic,
+                                        signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
     return fill_in(operation, call);
   };
@@ -275,6 +284,8 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
   call.type = DataType::float32;
   call.count = bytes / sizeof(float);
   const Cut pieces = cut(terms_, bytes / compiled.program->blocks, compiled.program->widest_run);
+  Arithmetic arithmetic = arithmetic_of(call);
+  if (bytes >= kLeastStreamed) arithmetic.output_store = kernels::Store::streaming;  // so much is measured cold
   Signature signature;
   signature.collective = static_cast<uint8_t>(collective);
   signature.data_type = static_cast<uint8_t>(call.type);
@@ -282,8 +293,8 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
   signature.context = parts_->context;
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
     auto binding = Binding::chunked(input, output, bytes, compiled.program->blocks, pieces.stripe_bytes);
-    auto operation = std::make_shared<PlanOperation>(compiled.program, "a measurement", std::move(binding),
-                                                     arithmetic_of(call, bytes), signature, pieces.lanes, compiled.slots, wires);
+    auto operation = std::make_shared<PlanOperation>(compiled.program, "a measurement", std::move(binding), arithmetic, signature,
+                                                     pieces.lanes, compiled.slots, wires);
     operation->timeout_ns = parts_->settings.birth_timeout_ns;
     return operation;
   };
@@ -316,6 +327,7 @@ Status Communicator::free(void* memory) {
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
   note(call, {1, remembered_.bytes});
   const uint32_t hash = draw_flat_hash();
+  remembered_.arithmetic.output_store = output_store(call);
   const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
     const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, hash);
     return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_)),

@@ -19,6 +19,7 @@
 #include "heap.h"
 #include "owned_fd.h"
 #include "plan.h"
+#include "recent_memory.h"
 #include "settings.h"
 #include "team.h"
 #include "tuning.h"
@@ -44,7 +45,7 @@ struct CommunicatorParts {
   std::shared_ptr<LocalArena> local_arena;   // likewise
   OwnedFd log_file;                          // what `log` writes to, if not stderr
   bool crowded = false;                      // more ranks on this host than cores for them
-  uint64_t cache_bytes = 0;                  // last-level cache of this host
+  uint64_t near_bytes = 0;                   // of what was touched last, what a rank still has in its caches
   uint64_t context = 0;                      // travels in signatures
   std::shared_ptr<ControlThread> control_thread;
   std::shared_ptr<Workers> workers;    // shared with splits
@@ -75,8 +76,8 @@ class Communicator final : private Supervisor {
   // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
   bool repeats_flat(const Call& call) const {
     const Remembered& r = remembered_;
-    return !r.coded && r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective && r.type == call.type &&
-           r.op == call.op && r.wanted.empty() && engine_->idle() && !failed() && !given_up();
+    return !r.coded && r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective &&
+           r.type == call.type && r.op == call.op && r.wanted.empty() && engine_->idle() && !failed() && !given_up();
   }
   Status run_flat(const Call& call);
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
@@ -139,13 +140,15 @@ class Communicator final : private Supervisor {
   uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
   Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
   Signature sign(const Call& call, uint8_t algorithm, uint32_t sequence) const;
-  Arithmetic arithmetic_of(const Call& call, uint64_t bytes) const;
+  static constexpr uint64_t kLeastStreamed = 64 << 10;  // of output; of less nothing was gained
+  Arithmetic arithmetic_of(const Call& call) const;     // but for its output_store
+  kernels::Store output_store(const Call& call);
   Compiled compile_for(const Plan& plan, Collective collective, int root);
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   void note(const Call& call, const Cut& cut);
   Status run_untold(const Call& call);
   // With TUTTI_DEBUG=info rank 0 tells each choice once, and how long its calls then took.
-  static constexpr uint64_t kCallsToTell = 20;   // of one kind, before their average is told; fewer are told at the end
+  static constexpr uint64_t kCallsToTell = 20;  // of one kind, before their average is told; fewer are told at the end
   struct Account {
     std::string choice;  // "all_reduce of about 64 KiB by ring"
     double predicted_s = 0;
@@ -191,6 +194,7 @@ class Communicator final : private Supervisor {
   std::string last_codec_;                     // what the last call that asked for a codec came to
   std::map<std::string, Decision> decisions_;  // by the codec's text
   std::set<std::string> told_;
+  RecentMemory recent_;
   bool last_was_lent_ = false;  // the last call ran as lent_choice() instead of what is remembered
   std::unique_ptr<Engine> engine_;
 };

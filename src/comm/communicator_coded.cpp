@@ -114,7 +114,7 @@ Result<std::shared_ptr<Operation>> Communicator::start_coded(const Call& call, b
   signature.detail = tensor.identity();
   Coder::Job job{call.input, call.output, static_cast<uint32_t>(parts_->rank), static_cast<uint32_t>(parts_->size), 1};
   if (call.op == ReduceOp::avg) job.divisor = job.ranks;
-  job.output_store = arithmetic_of(call, remembered_.bytes).output_store;
+  job.output_store = output_store(call);
   auto coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
   auto binding = Coder::bind(tensor, call.input, call.output, program.blocks, cut.chunks_per_stripe);
   last_cut_ = {cut.lanes, binding.stripe_bytes()};

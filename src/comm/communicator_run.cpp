@@ -18,6 +18,7 @@ constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffe
 // The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
 Status Communicator::run_flat(const Call& call) {
   last_cut_ = {1, remembered_.bytes};
+  remembered_.arithmetic.output_store = output_store(call);
   FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, draw_flat_hash());
   for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
     exchange.advance();
@@ -114,7 +115,7 @@ Status Communicator::all_lend(const Call& call, bool& all) {
   Remembered about_call = std::move(remembered_);
   remembered_ = {};
   remembered_.bytes = 1;
-  remembered_.arithmetic = arithmetic_of(vote, 1);
+  remembered_.arithmetic = arithmetic_of(vote);
   remembered_.flat_kind = hash_of(sign(vote, kFlat, 0));
   Status status;
   if (engine_->idle() && !given_up()) {

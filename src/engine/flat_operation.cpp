@@ -85,7 +85,7 @@ void FlatExchange::publish() {
     if (bytes_ <= kMovedAhead) each_line(reinterpret_cast<std::byte*>(&cell), bytes_, demote);
   }
   // While the others' cells are on their way the output can come, too.
-  if (output_ != input_)
+  if (output_ != input_ && arithmetic_.output_store == kernels::Store::cached)
     for (size_t offset = 0; offset < bytes_; offset += memory::kLine) prefetch_to_write(static_cast<std::byte*>(output_) + offset);
   board_.published = number_;
   published_ = true;
@@ -97,13 +97,13 @@ void FlatExchange::fold() {
   if (board_.ranks == 2) {
     const void* other = cell(1 - board_.me);
     return arithmetic_.reduce(output_, nullptr, board_.me == 0 ? input_ : other, board_.me == 0 ? other : input_, count,
-                              arithmetic_.divisor, kernels::Store::cached);
+                              arithmetic_.divisor, arithmetic_.output_store);
   }
   const void* few[kMostSources];
   std::vector<const void*> many(board_.ranks > kMostSources ? board_.ranks : 0);
   const void** sources = many.empty() ? few : many.data();
   for (uint32_t rank = 0; rank < board_.ranks; ++rank) sources[rank] = rank == board_.me ? input_ : cell(rank);
-  const kernels::Target target{output_, kernels::Store::cached};
+  const kernels::Target target{output_, arithmetic_.output_store};
   arithmetic_.fold(&target, 1, sources, board_.ranks, count, arithmetic_.divisor);
 }
 
