@@ -98,8 +98,8 @@ class Coder {
   size_t chunk_, element_bytes_;
   float clip_ = 1;
   bool finished_ = false;
-  std::vector<Value> values_;  // lanes × blocks
-  bool streams_;
+  std::vector<Value> values_;                                  // lanes × blocks
+  bool streams_;                                               // final numbers are written past the caches
   std::vector<float, LargePages<float>> work_, mine_, final_;  // of one chunk
 };
 
