@@ -193,9 +193,10 @@ TEST_F(Bench, Json) {
 // Every codec keeps its promises: the same bits everywhere, and nothing is missing but what the residuals hold.
 TEST_F(Bench, EveryCodecIsTried) {
   const std::string sizes = tutti::test::fewer("-b 4 -e 40000 -i 39996", "-b 4 -e 4000 -i 3996");
-  for (const char* codec : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2:round=stochastic", "int8", "int4:range=minmax", "int2", "qsgd",
-                            "qsgd:feedback=1", "terngrad", "sign", "sign:feedback=0", "topk:ratio=0.05", "topk:momentum=0.9",
-                            "randomk:ratio=0.05", "randomk:feedback=0,values=int8"}) {
+  for (int i = 0; const char* codec : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2:round=stochastic", "int8", "int4:range=minmax", "int2",
+                                       "qsgd", "qsgd:feedback=1", "terngrad", "sign", "sign:feedback=0", "topk:ratio=0.05",
+                                       "topk:momentum=0.9", "randomk:ratio=0.05", "randomk:feedback=0,values=int8"}) {
+    if (i++ % tutti::test::fewer(1, 5) != 0) continue;
     ASSERT_EQ(run("all_reduce --ranks 3 " + sizes + " -n 1 -w 0 -o sum,avg -d float,half --codec " + codec), 0) << output_;
     EXPECT_THAT(output_, HasSubstr("# Out of bounds values : 0 OK\n"));
     EXPECT_THAT(rows(), SizeIs(8));
