@@ -106,8 +106,10 @@ class Ranks {
   int result() const { return result_; }
 
  private:
+  // The first one is the cause, the others follow from it; but one that was killed may be seen to end after those that missed it.
   void failed(int rank, pid_t pid, int state) {
-    if (result_ != 0) return;  // the first one is the cause, the others follow from it
+    const bool killed = WIFSIGNALED(state) && !told_;
+    if (result_ != 0 && (!killed || result_ > 128)) return;
     if (WIFSIGNALED(state)) {
       result_ = 128 + WTERMSIG(state);
       std::fprintf(stderr, "%s: rank %d (pid %d) was killed by signal %d (%s).\n", program_invocation_short_name, rank,
@@ -123,13 +125,15 @@ class Ranks {
   }
 
   void tell(int signal) {
+    told_ = true;
     for (const pid_t pid : pids_)
       if (pid > 0) kill(pid, signal);
   }
 
   std::vector<pid_t> pids_;  // 0: has ended
   int running_ = 0;
-  int result_ = 0;
+  int result_ = 0;       // the exit status; more than 128: a signal
+  bool told_ = false;    // ranks were sent signals from here
   uint64_t end_at_ = 0;  // 0: let them run
   int next_signal_ = SIGTERM;
 };
