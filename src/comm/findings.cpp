@@ -19,13 +19,14 @@ constexpr double kMostFactor = 64;
 constexpr uint64_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
 
 using Field = double& (*)(Findings&);
-constexpr std::array<Field, 17> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
+constexpr std::array<Field, 19> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
                                         [](Findings& f) -> double& { return f.inside.ring; },
                                         [](Findings& f) -> double& { return f.inside.broadcast_large; },
                                         [](Findings& f) -> double& { return f.inside.rings[0]; },
                                         [](Findings& f) -> double& { return f.inside.rings[1]; },
                                         [](Findings& f) -> double& { return f.inside.rings[2]; },
                                         [](Findings& f) -> double& { return f.inside.rings[3]; },
+                                        [](Findings& f) -> double& { return f.inside.processor_byte_s; },
                                         [](Findings& f) -> double& { return f.between.doubling; },
                                         [](Findings& f) -> double& { return f.between.ring; },
                                         [](Findings& f) -> double& { return f.between.broadcast_large; },
@@ -33,6 +34,7 @@ constexpr std::array<Field, 17> kFields{[](Findings& f) -> double& { return f.in
                                         [](Findings& f) -> double& { return f.between.rings[1]; },
                                         [](Findings& f) -> double& { return f.between.rings[2]; },
                                         [](Findings& f) -> double& { return f.between.rings[3]; },
+                                        [](Findings& f) -> double& { return f.between.processor_byte_s; },
                                         [](Findings& f) -> double& { return f.copy_byte_s; },
                                         [](Findings& f) -> double& { return f.reduce_byte_s; },
                                         [](Findings& f) -> double& { return f.cores; }};
@@ -110,6 +112,8 @@ void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside
     return two.seconds(profile, kLarge);
   };
   with(solve(times.rings[MachineProfile::kUnit], kMostFactor, with));
+  // Behind a slow link the processor shows in no time of two ranks, but more ranks may share its cores.
+  if (link.streams) link.processor_byte_s = std::max(link.processor_byte_s, times.processor_byte_s);
   MachineProfile::Scale& scale = inside ? profile.inside_scale : profile.between_scale;
   for (size_t i = 0; i < scale.size(); ++i) {
     if (i == MachineProfile::kUnit || times.rings[i] == 0) continue;

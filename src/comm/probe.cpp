@@ -108,6 +108,8 @@ constexpr const Kind& kWord = kKinds[0];                                 // what
 class Pair {
  public:
   Pair(Communicator& comm, const int (&ranks)[2], Buffer& buffer) : comm_(comm), buffer_(buffer), me_(ranks[1] == comm.rank()) {
+    meter_ = comm.parts().transport_of[static_cast<size_t>(ranks[1 - me_])]->meter();
+    if (meter_ != nullptr) *meter_ = {};
     for (const Kind& kind : kKinds) {
       auto& duet = duets_[{kind.collective, kind.algorithm}];
       if (duet.program) continue;
@@ -120,6 +122,8 @@ class Pair {
   Status lead(size_t kinds, LinkTimes& times) {
     for (size_t i = 0; i < kinds; ++i)
       if (Status s = repeat(i, kKinds[i].seconds(times)); !s.ok()) return s;
+    if (meter_ != nullptr && meter_->bytes > 0)
+      times.processor_byte_s = static_cast<double>(meter_->nanoseconds) * 1e-9 / static_cast<double>(meter_->bytes);
     return order(kStop);
   }
 
@@ -174,7 +178,10 @@ class Pair {
       if (Status s = order(index); !s.ok()) return s;
       if (Status s = prepare(kind); !s.ok()) return s;
       const uint64_t start = now_ns();
-      if (Status s = act(kind); !s.ok()) return s;
+      if (meter_ != nullptr) meter_->on = kind.bytes == kLarge && kind.collective == Collective::all_reduce;
+      Status acted = act(kind);
+      if (meter_ != nullptr) meter_->on = false;
+      if (!acted.ok()) return acted;
       if (i > 0) taken.push_back(static_cast<double>(now_ns() - start) * 1e-9);  // the first connects and touches memory
     }
     seconds = typical(taken) / kind.calls;
@@ -184,6 +191,7 @@ class Pair {
   Communicator& comm_;
   Buffer& buffer_;
   int me_;
+  StreamMeter* meter_;  // of the link between them; null: it is no stream
   std::map<std::pair<Collective, std::string_view>, Communicator::Compiled> duets_;
   std::vector<std::byte*> places_;  // input and output of each call
 };

@@ -104,6 +104,12 @@ class Link {
   virtual Signature offender() const = 0;  // after mismatch: what the peer's message says
 };
 
+// What moving bytes through streams costs the processor: time spent in the system's calls that moved some.  Counts while on.
+struct StreamMeter {
+  bool on = false;
+  uint64_t nanoseconds = 0, bytes = 0;  // sent and received
+};
+
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -114,6 +120,8 @@ class Transport {
   // The descriptors that the links' last answers of `busy` wait for, if one of these becoming ready is all that can change an answer:
   // whoever waits may then sleep in poll().  False: it must ask again by itself.
   virtual bool awaited(std::vector<pollfd>& /*descriptors*/) { return false; }
+
+  virtual StreamMeter* meter() { return nullptr; }  // of all links; null: they are no streams
 
   virtual size_t memory_bytes() const = 0;  // besides the pool
   virtual uint64_t sent_bytes() const { return 0; }

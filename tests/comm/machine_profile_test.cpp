@@ -91,12 +91,14 @@ TEST(Findings, BytesAreReadBack) {
   findings.reduce_byte_s = 1e-10;
   findings.cores = 2;
   findings.machine = 77;
+  findings.between.processor_byte_s = 3e-10;
   const std::string bytes = encode_findings(findings);
   const auto again = decode_findings(bytes);
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(again->inside.ring, 1e-6);
   EXPECT_EQ(again->cores, 2);
   EXPECT_EQ(again->machine, 77u);
+  EXPECT_EQ(again->between.processor_byte_s, 3e-10);
   for (size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode_findings(bytes.substr(0, cut)).ok());
   EXPECT_FALSE(decode_findings(bytes + "x").ok());
   EXPECT_FALSE(decode_findings(std::string(bytes.size(), '\xff')).ok());  // not-a-numbers
@@ -157,6 +159,30 @@ TEST(Findings, TheProfileExplainsThem) {
       EXPECT_NEAR(ring->seconds(bytes), findings.inside.rings[i], findings.inside.rings[i] / 100) << bytes;
     }
   }
+}
+
+// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does.  It costs two ranks nothing.
+TEST(Findings, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
+  ChoiceTerms terms;
+  terms.size = 2;
+  terms.team = Team(2);
+  terms.team.host = {0, 1};
+  terms.slot_bytes = pool_shape(2, false, 0, 0).slot_bytes;
+  Findings findings;
+  findings.between = {5e-6, 8e-6, 1000e-6, {10e-6, 70e-6, 1000e-6, 0}};
+  findings.cores = 2;
+  const MachineProfile unknown = conclude({findings, Findings()}, terms, false);
+  EXPECT_LT(unknown.between.processor_byte_s, 0.1e-9);
+  findings.between.processor_byte_s = 0.3e-9;
+  const MachineProfile known = conclude({findings, Findings()}, terms, false);
+  EXPECT_EQ(known.between.processor_byte_s, 0.3e-9);
+  EXPECT_EQ(known.between.byte_s, unknown.between.byte_s);
+  const auto ring = [&](const MachineProfile& profile) {
+    Forecaster forecaster(terms, profile);
+    const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
+    return std::ranges::find(forecasts, "ring", &Forecast::name)->seconds(1 << 20);
+  };
+  EXPECT_NEAR(ring(known), ring(unknown), ring(unknown) / 10);
 }
 
 }  // namespace

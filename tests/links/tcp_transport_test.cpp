@@ -260,6 +260,23 @@ TEST_F(TcpTransportTest, BytesAndMemoryAreAccountedFor) {
   EXPECT_GT(world_.transport(0).memory_bytes(), before);
 }
 
+TEST_F(TcpTransportTest, TheMeterCountsWhileItIsOn) {
+  Bytes bytes(100), got(100);
+  StreamMeter& meter = *world_.transport(0).meter();
+  ASSERT_EQ(send(0, 1, bytes, call(1)), Progress::done);
+  ASSERT_EQ(receive(1, 0, got, call(1)), Progress::done);
+  EXPECT_EQ(meter.bytes, 0u);
+  meter.on = true;
+  ASSERT_EQ(send(0, 1, bytes, call(2)), Progress::done);
+  ASSERT_EQ(receive(1, 0, got, call(2)), Progress::done);
+  EXPECT_EQ(meter.bytes, 100u + sizeof(Header));
+  ASSERT_EQ(send(1, 0, bytes, call(3)), Progress::done);
+  ASSERT_EQ(receive(0, 1, got, call(3)), Progress::done);
+  EXPECT_EQ(meter.bytes, 2 * (100u + sizeof(Header)));
+  EXPECT_GT(meter.nanoseconds, 0u);
+  EXPECT_EQ(world_.transport(1).meter()->bytes, 0u);
+}
+
 TEST_F(TcpTransportTest, NoDescriptorIsLeftBehind) {
   const auto descriptors = [] {
     const std::filesystem::directory_iterator all("/proc/self/fd");

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "clock.h"
+
 namespace tutti::tcp {
 namespace {
 
@@ -23,11 +25,25 @@ size_t gather(const Header& header, Pieces pieces, size_t skip, iovec* parts) {
   return count;
 }
 
+// Calls the system until no signal interrupts it.
+template <class Fn>
+ssize_t metered(StreamMeter& meter, Fn call) {
+  const uint64_t start = meter.on ? now_ns() : 0;
+  ssize_t n = 0;
+  do n = call();
+  while (n < 0 && errno == EINTR);
+  if (meter.on && n > 0) {
+    meter.nanoseconds += now_ns() - start;
+    meter.bytes += static_cast<uint64_t>(n);
+  }
+  return n;
+}
+
 bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
 
-TcpConnection::TcpConnection(SlotPool& pool) : pool_(&pool) {}
+TcpConnection::TcpConnection(SlotPool& pool, StreamMeter& meter) : pool_(&pool), meter_(&meter) {}
 
 TcpConnection::~TcpConnection() { hang_up(); }
 
@@ -46,9 +62,7 @@ ssize_t TcpConnection::write(iovec* parts, size_t count) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = count;
-  ssize_t n = 0;
-  do n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  while (n < 0 && errno == EINTR);
+  const ssize_t n = metered(*meter_, [&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
   if (n > 0) written_bytes_ += static_cast<uint64_t>(n);
   return n;
 }
@@ -115,9 +129,7 @@ Outcome TcpConnection::read(Pieces pieces, size_t bytes) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = count;
-  ssize_t n = 0;
-  do n = ::recvmsg(fd_.get(), &message, MSG_DONTWAIT);
-  while (n < 0 && errno == EINTR);
+  const ssize_t n = metered(*meter_, [&] { return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT); });
   if (n < 0) return {would_block(errno) ? Progress::busy : Progress::lost, errno};
   if (n == 0) return {Progress::lost};
   got_ += static_cast<size_t>(n);

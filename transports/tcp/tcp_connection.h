@@ -26,7 +26,7 @@ class TcpConnection {
  public:
   static constexpr size_t kQueued = 64;  // messages that wait at most; plans may count on one for each lane (TUTTI_LANES)
 
-  explicit TcpConnection(SlotPool& pool);
+  TcpConnection(SlotPool& pool, StreamMeter& meter);
   TcpConnection(const TcpConnection&) = delete;
   ~TcpConnection();  // forgets what is queued; leaves the pool alone, whose memory may be gone by then
 
@@ -66,6 +66,7 @@ class TcpConnection {
   void message_written(Slot slot);
 
   SlotPool* pool_;
+  StreamMeter* meter_;
   OwnedFd fd_;
   std::vector<Outgoing> queue_;  // a ring; made when first needed
   size_t first_ = 0, queued_ = 0;

@@ -27,7 +27,7 @@ TcpLink::TcpLink(TcpTransport& owner, SlotPool& pool, Setup setup)
       congestion_(std::move(setup.congestion)),
       connectors_(std::move(setup.connectors)),
       error_(std::move(setup.broken)) {
-  for (uint32_t i = 0; i < setup.connections; ++i) connections_.emplace_back(pool);
+  for (uint32_t i = 0; i < setup.connections; ++i) connections_.emplace_back(pool, *owner.meter());
 }
 
 Progress TcpLink::send(Slot slot, size_t bytes, const Signature& signature) {

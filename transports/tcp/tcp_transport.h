@@ -46,6 +46,7 @@ class TcpTransport final : public Transport {
   Link& link(int peer) override;
   Status progress() override;  // not success while a link has died with messages to send
   bool awaited(std::vector<pollfd>& descriptors) override;
+  StreamMeter* meter() override { return &meter_; }
   size_t memory_bytes() const override;
   uint64_t sent_bytes() const override;
 
@@ -65,6 +66,7 @@ class TcpTransport final : public Transport {
   std::vector<std::optional<Endpoint>> peers_;
   std::vector<std::string> rank_names_;
   std::vector<std::unique_ptr<TcpLink>> links_;  // by rank; null until asked for
+  StreamMeter meter_;
   std::vector<TcpLink*> watched_;
   std::vector<TcpLink*> awaiting_;  // input, as await_input() told
 };
