@@ -102,8 +102,13 @@ void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside
   const TwoRanks two(terms, inside);
   const MachineProfile alone = profile;
   const double most = link.byte_s;
+  // Behind a slow link the processor shows in no time of two ranks, but more ranks may share its cores.
+  const bool known = link.streams && !inside && times.processor_byte_s > 0;
+  if (known) link.processor_byte_s = times.processor_byte_s;
   const auto with = [&](double factor) {
-    if (link.streams) {
+    if (known) {
+      link.byte_s = most * factor;
+    } else if (link.streams) {
       link.processor_byte_s = most * factor;
     } else {
       profile.copy_byte_s = alone.copy_byte_s * factor;
@@ -112,8 +117,6 @@ void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside
     return two.seconds(profile, kLarge);
   };
   with(solve(times.rings[MachineProfile::kUnit], kMostFactor, with));
-  // Behind a slow link the processor shows in no time of two ranks, but more ranks may share its cores.
-  if (link.streams) link.processor_byte_s = std::max(link.processor_byte_s, times.processor_byte_s);
   MachineProfile::Scale& scale = inside ? profile.inside_scale : profile.between_scale;
   for (size_t i = 0; i < scale.size(); ++i) {
     if (i == MachineProfile::kUnit || times.rings[i] == 0) continue;

@@ -82,6 +82,11 @@ double typical(std::vector<double>& values) {
   return values.empty() ? 0 : values[values.size() / 4];
 }
 
+double median(std::vector<double>& values) {
+  std::ranges::sort(values);
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
 // What is measured, in this order.
 struct Kind {
   Collective collective;
@@ -122,8 +127,7 @@ class Pair {
   Status lead(size_t kinds, LinkTimes& times) {
     for (size_t i = 0; i < kinds; ++i)
       if (Status s = repeat(i, kKinds[i].seconds(times)); !s.ok()) return s;
-    if (meter_ != nullptr && meter_->bytes > 0)
-      times.processor_byte_s = static_cast<double>(meter_->nanoseconds) * 1e-9 / static_cast<double>(meter_->bytes);
+    if (meter_ != nullptr) times.processor_byte_s = (median(meter_->sent) + median(meter_->received)) / 2;
     return order(kStop);
   }
 

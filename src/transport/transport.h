@@ -104,10 +104,12 @@ class Link {
   virtual Signature offender() const = 0;  // after mismatch: what the peer's message says
 };
 
-// What moving bytes through streams costs the processor: time spent in the system's calls that moved some.  Counts while on.
+// What moving bytes through streams costs the processor: seconds a byte of the system's calls that moved at least kLeast bytes at once, of which
+// the call itself is a small part.  Notes them while on.
 struct StreamMeter {
+  static constexpr size_t kLeast = 16 << 10, kMost = 4096;
   bool on = false;
-  uint64_t nanoseconds = 0, bytes = 0;  // sent and received
+  std::vector<double> sent, received;  // kMost at most
 };
 
 class Transport {

@@ -161,7 +161,7 @@ TEST(Findings, TheProfileExplainsThem) {
   }
 }
 
-// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does.  It costs two ranks nothing.
+// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does, and explains as much.
 TEST(Findings, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   ChoiceTerms terms;
   terms.size = 2;
@@ -176,13 +176,13 @@ TEST(Findings, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   findings.between.processor_byte_s = 0.3e-9;
   const MachineProfile known = conclude({findings, Findings()}, terms, false);
   EXPECT_EQ(known.between.processor_byte_s, 0.3e-9);
-  EXPECT_EQ(known.between.byte_s, unknown.between.byte_s);
+  EXPECT_NEAR(known.between.byte_s, unknown.between.byte_s, unknown.between.byte_s / 10);
   const auto ring = [&](const MachineProfile& profile) {
     Forecaster forecaster(terms, profile);
     const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
     return std::ranges::find(forecasts, "ring", &Forecast::name)->seconds(1 << 20);
   };
-  EXPECT_NEAR(ring(known), ring(unknown), ring(unknown) / 10);
+  EXPECT_NEAR(ring(known), 1000e-6, 10e-6);
 }
 
 }  // namespace

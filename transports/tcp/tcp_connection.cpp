@@ -25,17 +25,15 @@ size_t gather(const Header& header, Pieces pieces, size_t skip, iovec* parts) {
   return count;
 }
 
-// Calls the system until no signal interrupts it.
+// Calls the system until no signal interrupts it, and notes what that cost.
 template <class Fn>
-ssize_t metered(StreamMeter& meter, Fn call) {
-  const uint64_t start = meter.on ? now_ns() : 0;
+ssize_t call(bool metered, std::vector<double>& costs, Fn system) {
+  const uint64_t start = metered ? now_ns() : 0;
   ssize_t n = 0;
-  do n = call();
+  do n = system();
   while (n < 0 && errno == EINTR);
-  if (meter.on && n > 0) {
-    meter.nanoseconds += now_ns() - start;
-    meter.bytes += static_cast<uint64_t>(n);
-  }
+  if (metered && n >= static_cast<ssize_t>(StreamMeter::kLeast) && costs.size() < StreamMeter::kMost)
+    costs.push_back(static_cast<double>(now_ns() - start) * 1e-9 / static_cast<double>(n));
   return n;
 }
 
@@ -62,7 +60,7 @@ ssize_t TcpConnection::write(iovec* parts, size_t count) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = count;
-  const ssize_t n = metered(*meter_, [&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
+  const ssize_t n = call(meter_->on, meter_->sent, [&] { return ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
   if (n > 0) written_bytes_ += static_cast<uint64_t>(n);
   return n;
 }
@@ -129,7 +127,7 @@ Outcome TcpConnection::read(Pieces pieces, size_t bytes) {
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = count;
-  const ssize_t n = metered(*meter_, [&] { return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT); });
+  const ssize_t n = call(meter_->on, meter_->received, [&] { return ::recvmsg(fd_.get(), &message, MSG_DONTWAIT); });
   if (n < 0) return {would_block(errno) ? Progress::busy : Progress::lost, errno};
   if (n == 0) return {Progress::lost};
   got_ += static_cast<size_t>(n);
