@@ -6,7 +6,8 @@
 //   ring, 128 bytes      the same with a second message after the first: the difference is a message, the rest is the call
 //   broadcast, 1 MiB     bytes one way
 //   ring, 4 KiB … 4 MiB  bytes both ways, reduced and copied, from and into memory that no cache holds
-// The simulator walks the same plans; the rates that the profile states are those with which it comes to the same times.
+// Between hosts also what the system's calls of the ring of 1 MiB cost the processor.  The simulator walks the same plans; the rates that the
+// profile states are those with which it comes to the same times.
 #pragma once
 
 #include <array>
