@@ -16,35 +16,6 @@ bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
 
 std::string title(const Call& call) { return "tutti_" + std::string(name(call.collective)) + ": "; }
 
-// What a rank's input and output cover, in elements, and the element of the whole at which they coincide when in place.
-struct Extent {
-  size_t input = 0, output = 0;
-  size_t input_at = 0, output_at = 0;  // offsets of input and output in the common whole, elements
-  bool reads = true, writes = true;
-};
-
-Extent extent_of(const Call& call, int rank, int size) {
-  const auto p = static_cast<size_t>(size), me = static_cast<size_t>(rank);
-  const size_t total = total_count(call, size);
-  size_t before = me * call.count, own = call.count;
-  if (call.counts) {
-    before = 0;
-    for (size_t r = 0; r < me; ++r) before += call.counts[r];
-    own = call.counts[me];
-  }
-  switch (call.collective) {
-    case Collective::all_reduce: return {total, total};
-    case Collective::broadcast: return {total, total, 0, 0, rank == call.root, true};
-    case Collective::reduce: return {total, total, 0, 0, true, rank == call.root};
-    case Collective::reduce_scatter: return {total, own, 0, before};
-    case Collective::all_gather: return {own, total, before, 0};
-    case Collective::gather: return {own, total, before, 0, true, rank == call.root};
-    case Collective::scatter: return {total, own, 0, before, rank == call.root, true};
-    case Collective::all_to_all: return {p * call.count, p * call.count};
-    default: return {0, 0};
-  }
-}
-
 Status check_all_to_all_v(const Call& call, int size, size_t element) {
   const auto any = [size](const size_t* counts) {
     return std::any_of(counts, counts + size, [](size_t count) { return count > 0; });

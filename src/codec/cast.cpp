@@ -272,7 +272,7 @@ class EightBits final : public Codec {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeShort)(eight_, packet, n, output) : opened.status;
   }
-  bool streams() const override { return true; }
+  bool streams() const override { return writes_whole_lines(); }
   double contraction(size_t n, uint32_t) const override { return eight_.delta(n); }
   bool unbiased() const override { return eight_.stochastic; }
   double variance(size_t n, uint32_t) const override { return eight_.stochastic ? eight_.omega(n) : 0; }

@@ -74,6 +74,9 @@ inline Opened open(const std::byte* packet, size_t n, float* out) {
   return {};
 }
 
+// Does a vector fill a cache line?  If not, blocks are written part by part of their lines, which is no way to stream (Codec::streams).
+bool writes_whole_lines();
+
 // The i-th of so many numbers on, if there are any.
 template <class T>
 T* behind(T* numbers, size_t i) {

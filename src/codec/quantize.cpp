@@ -202,6 +202,8 @@ Status Dequantize(const Quantization& q, const std::byte* packet, size_t n, cons
   return valid ? Status() : refused("holds a number of more than " + std::to_string(q.levels) + " levels");
 }
 
+bool WritesWholeLines() { return hn::Lanes(F()) == kRow; }
+
 }  // namespace tutti::dense::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -212,6 +214,7 @@ namespace {
 
 HWY_EXPORT(Quantize);
 HWY_EXPORT(Dequantize);
+HWY_EXPORT(WritesWholeLines);
 
 class Quantizer final : public Codec {
  public:
@@ -225,7 +228,7 @@ class Quantizer final : public Codec {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, output) : opened.status;
   }
-  bool streams() const override { return true; }
+  bool streams() const override { return writes_whole_lines(); }
   double contraction(size_t n, uint32_t) const override { return q_.delta(n); }
   bool unbiased() const override { return q_.stochastic && q_.clip_sigma == 0; }
   double variance(size_t n, uint32_t) const override { return unbiased() ? q_.omega(n) : 0; }
@@ -235,6 +238,8 @@ class Quantizer final : public Codec {
 };
 
 }  // namespace
+
+bool writes_whole_lines() { return HWY_DYNAMIC_DISPATCH(WritesWholeLines)(); }
 
 double Quantization::omega(size_t n) const {
   const double d = static_cast<double>(std::min<size_t>(n, layout.group));

@@ -127,7 +127,7 @@ class Sign final : public Codec {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeSigns)(layout_, packet, n, output) : opened.status;
   }
-  bool streams() const override { return true; }
+  bool streams() const override { return writes_whole_lines(); }
   double contraction(size_t n, uint32_t) const override { return 1 / static_cast<double>(std::min<size_t>(n, layout_.group)); }
   bool unbiased() const override { return false; }
   double variance(size_t, uint32_t) const override { return 0; }

@@ -46,4 +46,12 @@ struct Call {
 // Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.
 size_t total_count(const Call& call, int size);
 
+// What a rank's input and output cover, in elements, and the element of the whole at which they coincide when in place.
+struct Extent {
+  size_t input = 0, output = 0;
+  size_t input_at = 0, output_at = 0;  // offsets of input and output in the common whole, elements
+  bool reads = true, writes = true;
+};
+Extent extent_of(const Call& call, int rank, int size);  // all_to_all_v: nothing
+
 }  // namespace tutti

@@ -25,6 +25,28 @@ size_t total_count(const Call& call, int size) {
   return each_rank_has_a_part(call.collective) ? call.count * p : call.count;
 }
 
+Extent extent_of(const Call& call, int rank, int size) {
+  const auto p = static_cast<size_t>(size), me = static_cast<size_t>(rank);
+  const size_t total = total_count(call, size);
+  size_t before = me * call.count, own = call.count;
+  if (call.counts) {
+    before = 0;
+    for (size_t r = 0; r < me; ++r) before += call.counts[r];
+    own = call.counts[me];
+  }
+  switch (call.collective) {
+    case Collective::all_reduce: return {total, total};
+    case Collective::broadcast: return {total, total, 0, 0, rank == call.root, true};
+    case Collective::reduce: return {total, total, 0, 0, true, rank == call.root};
+    case Collective::reduce_scatter: return {total, own, 0, before};
+    case Collective::all_gather: return {own, total, before, 0};
+    case Collective::gather: return {own, total, before, 0, true, rank == call.root};
+    case Collective::scatter: return {total, own, 0, before, rank == call.root, true};
+    case Collective::all_to_all: return {p * call.count, p * call.count};
+    default: return {0, 0};
+  }
+}
+
 Result<std::vector<std::vector<Message>>> rounds_of(std::vector<Message> messages, int own_rank) {
   std::vector<std::vector<Message>> rounds(1);  // a group of nothing is a call as well
   std::map<std::pair<int, bool>, size_t> counts;
@@ -125,14 +147,17 @@ Arithmetic Communicator::arithmetic_of(const Call& call) const {
 
 // See recent_memory.h.  In place an all-reduce has just read what it writes, unless it has a codec or another rank had the core meanwhile.
 kernels::Store Communicator::output_store(const Call& call) {
-  const uint64_t bytes = remembered_.bytes;
-  if (bytes < kLeastStreamed || call.output == nullptr) return kernels::Store::cached;
+  if (remembered_.bytes < kLeastStreamed) return kernels::Store::cached;
+  const Extent extent = extent_of(call, parts_->rank, parts_->size);
+  const uint64_t read = extent.reads ? extent.input * element_size(call.type) : 0;
+  const uint64_t written = extent.writes ? extent.output * element_size(call.type) : 0;
   const bool in_place = call.input == call.output;
-  if (!in_place) recent_.touch(call.input, bytes);
-  const bool recent = recent_.holds(call.output, bytes, parts_->near_bytes);
-  recent_.touch(call.output, bytes);
+  if (read > 0 && !in_place) recent_.touch(call.input, read);
+  if (written < kLeastStreamed) return kernels::Store::cached;
+  const bool recent = recent_.holds(call.output, written, parts_->near_bytes);
+  recent_.touch(call.output, written);
   const bool just_read = in_place && call.collective == Collective::all_reduce && call.codec == nullptr &&
-                         (!parts_->crowded || bytes <= parts_->near_bytes);
+                         (!parts_->crowded || written <= parts_->near_bytes);
   return recent || just_read ? kernels::Store::cached : kernels::Store::streaming;
 }
 

@@ -19,14 +19,13 @@ constexpr double kMostFactor = 64;
 constexpr uint64_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
 
 using Field = double& (*)(Findings&);
-constexpr std::array<Field, 19> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
+constexpr std::array<Field, 18> kFields{[](Findings& f) -> double& { return f.inside.doubling; },
                                         [](Findings& f) -> double& { return f.inside.ring; },
                                         [](Findings& f) -> double& { return f.inside.broadcast_large; },
                                         [](Findings& f) -> double& { return f.inside.rings[0]; },
                                         [](Findings& f) -> double& { return f.inside.rings[1]; },
                                         [](Findings& f) -> double& { return f.inside.rings[2]; },
                                         [](Findings& f) -> double& { return f.inside.rings[3]; },
-                                        [](Findings& f) -> double& { return f.inside.processor_byte_s; },
                                         [](Findings& f) -> double& { return f.between.doubling; },
                                         [](Findings& f) -> double& { return f.between.ring; },
                                         [](Findings& f) -> double& { return f.between.broadcast_large; },
@@ -103,11 +102,11 @@ void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside
   const MachineProfile alone = profile;
   const double most = link.byte_s;
   // Behind a slow link the processor shows in no time of two ranks, but more ranks may share its cores.
-  const bool known = link.streams && !inside && times.processor_byte_s > 0;
+  const bool known = link.streams && times.processor_byte_s > 0;
   if (known) link.processor_byte_s = times.processor_byte_s;
   const auto with = [&](double factor) {
     if (known) {
-      link.byte_s = most * factor;
+      link.byte_s = most * std::clamp(factor, 0.5, 2.0);  // the broadcast saw it, too: what is farther off was disturbed
     } else if (link.streams) {
       link.processor_byte_s = most * factor;
     } else {

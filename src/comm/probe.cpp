@@ -113,8 +113,9 @@ constexpr const Kind& kWord = kKinds[0];                                 // what
 class Pair {
  public:
   Pair(Communicator& comm, const int (&ranks)[2], Buffer& buffer) : comm_(comm), buffer_(buffer), me_(ranks[1] == comm.rank()) {
-    meter_ = comm.parts().transport_of[static_cast<size_t>(ranks[1 - me_])]->meter();
-    if (meter_ != nullptr) *meter_ = {};
+    const auto peer = static_cast<size_t>(ranks[1 - me_]);
+    if (comm.parts().team.host_of(static_cast<int>(peer)) != comm.parts().team.host_of(comm.rank()))
+      meter_ = comm.parts().transport_of[peer]->meter();
     for (const Kind& kind : kKinds) {
       auto& duet = duets_[{kind.collective, kind.algorithm}];
       if (duet.program) continue;
@@ -127,7 +128,11 @@ class Pair {
   Status lead(size_t kinds, LinkTimes& times) {
     for (size_t i = 0; i < kinds; ++i)
       if (Status s = repeat(i, kKinds[i].seconds(times)); !s.ok()) return s;
-    if (meter_ != nullptr) times.processor_byte_s = (median(meter_->sent) + median(meter_->received)) / 2;
+    if (meter_ != nullptr) {
+      const double sent = median(meter_->sent), received = median(meter_->received);
+      times.processor_byte_s = sent > 0 && received > 0 ? (sent + received) / 2 : std::max(sent, received);
+      *meter_ = {};
+    }
     return order(kStop);
   }
 
@@ -195,7 +200,7 @@ class Pair {
   Communicator& comm_;
   Buffer& buffer_;
   int me_;
-  StreamMeter* meter_;  // of the link between them; null: it is no stream
+  StreamMeter* meter_ = nullptr;  // of the link between two hosts
   std::map<std::pair<Collective, std::string_view>, Communicator::Compiled> duets_;
   std::vector<std::byte*> places_;  // input and output of each call
 };

@@ -27,7 +27,7 @@ class Communicator;
 struct LinkTimes {
   double doubling = 0, ring = 0, broadcast_large = 0;
   std::array<double, MachineProfile::kSizes.size()> rings{};  // of so many bytes
-  double processor_byte_s = 0;  // of streams: what a byte sent or received takes of the processor, seen in the ring of 1 MiB
+  double processor_byte_s = 0;  // between hosts: what a byte sent or received takes of the processor, seen in the ring of 1 MiB
 };
 
 // One rank's findings.

@@ -19,7 +19,7 @@ Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes
       work_(chunk_),
       mine_(chunk_),
       final_(chunk_) {
-  streams_ = job_.output_store == kernels::Store::streaming && codec_.streams() &&
+  streams_ = tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::streaming && codec_.streams() &&
              reinterpret_cast<uintptr_t>(job_.output) % kStreamingAlignment == 0;
   if (tensor_->velocity()) clip_ = clipping(tensor_->spec(), job.input, tensor_->type(), tensor_->count(), job.ranks);
 }
@@ -113,8 +113,8 @@ Status Coder::decode(const std::byte* packet, const Place& place, const Output& 
 
 // Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
 Output Coder::delivery(const Place& place) {
-  const bool straight = tensor_->type() == DataType::float32 && (streams_ || job_.output_store == kernels::Store::cached);
-  return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, straight && streams_};
+  const bool straight = streams_ || (tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::cached);
+  return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, streams_};
 }
 
 void Coder::deliver(const Place& place, const Output& delivery) {

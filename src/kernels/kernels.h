@@ -15,7 +15,7 @@
 
 namespace tutti::kernels {
 
-enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal stores, for outputs that exceed the caches
+enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal stores, for outputs that are in no cache
 
 // For each i < count:  v = left[i] op right[i];  if divisor > 1, v = v / divisor  (floats: in float32/float64, before rounding;
 // integers: towards zero);  home[i] = v;  and if pass is not null, pass[i] = v too.

@@ -66,8 +66,7 @@ class Hosts : public testing::Test {
   static inline std::string why_not_;
 };
 
-// Every collective with every algorithm it has: values, types, places, sizes.
-// All pairs of what a call can be, or a part of them.
+// Every collective with every algorithm it has: values, types, places, sizes, all pairs of them or a part.
 std::vector<std::string> cover(const char* seed) {
   return kSanitized ? std::vector<std::string>{"sample", seed, "30"} : std::vector<std::string>{"cover", seed};
 }

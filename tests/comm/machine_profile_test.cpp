@@ -183,6 +183,12 @@ TEST(Findings, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
     return std::ranges::find(forecasts, "ring", &Forecast::name)->seconds(1 << 20);
   };
   EXPECT_NEAR(ring(known), 1000e-6, 10e-6);
+
+  // Disturbed: a processor that alone would take longer than the ring did.  The link keeps a rate near the broadcast's.
+  findings.between.processor_byte_s = 5e-9;
+  const MachineProfile disturbed = conclude({findings, Findings()}, terms, false);
+  EXPECT_GE(disturbed.between.byte_s, unknown.between.byte_s / 2);
+  EXPECT_LE(disturbed.between.byte_s, unknown.between.byte_s * 2);
 }
 
 }  // namespace

@@ -261,7 +261,7 @@ TEST_F(TcpTransportTest, BytesAndMemoryAreAccountedFor) {
 }
 
 TEST_F(TcpTransportTest, TheMeterNotesWhatMovesAtOnceWhileItIsOn) {
-  Bytes many(StreamMeter::kLeast), few(100);
+  Bytes many(8 * StreamMeter::kLeast), few(100);
   StreamMeter& meter = *world_.transport(0).meter();
   const auto both_ways = [&](Bytes& bytes, uint32_t sequence) {
     Bytes got(bytes.size());
@@ -276,9 +276,10 @@ TEST_F(TcpTransportTest, TheMeterNotesWhatMovesAtOnceWhileItIsOn) {
   both_ways(few, 2);
   EXPECT_TRUE(meter.sent.empty());
   both_ways(many, 3);
-  EXPECT_EQ(meter.sent.size(), 1u);
-  EXPECT_LE(meter.received.size(), 1u);  // it may be received in parts
-  for (const double cost : meter.sent) EXPECT_GT(cost, 0);
+  EXPECT_FALSE(meter.sent.empty());
+  EXPECT_FALSE(meter.received.empty());
+  for (const auto& costs : {meter.sent, meter.received})
+    for (const double cost : costs) EXPECT_GT(cost, 0);
   EXPECT_TRUE(world_.transport(1).meter()->sent.empty());
 }
 

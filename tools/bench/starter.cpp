@@ -109,8 +109,9 @@ class Ranks {
   // The first one is the cause, the others follow from it; but one that was killed may be seen to end after those that missed it.
   void failed(int rank, pid_t pid, int state) {
     const bool killed = WIFSIGNALED(state) && !told_;
-    if (result_ != 0 && (!killed || result_ > 128)) return;
-    if (WIFSIGNALED(state)) {
+    if (result_ != 0 && (!killed || by_signal_)) return;
+    by_signal_ = WIFSIGNALED(state);
+    if (by_signal_) {
       result_ = 128 + WTERMSIG(state);
       std::fprintf(stderr, "%s: rank %d (pid %d) was killed by signal %d (%s).\n", program_invocation_short_name, rank,
                    static_cast<int>(pid), WTERMSIG(state), strsignal(WTERMSIG(state)));
@@ -132,9 +133,9 @@ class Ranks {
 
   std::vector<pid_t> pids_;  // 0: has ended
   int running_ = 0;
-  int result_ = 0;       // the exit status; more than 128: a signal
-  bool told_ = false;    // ranks were sent signals from here
-  uint64_t end_at_ = 0;  // 0: let them run
+  int result_ = 0;                         // the exit status
+  bool by_signal_ = false, told_ = false;  // a rank ended by one; ranks were sent some from here
+  uint64_t end_at_ = 0;                    // 0: let them run
   int next_signal_ = SIGTERM;
 };
 

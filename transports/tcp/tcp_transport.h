@@ -65,8 +65,8 @@ class TcpTransport final : public Transport {
   Secret secret_;
   std::vector<std::optional<Endpoint>> peers_;
   std::vector<std::string> rank_names_;
+  StreamMeter meter_;                            // of all connections, which point to it
   std::vector<std::unique_ptr<TcpLink>> links_;  // by rank; null until asked for
-  StreamMeter meter_;
   std::vector<TcpLink*> watched_;
   std::vector<TcpLink*> awaiting_;  // input, as await_input() told
 };
