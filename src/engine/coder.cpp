@@ -174,7 +174,7 @@ Status Coder::reduce(const Binding& binding, const Instruction& instruction, uin
     float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
     Output to{out, sum};
     if (leaves && tensor_->residual() != nullptr) to.soon[0] = tensor_->residual() + place.element;
-    if (sum != mine_.data()) to.soon[1] = sum + chunk_;
+    if (sum != mine_.data() && place.n == chunk_) to.soon[1] = sum + chunk_;  // the next chunk, or just behind the last one
     for (damaged = 0; damaged < messages.size(); ++damaged) {
       status = decode(messages[damaged] + place.in_message, place, to);
       if (!status.ok()) return;
