@@ -10,6 +10,7 @@
 #include "api_internal.h"
 #include "assembly.h"
 #include "birth.h"
+#include "clock.h"
 #include "launcher.h"
 
 namespace tutti::api {
@@ -22,7 +23,7 @@ thread_local std::string thread_error;  // tutti_last_error(NULL): there is no h
 
 // ---- ranks as threads ----
 
-// An Exchange between threads of this process: a barrier that hands round what everyone brought.
+// An exchange between threads of this process: a barrier that hands round what everyone brought.
 class ThreadMeeting {
  public:
   explicit ThreadMeeting(int size) : blobs_(static_cast<size_t>(size)) {}
@@ -114,7 +115,7 @@ Status create(tutti_comm** comm, const tutti_config& config) {
   assembly.size = born->membership.size;
   assembly.name = options->name;
   assembly.settings = std::move(*settings);
-  assembly.exchange = std::move(born->exchange);
+  assembly.bootstrap = std::move(born->bootstrap);
   assembly.local_end = born->membership.local_address;
   auto made = assemble(std::move(assembly));
   if (!made.ok()) return made.status();
@@ -141,7 +142,8 @@ Status create_local(tutti_comm** comms, int size) {
     assembly.size = size;
     assembly.name = "local";
     assembly.settings = *settings;
-    assembly.exchange = [&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); };
+    assembly.bootstrap = std::make_shared<ExchangeOnly>([&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); },
+                                                        now_ns() + settings->birth_timeout_ns);
     assembly.control_thread = control_thread;
     assembly.local_arena = arena;
     auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));

@@ -119,7 +119,7 @@ class Assembler {
     announce();
     auto communicator = std::make_unique<Communicator>(std::move(parts_));
     if (!options_.tuning) {
-      auto agreed = agree_on_tuning(*communicator, options_.exchange);
+      auto agreed = agree_on_tuning(*communicator, *options_.bootstrap);
       if (!agreed.ok()) return agreed.status();
       options_.tuning = std::move(*agreed);
     }
@@ -161,7 +161,7 @@ class Assembler {
       mine.door = door_.name();
     }
 #endif
-    auto all = options_.exchange(encode(mine));
+    auto all = options_.bootstrap->exchange(encode(mine));
     if (!all.ok()) return all.status();
     for (int rank = 0; rank < options_.size; ++rank) {
       auto introduction = decode_introduction((*all)[static_cast<size_t>(rank)], rank);
@@ -283,7 +283,7 @@ class Assembler {
     tcp.log = parts_->log;
     auto transport = tcp::TcpTransport::open(std::move(tcp));
     if (!transport.ok()) return transport.status();
-    auto addresses = options_.exchange((*transport)->address());
+    auto addresses = options_.bootstrap->exchange((*transport)->address());
     if (!addresses.ok()) return addresses.status();
     if (Status status = (*transport)->set_peers(*addresses, parts_->rank_names); !status.ok()) return status;
     parts_->transports.push_back(std::move(*transport));
@@ -322,7 +322,7 @@ class Assembler {
     control.timeout_ns = parts_->settings.birth_timeout_ns;
     control.listen_address = address_;
     control.log = parts_->log;
-    auto made = Control::create(parts_->control_thread, std::move(control), options_.exchange);
+    auto made = Control::create(parts_->control_thread, std::move(control), *options_.bootstrap);
     if (!made.ok()) return made.status();
     parts_->control = std::move(*made);
     return {};

@@ -1,5 +1,5 @@
-// Puts a communicator together, once its ranks can exchange blobs: who shares a host, which transport serves which pair, the pool,
-// the control tree.  Collective; every rank goes through the same rounds of the exchange.
+// Puts a communicator together, once its ranks have met: who shares a host, which transport serves which pair, the pool,
+// the control tree.  Collective; every rank goes through the same rounds of exchange.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ struct AssemblyOptions {
   int rank = 0, size = 1;
   std::string name;
   Settings settings;  // this rank's; rank 0's wire-shaping ones replace them
-  Exchange exchange;
+  std::shared_ptr<Bootstrap> bootstrap;
   std::string local_end;                          // of this rank's connection to the rendezvous, numeric; "" if there was none
   std::shared_ptr<ControlThread> control_thread;  // of the parent; null: a new one
   std::shared_ptr<Workers> workers;               // likewise

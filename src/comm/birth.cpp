@@ -97,8 +97,9 @@ Result<Birth> join(Making& making, const std::string& shown, const Locate& locat
   session->client = std::move(*client);
   const auto reached_at = session->server ? session->server->reached_at() : std::nullopt;
   const Launch& launch = making.launch;
+  const auto exchange = [session](const std::string& mine) { return session->client->exchange(mine); };
   return Birth{{launch.rank, launch.size, launch.source, reached_at.value_or(session->client->local_end()).host()},
-               [session](const std::string& mine) { return session->client->exchange(mine); }};
+               std::make_shared<ExchangeOnly>(exchange, now_ns() + making.options.timeout_ns)};
 }
 
 // Rank 0 finds its own server without asking anyone.
@@ -208,9 +209,9 @@ Result<Birth> meet_by_launcher(Making& making) {
   return join(making, shown, [found = *point]() -> Result<std::optional<MeetingPoint>> { return std::optional(found); });
 }
 
-Birth alone(const Launch& launch) {
-  return {{launch.rank, launch.size, launch.source, ""},
-          [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }};
+Birth alone(const Launch& launch, uint64_t deadline) {
+  const auto exchange = [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; };
+  return {{launch.rank, launch.size, launch.source, ""}, std::make_shared<ExchangeOnly>(exchange, deadline)};
 }
 
 }  // namespace
@@ -227,7 +228,7 @@ Result<Birth> meet(const BirthOptions& options) {
   options.log.info("birth: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " + launch.source +
                    ")" + (launch.store.empty() ? "" : ", meeting at " + launch.store));
   switch (launch.place) {
-    case Place::alone: return alone(launch);
+    case Place::alone: return alone(launch, now_ns() + options.timeout_ns);
     case Place::unique_id: return meet_by_id(making, *options.unique_id);
     case Place::callbacks: return meet_by_callbacks(making, *options.callbacks);
     case Place::launcher: return meet_by_launcher(making);

@@ -1,4 +1,4 @@
-// Birth: how ranks find each other.  Everything reduces to one operation, Exchange: each rank gives a blob, everyone gets all blobs.
+// Birth: how ranks find each other.  What comes of it is a Bootstrap, by which they put their communicator together.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "bootstrap.h"
 #include "log.h"
 #include "settings.h"
 #include "status.h"
 
 namespace tutti {
-
-// Every rank calls it the same number of times.  Blobs are at most 64 KiB.
-using Exchange = std::function<Result<std::vector<std::string>>(const std::string& mine)>;
 
 // How this rank was told who it is: from an explicit config or from the launcher's environment.
 struct Membership {
@@ -48,11 +46,11 @@ struct BirthOptions {
   Log log;
 };
 
-// Who this rank is, and its place in the meeting.  The meeting ends for this rank when the last copy of `exchange` is destroyed;
-// the process of rank 0 then waits, at most a few seconds, until the others have taken their last answers.
+// Who this rank is, and its place in the meeting.  The meeting ends for this rank when `bootstrap` is destroyed; the process of rank 0
+// then waits, at most a few seconds, until the others have taken their last answers.
 struct Birth {
   Membership membership;
-  Exchange exchange;
+  std::shared_ptr<Bootstrap> bootstrap;
 };
 
 // Blocks until all ranks have met; bounded by the timeout.

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "birth.h"
+#include "bootstrap.h"
 #include "log.h"
 #include "status.h"
 #include "vocabulary.h"
@@ -38,8 +38,8 @@ class Control {
     Log log;
   };
 
-  // Collective through `exchange` (called exactly once on every rank).
-  static Result<std::unique_ptr<Control>> create(std::shared_ptr<ControlThread> thread, Options options, const Exchange& exchange);
+  // Collective by `bootstrap`: one exchange.
+  static Result<std::unique_ptr<Control>> create(std::shared_ptr<ControlThread> thread, Options options, Bootstrap& bootstrap);
   virtual ~Control() = default;
 
   // True once the communicator is dead; one relaxed load, made by every waiting loop.

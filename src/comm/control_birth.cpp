@@ -241,9 +241,9 @@ Nest build_nest(const Control::Options& options, OwnedFd& listener) {
 
 }  // namespace
 
-Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> thread, Options options, const Exchange& exchange) {
+Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> thread, Options options, Bootstrap& bootstrap) {
   OwnedFd listener;
-  const auto blobs = exchange(encode(build_nest(options, listener)));
+  const auto blobs = bootstrap.exchange(encode(build_nest(options, listener)));
   if (!blobs.ok()) return blobs.status();
   std::vector<Nest> nests;
   for (size_t rank = 0; rank < blobs->size(); ++rank) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "assembly.h"
+#include "clock.h"
 #include "words.h"
 
 namespace tutti {
@@ -82,7 +83,8 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   options.size = static_cast<int>(group.size());
   options.name = parent.parts().name + "/" + std::to_string(color);
   options.settings = parent.parts().settings;
-  options.exchange = [&](const std::string& blob) { return gather_in_group(parent, group, blob); };
+  const auto exchange = [&](const std::string& blob) { return gather_in_group(parent, group, blob); };
+  options.bootstrap = std::make_shared<ExchangeOnly>(exchange, now_ns() + options.settings.birth_timeout_ns);
   options.local_end = parent.parts().local_end;
   options.control_thread = parent.parts().control_thread;
   options.workers = parent.parts().workers;
@@ -91,11 +93,11 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   // round keeps that owner in place until all have done so.
   auto arena = make_local_arena();
   if (parent.parts().local_arena) {
-    auto places = options.exchange(std::to_string(reinterpret_cast<uintptr_t>(&arena)));
+    auto places = options.bootstrap->exchange(std::to_string(reinterpret_cast<uintptr_t>(&arena)));
     if (!places.ok()) return places.status();
     options.local_arena =
         *reinterpret_cast<std::shared_ptr<LocalArena>*>(static_cast<uintptr_t>(parse_number((*places)[0]).value_or(0)));
-    if (auto copied = options.exchange(""); !copied.ok()) return copied.status();
+    if (auto copied = options.bootstrap->exchange(""); !copied.ok()) return copied.status();
   }
   return assemble(std::move(options));
 }

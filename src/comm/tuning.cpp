@@ -56,8 +56,8 @@ Result<std::string> read_rules(const std::string& path) {
 
 class Agreement {
  public:
-  Agreement(Communicator& comm, const Exchange& exchange)
-      : comm_(comm), parts_(comm.parts()), settings_(parts_.settings), exchange_(exchange) {}
+  Agreement(Communicator& comm, Bootstrap& bootstrap)
+      : comm_(comm), parts_(comm.parts()), settings_(parts_.settings), bootstrap_(bootstrap) {}
 
   Result<std::shared_ptr<const Tuning>> run() {
     tuning_.predicts =
@@ -97,7 +97,7 @@ class Agreement {
   }
 
   Status share_readings() {
-    const auto all = exchange_(parts_.rank == 0 ? encode(read()) : "");
+    const auto all = bootstrap_.exchange(parts_.rank == 0 ? encode(read()) : "");
     if (!all.ok()) return all.status();
     const auto readings = decode_readings((*all)[0]);
     if (!readings.ok()) return readings.status();
@@ -123,7 +123,7 @@ class Agreement {
   Status measure() {
     const auto mine = probe(comm_, parts_.team);
     if (!mine.ok()) return mine.status();
-    const auto blobs = exchange_(encode_findings(*mine));
+    const auto blobs = bootstrap_.exchange(encode_findings(*mine));
     if (!blobs.ok()) return blobs.status();
     std::vector<Findings> all;
     for (const std::string& blob : *blobs) {
@@ -142,15 +142,15 @@ class Agreement {
   Communicator& comm_;
   const CommunicatorParts& parts_;
   const Settings& settings_;
-  const Exchange& exchange_;
+  Bootstrap& bootstrap_;
   Tuning tuning_;
   bool cached_ = false;
 };
 
 }  // namespace
 
-Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, const Exchange& exchange) {
-  return Agreement(comm, exchange).run();
+Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap) {
+  return Agreement(comm, bootstrap).run();
 }
 
 }  // namespace tutti

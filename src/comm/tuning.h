@@ -22,6 +22,6 @@ struct Tuning {
 
 // Collective.  Rank 0 reads the files; the two ranks at either end of each class of links measure it, unless a cache knew it.
 // Equal on all ranks.
-Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, const Exchange& exchange);
+Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap);
 
 }  // namespace tutti

@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
     const auto birth = meet(options);
     if (!birth.ok()) return std::printf("failed: %s\n", birth.status().message().c_str()), 1;
     const Membership& member = birth->membership;
-    const auto got = birth->exchange(std::to_string(member.rank * 10 + i));
+    const auto got = birth->bootstrap->exchange(std::to_string(member.rank * 10 + i));
     if (!got.ok()) return std::printf("failed: %s\n", got.status().message().c_str()), 1;
     std::string line = "birth " + std::to_string(i) + ": rank " + std::to_string(member.rank) + " of " +
                        std::to_string(member.size) + " by " + member.source + ":";

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "birth_fixture.h"
+#include "clock.h"
 #include "control.h"
 
 namespace tutti {
@@ -15,8 +16,8 @@ namespace tutti {
 class Roundtable {
  public:
   explicit Roundtable(int size) : size_(static_cast<size_t>(size)), blobs_(size_) {}
-  Exchange seat(int rank) {
-    return [this, rank](const std::string& mine) -> Result<std::vector<std::string>> {
+  ExchangeOnly seat(int rank) {
+    const auto exchange = [this, rank](const std::string& mine) -> Result<std::vector<std::string>> {
       std::unique_lock lock(mutex_);
       blobs_[static_cast<size_t>(rank)] = mine;
       ++given_;
@@ -24,6 +25,7 @@ class Roundtable {
       changed_.wait(lock, [this] { return given_ == size_; });
       return blobs_;
     };
+    return ExchangeOnly(exchange, now_ns() + kLong);
   }
 
  private:
@@ -60,7 +62,8 @@ class Orchestra {
       ASSERT_TRUE(status.ok()) << status.message();
       Control::Options options = control_options(rank, size, timeout_ns);
       options.log = log;
-      auto control = Control::create(thread, options, table.seat(rank));
+      auto seat = table.seat(rank);
+      auto control = Control::create(thread, options, seat);
       ASSERT_TRUE(control.ok()) << control.status().message();
       ranks_[static_cast<size_t>(rank)] = std::move(*control);
     });

@@ -130,7 +130,8 @@ TEST(Control, SplitsShareAThreadAndLiveApart) {
   for (auto* ranks : {&first, &second}) {
     Roundtable table(2);
     as_ranks(2, [&](int rank) {
-      (*ranks)[static_cast<size_t>(rank)] = std::move(*Control::create(thread, control_options(rank, 2), table.seat(rank)));
+      auto seat = table.seat(rank);
+      (*ranks)[static_cast<size_t>(rank)] = std::move(*Control::create(thread, control_options(rank, 2), seat));
     });
   }
   first[0]->fail(0, Status(Code::aborted, "only the first"));
@@ -179,7 +180,8 @@ TEST(ControlBirth, AddressThatIsNotOursFailsEveryRankWithTheSameWords) {
     auto thread = start_control_thread(status);
     Control::Options options = control_options(rank, 3);
     options.listen_address = rank == 0 ? "203.0.113.77" : "127.0.0.1";
-    const auto control = Control::create(thread, options, table.seat(rank));
+    auto seat = table.seat(rank);
+    const auto control = Control::create(thread, options, seat);
     ASSERT_FALSE(control.ok());
     EXPECT_THAT(control.status().message(),
                 HasSubstr(rank_name(0) + " cannot join the control tree: cannot listen on 203.0.113.77"));
@@ -190,12 +192,13 @@ TEST(ControlBirth, ChildThatNeverConnectsIsNamed) {
   Roundtable table(3);
   as_ranks(3, [&](int rank) {
     if (rank == 2) {  // gives its blob and dies
-      EXPECT_TRUE(table.seat(2)("1" + std::string(16, '\0')).ok());
+      EXPECT_TRUE(table.seat(2).exchange("1" + std::string(16, '\0')).ok());
       return;
     }
     Status status;
     auto thread = start_control_thread(status);
-    const auto control = Control::create(thread, control_options(rank, 3, kShort), table.seat(rank));
+    auto seat = table.seat(rank);
+    const auto control = Control::create(thread, control_options(rank, 3, kShort), seat);
     if (rank == 0) {
       ASSERT_FALSE(control.ok());
       EXPECT_THAT(control.status().message(), HasSubstr(rank_name(2) + " did not connect to " + rank_name(0) + " at 127.0.0.1:"));
@@ -210,12 +213,13 @@ TEST(ControlBirth, ParentThatIsGoneIsNamed) {
   Roundtable table(2);
   as_ranks(2, [&](int rank) {
     if (rank == 0) {
-      EXPECT_TRUE(table.seat(0)("1" + std::string(16, '\0') + loopback(free_port()).to_string()).ok());
+      EXPECT_TRUE(table.seat(0).exchange("1" + std::string(16, '\0') + loopback(free_port()).to_string()).ok());
       return;
     }
     Status status;
     auto thread = start_control_thread(status);
-    const auto control = Control::create(thread, control_options(1, 2), table.seat(1));
+    auto seat = table.seat(1);
+    const auto control = Control::create(thread, control_options(1, 2), seat);
     ASSERT_FALSE(control.ok());
     EXPECT_THAT(control.status().message(), HasSubstr(rank_name(1) + " cannot reach " + rank_name(0)));
   });
@@ -226,9 +230,9 @@ TEST(ControlBirth, StrangersAreDropped) {
   as_ranks(2, [&](int rank) {
     Status status;
     auto thread = start_control_thread(status);
-    const Exchange inner = table.seat(rank);
-    const Exchange exchange = [&](const std::string& mine) -> Result<std::vector<std::string>> {
-      auto blobs = inner(mine);
+    auto inner = table.seat(rank);
+    const auto exchange = [&](const std::string& mine) -> Result<std::vector<std::string>> {
+      auto blobs = inner.exchange(mine);
       if (rank == 1) {  // somebody else is faster than this rank
         Stranger stranger(*SocketAddress::parse((*blobs)[0].substr(17)));
         stranger.say(std::string("\x1a\x00\x01", 3) + std::string(26, 'x'));
@@ -236,7 +240,8 @@ TEST(ControlBirth, StrangersAreDropped) {
       }
       return blobs;
     };
-    const auto control = Control::create(thread, control_options(rank, 2), exchange);
+    ExchangeOnly seat(exchange, now_ns() + kLong);
+    const auto control = Control::create(thread, control_options(rank, 2), seat);
     ASSERT_TRUE(control.ok()) << control.status().message();
     EXPECT_TRUE((*control)->goodbye().ok());
   });

@@ -38,7 +38,7 @@ void expect_birth(int size, const std::function<void(BirthOptions&)>& fill) {
     EXPECT_EQ(birth->membership.rank, rank);
     EXPECT_EQ(birth->membership.size, size);
     EXPECT_EQ(birth->membership.local_address.empty(), size == 1);
-    const auto got = birth->exchange(std::to_string(rank));
+    const auto got = birth->bootstrap->exchange(std::to_string(rank));
     ASSERT_TRUE(got.ok()) << got.status().message();
     EXPECT_EQ(*got, numbers);
   });
@@ -165,7 +165,7 @@ TEST(Meet, ByUniqueId) {
       options.unique_id = *id;
       const auto birth = meet(options);
       ASSERT_TRUE(birth.ok()) << birth.status().message();
-      const auto got = birth->exchange("x");
+      const auto got = birth->bootstrap->exchange("x");
       ASSERT_TRUE(got.ok());
       EXPECT_EQ(got->size(), static_cast<size_t>(size));
     });
