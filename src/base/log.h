@@ -1,7 +1,13 @@
 // The library's only voice: lines "tutti[rank/size host] level: text" to stderr or TUTTI_DEBUG_FILE.
 // Default level is warn.  Thread-safe; each line is one write.
+//
+// Writing never waits, ends no program and changes nothing of the program's: where nobody reads the pipe, the terminal is stopped, the disk is
+// full or stderr was closed, a line is lost, and the next one that gets through is preceded by the number of those lost.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -13,10 +19,16 @@ namespace tutti {
 enum class LogLevel : int { none, warn, info, trace };
 std::string_view name(LogLevel level);
 
+// What has not got through to a descriptor.
+struct LogLosses {
+  std::atomic<uint64_t> lines = 0;
+  std::atomic<bool> torn = false;  // the last line got through in part, so the next one begins with a line end
+};
+
 class Log {
  public:
-  Log() = default;  // to stderr, level warn
-  Log(LogLevel level, std::string prefix, int fd) : level_(level), prefix_(std::move(prefix)), fd_(fd) {}
+  Log() : Log(LogLevel::warn, "tutti", 2) {}
+  Log(LogLevel level, std::string prefix, int fd);
   bool enabled(LogLevel level) const { return level <= level_; }
   void write(LogLevel level, std::string_view text) const;
   void warn(std::string_view text) const { write(LogLevel::warn, text); }
@@ -24,9 +36,10 @@ class Log {
   void trace(std::string_view text) const { write(LogLevel::trace, text); }
 
  private:
-  LogLevel level_ = LogLevel::warn;
-  std::string prefix_ = "tutti";
-  int fd_ = 2;  // not owned
+  LogLevel level_;
+  std::string prefix_;
+  int fd_;  // not owned
+  std::shared_ptr<LogLosses> losses_;
 };
 
 // Opens the file that TUTTI_DEBUG_FILE names, for appending.  In `pattern` %h stands for the host name, %p for the process id, %r for

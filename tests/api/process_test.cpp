@@ -41,6 +41,15 @@ TEST_P(Processes, TheTransportIsTheOneAskedFor) {
   EXPECT_THAT(output, HasSubstr(transport == "mixed" ? "transports shm 1, tcp 1\n" : "transports " + transport + " 2\n"));
 }
 
+// As daemons start programs.  Sockets and memory must not get the numbers of the streams, or log lines would land in them.
+TEST_P(Processes, WithoutStdinAndStderr) {
+  ProcessWorld world(3, {"/bin/sh", "-c", "exec \"$0\" stats 0<&- 2>&-", program_from("API_TEST_RANK_PROGRAM")},
+                     {{"TUTTI_DEBUG", "trace"}}, GetParam());
+  const std::vector<Ending> endings = world.wait(60);
+  for (size_t rank = 0; rank < endings.size(); ++rank)
+    EXPECT_THAT(endings[rank].output, HasSubstr("rank " + std::to_string(rank) + ": ok"));
+}
+
 TEST_P(Processes, OneRank) { run(1, {"cover"}); }
 TEST_P(Processes, PairwiseCoverOnTwoRanks) { run(2, {"cover", "2"}); }
 TEST_P(Processes, PairwiseCoverOnThreeRanks) { run(3, {"cover", "3"}); }
