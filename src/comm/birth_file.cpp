@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "file_size_limit.h"
 #include "owned_fd.h"
 
 namespace tutti {
@@ -17,6 +18,7 @@ constexpr size_t kLongestFile = 1024;
 }  // namespace
 
 Result<std::unique_ptr<MeetingFile>> MeetingFile::write(const std::string& path, const std::string& text) {
+  if (Status fits = within_file_size_limit(text.size(), "writing the meeting file " + path); !fits.ok()) return fits;
   std::string draft = path + ".XXXXXX";
   const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
   if (!fd) return system_error("writing the meeting file " + path);

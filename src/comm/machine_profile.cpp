@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <iterator>
 
+#include "file_size_limit.h"
 #include "owned_fd.h"
 #include "words.h"
 
@@ -137,6 +138,7 @@ Result<MachineProfile> read_profile(const std::string& path, std::string_view ke
 
 Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key) {
   const std::string text = encode_profile(profile, key);
+  if (Status fits = within_file_size_limit(text.size(), "writing " + path); !fits.ok()) return fits;
   std::string draft = path + ".XXXXXX";
   const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
   if (!fd) return system_error("writing " + draft);

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "byte_units.h"
+#include "file_size_limit.h"
 #include "host_identity.h"
 #include "owned_fd.h"
 #include "topology_hwloc.h"
@@ -91,8 +92,9 @@ Status dump_topology(const Topology& topology, const std::string& path) {
        << " of " << topology.l3_bytes << " bytes\n";
   for (size_t i = 0; i < topology.l3_threads.size(); ++i)
     text << "L3 cache " << i << ": hardware threads " << topology.l3_threads[i] << "\n";
-  const OwnedFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   const std::string content = text.str();
+  if (Status fits = within_file_size_limit(content.size(), "writing the topology to " + in_quotes(path)); !fits.ok()) return fits;
+  const OwnedFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file || ::write(file.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()))
     return system_error("writing the topology to " + in_quotes(path));
   return {};

@@ -1,6 +1,7 @@
 // meet(): by every kind of store, and the sentences when the settings cannot work.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +215,20 @@ TEST(Meet, StoreWithoutPort) {
   BirthOptions options = options_for(0, 2);
   options.store = "localhost";
   EXPECT_EQ(meet(options).status().code(), Code::invalid_argument);
+}
+
+TEST(Meet, AFileThatMayNotBeWrittenIsASentenceAndNoSignal) {
+  const TemporaryFolder folder;
+  BirthOptions options = options_for(0, 2);
+  options.store = "file:" + folder.file();
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit none{0, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &none);
+  const auto birth = meet(options);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ASSERT_FALSE(birth.ok());
+  EXPECT_THAT(birth.status().message(), HasSubstr("raise the limit (ulimit -f unlimited)"));
 }
 
 }  // namespace
