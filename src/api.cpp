@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
-#include <system_error>
 #include <thread>
 
 #include "api_internal.h"
@@ -12,6 +11,7 @@
 #include "birth.h"
 #include "clock.h"
 #include "launcher.h"
+#include "quiet_thread.h"
 
 namespace tutti::api {
 namespace {
@@ -136,6 +136,11 @@ Status create_local(tutti_comm** comms, int size) {
   std::vector<Result<std::unique_ptr<Communicator>>> made;
   for (int rank = 0; rank < size; ++rank) made.emplace_back(Status(Code::internal, "not created"));
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(size));
+  const auto failed = [&](int rank, Status status) {
+    made[static_cast<size_t>(rank)] = std::move(status);
+    meeting.break_up();
+  };
   const auto create_rank = [&](int rank) {
     AssemblyOptions assembly;
     assembly.rank = rank;
@@ -149,13 +154,27 @@ Status create_local(tutti_comm** comms, int size) {
     auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
     if (!result.ok()) meeting.break_up();
   };
+  const auto body = [&](int rank) {
+    try {
+      create_rank(rank);
+    } catch (const std::bad_alloc&) {
+      failed(rank, Status(Code::out_of_memory, "out of memory"));
+    }
+  };
   Status started;
   try {
-    for (int rank = 0; rank < size; ++rank) threads.emplace_back(create_rank, rank);
-  } catch (const std::system_error& e) {
-    started = Status(Code::system, std::string("starting a thread for each rank: ") + e.what());
-    meeting.break_up();
+    for (int rank = 0; rank < size && started.ok(); ++rank) {
+      auto thread = start_quiet_thread([&body, rank] { body(rank); }, "tutti-birth",
+                                       [&failed, rank](const std::string& what) { failed(rank, Status(Code::internal, what)); });
+      if (thread.ok())
+        threads.push_back(std::move(*thread));
+      else
+        started = Status(thread.status().code(), thread.status().message() + " for each rank");
+    }
+  } catch (const std::bad_alloc&) {
+    started = Status(Code::out_of_memory, "out of memory");
   }
+  if (!started.ok()) meeting.break_up();
   for (auto& thread : threads) thread.join();
   if (!started.ok()) return started;
   for (const auto& result : made)

@@ -38,7 +38,7 @@ Result<std::shared_ptr<ControlThread>> ControlThread::start() {
   epoll_event event = interest(0, 0, false);  // there is no member 0
   if (::epoll_ctl(control->epoll_.get(), EPOLL_CTL_ADD, control->wake_.get(), &event) != 0)
     return system_error("watching an event descriptor");
-  auto thread = start_quiet_thread([loop = control.get()] { loop->run(); });
+  auto thread = start_quiet_thread([loop = control.get()] { loop->run(); }, "tutti-control");
   if (!thread.ok()) return thread.status();
   control->thread_ = std::move(*thread);
   return control;

@@ -1,7 +1,5 @@
 #include <dlfcn.h>
 #include <pmix.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -11,6 +9,7 @@
 
 #include "clock.h"
 #include "pmi.h"
+#include "quiet_thread.h"
 
 namespace tutti {
 namespace {
@@ -106,11 +105,10 @@ class PmixConnection {
     const auto pmix = Pmix::load();
     if (!pmix.ok()) return pmix.status();
     pmix_ = *pmix;
-    sigset_t all, before;  // for the threads that PMIx starts
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const pmix_status_t status = pmix_.init(&self_, nullptr, 0);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    const pmix_status_t status = [this] {
+      const SignalsHeld held;  // PMIx starts threads
+      return pmix_.init(&self_, nullptr, 0);
+    }();
     if (status != PMIX_SUCCESS) return pmix_.failed("connecting to the launcher", status);
     connected_ = true;
     process_ = ::getpid();

@@ -75,7 +75,7 @@ Result<std::unique_ptr<MeetingServer>> MeetingServer::start(OwnedFd listener, Me
   server->shared_->stop.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->shared_->stop) return system_error("making an event descriptor");
   auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), server->shared_);
-  auto thread = start_quiet_thread([meeting] { meeting->run(); });
+  auto thread = start_quiet_thread([meeting] { meeting->run(); }, "tutti-meeting");
   if (!thread.ok()) return thread.status();
   server->thread_ = std::move(*thread);
   return server;
@@ -94,10 +94,12 @@ std::optional<SocketAddress> MeetingServer::reached_at() const {
 
 Status start_detached_meeting(OwnedFd listener, MeetingOptions options) {
   auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), nullptr);
-  auto thread = start_quiet_thread([meeting = std::move(meeting)]() mutable {
-    meeting->run();
-    meeting.reset();
-  });
+  auto thread = start_quiet_thread(
+      [meeting = std::move(meeting)]() mutable {
+        meeting->run();
+        meeting.reset();
+      },
+      "tutti-meeting");
   if (!thread.ok()) return thread.status();
   thread->detach();
   return {};

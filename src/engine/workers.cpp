@@ -143,7 +143,7 @@ void Workers::begin_threads() {
   if (begun_) return;
   begun_ = true;
   for (uint32_t i = 1; i < threads_; ++i) {
-    auto thread = start_quiet_thread([this] { loop(); });
+    auto thread = start_quiet_thread([this] { loop(); }, "tutti-worker");
     if (!thread.ok()) return;
     workers_.push_back(std::move(*thread));
   }

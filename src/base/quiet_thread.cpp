@@ -1,0 +1,60 @@
+#include "quiet_thread.h"
+
+#include <cxxabi.h>
+#include <pthread.h>
+
+#include <exception>
+#include <new>
+#include <system_error>
+
+#include "log.h"
+
+namespace tutti {
+namespace {
+
+void tell(const char* name, const OnEscape& on_escape, const char* what) {
+  try {
+    const std::string sentence = std::string("the thread ") + name + " ended: " + what;
+    on_escape ? on_escape(sentence) : Log().warn(sentence);
+  } catch (const abi::__forced_unwind&) {
+    throw;
+  } catch (...) {  // memory is short: nothing more can be said
+  }
+}
+
+void run(const char* name, const std::function<void()>& body, const OnEscape& on_escape) {
+  ::pthread_setname_np(::pthread_self(), name);
+  try {
+    body();
+  } catch (const abi::__forced_unwind&) {  // the thread is being cancelled
+    throw;
+  } catch (const std::exception& error) {
+    tell(name, on_escape, error.what());
+  } catch (...) {
+    tell(name, on_escape, "an exception of an unknown kind");
+  }
+}
+
+}  // namespace
+
+SignalsHeld::SignalsHeld() {
+  sigset_t held;
+  sigfillset(&held);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&held, fault);
+  pthread_sigmask(SIG_SETMASK, &held, &before_);
+}
+
+SignalsHeld::~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+Result<std::thread> start_quiet_thread(std::function<void()> body, const char* name, OnEscape on_escape) {
+  const SignalsHeld held;
+  try {
+    return std::thread([name, body = std::move(body), on_escape = std::move(on_escape)] { run(name, body, on_escape); });
+  } catch (const std::system_error& error) {
+    return Status(Code::system, std::string("starting a thread: ") + error.what());
+  } catch (const std::bad_alloc&) {
+    return Status(Code::out_of_memory, "no memory for a thread");
+  }
+}
+
+}  // namespace tutti
