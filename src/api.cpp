@@ -257,7 +257,8 @@ tutti_status tutti_comm_create(tutti_comm** comm, const tutti_config* config) {
 tutti_status tutti_comm_create_local(tutti_comm** comms, int size) {
   return guarded(nullptr, [&]() -> Status {
     if (!comms) return wrong("tutti_comm_create_local: comms is NULL");
-    if (size < 1) return wrong("tutti_comm_create_local: size is " + std::to_string(size) + ", must be at least 1");
+    if (size < 1 || size > static_cast<int>(kMostRanks))
+      return wrong("tutti_comm_create_local: size is " + std::to_string(size) + ", must be 1 to " + std::to_string(kMostRanks));
     std::fill(comms, comms + size, nullptr);
     return create_local(comms, size);
   });

@@ -5,6 +5,7 @@
 #include "byte_units.h"
 #include "net_address.h"
 #include "settings.h"
+#include "vocabulary.h"
 #include "words.h"
 
 namespace tutti {
@@ -15,7 +16,7 @@ constexpr uint64_t kLongestTimeout = 1000 * 3'600'000'000'000u;  // 1000 h
 constexpr size_t kLongestText = 4096;
 constexpr size_t kLongestHostId = 100;
 constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
-constexpr uint64_t kMostRanks = 1'000'000;
+static_assert(kMostRanks == 65536);  // as the rows of TUTTI_RANK and TUTTI_SIZE say
 
 Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
 
@@ -180,9 +181,9 @@ constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_HOSTID", "text", "", "at most 100 bytes",
      "Replaces the identity of the host: ranks with different ones do not share memory.", false,
      [](std::string_view text, Settings& s) { return read_host_id(text, s.host_id); }},
-    {"TUTTI_RANK", "number", "", "0 to 999999, less than TUTTI_SIZE", "This process's rank, where no launcher says it.", false,
+    {"TUTTI_RANK", "number", "", "0 to 65535, less than TUTTI_SIZE", "This process's rank, where no launcher says it.", false,
      [](std::string_view text, Settings& s) { return read_optional_number(text, 0, kMostRanks - 1, s.rank); }},
-    {"TUTTI_SIZE", "number", "", "1 to 1000000", "The number of ranks, where no launcher says it.", false,
+    {"TUTTI_SIZE", "number", "", "1 to 65536", "The number of ranks, where no launcher says it.", false,
      [](std::string_view text, Settings& s) { return read_optional_number(text, 1, kMostRanks, s.size); }},
     {"TUTTI_STORE", "address", "", "host:port, or file:/path that all ranks see",
      "Where the ranks meet, where no launcher says it; rank 0 listens on host:port.", false,

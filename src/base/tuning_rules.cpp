@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kFormat = "tutti-tuning 1";
 constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe"};
-constexpr uint64_t kMostRanks = std::numeric_limits<int>::max();
+constexpr uint64_t kAnyRanks = std::numeric_limits<int>::max();
 constexpr uint64_t kMostLanes = 64;
 constexpr uint64_t kSmallestStripe = 64, kLargestStripe = 1 << 20;
 
@@ -25,8 +25,8 @@ Status read_interval(std::string_view key, std::string_view text, int& least, in
   const size_t dash = text.find('-');
   const auto from = parse_number(text.substr(0, dash));
   const bool open = dash != std::string_view::npos && dash + 1 == text.size();
-  const auto to = dash == std::string_view::npos ? from : open ? std::optional(kMostRanks) : parse_number(text.substr(dash + 1));
-  if (!from || !to || *from < 1 || *from > *to || *to > kMostRanks)
+  const auto to = dash == std::string_view::npos ? from : open ? std::optional(kAnyRanks) : parse_number(text.substr(dash + 1));
+  if (!from || !to || *from < 1 || *from > *to || *to > kAnyRanks)
     return refused(std::string(key) + "=" + in_quotes(text) + " is neither a number from 1 up, nor from-to, nor from-");
   least = static_cast<int>(*from);
   most = static_cast<int>(*to);

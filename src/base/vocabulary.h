@@ -10,6 +10,8 @@
 
 namespace tutti {
 
+inline constexpr uint32_t kMostRanks = 1 << 16;  // of a communicator
+
 enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64 };
 inline constexpr int kDataTypes = 10;
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "birth.h"
+#include "launcher_claims.h"
 #include "pmi.h"
 #include "settings.h"
 #include "status.h"
@@ -22,16 +24,16 @@ enum class Place : uint8_t {
 struct Launch {
   int rank = 0, size = 1;
   std::string source;  // see Membership
+  std::string seen;    // the variables that said so; may be empty
   Place place = Place::alone;
   std::string store;                              // for Place::store
+  std::string store_is;                           // what a store that the user has not named is: "MASTER_PORT + 1"; may be empty
   std::string job;                                // what tells this job from others at the same address; may be empty
   std::shared_ptr<LauncherStore> launcher_store;  // for Place::launcher
 };
 
-// The variables of this process.
-Environment process_environment();
-
-// Explicit config, then TUTTI_RANK/TUTTI_SIZE, then the launchers; TUTTI_STORE beats a launcher's own meeting place.
+// Explicit config, then TUTTI_RANK/TUTTI_SIZE, then the launchers; TUTTI_STORE beats a launcher's own meeting place.  Variables that speak
+// of several ranks but do not say which one this is, or where they meet, are an error: a rank never takes itself for the only one.
 Result<Launch> find_launch(const BirthOptions& options);
 
 }  // namespace tutti

@@ -16,6 +16,7 @@
 
 #include "birth_bytes.h"
 #include "status.h"
+#include "vocabulary.h"
 
 namespace tutti {
 
@@ -23,7 +24,6 @@ inline constexpr uint16_t kMeetingVersion = 1;
 inline constexpr size_t kLongestBlob = 64 << 10;
 inline constexpr size_t kLongestName = 255;
 inline constexpr size_t kLongestSentence = 4096;
-inline constexpr uint32_t kMostRanks = 1 << 16;
 inline constexpr size_t kRequestHead = 40;
 inline constexpr size_t kReplyHead = 24;
 inline constexpr size_t kLongestRequest = kRequestHead + kLongestName + kLongestBlob;

@@ -79,6 +79,16 @@ class Bench : public testing::Test {
   FILE* pipe_ = nullptr;
 };
 
+// The launchers' variables around it do not concern the ranks that it starts itself.
+TEST_F(Bench, StartsRanksInABatchScriptAndBesideHalfALauncher) {
+  for (const char* around :
+       {"SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_PROCID=0", "SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_STEP_ID=4294967291", "PMI_SIZE=4",
+        "OMPI_COMM_WORLD_SIZE=4 WORLD_SIZE=4"}) {
+    EXPECT_EQ(run("all_reduce --ranks 2 -b 4 -e 4 -n 5", around), 0) << around << ": " << output_;
+    EXPECT_THAT(output_, HasSubstr("# 2 ranks over")) << around;
+  }
+}
+
 TEST_F(Bench, TableIsThatOfNcclTests) {
   ASSERT_EQ(run("all_reduce --ranks 2 -b 4 -e 4K -f 32 -n 2 -w 1"), 0) << output_;
   EXPECT_THAT(output_,

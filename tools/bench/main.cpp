@@ -6,6 +6,7 @@
 #include "algorithms.h"
 #include "bench_options.h"
 #include "json_report.h"
+#include "launcher_claims.h"
 #include "measure.h"
 #include "starter.h"
 #include "table.h"
@@ -168,7 +169,7 @@ int run_rank(const Options& options, int rank, int argc, char** argv) {
 
 int start_or_join(int argc, char** argv) {
   Options options;
-  const std::optional<int> rank = launched_rank();
+  const std::optional<int> rank = launched_rank(process_environment());
   if (const auto status = parse_options(argc, argv, rank.value_or(0) > 0, options)) return *status;
   if (rank) return run_rank(options, *rank, argc, argv);
   return start_ranks(options.ranks.value_or(std::max(2, usable_cores())), argv);

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "clock.h"
-#include "words.h"
 
 namespace tutti::bench {
 namespace {
@@ -140,25 +139,6 @@ class Ranks {
 };
 
 }  // namespace
-
-std::optional<int> launched_rank() {
-  // As PMIx (mpirun, srun), PMI (hydra, srun), torchrun and srun alone set them; docs/launchers.md has the whole table.
-  struct Sign {
-    const char *rank, *beside;  // both must be set: a batch script has Slurm's rank too, but no step
-  };
-  constexpr Sign kSigns[] = {{"TUTTI_RANK", "TUTTI_RANK"},
-                             {"PMIX_RANK", "PMIX_RANK"},
-                             {"PMI_RANK", "PMI_RANK"},
-                             {"RANK", "WORLD_SIZE"},
-                             {"SLURM_PROCID", "SLURM_STEP_ID"}};
-  for (const auto& [name, beside] : kSigns) {
-    const char* text = std::getenv(name);
-    if (text == nullptr || std::getenv(beside) == nullptr) continue;
-    const auto rank = parse_number(text);
-    return rank && *rank < 1u << 30 ? static_cast<int>(*rank) : -1;
-  }
-  return std::nullopt;
-}
 
 int start_ranks(int ranks, char** argv) {
   const TemporaryDirectory directory;

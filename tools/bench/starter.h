@@ -1,12 +1,7 @@
 // Starts this program once per rank on this machine and watches over the ranks.
 #pragma once
 
-#include <optional>
-
 namespace tutti::bench {
-
-// The rank that a launcher, or start_ranks, gave this process; -1 if it gave one that cannot be told; none if nobody did.
-std::optional<int> launched_rank();
 
 // Runs this very command line as `ranks` processes that find each other by TUTTI_RANK, TUTTI_SIZE and TUTTI_STORE, and waits for them.
 // The first rank that fails is reported; the others get a moment to say what they saw, then they are ended.  Interrupts are passed on.

@@ -8,7 +8,7 @@
 namespace tutti {
 namespace {
 
-constexpr int kMostRanks = 4096;
+constexpr int kMostPlanRanks = 4096;
 
 std::vector<std::string_view> distinct(std::vector<std::string_view> names) {
   std::vector<std::string_view> found;
@@ -46,9 +46,9 @@ Result<std::vector<Algorithm>> select_algorithms(std::string_view collective, st
 Result<RankRange> parse_ranks(std::string_view text) {
   const std::vector<std::string_view> ends = split(text, '-');
   const auto first = parse_number(ends.front()), last = parse_number(ends.back());
-  if (ends.size() > 2 || !first || !last || *first < 1 || *first > *last || *last > kMostRanks) {
+  if (ends.size() > 2 || !first || !last || *first < 1 || *first > *last || *last > kMostPlanRanks) {
     return Status(Code::invalid_argument, "--ranks takes a number or a range such as 1-130, of at most " +
-                                              std::to_string(kMostRanks) + " ranks, not " + in_quotes(text));
+                                              std::to_string(kMostPlanRanks) + " ranks, not " + in_quotes(text));
   }
   return RankRange{static_cast<int>(*first), static_cast<int>(*last)};
 }
@@ -61,13 +61,13 @@ Result<Team> parse_team(std::string_view ranks, std::string_view hosts) {
   Team team(0);
   for (const std::string_view part : split(hosts, ',')) {
     const auto count = parse_number(part);
-    if (!count || *count < 1 || *count > kMostRanks)
+    if (!count || *count < 1 || *count > kMostPlanRanks)
       return Status(Code::invalid_argument, "--hosts takes the ranks on each host, such as 3,1,2, not " + in_quotes(hosts));
     const int host = team.host.empty() ? 0 : team.host.back() + 1;
     team.host.insert(team.host.end(), *count, host);
-    if (team.host.size() > kMostRanks)
+    if (team.host.size() > kMostPlanRanks)
       return Status(Code::invalid_argument,
-                    "--hosts " + std::string(hosts) + " are more than " + std::to_string(kMostRanks) + " ranks");
+                    "--hosts " + std::string(hosts) + " are more than " + std::to_string(kMostPlanRanks) + " ranks");
   }
   team.size = static_cast<int>(team.host.size());
   if (!ranks.empty() && team.size != wanted->first)

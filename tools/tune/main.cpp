@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "contest.h"
+#include "launcher_claims.h"
 #include "options.h"
 #include "report.h"
 #include "roster.h"
@@ -106,7 +107,7 @@ int run_rank(const Options& options, int rank) {
 
 int start_or_join(int argc, char** argv) {
   Options options;
-  const std::optional<int> rank = bench::launched_rank();
+  const std::optional<int> rank = launched_rank(process_environment());
   if (const auto status = parse_options(argc, argv, rank.value_or(0) > 0, options)) return *status;
   if (rank) return run_rank(options, *rank);
   return bench::start_ranks(options.ranks.value_or(std::max(2, bench::usable_cores())), argv);
