@@ -8,11 +8,15 @@
 #include <mutex>
 
 #include "clock.h"
+#include "launcher_claims.h"
+#include "launcher_place.h"
 #include "pmi.h"
 #include "quiet_thread.h"
 
 namespace tutti {
 namespace {
+
+constexpr const char* kVariables = "PMIX_RANK and PMIX_NAMESPACE";
 
 // The functions of libpmix that are used.  The library stays loaded: it has threads.
 struct Pmix {
@@ -77,13 +81,21 @@ void fence_done(pmix_status_t status, void* data) {
   (*result)->changed.notify_all();
 }
 
+// Rank, job and server, whose address has its process and port.  In the order of their names: shells hand variables on in any order.
+std::string inherited_place() {
+  std::string place = "PMIx";
+  for (const auto& [name, value] : process_environment())
+    if (name == "PMIX_RANK" || name == "PMIX_NAMESPACE" || name.starts_with("PMIX_SERVER_URI")) place += ' ' + name + '=' + value;
+  return place;
+}
+
 // This process's connection to its launcher.  One object that outlives all communicators: PMIx is made to be begun once and ended at
 // the end of the process.  A process that ends it earlier is taken for one that has left the job (a fence of others then fails), and
 // finds an incomplete job when it begins again, as would an MPI library after it; one that never ends it is taken for a crash.
 class PmixConnection {
  public:
   ~PmixConnection() {
-    if (connected_ && process_ == ::getpid()) pmix_.finalize(nullptr, 0);  // a child of fork has nothing to say
+    if (connected_ && place_.is_ours()) pmix_.finalize(nullptr, 0);  // a child of fork has nothing to say
   }
 
   struct Opened {
@@ -97,6 +109,7 @@ class PmixConnection {
       const Status begun = connection.begin();
       if (!begun.ok()) return begun;
     }
+    if (!connection.place_.is_ours()) return connection.place_.refusal(kVariables);
     return Opened{connection.pmix_, connection.self_};
   }
 
@@ -105,13 +118,13 @@ class PmixConnection {
     const auto pmix = Pmix::load();
     if (!pmix.ok()) return pmix.status();
     pmix_ = *pmix;
+    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kVariables); !taken.ok()) return taken;
     const pmix_status_t status = [this] {
       const SignalsHeld held;  // PMIx starts threads
       return pmix_.init(&self_, nullptr, 0);
     }();
     if (status != PMIX_SUCCESS) return pmix_.failed("connecting to the launcher", status);
     connected_ = true;
-    process_ = ::getpid();
     return {};
   }
 
@@ -119,7 +132,7 @@ class PmixConnection {
   Pmix pmix_;
   pmix_proc_t self_;
   bool connected_ = false;
-  pid_t process_ = 0;
+  LauncherPlace place_;
 };
 
 class PmixStore final : public LauncherStore {

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "clock.h"
+#include "launcher_place.h"
 #include "owned_fd.h"
 #include "pmi.h"
 #include "words.h"
@@ -21,6 +23,7 @@ namespace {
 
 constexpr uint64_t kAnswerPatience = 30'000 * kMillisecond;  // for what the proxy answers without asking other ranks
 constexpr size_t kLongestLine = 4096;
+constexpr const char* kVariables = "PMI_RANK, PMI_SIZE and PMI_FD";
 constexpr uint64_t kFarewellPatience = 1000 * kMillisecond;
 
 using Words = std::map<std::string, std::string, std::less<>>;
@@ -92,27 +95,40 @@ class PmiConnection {
 class Farewell {
  public:
   ~Farewell() {
-    if (!connection_ || process_ != ::getpid()) return;  // a child of fork has nothing to say
+    if (!connection_ || !place_.is_ours()) return;  // a child of fork has nothing to say
     const auto ended = connection_->ask("cmd=finalize", "finalize_ack", now_ns() + kFarewellPatience);
     (void)ended.ok();  // an MPI library may have said it before
   }
   static Status remember(int fd) {
     static Farewell farewell;
     const std::lock_guard lock(farewell.mutex_);
-    if (farewell.connection_ && farewell.process_ == ::getpid()) return {};
+    if (farewell.connection_) return farewell.place_.is_ours() ? Status() : farewell.place_.refusal(kVariables);
+    if (const Status taken = farewell.take(fd); !taken.ok()) return taken;
     PmiConnection connection(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!connection.fd()) return system_error("opening the launcher's key store (PMI)");
     const auto init = connection.ask("cmd=init pmi_version=1 pmi_subversion=1", "response_to_init", now_ns() + kAnswerPatience);
     if (!init.ok()) return init.status();
     farewell.connection_.emplace(std::move(connection));
-    farewell.process_ = ::getpid();
     return {};
   }
 
  private:
+  // All who inherit the descriptor see the same socket; a program to which only the variables came down has none there, or one of its own.
+  Status take(int fd) {
+    struct stat socket{};
+    if (::fstat(fd, &socket) != 0 || !S_ISSOCK(socket.st_mode))
+      return Status(Code::invalid_argument,
+                    "PMI_FD=" + std::to_string(fd) +
+                        " is not open here: the launcher did not start this program, which has inherited its "
+                        "variables; " +
+                        kHowToRunInside);
+    if (place_.is_ours()) return {};  // an earlier attempt failed
+    return place_.take("PMI " + std::to_string(socket.st_dev) + " " + std::to_string(socket.st_ino), kVariables);
+  }
+
   std::mutex mutex_;
   std::optional<PmiConnection> connection_;
-  pid_t process_ = 0;
+  LauncherPlace place_;
 };
 
 class PmiStore final : public LauncherStore {

@@ -1,4 +1,5 @@
-// One rank under a real launcher: meets the others several times, one communicator after another, and prints what it learned.
+// birth_program [BIRTHS [PROGRAM]]: one rank under a real launcher.  Meets the others several times, one communicator after another, prints
+// what it learned, and each time runs PROGRAM.
 #include <cstdio>
 #include <cstdlib>
 
@@ -22,5 +23,7 @@ int main(int argc, char** argv) {
                        std::to_string(member.size) + " by " + member.source + ":";
     for (const std::string& blob : *got) line += " " + blob;
     std::puts(line.c_str());
+    std::fflush(stdout);
+    if (argc > 2) (void)!std::system(argv[2]);
   }
 }

@@ -12,6 +12,7 @@
 
 #include "birth_fixture.h"
 #include "clock.h"
+#include "launcher_place.h"
 
 namespace tutti {
 namespace {
@@ -444,6 +445,81 @@ std::string sentence_after(const std::vector<std::string>& answers, uint64_t pat
 }
 
 const std::string kInit = "cmd=response_to_init rc=0\n", kSpace = "cmd=my_kvsname kvsname=k1\n";
+
+int exit_code_of(pid_t child) {
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// A program that a rank starts inherits variables and descriptor; so does a child that only forks.
+TEST(Pmi, AChildIsToldThatThePlaceIsUsed) {
+  Proxy proxy;
+  const pid_t rank = ::fork();
+  if (rank == 0) {
+    if (!open_pmi(proxy.theirs.get(), 0, 2)->share("a", now_ns() + kLong).ok()) std::_Exit(1);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const Status refused = open_pmi(proxy.theirs.get(), 0, 2)->share("b", now_ns() + kLong).status();
+      const std::string who = "process " + std::to_string(::getppid()) + " has used the place in the job that PMI_RANK";
+      std::_Exit(refused.code() == Code::invalid_argument && refused.message().find(who) != std::string::npos ? 0 : 1);
+    }
+    std::_Exit(exit_code_of(child));
+  }
+  proxy.serve({kInit, kSpace, "cmd=put_result rc=0 msg=success\n", "cmd=barrier_out\n", "cmd=get_result rc=0 value=a\n"});
+  EXPECT_EQ(exit_code_of(rank), 0);
+}
+
+TEST(Pmi, ADescriptorThatIsNoSocketIsASentence) {
+  const OwnedFd file(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  const Status status = open_pmi(file.get(), 0, 2)->share("a", now_ns() + kLong).status();
+  EXPECT_EQ(status.code(), Code::invalid_argument);
+  EXPECT_THAT(status.message(), HasSubstr("PMI_FD=" + std::to_string(file.get()) + " is not open here"));
+}
+
+// ---- the place in a launcher's job ----
+
+std::string own_place() { return "a test's place " + std::to_string(::getpid()); }
+
+TEST(LauncherPlace, BelongsToOneProcess) {
+  const std::string name = own_place();
+  LauncherPlace mine, once_more;
+  ASSERT_TRUE(mine.take(name, "A and B").ok());
+  EXPECT_TRUE(mine.is_ours());
+  EXPECT_TRUE(once_more.take(name, "A and B").ok()) << "two copies of the library in one process";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    LauncherPlace theirs, other;
+    const Status refused = theirs.take(name, "A and B");
+    const bool right = !mine.is_ours() && refused.code() == Code::invalid_argument &&
+                       refused.message().find("process " + std::to_string(::getppid())) != std::string::npos &&
+                       refused.message().find("A and B") != std::string::npos && other.take(name + " of another rank", "").ok();
+    std::_Exit(right ? 0 : 1);
+  }
+  EXPECT_EQ(exit_code_of(child), 0);
+}
+
+// Helpers that a rank forked may live on and keep its sockets.
+TEST(LauncherPlace, EndsWithItsProcess) {
+  const std::string name = own_place();
+  int keep[2];
+  ASSERT_EQ(::pipe2(keep, O_CLOEXEC), 0);
+  const pid_t rank = ::fork();
+  if (rank == 0) {
+    LauncherPlace place;
+    const bool taken = place.take(name, "").ok();
+    if (::fork() == 0) {  // until the test closes the pipe
+      ::close(keep[1]);
+      char none;
+      (void)!::read(keep[0], &none, 1);
+    }
+    std::_Exit(taken ? 0 : 1);
+  }
+  EXPECT_EQ(exit_code_of(rank), 0);
+  LauncherPlace next;
+  EXPECT_TRUE(next.take(name, "").ok());
+  for (const int end : keep) ::close(end);
+}
 
 TEST(Pmi, BarrierThatDoesNotEndIsASentence) {
   EXPECT_THAT(sentence_after({kInit, kSpace, ""}, kShort, false),

@@ -1,4 +1,5 @@
 // Real launchers: the ranks of birth_program meet three times.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +77,27 @@ TEST(Launchers, HydraByPmi) {
 TEST(Launchers, OneRankOfALauncherIsAlone) {
   if (!installed("mpiexec.hydra")) GTEST_SKIP() << "mpiexec.hydra is not installed";
   EXPECT_EQ(run(kHydra + "-n 1 " BIRTH_PROGRAM " 2").lines, expected_lines(2, 1, "hydra (PMI)"));
+}
+
+// Each rank runs a program that meets, too, by the variables that it inherits, and goes on.
+void expect_unharmed_by_programs_inside(const std::string& launcher, const std::string& source) {
+  const Outcome outcome = run(launcher + "-n 2 " BIRTH_PROGRAM " 2 " BIRTH_PROGRAM);
+  EXPECT_EQ(outcome.status, 0);
+  std::vector<std::string> births, inside;
+  for (const std::string& line : outcome.lines) (line.starts_with("birth") ? births : inside).push_back(line);
+  EXPECT_EQ(births, expected_lines(2, 2, source));
+  ASSERT_EQ(inside.size(), 4u);
+  for (const std::string& line : inside) EXPECT_THAT(line, testing::HasSubstr("failed: this program runs inside a rank of a job"));
+}
+
+TEST(Launchers, OpenMpiIsUnharmedByProgramsInside) {
+  if (!HAVE_PMIX || !installed("mpirun.openmpi")) GTEST_SKIP() << "no PMIx here, or mpirun.openmpi is not installed";
+  expect_unharmed_by_programs_inside(kOpenMpi, "Open MPI (PMIx)");
+}
+
+TEST(Launchers, HydraIsUnharmedByProgramsInside) {
+  if (!installed("mpiexec.hydra")) GTEST_SKIP() << "mpiexec.hydra is not installed";
+  expect_unharmed_by_programs_inside(kHydra, "hydra (PMI)");
 }
 
 TEST(Launchers, TorchrunsVariables) {
