@@ -1,6 +1,8 @@
 #include "birth.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <ctime>
 
 #include "birth_file.h"
 #include "clock.h"
@@ -12,8 +14,10 @@ namespace tutti {
 namespace {
 
 constexpr std::string_view kFilePrefix = "file:";
-constexpr size_t kLongestId = 127;   // a tutti_unique_id less its final zero
-constexpr int kStoreSliceMs = 1000;  // of one `get`, so that the deadline and the log keep their say
+constexpr size_t kLongestId = 127;                   // a tutti_unique_id less its final zero
+constexpr int kStoreSliceMs = 1000;                  // of one `get`, so that the deadline and the log keep their say
+constexpr uint64_t kPortPause = 100 * kMillisecond;  // between looks at a port that somebody holds
+constexpr uint64_t kLeastTimeout = kMillisecond;
 
 // What a rank holds until its birth is over.  The client leaves before the server ends.
 struct Session {
@@ -120,20 +124,45 @@ Locate locate_host(const HostPort& at) {
   };
 }
 
+// On that address if it is numeric.  A host's name may mean another one here than elsewhere (127.0.1.1), so then everywhere.
+Result<OwnedFd> listen_at(const HostPort& at) {
+  auto numeric = SocketAddress::parse(at.host.find(':') == std::string::npos ? at.host : '[' + at.host + ']', at.port);
+  errno = 0;  // listen_when_free looks at it
+  return numeric.ok() ? listen_on(*numeric, 1024) : listen_everywhere(at.port);
+}
+
+// Whoever holds the port may be the end of an earlier job, or this job before it was restarted; so it is tried for as long as ranks wait.
+Result<OwnedFd> listen_when_free(const HostPort& at, const std::string& shown, uint64_t deadline, const Log& log) {
+  for (bool told = false;; told = true) {
+    auto listener = listen_at(at);
+    const bool held = !listener.ok() && errno == EADDRINUSE;
+    if (listener.ok() || !held || now_ns() + kPortPause >= deadline) return listener;
+    if (!told) log.warn("rank 0 waits for the rendezvous at " + shown + ": " + listener.status().message());
+    const timespec pause{0, kPortPause};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
 // "host:port".  There is no secret: whoever knows the address, the name and the size belongs to the job.
 Result<Birth> meet_at_host(Making& making, const std::string& store) {
   const auto at = parse_host_port(store);
   if (!at.ok()) return at.status();
-  if (!making.hosts()) return join(making, store, locate_host(*at));
-  // Only a numeric address says on which interface to listen; a host's name may mean another one here than elsewhere (127.0.1.1).
-  auto numeric = SocketAddress::parse(at->host.find(':') == std::string::npos ? at->host : '[' + at->host + ']', at->port);
-  auto listener = numeric.ok() ? listen_on(*numeric, 1024) : listen_everywhere(at->port);
+  const std::string& what = making.launch.store_is;
+  const std::string shown = store + (what.empty() ? "" : " (" + what + ")");
+  if (!making.hosts()) return join(making, shown, locate_host(*at));
+  const uint64_t begin = now_ns(), timeout = making.options.timeout_ns;
+  auto listener = listen_when_free(*at, shown, begin + timeout, making.options.log);
   if (!listener.ok())
-    return Status(listener.status().code(), "rank 0 cannot open the rendezvous at " + store +
-                                                " (another job may be using it): " + listener.status().message());
-  const Status hosting = host(making, std::move(*listener), {}, store);
+    return Status(listener.status().code(), "rank 0 cannot open the rendezvous at " + shown +
+                                                " (another job may be using it): " + listener.status().message() +
+                                                (what.empty() ? "" : "; set TUTTI_STORE=host:port on all ranks to meet elsewhere"));
+  BirthOptions rest = making.options;
+  const uint64_t waited = now_ns() - begin;
+  if (waited >= kPortPause) rest.timeout_ns = std::max(timeout - std::min(timeout, waited), kLeastTimeout);
+  Making later{rest, making.launch, making.name, making.session};
+  const Status hosting = host(later, std::move(*listener), {}, shown);
   if (!hosting.ok()) return hosting;
-  return join_own(making, store, {});
+  return join_own(later, shown, {});
 }
 
 Result<Birth> meet_by_file(Making& making, const std::string& path) {
