@@ -11,6 +11,7 @@
  * Units: every `count` is in elements of `dtype`, every `bytes` in bytes.
  * Buffers: belong to the caller; they must stay valid (and, for _start calls, untouched) until the operation has ended.  Input and
  *   output may be the same memory exactly where a function says "in place"; any other overlap is TUTTI_INVALID_ARGUMENT.
+ *   Any address is right; multiples of the element's size are fast.
  * Blocking: a plain call returns when the result is in this rank's output and its input may be written again; it does not mean
  *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a progress
  *   thread, created by a communicator's first _start call, carries it on.

@@ -13,6 +13,8 @@
 //
 // Bits.  encode and decode give the same bits on every processor, and so at every rank.
 //
+// Memory.  Numbers are aligned as float32 is; who has them at another address, or in another type, brings them here by kernels::widen.
+//
 // Threads.  A Codec is immutable; its functions may run at the same time on different chunks.
 #pragma once
 

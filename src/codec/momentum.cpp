@@ -37,7 +37,7 @@ template <class F>
 double SquareNorm(const void* elements, size_t n) {
   const typename F::D d;
   constexpr size_t kBlock = 1024;
-  const auto* from = static_cast<const typename F::Stored*>(elements);
+  const auto* from = static_cast<const std::byte*>(elements);  // of the user, at any address
   double sums[kSums] = {};
   float block[kBlock];
   for (size_t begin = 0; begin < n; begin += kBlock) {
@@ -45,7 +45,7 @@ double SquareNorm(const void* elements, size_t n) {
     std::fill(block + count, block + (count + kSums - 1) / kSums * kSums, 0.0f);
     for (size_t i = 0; i < count; i += hn::Lanes(d)) {
       const size_t k = HWY_MIN(hn::Lanes(d), count - i);
-      formats::StoreFirst(F::Widen(formats::LoadFirst(typename F::DS(), from + begin + i, k)), d, block + i, k);
+      formats::StoreFirst(F::Widen(formats::LoadFirst(typename F::DS(), from + (begin + i) * sizeof(typename F::Stored), k)), d, block + i, k);
     }
     AddSquares(block, (count + kSums - 1) / kSums * kSums, sums);
   }

@@ -19,7 +19,12 @@ Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes
       work_(chunk_),
       mine_(chunk_),
       final_(chunk_) {
-  streams_ = tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::streaming && codec_.streams() &&
+  const auto holds_floats = [&](const void* memory) {
+    return tensor_->type() == DataType::float32 && reinterpret_cast<uintptr_t>(memory) % alignof(float) == 0;
+  };
+  reads_input_ = holds_floats(job_.input);
+  writes_output_ = holds_floats(job_.output);
+  streams_ = writes_output_ && job_.output_store == kernels::Store::streaming && codec_.streams() &&
              reinterpret_cast<uintptr_t>(job_.output) % kStreamingAlignment == 0;
   if (tensor_->velocity()) clip_ = clipping(tensor_->spec(), job.input, tensor_->type(), tensor_->count(), job.ranks);
 }
@@ -85,16 +90,13 @@ size_t Coder::message_bytes(const Binding& binding, const Instruction& instructi
 
 Occasion Coder::occasion(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
 
-// This rank's value, in `room` if it is nowhere as float32.
+// This rank's value, in `room` if it is nowhere as aligned float32.
 const float* Coder::own(uint32_t lane, const Place& place, float* room) {
   const Value& v = value(lane, place.block);
   if (v.state == State::partial) return v.partial.data() + place.in_block;
   const void* from = static_cast<const std::byte*>(job_.input) + place.element * element_bytes_;
-  const auto* gradient = static_cast<const float*>(from);
-  if (tensor_->type() != DataType::float32) {
-    kernels::widen(tensor_->type(), from, room, place.n);
-    gradient = room;
-  }
+  if (!reads_input_) kernels::widen(tensor_->type(), from, room, place.n);
+  const float* gradient = reads_input_ ? static_cast<const float*>(from) : room;
   if (!tensor_->velocity()) return gradient;
   add_momentum(tensor_->spec(), gradient, tensor_->velocity() + place.element, clip_, place.n, room);
   return room;
@@ -113,7 +115,7 @@ Status Coder::decode(const std::byte* packet, const Place& place, const Output& 
 
 // Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
 Output Coder::delivery(const Place& place) {
-  const bool straight = streams_ || (tensor_->type() == DataType::float32 && job_.output_store == kernels::Store::cached);
+  const bool straight = streams_ || (writes_output_ && job_.output_store == kernels::Store::cached);
   return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, streams_};
 }
 

@@ -26,8 +26,8 @@ namespace tutti {
 class Coder {
  public:
   struct Job {
-    const void* input;
-    void* output;  // may be the input
+    const void* input;  // at any address
+    void* output;       // likewise; may be the input
     uint32_t rank = 0;
     uint32_t ranks = 1;
     uint32_t divisor = 1;  // of the final value
@@ -99,6 +99,7 @@ class Coder {
   float clip_ = 1;
   bool finished_ = false;
   std::vector<Value> values_;                                  // lanes × blocks
+  bool reads_input_, writes_output_;                           // as they are: they hold float32, aligned
   bool streams_;                                               // final numbers are written past the caches
   std::vector<float, LargePages<float>> work_, mine_, final_;  // of one chunk
 };

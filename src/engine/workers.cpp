@@ -77,20 +77,21 @@ Workers::~Workers() {
 
 void Workers::reduce(kernels::ReduceFn kernel, size_t element_bytes, void* home, void* pass, const void* left, const void* right,
                      size_t count, uint32_t divisor, kernels::Store store) {
-  share(Reduce{kernel, element_bytes, home, pass, left, right, divisor, store}, home, count * element_bytes);
+  share(Reduce{kernel, element_bytes, home, pass, left, right, divisor, store}, home, count * element_bytes, element_bytes);
 }
 
 void Workers::fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::Target* targets, size_t n_targets,
                    const void* const* sources, size_t n, size_t count, uint32_t divisor) {
-  share(Fold{kernel, element_bytes, targets, n_targets, sources, n, divisor}, targets->memory, count * element_bytes);
+  share(Fold{kernel, element_bytes, targets, n_targets, sources, n, divisor}, targets->memory, count * element_bytes,
+        element_bytes);
 }
 
 void Workers::copy(void* home, void* pass, const void* from, size_t bytes, kernels::Store store) {
-  share(Copy{home, pass, from, store}, home, bytes);
+  share(Copy{home, pass, from, store}, home, bytes, 1);
 }
 
 template <class Call>
-void Workers::share(const Call& call, const void* home, size_t bytes) {
+void Workers::share(const Call& call, const void* home, size_t bytes, size_t element_bytes) {
   if (bytes < kLeastBytes || threads_ <= 1 || !caller_.try_lock()) return call(0, bytes);
   const std::lock_guard lock(caller_, std::adopt_lock);
   begin_threads();
@@ -101,8 +102,8 @@ void Workers::share(const Call& call, const void* home, size_t bytes) {
   job.bytes = bytes;
   const size_t wanted = std::max(bytes / (kPiecesEach * (workers_.size() + 1)), kLeastPiece);
   job.piece = (wanted + kLine - 1) / kLine * kLine;
-  // Pieces begin where lines of the output do, so that no line is written by two; an element never crosses a line.
-  job.first = job.piece - reinterpret_cast<uintptr_t>(home) % kLine;
+  // Pieces begin where lines of the output do, so that no line is written by two; or, if there an element crosses the line, with it.
+  job.first = job.piece - reinterpret_cast<uintptr_t>(home) % kLine / element_bytes * element_bytes;
   job.pieces = static_cast<uint32_t>(1 + (bytes - job.first + job.piece - 1) / job.piece);
   finish(job);
 }

@@ -50,7 +50,7 @@ class Workers {
     uint32_t pieces = 0;
   };
   template <class Call>
-  void share(const Call& call, const void* home, size_t bytes);
+  void share(const Call& call, const void* home, size_t bytes, size_t element_bytes);
   bool begin(size_t bytes);
   void finish(const Job& job);
   bool work();  // one piece; false: there is none

@@ -25,31 +25,75 @@ HWY_BEFORE_NAMESPACE();
 namespace tutti::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// ---- partial vectors: the first n ≤ Lanes(d) elements ----
+// ---- vectors of elements at any address, which are read and written as bytes; and the first n ≤ Lanes(d) elements of one ----
+
+#if HWY_TARGET == HWY_SCALAR  // one lane
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadAny(D d, const void* from) {
+  hn::TFromD<D> lane;
+  std::memcpy(&lane, from, sizeof lane);
+  return hn::Set(d, lane);
+}
+
+template <class D>
+HWY_INLINE void StoreAny(hn::Vec<D> v, D, void* to) {
+  const hn::TFromD<D> lane = hn::GetLane(v);
+  std::memcpy(to, &lane, sizeof lane);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const void* from, size_t) {
+  return LoadAny(d, from);
+}
+
+template <class D>
+HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, void* to, size_t) {
+  StoreAny(v, d, to);
+}
+
+#else
+
+template <class D>
+using BytesOf = hn::Repartition<uint8_t, D>;
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadAny(D d, const void* from) {
+  return hn::BitCast(d, hn::LoadU(BytesOf<D>(), static_cast<const uint8_t*>(from)));
+}
+
+template <class D>
+HWY_INLINE void StoreAny(hn::Vec<D> v, D, void* to) {
+  hn::StoreU(hn::BitCast(BytesOf<D>(), v), BytesOf<D>(), static_cast<uint8_t*>(to));
+}
 
 template <class D, class T = hn::TFromD<D>>
-HWY_INLINE hn::Vec<D> LoadFirst(D d, const T* from, size_t n) {
-  if (n == hn::Lanes(d)) return hn::LoadU(d, from);
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const void* from, size_t n) {
+  if (n == hn::Lanes(d)) return LoadAny(d, from);
 #if HWY_MEM_OPS_MIGHT_FAULT
   HWY_ALIGN T lanes[hn::MaxLanes(d)] = {};
   std::memcpy(lanes, from, n * sizeof(T));
   return hn::Load(d, lanes);
 #else
-  return hn::MaskedLoad(hn::FirstN(d, n), d, from);
+  const BytesOf<D> d8;
+  return hn::BitCast(d, hn::MaskedLoad(hn::FirstN(d8, n * sizeof(T)), d8, static_cast<const uint8_t*>(from)));
 #endif
 }
 
 template <class D, class T = hn::TFromD<D>>
-HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, T* to, size_t n) {
-  if (n == hn::Lanes(d)) return hn::StoreU(v, d, to);
+HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, void* to, size_t n) {
+  if (n == hn::Lanes(d)) return StoreAny(v, d, to);
 #if HWY_MEM_OPS_MIGHT_FAULT
   HWY_ALIGN T lanes[hn::MaxLanes(d)];
   hn::Store(v, d, lanes);
   std::memcpy(to, lanes, n * sizeof(T));
 #else
-  hn::BlendedStore(v, hn::FirstN(d, n), d, to);
+  const BytesOf<D> d8;
+  hn::BlendedStore(hn::BitCast(d8, v), hn::FirstN(d8, n * sizeof(T)), d8, static_cast<uint8_t*>(to));
 #endif
 }
+
+#endif
 
 // ---- formats: Stored is the element in memory, D the lanes of arithmetic, as many as a vector DS of Stored ----
 

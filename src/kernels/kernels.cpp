@@ -18,16 +18,21 @@ HWY_BEFORE_NAMESPACE();
 namespace tutti::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// Where the i-th element is.  Elements are at any address, so there are no pointers of their type.
+template <class F>
+HWY_INLINE const std::byte* At(const void* elements, size_t i) {
+  return static_cast<const std::byte*>(elements) + i * sizeof(typename F::Stored);
+}
+template <class F>
+HWY_INLINE std::byte* At(void* elements, size_t i) {
+  return static_cast<std::byte*>(elements) + i * sizeof(typename F::Stored);
+}
+
 // ---- sources: where the lanes of an element range come from ----
 
 template <class F>
-HWY_INLINE const typename F::Stored* At(const void* elements, size_t i) {
-  return static_cast<const typename F::Stored*>(elements) + i;
-}
-
-template <class F>
 HWY_INLINE hn::Vec<typename F::D> Read(const void* elements, size_t i) {
-  return F::Widen(hn::LoadU(typename F::DS(), At<F>(elements, i)));
+  return F::Widen(LoadAny(typename F::DS(), At<F>(elements, i)));
 }
 
 template <class F>
@@ -107,8 +112,8 @@ struct Sink {
   // Highway's Stream writes at least 16 bytes, more than a half vector of the narrowest targets has.
   static constexpr bool kStreams = hn::MaxLanes(DS()) * sizeof(Stored) >= HWY_STREAM_MULTIPLE;
 
-  Stored* home;
-  Stored* pass;
+  void* home;
+  void* pass;
   uint32_t divisor;
   bool streaming;
 
@@ -121,11 +126,11 @@ struct Sink {
   template <class Source>
   HWY_INLINE void First(const Source& source, size_t i, size_t n) const {
     const auto v = Finish(source.First(i, n));
-    StoreFirst(v, DS(), home + i, n);
-    if (pass != nullptr) StoreFirst(v, DS(), pass + i, n);
+    StoreFirst(v, DS(), At<F>(home, i), n);
+    if (pass != nullptr) StoreFirst(v, DS(), At<F>(pass, i), n);
   }
 
-  // Four vectors from `i`; where streaming, home + i is aligned to a vector.  All are read before the first is written, so that the
+  // Four vectors from `i`; where streaming, home is aligned to a vector there.  All are read before the first is written, so that the
   // compiler may overlap them although home may be one of the sources.
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
@@ -136,36 +141,36 @@ struct Sink {
     const auto s2 = Finish(v2);
     const auto s3 = Finish(v3);
     Home(s0, s1, s2, s3, i);
-    if (pass != nullptr) Write(s0, s1, s2, s3, pass + i);
+    if (pass != nullptr) Write(s0, s1, s2, s3, At<F>(pass, i));
   }
 
   HWY_INLINE void Home(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, size_t i) const {
     if (kStreams && streaming) {
       const DS ds;
       const size_t lanes = hn::Lanes(ds);
-      hn::Stream(s0, ds, home + i);
-      hn::Stream(s1, ds, home + i + lanes);
-      hn::Stream(s2, ds, home + i + 2 * lanes);
-      hn::Stream(s3, ds, home + i + 3 * lanes);
+      Stored* const to = static_cast<Stored*>(home) + i;
+      hn::Stream(s0, ds, to);
+      hn::Stream(s1, ds, to + lanes);
+      hn::Stream(s2, ds, to + 2 * lanes);
+      hn::Stream(s3, ds, to + 3 * lanes);
     } else {
-      Write(s0, s1, s2, s3, home + i);
+      Write(s0, s1, s2, s3, At<F>(home, i));
     }
   }
 
-  static HWY_INLINE void Write(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, Stored* to) {
+  static HWY_INLINE void Write(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, std::byte* to) {
     const DS ds;
-    const size_t lanes = hn::Lanes(ds);
-    hn::StoreU(s0, ds, to);
-    hn::StoreU(s1, ds, to + lanes);
-    hn::StoreU(s2, ds, to + 2 * lanes);
-    hn::StoreU(s3, ds, to + 3 * lanes);
+    const size_t bytes = hn::Lanes(ds) * sizeof(Stored);
+    StoreAny(s0, ds, to);
+    StoreAny(s1, ds, to + bytes);
+    StoreAny(s2, ds, to + 2 * bytes);
+    StoreAny(s3, ds, to + 3 * bytes);
   }
 };
 
 // The same to several places, each aligned for non-temporal stores or not.
 template <class F>
 struct Sinks {
-  using Stored = typename F::Stored;
   const Sink<F>* sinks;
   size_t n;
 
@@ -173,7 +178,7 @@ struct Sinks {
   HWY_INLINE void First(const Source& source, size_t i, size_t count) const {
     const typename F::DS ds;
     const auto v = sinks->Finish(source.First(i, count));
-    for (size_t k = 0; k < n; ++k) StoreFirst(v, ds, sinks[k].home + i, count);
+    for (size_t k = 0; k < n; ++k) StoreFirst(v, ds, At<F>(sinks[k].home, i), count);
   }
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
@@ -187,7 +192,12 @@ struct Sinks {
   }
 };
 
-// Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.
+// Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.  Only
+// where an element is aligned can a vector be.
+template <class F>
+HWY_INLINE bool Streams(const void* home, Store store) {
+  return store == Store::streaming && reinterpret_cast<uintptr_t>(home) % sizeof(typename F::Stored) == 0;
+}
 template <class F>
 HWY_INLINE size_t BeforeAligned(const void* home) {
   return (0 - reinterpret_cast<uintptr_t>(home) / sizeof(typename F::Stored)) % hn::Lanes(typename F::D());
@@ -211,22 +221,20 @@ HWY_INLINE void Walk(const SinkOrSinks& sink, const Source& source, size_t befor
 
 template <class F, class Source>
 HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, uint32_t divisor, Store store) {
-  using Stored = typename F::Stored;
-  const Sink<F> sink{static_cast<Stored*>(home), static_cast<Stored*>(pass), divisor, store == Store::streaming};
+  const Sink<F> sink{home, pass, divisor, Streams<F>(home, store)};
   Walk<F>(sink, source, BeforeAligned<F>(home), count);
   if (sink.streaming) hwy::FlushStream();
 }
 
 template <class F, class Source>
 HWY_INLINE void RunAll(const Source& source, const Target* targets, size_t n, size_t count, uint32_t divisor) {
-  using Stored = typename F::Stored;
   if (n == 1) return Run<F>(source, targets->memory, nullptr, count, divisor, targets->store);
   const size_t before = BeforeAligned<F>(targets->memory);
   bool streaming = false;
   Sink<F> sinks[kMostTargets];
   for (size_t k = 0; k < n; ++k) {
-    const bool streams = targets[k].store == Store::streaming && BeforeAligned<F>(targets[k].memory) == before;
-    sinks[k] = {static_cast<Stored*>(targets[k].memory), nullptr, divisor, streams};
+    const bool streams = Streams<F>(targets[k].memory, targets[k].store) && BeforeAligned<F>(targets[k].memory) == before;
+    sinks[k] = {targets[k].memory, nullptr, divisor, streams};
     streaming |= streams;
   }
   Walk<F>(Sinks<F>{sinks, n}, source, before, count);
@@ -287,7 +295,7 @@ void Widen(const void* from, float* to, size_t n) {
   const Float::D d;
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(Float::Round(Read<F>(from, i)), d, to + i);
+  for (; i + lanes <= n; i += lanes) StoreAny(Float::Round(Read<F>(from, i)), d, to + i);
   if (i < n) StoreFirst(Float::Round(ReadFirst<F>(from, i, n - i)), d, to + i, n - i);
 }
 
@@ -296,10 +304,9 @@ void Narrow(const float* from, void* to, size_t n) {
   const typename F::D d;
   const typename F::DS ds;
   const size_t lanes = hn::Lanes(d);
-  auto* stored = static_cast<typename F::Stored*>(to);
   size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(F::Round(hn::LoadU(d, from + i)), ds, stored + i);
-  if (i < n) StoreFirst(F::Round(LoadFirst(d, from + i, n - i)), ds, stored + i, n - i);
+  for (; i + lanes <= n; i += lanes) StoreAny(F::Round(LoadAny(d, from + i)), ds, At<F>(to, i));
+  if (i < n) StoreFirst(F::Round(LoadFirst(d, from + i, n - i)), ds, At<F>(to, i), n - i);
 }
 
 void WidenHalf(const void* from, float* to, size_t n) { Widen<HalfFloat>(from, to, n); }

@@ -1,5 +1,5 @@
 // The arithmetic, dispatched at run time to the best vector instructions of the processor (Highway).
-// Counts are elements.  Pointers need the alignment of the element only.
+// Counts are elements.  They may lie at any address; results are the same everywhere, streaming needs the alignment of the element.
 //
 // Semantics.  16-bit floats are widened to float32, and rounded to nearest even once per call.  Integers wrap.
 // min/max: a not-a-number on either side gives a not-a-number; -0 equals +0, the right-hand one is taken.
@@ -41,7 +41,7 @@ void copy(void* home, void* pass, const void* from, size_t bytes, Store store);
 // After non-temporal stores of others than these kernels, which do so themselves: what this thread writes next is seen after them.
 void flush_streams();
 
-// float16, bfloat16 and float32 (copied) as float32 and back, rounded to nearest even; infinities stay, and numbers beyond the
+// float16, bfloat16 and float32 (copied) at any address as float32 and back, rounded to nearest even; infinities stay, and numbers beyond the
 // greatest become infinities.  No overlap.
 constexpr bool widens(DataType type) {
   return type == DataType::float16 || type == DataType::bfloat16 || type == DataType::float32;

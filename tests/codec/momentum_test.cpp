@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include "every_target.h"
+#include "kernels.h"
 #include "reference.h"
 
 namespace tutti {
@@ -48,6 +50,24 @@ TEST(ClippingTest, BringsTheNormToTheRanksShare) {
     Floats numbers(1000, 1);
     numbers[500] = bad;
     EXPECT_EQ(clipping(dgc(0.9, 1), numbers.data(), DataType::float32, 1000, 1), 1);
+  }
+}
+
+// The gradient is the user's, which may lie anywhere.
+TEST(ClippingTest, AnyAddressGivesTheSameBits) {
+  const CodecSpec spec = dgc(0.9, 0.1);
+  for (const DataType type : {DataType::float32, DataType::float16, DataType::bfloat16}) {
+    for (const size_t n : {1u, 100u, 5000u}) {
+      const Floats numbers = normals(n, n);
+      const size_t bytes = n * element_size(type);
+      std::vector<std::byte> room(bytes + 3);
+      kernels::narrow(type, numbers.data(), room.data(), n);
+      const float aligned = clipping(spec, room.data(), type, n, 3);
+      for (size_t off = 1; off <= 3; ++off) {
+        std::memmove(room.data() + off, room.data() + off - 1, bytes);
+        on_every_target([&] { EXPECT_EQ(clipping(spec, room.data() + off, type, n, 3), aligned) << off << " bytes off"; });
+      }
+    }
   }
 }
 

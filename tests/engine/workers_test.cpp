@@ -83,6 +83,28 @@ TEST_P(WorkersTest, FoldGivesTheSameBits) {
   }
 }
 
+// Lines begin within elements there, pieces may not.
+TEST_P(WorkersTest, AnyAddressGivesTheSameBits) {
+  const auto kernel = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
+  for (const size_t count : kCounts) {
+    const Bytes aligned_left = numbers(count, 1), aligned_right = numbers(count, 2);
+    Bytes expected(aligned_left.size());
+    kernel(expected.data(), nullptr, aligned_left.data(), aligned_right.data(), count, 3, Store::cached);
+    for (const size_t off : {1u, 2u, 3u, 61u, 62u, 63u}) {
+      Bytes left(off), right(off), home(expected.size() + off);
+      left.insert(left.end(), aligned_left.begin(), aligned_left.end());
+      right.insert(right.end(), aligned_right.begin(), aligned_right.end());
+      const Store store = off % 2 == 1 ? Store::streaming : Store::cached;
+      workers_.reduce(kernel, sizeof(float), home.data() + off, nullptr, left.data() + off, right.data() + off, count, 3, store);
+      EXPECT_EQ(std::memcmp(home.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
+      const void* const sources[] = {left.data() + off, right.data() + off};
+      const kernels::Target target{home.data() + off, store};
+      workers_.fold(kernels::fold_kernel(DataType::float32, ReduceOp::sum), sizeof(float), &target, 1, sources, 2, count, 3);
+      EXPECT_EQ(std::memcmp(home.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
+    }
+  }
+}
+
 TEST_P(WorkersTest, CopyCopiesEveryByte) {
   for (const size_t floats : kCounts) {
     const size_t bytes = floats * sizeof(float) - 3;

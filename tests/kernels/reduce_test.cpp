@@ -126,6 +126,38 @@ TEST_P(KernelTest, FoldsAsTheReference) {
   }
 }
 
+// Operands a few bytes off the element's alignment, each by another number.  No address that whole elements reach is a vector's there.
+TEST_P(KernelTest, AnyAddressGivesTheSameBits) {
+  const size_t element = element_size(type());
+  for (size_t off = 1; off < element; ++off) {
+    for (size_t count : {size_t{1}, size_t{130}, size_t{1000}, size_t{4999}}) {
+      const uint32_t divisor = kDivisors[off % std::size(kDivisors)];
+      const auto left_content = operands(type(), count, 2 * off), right_content = operands(type(), count, 2 * off + 1);
+      const auto reduced = reference::fold(type(), op(), {left_content.data(), right_content.data()}, count, divisor);
+      on_every_target([&] {
+        for (Store store : {Store::cached, Store::streaming}) {
+          SCOPED_TRACE(testing::Message() << count << " elements, " << off << " bytes off"
+                                          << (store == Store::streaming ? ", streaming" : ""));
+          Guarded left(left_content, off / 2), right(right_content, bytes(3) + off), home(bytes(count), off),
+              pass(bytes(count), element - off), aligned(bytes(count), bytes(2));
+          kernels::reduce_kernel(type(), op())(home.data(), pass.data(), left.data(), right.data(), count, divisor, store);
+          ASSERT_EQ(home.content(), reduced);
+          ASSERT_EQ(pass.content(), reduced);
+          const void* const sources[] = {left.data(), right.data()};
+          Guarded odd(bytes(count), bytes(2) + off), again(bytes(count), bytes(2) + off);
+          const kernels::Target targets[] = {{odd.data(), store}, {aligned.data(), store}, {again.data(), store}};
+          for (size_t n_targets : {size_t{1}, std::size(targets)})
+            kernels::fold_kernel(type(), op())(targets, n_targets, sources, std::size(sources), count, divisor);
+          for (const Guarded* target : {&odd, &aligned, &again}) ASSERT_EQ(target->content(), reduced);
+          kernels::reduce_kernel(type(), op())(right.data(), nullptr, left.data(), right.data(), count, divisor, store);
+          ASSERT_EQ(right.content(), reduced);
+          for (const Guarded* buffer : {&left, &right, &home, &pass, &aligned, &odd, &again}) ASSERT_TRUE(buffer->guards_intact());
+        }
+      });
+    }
+  }
+}
+
 std::vector<DataType> all_types() {
   std::vector<DataType> types;
   for (int type = 0; type < kDataTypes; ++type) types.push_back(static_cast<DataType>(type));

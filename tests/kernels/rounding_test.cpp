@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -136,6 +137,24 @@ TEST(WidenTest, NarrowingRoundsToNearestEven) {
   on_every_target([] {
     expect_narrowing<reference::Half>(DataType::float16);
     expect_narrowing<reference::Brain>(DataType::bfloat16);
+  });
+}
+
+TEST(WidenTest, SixteenBitsAtAnyAddress) {
+  std::vector<uint16_t> halves(1001);
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i * 31);
+  const size_t bytes = halves.size() * sizeof halves[0];
+  on_every_target([&] {
+    for (const DataType type : {DataType::float16, DataType::bfloat16}) {
+      std::vector<float> aligned(halves.size()), odd(halves.size());
+      kernels::widen(type, halves.data(), aligned.data(), halves.size());
+      std::vector<uint8_t> room(bytes + 1), back(bytes + 1);
+      std::memcpy(room.data() + 1, halves.data(), bytes);
+      kernels::widen(type, room.data() + 1, odd.data(), halves.size());
+      EXPECT_EQ(std::memcmp(aligned.data(), odd.data(), aligned.size() * sizeof(float)), 0) << name(type);
+      kernels::narrow(type, odd.data(), back.data() + 1, halves.size());
+      EXPECT_EQ(back, room) << name(type);
+    }
   });
 }
 
