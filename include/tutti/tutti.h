@@ -20,7 +20,8 @@
  * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or TUTTI_INTERNAL the
  *   communicator is dead: outputs of unfinished calls are undefined and each later call returns the same status; destroy it and
  *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY change nothing.  No exception leaves this library.
- * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time.
+ * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time, whatever
+ *   floating-point mode (rounding, denormals, traps) threads have set; it is as before when a call returns.
  */
 #ifndef TUTTI_TUTTI_H
 #define TUTTI_TUTTI_H

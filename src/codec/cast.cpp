@@ -239,12 +239,12 @@ class SixteenBits final : public Codec {
  public:
   explicit SixteenBits(bool half) : half_(half) {}
   size_t chunk() const override { return kChunk; }
-  size_t packet_bytes(size_t n, uint32_t) const override { return 4 + (2 * n + 3) / 4 * 4; }
-  void encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
+  size_t do_packet_bytes(size_t n, uint32_t) const override { return 4 + (2 * n + 3) / 4 * 4; }
+  void do_encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
     if (half_) return HWY_DYNAMIC_DISPATCH(EncodeHalf)(chunk, packet);
     HWY_DYNAMIC_DISPATCH(EncodeBrain)(chunk, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     if (!opened.finite) return opened.status;
     const bool finite =
@@ -264,11 +264,11 @@ class EightBits final : public Codec {
  public:
   explicit EightBits(const Eight& eight) : eight_(eight) {}
   size_t chunk() const override { return eight_.layout.chunk(); }
-  size_t packet_bytes(size_t n, uint32_t) const override { return eight_.layout.packet_bytes(n); }
-  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+  size_t do_packet_bytes(size_t n, uint32_t) const override { return eight_.layout.packet_bytes(n); }
+  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(EncodeShort)(eight_, chunk, occasion, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeShort)(eight_, packet, n, output) : opened.status;
   }

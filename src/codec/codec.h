@@ -11,7 +11,7 @@
 // Not finite.  If the sum of value and residual holds an infinity or a not-a-number anywhere in a chunk, the packet says so: it decodes to
 // not-a-numbers throughout the chunk, and the residual stays as it was.
 //
-// Bits.  encode and decode give the same bits on every processor, and so at every rank.
+// Bits.  encode and decode give the same bits on every processor and in every floating-point mode of the thread, and so at every rank.
 //
 // Memory.  Numbers are aligned as float32 is; who has them at another address, or in another type, brings them here by kernels::widen.
 //
@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "standard_floats.h"
 #include "status.h"
 
 namespace tutti {
@@ -61,13 +62,22 @@ class Codec {
   virtual ~Codec() = default;
 
   virtual size_t chunk() const = 0;                                // elements; a power of two, at least 64
-  virtual size_t packet_bytes(size_t n, uint32_t step) const = 0;  // of a chunk of n elements; a multiple of 4
-  virtual void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
+  size_t packet_bytes(size_t n, uint32_t step) const {             // of a chunk of n elements; a multiple of 4
+    const kernels::StandardFloats mode;
+    return do_packet_bytes(n, step);
+  }
+  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
+    const kernels::StandardFloats mode;
+    do_encode(chunk, occasion, packet);
+  }
 
   // Writes n numbers; where nothing was sent, add[i] / divisor, which is the same but for the sign of a zero.  `packet`,
   // packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is
   // wrong, and `out` is then undefined.
-  virtual Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const = 0;
+  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const {
+    const kernels::StandardFloats mode;
+    return do_decode(packet, n, occasion, output);
+  }
 
   // Whether output may be streaming.
   virtual bool streams() const { return false; }
@@ -78,6 +88,12 @@ class Codec {
   // C is scaled by 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
   virtual bool unbiased() const = 0;
   virtual double variance(size_t n, uint32_t step) const = 0;  // ω; 0 if biased
+
+ private:
+  // The same in the standard mode.
+  virtual size_t do_packet_bytes(size_t n, uint32_t step) const = 0;
+  virtual void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
+  virtual Status do_decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const = 0;
 };
 
 // First word of every packet, in the byte order of the machine (all are little endian).

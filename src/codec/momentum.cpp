@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "standard_floats.h"
+
 // Everything up to HWY_ONCE is compiled once per target, by this file including itself.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "momentum.cpp"
@@ -45,7 +47,8 @@ double SquareNorm(const void* elements, size_t n) {
     std::fill(block + count, block + (count + kSums - 1) / kSums * kSums, 0.0f);
     for (size_t i = 0; i < count; i += hn::Lanes(d)) {
       const size_t k = HWY_MIN(hn::Lanes(d), count - i);
-      formats::StoreFirst(F::Widen(formats::LoadFirst(typename F::DS(), from + (begin + i) * sizeof(typename F::Stored), k)), d, block + i, k);
+      const auto stored = formats::LoadFirst(typename F::DS(), from + (begin + i) * sizeof(typename F::Stored), k);
+      formats::StoreFirst(F::Widen(stored), d, block + i, k);
     }
     AddSquares(block, (count + kSums - 1) / kSums * kSums, sums);
   }
@@ -89,6 +92,7 @@ HWY_EXPORT(Accumulate);
 float clipping(const CodecSpec& spec, const void* gradient, DataType type, size_t n, uint32_t ranks) {
   using namespace momentum;
   if (spec.clip_norm == 0) return 1;
+  const kernels::StandardFloats mode;
   const double norm = std::sqrt(HWY_DYNAMIC_DISPATCH(SquareNormOf)(type, gradient, n));
   const double most = spec.clip_norm / std::sqrt(static_cast<double>(ranks));
   return std::isfinite(norm) && norm > most ? static_cast<float>(most / norm) : 1;
@@ -96,6 +100,7 @@ float clipping(const CodecSpec& spec, const void* gradient, DataType type, size_
 
 void add_momentum(const CodecSpec& spec, const float* gradient, float* velocity, float scale, size_t n, float* value) {
   using namespace momentum;
+  const kernels::StandardFloats mode;
   const auto m = static_cast<float>(spec.momentum);
   if (HWY_DYNAMIC_DISPATCH(Accumulate)(gradient, velocity, m, scale, n, value)) std::memcpy(velocity, value, n * sizeof *value);
 }

@@ -16,9 +16,10 @@
 
 namespace tutti {
 
-// s: what brings the L2 norm of this rank's whole gradient, n elements of float32, float16 or bfloat16 at any address, down to spec.clip_norm / √ranks.
-// That is the share of a rank if gradients are independent, whose sum then has norm clip_norm.  1 where it is below, where nothing is to
-// be clipped, or where it is not finite, as encode() will find.  Summed in float64 in a fixed order: the same bits on every processor.
+// s: what brings the L2 norm of this rank's whole gradient, n elements of float32, float16 or bfloat16 at any address, down to
+// spec.clip_norm / √ranks.  That is the share of a rank if gradients are independent, whose sum then has norm clip_norm.  1 where it is
+// below, where nothing is to be clipped, or where it is not finite, as encode() will find.  Summed in float64 in a fixed order: the same
+// bits on every processor.
 float clipping(const CodecSpec& spec, const void* gradient, DataType type, size_t n, uint32_t ranks);
 
 // velocity[i] = spec.momentum · velocity[i] + scale · gradient[i], and value[i] = velocity[i], i < n; `value` may be `gradient`.

@@ -220,11 +220,11 @@ class Quantizer final : public Codec {
  public:
   explicit Quantizer(const Quantization& q) : q_(q) {}
   size_t chunk() const override { return q_.layout.chunk(); }
-  size_t packet_bytes(size_t n, uint32_t) const override { return q_.layout.packet_bytes(n); }
-  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+  size_t do_packet_bytes(size_t n, uint32_t) const override { return q_.layout.packet_bytes(n); }
+  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(Quantize)(q_, chunk, occasion, packet);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, output) : opened.status;
   }

@@ -55,13 +55,13 @@ class RandomK final : public Codec {
   explicit RandomK(const CodecSpec& spec) : spec_(spec), chunk_(sparse::chunk_elements(spec)) {}
 
   size_t chunk() const override { return chunk_; }
-  size_t packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
+  size_t do_packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
 
-  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
     write(chunk, occasion, packet);
-    if (chunk.decoded.out != nullptr) (void)decode(packet, chunk.n, occasion, chunk.decoded);
+    if (chunk.decoded.out != nullptr) (void)do_decode(packet, chunk.n, occasion, chunk.decoded);
   }
-  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
     const Layout from = layout(n, occasion.step);
     uint64_t marks[sparse::kMostWords];
     draw(occasion, n, from.k, marks);

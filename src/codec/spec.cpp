@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 
+#include "standard_floats.h"
 #include "words.h"
 
 namespace tutti {
@@ -283,6 +284,7 @@ std::optional<std::vector<std::string>> difference(const CodecSpec& spec, const 
 }  // namespace
 
 Result<CodecSpec> parse_codec(std::string_view text) {
+  const kernels::StandardFloats mode;  // ranks must read the same numbers
   auto spec = read(text);
   if (spec.ok()) return spec;
   return refused("in the codec " + in_quotes(text) + ", " + spec.status().message());

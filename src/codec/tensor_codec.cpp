@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "standard_floats.h"
+
 namespace tutti {
 namespace {
 
@@ -40,6 +42,7 @@ TensorCodec::TensorCodec(const CodecSpec& spec, size_t count, DataType type)
 }
 
 Result<std::shared_ptr<TensorCodec>> TensorCodec::create(const CodecSpec& spec, size_t count, DataType type) {
+  const kernels::StandardFloats mode;
   if (Status status = check(spec); !status.ok()) return status;
   if (type != DataType::float32 && type != DataType::float16 && type != DataType::bfloat16)
     return Status(Code::unsupported,
@@ -97,12 +100,14 @@ Status TensorCodec::scale(double factor) {
   if (Status status = idle("tutti_codec_scale"); !status.ok()) return status;
   if (!std::isfinite(factor) || std::abs(factor) > 1e30)
     return Status(Code::invalid_argument, "tutti_codec_scale: the factor must be a finite number of moderate size");
+  const kernels::StandardFloats mode;
   for (float& x : residual_) x = static_cast<float>(x * factor);
   return {};
 }
 
 Status TensorCodec::norm(double& l2) const {
   if (Status status = idle("tutti_codec_norm"); !status.ok()) return status;
+  const kernels::StandardFloats mode;
   double sum = 0;
   for (const float x : residual_) sum += static_cast<double>(x) * x;
   l2 = std::sqrt(sum);

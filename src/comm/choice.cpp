@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "byte_units.h"
 #include "forecast.h"
+#include "standard_floats.h"
 #include "words.h"
 
 namespace tutti {
@@ -176,6 +177,7 @@ bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes
 
 Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
                       Forecaster* forecaster) {
+  const kernels::StandardFloats mode;  // all ranks must foresee the same
   auto choice = decide(terms, collective, bytes, wanted, forecaster);
   if (!choice.ok() || !forecaster) return choice;
   for (const Forecast& forecast : forecaster->of(collective, bytes))

@@ -8,6 +8,7 @@
 #include "byte_units.h"
 #include "clock.h"
 #include "forecast.h"
+#include "standard_floats.h"
 #include "textbook.h"
 #include "words.h"
 
@@ -46,6 +47,7 @@ Result<Choice> choose_coded(const ChoiceTerms& terms, const Packed& packed, std:
     if (const std::string why = hindrance(terms, packed, *index, widest_run); !why.empty()) return Status(Code::unsupported, why);
     return Choice{*index, algorithms()[*index].name, std::move(reason)};
   };
+  const kernels::StandardFloats mode;  // all ranks must foresee the same
   if (terms.deterministic) return named("direct", "TUTTI_DETERMINISTIC: one order");
   if (!wanted.empty()) return named(wanted, "option of the call");
   std::vector<uint8_t> open;

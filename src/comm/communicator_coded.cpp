@@ -6,6 +6,7 @@
 #include "byte_units.h"
 #include "coded.h"
 #include "communicator.h"
+#include "standard_floats.h"
 #include "tensor_codec.h"
 
 namespace tutti {
@@ -54,6 +55,7 @@ Status Communicator::run_with_codec(const Call& call) {
 }
 
 Status Communicator::decide(const TensorCodec& tensor, uint64_t timeout_ns, Decision& decision) {
+  const kernels::StandardFloats mode;
   const MachineProfile profile = tuning_ ? tuning_->profile : MachineProfile::standard(parts_->inside_streams);
   const double link = link_seconds_per_byte(terms_, profile);
   if (parts_->size == 1 || link <= 0) {

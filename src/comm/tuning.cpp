@@ -8,6 +8,7 @@
 #include "communicator.h"
 #include "owned_fd.h"
 #include "probe.h"
+#include "standard_floats.h"
 
 namespace tutti {
 namespace {
@@ -150,6 +151,7 @@ class Agreement {
 }  // namespace
 
 Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap) {
+  const kernels::StandardFloats mode;  // all ranks must conclude the same
   return Agreement(comm, bootstrap).run();
 }
 

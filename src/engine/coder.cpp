@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "momentum.h"
+#include "standard_floats.h"
 
 namespace tutti {
 
@@ -201,6 +202,7 @@ Status Coder::reduce(const Binding& binding, const Instruction& instruction, uin
 }
 
 void Coder::keep_all(const Binding& binding, const std::vector<Segment>& segments, uint64_t stripe) {
+  const kernels::StandardFloats mode;
   each_chunk(binding, segments, stripe, [&](const Place& place) {
     const float* from = own(0, place, mine_.data());
     float* residual = tensor_->residual() ? tensor_->residual() + place.element : nullptr;

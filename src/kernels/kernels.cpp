@@ -2,7 +2,10 @@
 
 #include <cassert>
 #include <cstring>
+#include <type_traits>
 #include <utility>
+
+#include "standard_floats.h"
 
 // Everything up to HWY_ONCE is compiled once per target, by this file including itself.
 #undef HWY_TARGET_INCLUDE
@@ -243,13 +246,20 @@ HWY_INLINE void RunAll(const Source& source, const Target* targets, size_t n, si
 
 // ---- entry points ----
 
+struct AnyMode {};
+// What kernels of a format need of the processor's mode: nothing for integers.
+template <class F>
+using ModeOf = std::conditional_t<std::is_floating_point_v<hn::TFromD<typename F::D>>, StandardFloats, AnyMode>;
+
 template <class F, class Op>
 void Reduce(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store) {
+  [[maybe_unused]] const ModeOf<F> mode;
   Run<F>(Pair<F, Op>{left, right}, home, pass, count, divisor, store);
 }
 
 template <class F, class Op>
 void Fold(const Target* targets, size_t n_targets, const void* const* sources, size_t n, size_t count, uint32_t divisor) {
+  [[maybe_unused]] const ModeOf<F> mode;
   RunAll<F>(Several<F, Op>{sources, n}, targets, n_targets, count, divisor);
 }
 
@@ -291,6 +301,7 @@ void CopyBytes(void* home, void* pass, const void* from, size_t bytes, Store sto
 
 template <class F>
 void Widen(const void* from, float* to, size_t n) {
+  const StandardFloats mode;
   using Float = Plain<float>;
   const Float::D d;
   const size_t lanes = hn::Lanes(d);
@@ -301,6 +312,7 @@ void Widen(const void* from, float* to, size_t n) {
 
 template <class F>
 void Narrow(const float* from, void* to, size_t n) {
+  const StandardFloats mode;
   const typename F::D d;
   const typename F::DS ds;
   const size_t lanes = hn::Lanes(d);

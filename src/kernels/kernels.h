@@ -4,7 +4,7 @@
 // Semantics.  16-bit floats are widened to float32, and rounded to nearest even once per call.  Integers wrap.
 // min/max: a not-a-number on either side gives a not-a-number; -0 equals +0, the right-hand one is taken.
 // Every not-a-number that is written is the positive quiet one without payload, so a result depends on the operands and their order
-// only: not on the processor, the addresses, or the length.
+// only: not on the processor, the addresses, the length, or the floating-point mode of the thread (standard_floats.h).
 #pragma once
 
 #include <cstddef>
