@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 
+#include "spaces.h"
+
 namespace tutti {
 namespace {
 
@@ -98,6 +100,14 @@ constexpr std::array kTextbook{
 };
 
 }  // namespace
+
+bool makes_partial_sums(Collective collective, std::string_view name, const Team& team) {
+  if (!is_reduction(collective) || team.size <= 2) return false;  // of two contributions there is no part
+  const int hosts = team.hosts();
+  // Where hierarchical does what direct does.
+  const bool one_level = hosts == 1 || (hosts == team.size && collective == Collective::reduce_scatter);
+  return name != "direct" && !(name == "hierarchical" && one_level);
+}
 
 const Textbook* textbook(Collective collective, std::string_view name) {
   const auto row = std::ranges::find_if(kTextbook, [&](const Textbook& t) { return t.collective == collective && t.name == name; });

@@ -24,6 +24,10 @@ struct Textbook {
   bool may_carry_codec;
 };
 
+// Does a rank combine some contributions to an element before the rest?  If none does, each element is reduced in one go, and so rounded once.
+// A matter of the team, so all ranks answer alike, whichever part they play.
+bool makes_partial_sums(Collective collective, std::string_view name, const Team& team);
+
 // n bytes are the whole vector, or the blocks of all ranks; in all_to_all, the blocks that one rank sends.
 const Textbook* textbook(Collective collective, std::string_view name);
 

@@ -74,8 +74,13 @@ typedef enum tutti_dtype {
   TUTTI_FLOAT64 = 9
 } tutti_dtype;
 
-/* 16-bit floats are reduced in float32 and rounded to nearest even.  Integer sums and products wrap.  A not-a-number in any input
- * of sum, prod, avg, min or max gives a not-a-number.  AVG is the sum divided by the number of ranks (integers: towards zero). */
+/* Integer sums and products wrap.  A not-a-number in any input of sum, prod, avg, min or max gives a not-a-number.  AVG is the sum divided
+ * by the number of ranks (integers: towards zero).
+ * 16-bit floats are reduced in float32 and rounded to nearest even.  AVG is rounded once, at the end, by every algorithm.  Partial results
+ * of SUM and PROD are rounded to 16 bits between ranks, except by the algorithms flat and direct: the result depends on the algorithm
+ * unless TUTTI_DETERMINISTIC=1, and overflows where a partial result does.
+ * Averages of 16-bit floats by other algorithms than these two, between more than two ranks, hold a float32 for each element of the input
+ * while they last (twice its bytes), and send messages twice as long; between ranks of one host direct is chosen instead. */
 typedef enum tutti_op { TUTTI_SUM = 0, TUTTI_PROD = 1, TUTTI_MIN = 2, TUTTI_MAX = 3, TUTTI_AVG = 4 } tutti_op;
 
 /* ---- library ---- */
@@ -242,6 +247,7 @@ TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options 
  *     output(t) + sum over ranks of residual(t) = sum over ranks of input(t) + sum over ranks of residual(t-1)
  * All ranks give equal codecs that have seen equally many calls (else TUTTI_MISMATCH); all get bit-identical outputs.  A chunk of the tensor
  * in which any rank has an infinity or a not-a-number becomes not-a-numbers on all ranks, and leaves residuals as they are.
+ * Codec fp16 clips what it sends, partial sums and the undivided sums of averages too, to +-65504; with feedback the rest is sent later.
  * A codec serves one call at a time, of any communicator.  After a call that failed on the way it refuses further calls until it is reset or
  * imported.  Its functions are local and report to tutti_last_error(NULL). */
 

@@ -128,7 +128,7 @@ const TuningRule* rule_of_file(const ChoiceTerms& terms, Collective collective, 
 }
 
 Result<Choice> decide(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
-                      Forecaster* forecaster) {
+                      Forecaster* forecaster, bool rounds_once) {
   if (terms.deterministic) {
     if (flat_serves(terms, collective, bytes)) return Choice{kFlat, "flat", "TUTTI_DETERMINISTIC: rank order"};
     if (find_algorithm(collective, "direct")) return named(terms, collective, bytes, "direct", "TUTTI_DETERMINISTIC: rank order");
@@ -148,6 +148,9 @@ Result<Choice> decide(const ChoiceTerms& terms, Collective collective, uint64_t 
   // Where it serves at all no plan was ever measured to be faster, and a forecast of so little time is mostly of what it leaves out.
   if (flat_serves(terms, collective, bytes) && !excluded(terms, collective, bytes, "flat"))
     return Choice{kFlat, "flat", "one host, at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size)))};
+  if (rounds_once && terms.single_host && terms.size > 2 && find_algorithm(collective, "direct") &&
+      !excluded(terms, collective, bytes, "direct"))
+    return named(terms, collective, bytes, "direct", "16-bit average, one host: each element is reduced in one go");
   if (forecaster) return foreseen(terms, collective, bytes, forecaster->of(collective, bytes));
   std::string reason;
   const std::string_view first = standard(terms, collective, bytes, reason);
@@ -176,9 +179,9 @@ bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes
 }
 
 Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
-                      Forecaster* forecaster) {
+                      Forecaster* forecaster, bool rounds_once) {
   const kernels::StandardFloats mode;  // all ranks must foresee the same
-  auto choice = decide(terms, collective, bytes, wanted, forecaster);
+  auto choice = decide(terms, collective, bytes, wanted, forecaster, rounds_once);
   if (!choice.ok() || !forecaster) return choice;
   for (const Forecast& forecast : forecaster->of(collective, bytes))
     if (forecast.algorithm == choice->algorithm) choice->seconds = forecast.seconds(bytes);

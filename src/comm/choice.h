@@ -48,9 +48,10 @@ std::string in_words(double seconds);  // "12.3 µs"
 // The flat exchange can carry such a call out.
 bool flat_serves(const ChoiceTerms& terms, Collective collective, uint64_t bytes);
 
-// `bytes`: of the call's whole data.  `wanted`: the caller's option, "" for none.  `forecaster`: null to go by fixed sizes.
+// `bytes`: of the call's whole data.  `wanted`: the caller's option, "" for none.  `forecaster`: null to go by fixed sizes.  `rounds_once`: no
+// partial sum may be rounded, which doubles the messages of plans that make some: between ranks that share memory it is then `direct`.
 Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted,
-                      Forecaster* forecaster = nullptr);
+                      Forecaster* forecaster = nullptr, bool rounds_once = false);
 
 // Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.
 constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2; }

@@ -7,6 +7,7 @@
 #include "byte_units.h"
 #include "clock.h"
 #include "spaces.h"
+#include "textbook.h"
 
 namespace tutti {
 namespace {
@@ -15,6 +16,10 @@ uint16_t hash16(const size_t* counts, int size) {
   uint64_t hash = 1469598103934665603u;
   for (int r = 0; r < size; ++r) hash = (hash ^ counts[r]) * 1099511628211u;
   return static_cast<uint16_t>(hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48);
+}
+
+bool averages_halves(const Call& call) {
+  return call.op == ReduceOp::avg && (call.type == DataType::float16 || call.type == DataType::bfloat16);
 }
 
 }  // namespace
@@ -203,7 +208,7 @@ Status Communicator::remember(const Call& call) {
       r.wanted == call.algorithm)
     return {};
   last_codec_.clear();
-  auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get());
+  auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get(), averages_halves(call));
   if (!choice.ok()) return choice.status();
   r = {call.collective,    call.type,          call.op, call.count, bytes, std::string(call.algorithm),
        std::move(*choice), arithmetic_of(call)};
@@ -219,7 +224,7 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
   const uint64_t block = call.send_counts ? terms_.slot_bytes * 4
                          : call.counts    ? *std::max_element(call.counts, call.counts + parts_->size) * element
                          : each_rank_has_a_part(call.collective) ? call.count * element
-                                                                 : remembered_.bytes / program.blocks;
+                                                                 : total_count(call, parts_->size) * element / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run, remembered_.choice.wish);
   prepared.binding = bind(call, program, prepared.cut.stripe_bytes);
   if (call.send_counts)
@@ -228,6 +233,26 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
       const size_t count = source == me ? call.send_counts[destination] : destination == me ? call.recv_counts[source] : 0;
       prepared.tags.push_back({count, call.type});
     }
+  return prepared;
+}
+
+bool Communicator::must_be_wide(const Call& call) const {
+  return averages_halves(call) && makes_partial_sums(call.collective, remembered_.choice.name, terms_.team);
+}
+
+// The same call of float32, between places in `wide`.
+Communicator::Prepared Communicator::prepare_wide(const Call& call) {
+  const Extent extent = extent_of(call, parts_->rank, parts_->size);
+  auto wide = std::make_unique<WideNumbers>(call.type, call.input, WideNumbers::Place{extent.input, extent.input_at},
+                                            extent.writes ? call.output : nullptr,
+                                            WideNumbers::Place{extent.output, extent.output_at});
+  Call call_of_wide = call;
+  call_of_wide.type = DataType::float32;
+  call_of_wide.input = wide->input();
+  call_of_wide.output = wide->output();
+  Prepared prepared = prepare(call_of_wide);
+  prepared.wide = std::move(wide);
+  prepared.wide_arithmetic = arithmetic_of(call_of_wide);  // stores are cached: the result is narrowed at once
   return prepared;
 }
 
@@ -286,18 +311,19 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
   } else {
     if (Status status = remember(call); !status.ok()) return status;
     if (remembered_.choice.algorithm == kFlat) return start_flat(call, asynchronous);
-    prepared = prepare(call);
+    prepared = must_be_wide(call) ? prepare_wide(call) : prepare(call);
   }
   note(call, prepared.cut);
   if (call.collective != Collective::point_to_point) ++sequence_;
   const Signature signature = sign(call, remembered_.choice.algorithm, sequence_);
-  Arithmetic arithmetic = remembered_.arithmetic;
-  arithmetic.output_store = output_store(call);
+  Arithmetic arithmetic = prepared.wide ? prepared.wide_arithmetic : remembered_.arithmetic;
+  if (const kernels::Store store = output_store(call); !prepared.wide) arithmetic.output_store = store;
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
     auto operation =
         std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding), arithmetic,
                                         signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
+    if (prepared.wide) return fill_in(std::make_shared<WideOperation>(std::move(prepared.wide), operation), call);
     return fill_in(operation, call);
   };
   return engine_->start(make, asynchronous);

@@ -23,6 +23,7 @@
 #include "settings.h"
 #include "team.h"
 #include "tuning.h"
+#include "wide_operation.h"
 #include "workers.h"
 
 namespace tutti {
@@ -117,9 +118,13 @@ class Communicator final : private Supervisor {
     Binding binding;
     Cut cut{1, 64};
     std::vector<PlanOperation::Tag> tags;
+    std::unique_ptr<WideNumbers> wide;  // the call's data, if a WideOperation is to carry it out,
+    Arithmetic wide_arithmetic;         // and what is done with them
   };
   Status remember(const Call& call);
   Prepared prepare(const Call& call);
+  bool must_be_wide(const Call& call) const;
+  Prepared prepare_wide(const Call& call);
   Result<Prepared> prepare_messages(const Call& call);
   Status run_queued(const Call& call);
   static Choice lent_choice();

@@ -88,7 +88,7 @@ class SymbolicRun {
   std::vector<std::vector<Message>> messages_;  // [link][index]
   std::vector<uint32_t> queue_;                 // ranks that may be able to go on
   std::vector<uint32_t> operands_;
-  bool may_carry_codec_ = true;
+  bool may_carry_codec_ = true, makes_partial_sums_ = false;
 };
 
 void SymbolicRun::wake(uint32_t rank) {
@@ -208,6 +208,7 @@ Status SymbolicRun::reduce(uint32_t rank, const Step& step, std::span<const Mess
     if (target.value == kNothing) return fault(rank, "has no block " + std::to_string(block));
     if (target.consumed) may_carry_codec_ = false;
     target = {reduced_value(rank, step, ends, block, i), true, false, false, target.encodings};
+    makes_partial_sums_ |= !complete(target.value);
     if (step.completes != (is_reduction(collective_) && complete(target.value))) {
       return fault(rank, "block " + std::to_string(block) + (step.completes ? " is not complete" : " is complete"));
     }
@@ -240,7 +241,7 @@ Status SymbolicRun::check_outputs() {
 }
 
 Proof SymbolicRun::proof() const {
-  Proof proof{{}, may_carry_codec_};
+  Proof proof{{}, may_carry_codec_, makes_partial_sums_};
   for (const RankState& rank : ranks_) {
     proof.cost.rounds = std::max(proof.cost.rounds, rank.depth);
     proof.cost.messages = std::max({proof.cost.messages, rank.sent, rank.received});

@@ -22,7 +22,8 @@ struct Cost {
 
 struct Proof {
   Cost cost;
-  bool may_carry_codec = false;  // each rank encodes a block at most once, and each partial sum has one consumer
+  bool may_carry_codec = false;      // each rank encodes a block at most once, and each partial sum has one consumer
+  bool makes_partial_sums = false;  // some reduction combines some contributions before the rest
 };
 
 // plans[r] is rank r's.  A Status instead of a proof names the rank, the step and the rule that it breaks:

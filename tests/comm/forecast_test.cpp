@@ -139,6 +139,28 @@ TEST(Forecast, FlatOnlyWhereItServes) {
   }
 }
 
+// Elsewhere the longer messages may still be the faster way.
+TEST(Forecast, WhatIsRoundedOnceIsDirectWithinAHost) {
+  const auto profile = MachineProfile::standard(false);
+  const auto rounded_once = [&](const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted = "") {
+    Forecaster forecaster(terms, profile);
+    const auto choice = choose(terms, collective, bytes, wanted, &forecaster, true);
+    return choice.ok() ? std::string(choice->name) : choice.status().message();
+  };
+  ChoiceTerms host = terms_of(4);
+  const ChoiceTerms hosts = terms_of(4, {0, 0, 1, 1});
+  for (const Collective collective : {Collective::all_reduce, Collective::reduce, Collective::reduce_scatter})
+    for (const uint64_t bytes : {100'000u, 1u << 20, 64u << 20}) {
+      EXPECT_EQ(rounded_once(host, collective, bytes), "direct");
+      EXPECT_EQ(rounded_once(hosts, collective, bytes), chosen(hosts, profile, bytes, collective));
+      EXPECT_EQ(rounded_once(terms_of(2), collective, bytes), chosen(terms_of(2), profile, bytes, collective));
+    }
+  EXPECT_EQ(rounded_once(host, Collective::all_reduce, 4), "flat");
+  EXPECT_EQ(rounded_once(host, Collective::all_reduce, 1 << 20, "tree"), "tree");
+  host.rules = *parse_algorithm_rules("^direct");
+  EXPECT_NE(rounded_once(host, Collective::all_reduce, 1 << 20), "direct");
+}
+
 TEST(Forecast, EveryCollectiveHasOne) {
   const ChoiceTerms terms = terms_of(4, {0, 0, 1, 1});
   for (int i = 0; i + 1 < kCollectives; ++i)

@@ -31,6 +31,7 @@ TEST_P(EveryPlan, IsProvedAndCostsWhatTheTextbookSays) {
       ASSERT_EQ(proof->cost.blocks, expected.blocks) << size << " ranks, root " << root;
       ASSERT_EQ(proof->cost.reduced, expected.reduced) << size << " ranks, root " << root;
       ASSERT_EQ(proof->may_carry_codec, size == 1 || book->may_carry_codec) << size << " ranks, root " << root;
+      ASSERT_EQ(proof->makes_partial_sums, makes_partial_sums(algorithm.collective, algorithm.name, size)) << size << " ranks";
     }
   }
 }

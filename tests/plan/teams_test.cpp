@@ -30,6 +30,7 @@ TEST_P(EveryPlan, IsProvedForTeamsOfSeveralHosts) {
         const Result<Proof> proof = prove(algorithm.collective, root, plans);
         ASSERT_TRUE(proof.ok()) << "root " << root << ": " << proof.status().message();
         ASSERT_EQ(proof->may_carry_codec, book->may_carry_codec);
+        ASSERT_EQ(proof->makes_partial_sums, makes_partial_sums(algorithm.collective, algorithm.name, team));
         if (std::ranges::adjacent_find(ranks, std::not_equal_to<>()) != ranks.end()) continue;  // the formulas are of equal hosts
         const auto p = static_cast<uint64_t>(team.size), h = static_cast<uint64_t>(team.hosts());
         ASSERT_EQ(proof->cost.rounds, book->rounds.value(p, h)) << "root " << root;

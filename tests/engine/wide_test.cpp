@@ -1,0 +1,138 @@
+// Reductions of 16-bit floats in float32, by every algorithm, over slots, streams and both, one after the other and at once; what a rank
+// hears of a failure writes nothing.
+#include "wide_operation.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine_world.h"
+#include "exercise.h"
+#include "sample_teams.h"
+#include "spaces.h"
+
+namespace tutti::test {
+namespace {
+
+constexpr uint16_t kSixtyThousand = 0x7B53;  // as float16; the sum of two is infinite
+constexpr uint16_t kUntouched = 0x1234;
+
+// One average of float16 on all ranks.
+class WideCase {
+ public:
+  WideCase(const Algorithm& algorithm, const Team& team, int root, size_t count, uint32_t lanes)
+      : algorithm_(algorithm), team_(team), root_(root), count_(count), lanes_(lanes) {
+    const auto p = static_cast<size_t>(team.size);
+    scatters_ = algorithm.collective == Collective::reduce_scatter;
+    inputs_.assign(p, std::vector<uint16_t>(scatters_ ? p * count : count, kSixtyThousand));
+    outputs_.assign(p, std::vector<uint16_t>(count, kUntouched));
+    for (int rank = 0; rank < team.size; ++rank)
+      programs_.push_back(
+          std::make_shared<const Program>(compile(algorithm.plan(rank, team, root), algorithm.collective, rank, team.size, root)));
+  }
+
+  std::shared_ptr<Operation> operation(int rank, Wires& wires) {
+    const auto me = static_cast<size_t>(rank), p = static_cast<size_t>(team_.size);
+    const size_t first = scatters_ ? me * count_ : 0;
+    auto numbers = std::make_unique<WideNumbers>(DataType::float16, inputs_[me].data(), WideNumbers::Place{inputs_[me].size(), 0},
+                                                 has_output(me) ? outputs_[me].data() : nullptr, WideNumbers::Place{count_, first});
+    auto* const input = reinterpret_cast<std::byte*>(numbers->input());
+    auto* const output = reinterpret_cast<std::byte*>(numbers->output());
+    const size_t bytes = count_ * sizeof(float), stripe = 256;
+    const Program& program = *programs_[me];
+    std::vector<Binding::Block> blocks(p);
+    for (size_t r = 0; r < p; ++r) blocks[r] = {input + r * bytes, r == me ? output : nullptr, bytes};
+    Binding binding = scatters_ ? Binding::fixed(blocks, stripe) : Binding::chunked(input, output, bytes, program.blocks, stripe);
+    const Arithmetic arithmetic{kernels::reduce_kernel(DataType::float32, ReduceOp::avg),
+                                kernels::fold_kernel(DataType::float32, ReduceOp::avg), sizeof(float),
+                                static_cast<uint32_t>(team_.size)};
+    Signature signature;
+    signature.collective = static_cast<uint8_t>(algorithm_.collective);
+    signature.data_type = static_cast<uint8_t>(DataType::float16);
+    signature.op = static_cast<uint8_t>(ReduceOp::avg);
+    auto inner = std::make_shared<PlanOperation>(programs_[me], algorithm_.name, std::move(binding), arithmetic, signature, lanes_,
+                                                 PlanOperation::slots_per_stripe(program, wires), wires);
+    return std::make_shared<WideOperation>(std::move(numbers), std::move(inner));
+  }
+
+  void expect_each(uint16_t wanted) const {
+    for (size_t rank = 0; rank < outputs_.size(); ++rank)
+      for (size_t i = 0; i < count_; ++i)
+        ASSERT_EQ(outputs_[rank][i], has_output(rank) ? wanted : kUntouched) << "rank " << rank << ", element " << i;
+  }
+  const std::vector<uint16_t>& output(size_t rank) const { return outputs_[rank]; }
+
+ private:
+  bool has_output(size_t rank) const { return algorithm_.collective != Collective::reduce || static_cast<int>(rank) == root_; }
+
+  const Algorithm& algorithm_;
+  Team team_;
+  int root_;
+  size_t count_;
+  uint32_t lanes_;
+  bool scatters_ = false;
+  std::vector<std::vector<uint16_t>> inputs_, outputs_;
+  std::vector<std::shared_ptr<const Program>> programs_;
+};
+
+class EveryReduction : public testing::TestWithParam<size_t> {};
+
+void expect_averages(const Algorithm& algorithm, const Team& team, Wiring wiring) {
+  for (const size_t count : {size_t{0}, size_t{1}, size_t{777}, size_t{5003}}) {
+    SCOPED_TRACE(std::string(algorithm.name) + ", " + std::to_string(team.size) + " ranks, " + std::to_string(count) + " elements");
+    EngineWorld world(team, wiring, shape_of(team.size, 4096, 3), static_cast<uint32_t>(count));
+    WideCase first(algorithm, team, 0, count, 3), second(algorithm, team, team.size - 1, count, 1);
+    world.start([&](int rank, Wires& wires) { return first.operation(rank, wires); });
+    world.start([&](int rank, Wires& wires) { return second.operation(rank, wires); });
+    const Status status = world.finish();
+    ASSERT_TRUE(status.ok()) << status.message();
+    first.expect_each(kSixtyThousand);
+    second.expect_each(kSixtyThousand);
+    for (int rank = 0; rank < team.size; ++rank) ASSERT_EQ(world.reserved(rank), 0u);
+  }
+}
+
+TEST_P(EveryReduction, AveragesWhatNoSumCanHold) {
+  const Algorithm& algorithm = algorithms()[GetParam()];
+  if (!is_reduction(algorithm.collective) || algorithm.collective == Collective::barrier) return;
+  for (const int size : {1, 2, 3, 5})
+    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+      expect_averages(algorithm, size, wiring);
+      if (HasFatalFailure()) return;
+    }
+  expect_averages(algorithm, team_of({2, 1, 3}, true), Wiring::hosts);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, EveryReduction, testing::Range(size_t{0}, algorithms().size()), [](const auto& row) {
+  const Algorithm& algorithm = algorithms()[row.param];
+  return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name);
+});
+
+TEST(WideOperation, WritesNothingAfterAFailure) {
+  const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
+  EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
+  WideCase wide(ring, 3, 0, 5000, 2);
+  world.cut(1, 2);
+  world.start([&](int rank, Wires& wires) { return wide.operation(rank, wires); });
+  const Status status = world.finish();
+  EXPECT_EQ(status.code(), Code::peer_lost);
+  EXPECT_NE(status.message().find("this rank was in all_reduce"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("float16, avg"), std::string::npos) << status.message();
+  for (const uint16_t element : wide.output(2)) ASSERT_EQ(element, kUntouched);
+}
+
+TEST(WideOperation, IsWhatItsCallerCalled) {
+  const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
+  EngineWorld world(3, Wiring::slots, shape_of(3, 4096, 2), 5);
+  WideCase wide(ring, 3, 0, 100, 1);
+  Exercise other({&ring, 3, 0, 100, false, 1, 256}, 1, &world);
+  for (const int rank : {0, 1}) world.start_at(rank, [&](int r, Wires& wires) { return wide.operation(r, wires); });
+  world.start_at(2, [&](int r, Wires& wires) { return other.operation(r, wires); });
+  const Status status = world.finish();
+  EXPECT_EQ(status.code(), Code::mismatch);
+  EXPECT_NE(status.message().find("float16, avg"), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace tutti::test
