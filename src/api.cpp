@@ -69,6 +69,26 @@ tutti_comm* wrap(std::unique_ptr<Communicator> communicator) {
   return comm.release();
 }
 
+// Before the end of a communicator.  While it lives, requests must have been waited for; those of a dead one keep its failure.
+Status end_requests(tutti_comm& comm) {
+  const Status failure = comm.communicator->failed_status();
+  const std::lock_guard lock(comm.request_mutex);
+  if (comm.requests.empty()) return {};
+  if (failure.ok()) {
+    const tutti_request& first = **comm.requests.begin();
+    const size_t n = comm.requests.size();
+    return wrong("tutti_comm_destroy: " + std::to_string(n) + (n == 1 ? " request has" : " requests have") + " not been waited for" +
+                 (first.operations.empty() ? "" : ", such as that of " + describe(first.operations.front()->signature())) +
+                 "; end each by tutti_wait or tutti_test first");
+  }
+  for (tutti_request* request : comm.requests) {
+    request->failure = failure;
+    request->operations.clear();
+    request->comm = nullptr;
+  }
+  return {};
+}
+
 Result<BirthOptions> birth_options(const tutti_config& config, const Settings& settings) {
   BirthOptions birth;
   birth.rank = config.rank;
@@ -129,9 +149,6 @@ Status create_local(tutti_comm** comms, int size) {
   if (!settings.ok()) return settings.status();
   for (const auto& warning : warnings) early_log(*settings).warn(warning);
   ThreadMeeting meeting(size);
-  Status thread_status;
-  const auto control_thread = start_control_thread(thread_status);
-  if (!thread_status.ok()) return thread_status;
   const auto arena = settings->transport.memory ? make_local_arena() : nullptr;
   std::vector<Result<std::unique_ptr<Communicator>>> made;
   for (int rank = 0; rank < size; ++rank) made.emplace_back(Status(Code::internal, "not created"));
@@ -149,7 +166,6 @@ Status create_local(tutti_comm** comms, int size) {
     assembly.settings = *settings;
     assembly.bootstrap = std::make_shared<ExchangeOnly>([&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); },
                                                         now_ns() + settings->birth_timeout_ns);
-    assembly.control_thread = control_thread;
     assembly.local_arena = arena;
     auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
     if (!result.ok()) meeting.break_up();
@@ -194,6 +210,27 @@ tutti_status report(tutti_comm* comm, const Status& status) {
     thread_error = status.message();
   }
   return static_cast<tutti_status>(status.code());
+}
+
+RequestHolder::RequestHolder(tutti_comm* comm) : comm_(comm), request_(new tutti_request{comm, {}, {}}) {
+  std::unique_ptr<tutti_request> until_known(request_);
+  const std::lock_guard lock(comm->request_mutex);
+  comm->requests.insert(request_);
+  (void)!until_known.release();
+}
+
+RequestHolder::~RequestHolder() {
+  if (!request_) return;
+  {
+    const std::lock_guard lock(comm_->request_mutex);
+    comm_->requests.erase(request_);
+  }
+  delete request_;
+}
+
+tutti_status end_orphan(tutti_request* request) {
+  const std::unique_ptr<tutti_request> owned(request);
+  return report(nullptr, request->failure);
 }
 
 Status check_comm(const tutti_comm* comm) {
@@ -289,6 +326,7 @@ tutti_status tutti_comm_destroy(tutti_comm* comm) {
   if (!comm) return TUTTI_SUCCESS;
   return guarded(nullptr, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
+    if (Status status = end_requests(*comm); !status.ok()) return status;
     const std::unique_ptr<tutti_comm> owned(comm);
     return comm->communicator->goodbye();
   });

@@ -1,6 +1,7 @@
 // The C API: collectives, point to point, requests.  Each function fills a Call; one place checks it and one runs it.
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "api_internal.h"
 
@@ -16,6 +17,36 @@ bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
 
 std::string title(const Call& call) { return "tutti_" + std::string(name(call.collective)) + ": "; }
 
+// No part of the input may lie where a part of the output does.  Parts in order of their beginnings: one overlaps an earlier one of the other
+// kind exactly if it begins before the farthest end among these.
+Status check_parts_apart(const Call& call, int size, size_t element) {
+  struct Part {
+    uintptr_t begin, end;
+    bool is_input;
+    int rank;
+  };
+  std::vector<Part> parts;
+  const auto add = [&](const void* base, const size_t* counts, const size_t* offsets, bool is_input) {
+    for (int rank = 0; rank < size; ++rank) {
+      const uintptr_t begin = reinterpret_cast<uintptr_t>(base) + offsets[rank] * element;
+      if (counts[rank] > 0) parts.push_back({begin, begin + counts[rank] * element, is_input, rank});
+    }
+  };
+  add(call.input, call.send_counts, call.send_offsets, true);
+  add(call.output, call.recv_counts, call.recv_offsets, false);
+  std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
+  Part farthest[2] = {};  // of outputs and of inputs
+  for (const Part& part : parts) {
+    const Part& other = farthest[part.is_input ? 0 : 1];
+    if (part.begin < other.end)
+      return wrong(title(call) + "input for rank " + std::to_string((part.is_input ? part : other).rank) + " and output from rank " +
+                   std::to_string((part.is_input ? other : part).rank) + " overlap");
+    Part& own = farthest[part.is_input ? 1 : 0];
+    if (part.end > own.end) own = part;
+  }
+  return {};
+}
+
 Status check_all_to_all_v(const Call& call, int size, size_t element) {
   const auto any = [size](const size_t* counts) {
     return std::any_of(counts, counts + size, [](size_t count) { return count > 0; });
@@ -27,14 +58,7 @@ Status check_all_to_all_v(const Call& call, int size, size_t element) {
       if (numbers[i] > SIZE_MAX / element / 4)
         return wrong(title(call) + "count or offset " + std::to_string(numbers[i]) + " for rank " + std::to_string(i) +
                      " is too large");
-  for (int i = 0; i < size; ++i)
-    for (int j = 0; j < size; ++j)
-      if (call.send_counts[i] > 0 && call.recv_counts[j] > 0 &&
-          overlap(static_cast<const std::byte*>(call.input) + call.send_offsets[i] * element, call.send_counts[i] * element,
-                  static_cast<std::byte*>(call.output) + call.recv_offsets[j] * element, call.recv_counts[j] * element))
-        return wrong(title(call) + "input for rank " + std::to_string(i) + " and output from rank " + std::to_string(j) +
-                     " overlap");
-  return {};
+  return check_parts_apart(call, size, element);
 }
 
 Status check_buffers(const Call& call, int rank, int size) {
@@ -63,7 +87,7 @@ Status check(const tutti_comm* comm, const Call& call) {
   if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op");
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
-  if (call.root < -1 || call.root >= size)
+  if (call.rooted && (call.root < 0 || call.root >= size))
     return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
                  std::to_string(size - 1) + ")");
   return check_buffers(call, comm->communicator->rank(), size);
@@ -109,9 +133,12 @@ tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* option
     if (!starts) return comm->communicator->run(call);
     if (!request) return wrong(title(call) + "request is NULL");
     *request = nullptr;
+    RequestHolder holder(comm);
+    holder->operations.reserve(1);
     auto operation = comm->communicator->start(call);
     if (!operation.ok()) return operation.status();
-    *request = new tutti_request{comm, {std::move(*operation)}};
+    holder->operations.push_back(std::move(*operation));
+    *request = holder.release();
     return {};
   });
 }
@@ -138,7 +165,8 @@ Call reduction(Collective collective, const void* input, void* output, size_t co
 Call rooted(Collective collective, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
             tutti_op op = TUTTI_SUM) {
   Call call = reduction(collective, input, output, count, dtype, op);
-  call.root = root == -1 ? -2 : root;  // -1 stands for "none" inside
+  call.root = root;
+  call.rooted = true;
   return call;
 }
 
@@ -167,6 +195,24 @@ Call barrier(tutti_comm* comm) {  // an all-reduce of one byte that nobody reads
 
 // ---- point to point ----
 
+Status wait_for_all(const tutti_request& request) {
+  for (const auto& operation : request.operations)
+    if (Status status = request.comm->communicator->wait(*operation); !status.ok()) return status;
+  return {};
+}
+
+// Blocking, or with `request` only started.
+Status start_messages(tutti_comm* comm, const std::vector<Message>& messages, tutti_request** request) {
+  if (request) *request = nullptr;
+  RequestHolder holder(comm);
+  auto operations = comm->communicator->start_messages(messages, 0, request != nullptr);
+  if (!operations.ok()) return operations.status();
+  holder->operations = std::move(*operations);
+  if (!request) return wait_for_all(*holder);
+  *request = holder.release();
+  return {};
+}
+
 tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer,
                            tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
@@ -187,25 +233,9 @@ tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t
       return {};
     }
     if (peer == comm->communicator->rank()) return wrong(who + "a message to oneself needs a group with both its ends");
-    Call call;
-    call.collective = Collective::point_to_point;
-    call.type = message.type;
-    call.count = count;
-    call.messages = {message};
-    if (!starts) return comm->communicator->run(call);
-    if (!request) return wrong(who + "request is NULL");
-    *request = nullptr;
-    auto operation = comm->communicator->start(call);
-    if (!operation.ok()) return operation.status();
-    *request = new tutti_request{comm, {std::move(*operation)}};
-    return {};
+    if (starts && !request) return wrong(who + "request is NULL");
+    return start_messages(comm, {message}, starts ? request : nullptr);
   });
-}
-
-Status wait_for_all(tutti_request& request) {
-  for (const auto& operation : request.operations)
-    if (Status status = request.comm->communicator->wait(*operation); !status.ok()) return status;
-  return {};
 }
 
 tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
@@ -214,22 +244,7 @@ tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
     if (!comm->grouping) return wrong("tutti_group_end without tutti_group_begin");
     if (starts && !request) return wrong("tutti_group_end_start: request is NULL");
     comm->grouping = false;
-    Call call;
-    call.collective = Collective::point_to_point;
-    call.messages = std::move(comm->group);
-    comm->group.clear();
-    auto rounds = rounds_of(std::move(call.messages), comm->communicator->rank());
-    if (!rounds.ok()) return rounds.status();
-    auto group = std::make_unique<tutti_request>(tutti_request{comm, {}});
-    for (std::vector<Message>& round : *rounds) {
-      call.messages = std::move(round);
-      auto operation = comm->communicator->start(call, starts);
-      if (!operation.ok()) return operation.status();
-      group->operations.push_back(std::move(*operation));
-    }
-    if (!starts) return wait_for_all(*group);
-    *request = group.release();
-    return {};
+    return start_messages(comm, std::exchange(comm->group, {}), starts ? request : nullptr);
   });
 }
 
@@ -383,23 +398,27 @@ tutti_status tutti_group_end_start(tutti_comm* comm, tutti_request** request) { 
 
 tutti_status tutti_wait(tutti_request* request) {
   if (!request) return TUTTI_SUCCESS;
-  const std::unique_ptr<tutti_request> owned(request);
-  return guarded(request->comm, [&]() -> Status {
-    if (Status status = check_comm(request->comm); !status.ok()) return status;
+  if (!request->comm) return end_orphan(request);
+  tutti_comm* const comm = request->comm;
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    RequestHolder holder(comm, request);
     return wait_for_all(*request);
   });
 }
 
 tutti_status tutti_test(tutti_request* request, int* done) {
   if (!request || !done) return report(nullptr, wrong("tutti_test: request or done is NULL"));
-  return guarded(request->comm, [&]() -> Status {
-    *done = 0;
-    if (Status status = check_comm(request->comm); !status.ok()) return status;
+  *done = !request->comm;
+  if (*done) return end_orphan(request);
+  tutti_comm* const comm = request->comm;
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
     Status status;
     for (auto& operations = request->operations; !operations.empty() && status.ok(); operations.erase(operations.begin()))
-      if (!request->comm->communicator->test(*operations.front(), status)) return {};
+      if (!comm->communicator->test(*operations.front(), status)) return {};
     *done = 1;
-    delete request;
+    RequestHolder(comm, request);
     return status;
   });
 }

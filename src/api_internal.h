@@ -4,7 +4,9 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "call.h"
@@ -20,6 +22,8 @@ struct tutti_comm {
   bool grouping = false;  // between tutti_group_begin and _end
   std::vector<tutti::Message> group;
   std::byte barrier_byte{};
+  std::mutex request_mutex;
+  std::set<tutti_request*> requests;  // that nobody has waited for to their end
 };
 
 struct tutti_codec {
@@ -27,8 +31,9 @@ struct tutti_codec {
 };
 
 struct tutti_request {
-  tutti_comm* comm;
-  std::vector<std::shared_ptr<tutti::Operation>> operations;  // in call order; of a group as many as it has rounds
+  tutti_comm* comm;  // null: it failed and was destroyed, and `failure` is all that is left
+  std::vector<std::shared_ptr<tutti::Operation>> operations;  // in call order; of a group as many as it has messages
+  tutti::Status failure;
 };
 
 namespace tutti::api {
@@ -49,6 +54,25 @@ tutti_status guarded(tutti_comm* comm, Body body) {
 }
 
 inline Status wrong(std::string sentence) { return Status(Code::invalid_argument, std::move(sentence)); }
+
+// A request of `comm`, ended with this object unless it is released to the caller.
+class RequestHolder {
+ public:
+  explicit RequestHolder(tutti_comm* comm);
+  RequestHolder(tutti_comm* comm, tutti_request* request) : comm_(comm), request_(request) {}  // taken back from the caller
+  RequestHolder(const RequestHolder&) = delete;
+  ~RequestHolder();
+  tutti_request* release() { return std::exchange(request_, nullptr); }
+  tutti_request* operator->() const { return request_; }
+  tutti_request& operator*() const { return *request_; }
+
+ private:
+  tutti_comm* comm_;
+  tutti_request* request_;
+};
+
+// Ends a request whose communicator failed and was destroyed before it was waited for.
+tutti_status end_orphan(tutti_request* request);
 
 // A handle that may be used: not null, not in a forked child.
 Status check_comm(const tutti_comm* comm);

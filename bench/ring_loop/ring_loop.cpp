@@ -30,6 +30,7 @@ struct AlwaysWell final : Supervisor {
     std::fprintf(stderr, "ring_loop: %s\n", status.message().c_str());
     std::exit(1);
   }
+  void break_down() noexcept override { std::exit(1); }
   void stalled(const Operation&, uint64_t) override {}
   void timed_out(const Operation&, uint64_t) override {}
   std::string peer_name(int rank) const override { return "rank " + std::to_string(rank); }
@@ -43,9 +44,10 @@ struct Rank {
         next(arena, me(), static_cast<uint32_t>((rank + 1) % size)),
         previous(arena, me(), static_cast<uint32_t>((rank + size - 1) % size)) {
     auto wires = std::make_unique<Wires>();
-    wires->pool = &pool;
-    wires->peers.resize(static_cast<size_t>(size));
-    wires->connect = [this](int peer) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
+    wires->resize(size);
+    wires->bank.pool = &pool;
+    wires->streams = [](int) { return false; };
+    wires->connect = [this](int peer, LinkUse) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
     engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), supervisor);
     program = std::make_shared<const Program>(compile(
         algorithms()[*find_algorithm(Collective::all_reduce, "ring")].plan(rank, size, 0), Collective::all_reduce, rank, size, 0));
@@ -123,7 +125,7 @@ void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
   arithmetic.reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
   arithmetic.element_bytes = sizeof(float);
   const size_t bytes = count * sizeof(float);
-  const auto operation = r.engine->start(
+  const auto operation = *r.engine->start(
       [&](Wires& wires) {
         auto made = std::make_shared<PlanOperation>(
             r.program, "ring", Binding::chunked(input, output, bytes, r.program->blocks, stripe_bytes_for(bytes, r.size)),

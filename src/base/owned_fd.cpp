@@ -1,15 +1,51 @@
 #include "owned_fd.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdint>
 
 namespace tutti {
 namespace {
 
 constexpr int kFirst = 3;
 
+// Which descriptors are held, a bit for each.  Of those with higher numbers only an exec rids a child.
+constexpr int kKnown = 1 << 16;
+std::atomic<uint64_t> held[kKnown / 64];
+std::atomic<unsigned> forks{0};
+
+std::atomic<uint64_t>& word_of(int fd) { return held[fd / 64]; }
+uint64_t bit_of(int fd) { return uint64_t{1} << fd % 64; }
+
+// In a child, where only what is safe in a signal handler may be called.
+void close_all_held() {
+  forks.fetch_add(1, std::memory_order_relaxed);
+  for (int word = 0; word < kKnown / 64; ++word) {
+    const uint64_t bits = held[word].exchange(0, std::memory_order_relaxed);
+    for (int bit = 0; bit < 64; ++bit)
+      if (bits >> bit & 1) ::close(word * 64 + bit);
+  }
+}
+
 }  // namespace
+
+void OwnedFd::hold(int fd) {
+  static const int watches_forks = ::pthread_atfork(nullptr, nullptr, close_all_held);
+  (void)watches_forks;
+  fd_ = fd;
+  process_ = forks.load(std::memory_order_relaxed);
+  if (fd >= 0 && fd < kKnown) word_of(fd).fetch_or(bit_of(fd), std::memory_order_relaxed);
+}
+
+void OwnedFd::let_go() {
+  const int fd = std::exchange(fd_, -1);
+  if (fd < 0 || process_ != forks.load(std::memory_order_relaxed)) return;
+  if (fd < kKnown) word_of(fd).fetch_and(~bit_of(fd), std::memory_order_relaxed);
+  ::close(fd);
+}
 
 int beyond_standard_streams(int fd) {
   if (fd < 0 || fd >= kFirst) return fd;

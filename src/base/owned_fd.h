@@ -13,27 +13,35 @@ namespace tutti {
 int beyond_standard_streams(int fd);
 
 // Never holds a number below 3.  Whoever makes descriptors for the library puts them in one of these at once.
+//
+// In the child of a fork() all of them are closed, since a copy of a socket there would hide from the peers that this process has died.  What
+// the child inherits of these objects then holds nothing, whatever number the child's own descriptors get.
 class OwnedFd {
  public:
   OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(beyond_standard_streams(fd)) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  explicit OwnedFd(int fd) { hold(beyond_standard_streams(fd)); }
+  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)), process_(other.process_) {}
   OwnedFd& operator=(OwnedFd&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.fd_, -1));
+    if (this == &other) return *this;
+    let_go();
+    fd_ = std::exchange(other.fd_, -1);
+    process_ = other.process_;
     return *this;
   }
-  ~OwnedFd() { reset(); }
+  ~OwnedFd() { let_go(); }
 
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = beyond_standard_streams(fd);
+    let_go();
+    hold(beyond_standard_streams(fd));
   }
 
  private:
+  void hold(int fd);
+  void let_go();
   int fd_ = -1;
+  unsigned process_ = 0;  // counts forks: in which process it was made
 };
 
 }  // namespace tutti

@@ -54,10 +54,17 @@ std::optional<Collective> collective_named(std::string_view text) {
   return i ? std::optional(static_cast<Collective>(*i)) : std::nullopt;
 }
 
+bool same_call(Signature a, Signature b) {
+  if (a.algorithm == kQuestion || b.algorithm == kQuestion) a.algorithm = b.algorithm;
+  return a == b;
+}
+
 std::string describe(const Signature& signature) {
   if (signature.collective >= kCollectives || signature.data_type >= kDataTypes || signature.op >= kReduceOps)
     return "an unreadable call";
+  if (signature.algorithm == kMeasuring) return "measuring the machine at the birth of the communicator";
   const auto collective = static_cast<Collective>(signature.collective);
+  if (signature.algorithm == kSplitting) return "comm_split (call #" + std::to_string(signature.sequence) + ")";
   std::string text(name(collective));
   if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
   if (collective == Collective::barrier) return text;

@@ -41,6 +41,12 @@ std::optional<DataType> data_type_named(std::string_view text);  // also the sho
 std::optional<ReduceOp> reduce_op_named(std::string_view text);
 std::optional<Collective> collective_named(std::string_view text);
 
+// Numbers in Signature::algorithm that are no plan's.
+inline constexpr uint8_t kFlat = 255;       // the flat exchange
+inline constexpr uint8_t kQuestion = 254;   // what the ranks ask one another before they carry out the call that the signature names
+inline constexpr uint8_t kSplitting = 253;  // tutti_comm_split
+inline constexpr uint8_t kMeasuring = 252;  // of the machine, at birth
+
 // What a rank says it is doing.  Travels with every message; ranks whose signatures differ called different things.
 // Plain bytes of fixed layout (little endian), compared whole.
 struct Signature {
@@ -48,7 +54,7 @@ struct Signature {
   uint8_t collective = 0;
   uint8_t data_type = 0;
   uint8_t op = 0;
-  uint8_t algorithm = 0;  // index in the registry of algorithms
+  uint8_t algorithm = 0;  // index in the registry of algorithms, or one of the numbers above
   uint16_t detail = 0;    // v-variants: hash of the counts; with a codec: of it and its steps, never 0; else 0
   uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
   int32_t root = 0;       // -1 where there is none
@@ -58,6 +64,9 @@ struct Signature {
   bool operator==(const Signature& other) const { return std::memcmp(this, &other, sizeof *this) == 0; }
 };
 static_assert(sizeof(Signature) == 32);
+
+// Both are about the same call of the user's: equal, but that one may be a question before it.
+bool same_call(Signature a, Signature b);
 
 // "all_reduce #417 of 1024 float32, sum"
 std::string describe(const Signature& signature);

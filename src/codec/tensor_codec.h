@@ -41,6 +41,7 @@ class TensorCodec {
   // Taking it for a call, and giving it back; `well`: the call was carried out to its end.
   Status begin();
   void end(bool well);
+  void give_back() { state_.store(State::idle); }  // of a call that was not started: nothing has been encoded
   bool in_use() const { return state_.load() == State::in_use; }
 
   // Between calls; a status if it is in use.

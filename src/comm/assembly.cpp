@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <random>
 
@@ -32,14 +33,11 @@ namespace {
 constexpr int kLoopbackSendBuffer = 256 << 10;
 // What counts as near to a core: its own cache, and a fair part of the last one; a virtual machine may name the whole of that although others
 // share it.
+// Of a standstill between hosts, until it is one: a connection that was interrupted sends again after as long as the interruption was.
+constexpr uint64_t kLeastSettle = 5'000'000'000, kMostSettle = 30'000'000'000;
 constexpr long kOwnCache = 256 << 10;  // at least
 constexpr uint64_t kCacheShare = 1 << 20;
 
-memory::ArenaShape shape_for(const Settings& settings, int size, uint32_t local_ranks) {
-  const bool single_host = local_ranks == static_cast<uint32_t>(size);
-  const PoolShape pool = pool_shape(size, single_host, static_cast<uint32_t>(settings.lanes), settings.slot_bytes);
-  return {.ranks = local_ranks, .slots = pool.slots, .slot_bytes = pool.slot_bytes};
-}
 
 // A private, zeroed mapping that ends with its last user.
 Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
@@ -208,6 +206,17 @@ class Assembler {
     return options_.local_arena || (x.shm && y.shm && x.host_id == y.host_id);
   }
 
+  // Ranks in the largest group that shares memory.
+  uint32_t most_that_share() const {
+    std::map<int, uint32_t> groups;  // by the first of each
+    uint32_t most = 1;
+    for (int rank = 0; rank < options_.size; ++rank) {
+      const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& entry) { return share(rank, entry.first); });
+      most = std::max(most, group == groups.end() ? (groups[rank] = 1) : ++group->second);
+    }
+    return most;
+  }
+
   // The arena of the ranks that share memory with this one; alone, it still holds this rank's slots.
   Status share_memory() {
     std::vector<int> places(static_cast<size_t>(options_.size), -1);
@@ -218,7 +227,10 @@ class Assembler {
       if (rank == options_.rank) my_place = here;
       places[static_cast<size_t>(rank)] = here++;
     }
-    const auto shape = shape_for(options_.settings, options_.size, static_cast<uint32_t>(here));
+    const auto local_ranks = static_cast<uint32_t>(here);
+    const uint32_t most = most_that_share();  // the size of slots follows from what all ranks know
+    const PoolShape pool = pool_shape(options_.size, most, static_cast<uint32_t>(options_.settings.lanes), options_.settings.slot_bytes);
+    const memory::ArenaShape shape{.ranks = local_ranks, .slots = pool.all_slots(most), .slot_bytes = pool.slot_bytes};
     const auto place = static_cast<uint32_t>(my_place);
     std::optional<memory::Arena> arena;
     if (here == 1 || options_.local_arena) {
@@ -242,8 +254,15 @@ class Assembler {
     }
     if (!parts_->heap) parts_->heap = std::make_unique<memory::Heap>();
     parts_->given_up = &arena->given_up();
-    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place, parts_->heap.get());
-    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(FlatBoard{*arena, place, static_cast<uint32_t>(here)});
+    const memory::Heap* heap = parts_->heap.get();
+    memory::ArenaPool::Part part{0, pool.slots};
+    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place, heap, part);
+    for (const int peer : places) {
+      const bool shares = peer >= 0 && peer != my_place;
+      part = {part.first + part.count, shares ? pool.message_slots : 0};
+      parts_->message_pools.push_back(shares ? std::make_unique<memory::ArenaPool>(*arena, place, heap, part) : nullptr);
+    }
+    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(*arena, place, local_ranks);
     parts_->transport_of.assign(static_cast<size_t>(options_.size), nullptr);
     parts_->rank_transports.assign(static_cast<size_t>(options_.size), "self");
     for (int rank = 0; rank < options_.size; ++rank)
@@ -312,14 +331,19 @@ class Assembler {
 
   Status watch_over() {
     Status status;
-    parts_->control_thread = options_.control_thread ? options_.control_thread : start_control_thread(status);
+    parts_->control_thread = options_.control_thread ? options_.control_thread : control_thread_of_process(status);
     if (!status.ok()) return status;
     Control::Options control;
     control.rank = options_.rank;
     control.size = options_.size;
     control.name = options_.name;
     control.rank_names = parts_->rank_names;
-    control.timeout_ns = parts_->settings.birth_timeout_ns;
+    control.timeout_ns = parts_->settings.timeout_ns;
+    control.settle_ns = parts_->team.hosts() > 1 ? std::clamp(control.timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+    for (const Introduction& i : ranks_) {
+      const auto pid = static_cast<int>(parse_number(i.pid).value_or(0));
+      control.local_pids.push_back(i.host_id == parts_->host_id && pid != ::getpid() ? pid : 0);
+    }
     control.listen_address = address_;
     control.log = parts_->log;
     auto made = Control::create(parts_->control_thread, std::move(control), *options_.bootstrap);

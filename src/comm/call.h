@@ -22,10 +22,8 @@ struct Message {  // of a group of sends and receives
   int peer;
 };
 
-// A group's messages in rounds: in the k-th is the k-th send to each peer and the k-th receive from each.  Both ends of a message count
-// alike, and a round has one message on each link and direction; so ranks that carry rounds out in order cannot wait for each other,
-// whatever order the caller named them in, and a group's messages match those of single calls.
-Result<std::vector<std::vector<Message>>> rounds_of(std::vector<Message> messages, int own_rank);
+// A group's messages to this rank itself go in pairs: the k-th receive takes what the k-th send gives, and must be alike.
+Status check_own_messages(const std::vector<Message>& messages, int own_rank);
 
 struct Call {
   Collective collective = Collective::barrier;
@@ -34,13 +32,16 @@ struct Call {
   size_t count = 0;  // elements, as in the API
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
-  int root = -1;
+  int root = -1;         // where there is one: any number that the caller gave
+  bool rooted = false;
   const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr, *recv_counts = nullptr, *recv_offsets = nullptr;  // all_to_all_v
   std::vector<Message> messages;                                                                                  // point to point
   std::string_view algorithm;                                                                                     // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's
   std::shared_ptr<TensorCodec> codec;  // null: none
+  const Call* about = nullptr;         // not null: a question of the library's own before that call, in whose name it is asked
+  uint8_t own = 0;                     // kSplitting: a call of the library's own, which carries that out
 };
 
 // Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.

@@ -27,6 +27,7 @@ constexpr size_t kLoopbackLeastStripe = 64 << 10;  // over TCP within a host not
 constexpr double kTie = 1.05;
 
 constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
+constexpr uint32_t kMessageSlots = 16;       // of each rank for messages, divided among its peers; one for each at least
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
 constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 
@@ -188,20 +189,25 @@ Result<Choice> choose(const ChoiceTerms& terms, Collective collective, uint64_t 
   return choice;
 }
 
-PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes) {
+PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes) {
   constexpr size_t kPage = 4096;
   const auto ranks = static_cast<uint32_t>(size);
+  const bool single_host = local_ranks == ranks;
   if (lanes == 0) lanes = standard_lanes(single_host);
   if (slot_bytes == 0) slot_bytes = single_host ? kHostSlotBytes : kNetSlotBytes;
   const uint32_t least_slots = slots_of_a_lane(size);
   // No plan moves more blocks at once than half of the ranks', and no stripe of a block is shorter than a cache line.
   const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
-  PoolShape shape{lanes * least_slots, 0};  // two waves of lanes of most plans, one of the greediest
-  const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.slots, .slot_bytes = 0}.bytes_beside_slots();
+  const uint32_t message_slots = local_ranks > 1 ? std::max(kMessageSlots / (local_ranks - 1), 1u) : 0;
+  PoolShape shape{lanes * least_slots, 0, message_slots};  // two waves of lanes of most plans, one of the greediest
+  const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.all_slots(local_ranks), .slot_bytes = 0}.bytes_beside_slots();
   const size_t room = kLargestShare - std::min(kLargestShare, beside);
-  shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.slots / kPage * kPage), least_bytes);
-  if (shape.slots * shape.slot_bytes > room)  // fewer lanes then, see cut
-    shape.slots = std::max(least_slots, static_cast<uint32_t>(room / shape.slot_bytes));
+  shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.all_slots(local_ranks) / kPage * kPage), least_bytes);
+  if (shape.all_slots(local_ranks) * shape.slot_bytes > room) {  // fewer lanes then, see cut
+    shape.message_slots = local_ranks > 1 ? 1 : 0;
+    const auto affordable = static_cast<uint32_t>(room / shape.slot_bytes);
+    shape.slots = std::max(least_slots, affordable - std::min(affordable, local_ranks - 1));
+  }
   return shape;
 }
 

@@ -13,8 +13,6 @@
 
 namespace tutti {
 
-inline constexpr uint8_t kFlat = 255;  // the flat exchange's number in signatures
-
 struct ChoiceTerms {  // of a communicator
   int size = 1;
   Team team;                // who shares a host
@@ -58,14 +56,18 @@ constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2
 
 // The message slots of each rank.
 struct PoolShape {
-  uint32_t slots;
+  uint32_t slots;  // for collectives
   size_t slot_bytes;
+  uint32_t message_slots;  // beside these, for messages to each rank that shares memory with it
+
+  uint32_t all_slots(uint32_t local_ranks) const { return slots + message_slots * (local_ranks - 1); }
 };
-// With what else the arena holds, at most 16 MiB for each rank of up to 400; beyond, what the plans need, about 64·size² bytes.  Slots lie
+// With what else the arena holds, at most 16 MiB for each rank of up to 300; beyond, what the plans need, about 100·size² bytes.  Slots lie
 // untouched, and cost nothing, until their rank first hands them out: faulting them in beforehand does not pay, since most communicators
 // only ever use a few (a first call of 64 KiB among 8 ranks took 1.7 times as long).
 // `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard.
-PoolShape pool_shape(int size, bool single_host, uint32_t lanes, size_t slot_bytes);
+// `local_ranks`: of the largest group that shares memory.
+PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes);
 
 // How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.  What is wished for is
 // heeded as far as the slots go that the communicator was born with.

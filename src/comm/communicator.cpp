@@ -52,27 +52,17 @@ Extent extent_of(const Call& call, int rank, int size) {
   }
 }
 
-Result<std::vector<std::vector<Message>>> rounds_of(std::vector<Message> messages, int own_rank) {
-  std::vector<std::vector<Message>> rounds(1);  // a group of nothing is a call as well
-  std::map<std::pair<int, bool>, size_t> counts;
-  for (const Message& message : messages) {
-    const size_t round = counts[{message.peer, message.send}]++;
-    if (round == rounds.size()) rounds.emplace_back();
-    rounds[round].push_back(message);
-  }
-  if (counts[{own_rank, true}] != counts[{own_rank, false}])
+Status check_own_messages(const std::vector<Message>& messages, int own_rank) {
+  std::vector<const Message*> sends, receives;
+  for (const Message& message : messages)
+    if (message.peer == own_rank) (message.send ? sends : receives).push_back(&message);
+  if (sends.size() != receives.size())
     return Status(Code::invalid_argument,
                   "a rank's sends to itself and receives from itself must be equally many within one group");
-  for (const auto& round : rounds) {
-    const Message* own = nullptr;
-    for (const Message& message : round) {
-      if (message.peer != own_rank) continue;
-      if (own && (own->count != message.count || own->type != message.type))
-        return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
-      own = &message;
-    }
-  }
-  return rounds;
+  for (size_t i = 0; i < sends.size(); ++i)
+    if (sends[i]->count != receives[i]->count || sends[i]->type != receives[i]->type)
+      return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
+  return {};
 }
 
 Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(std::move(parts)) {
@@ -86,10 +76,12 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   terms_.slot_bytes = parts_->pool->slot_bytes();
   terms_.slots = parts_->pool->slots();
   auto wires = std::make_unique<Wires>();
-  wires->pool = parts_->pool.get();
+  wires->resize(parts_->size);
+  wires->bank.pool = parts_->pool.get();
+  for (size_t peer = 0; peer < parts_->message_pools.size(); ++peer) wires->message_banks[peer].pool = parts_->message_pools[peer].get();
   wires->workers = parts_->workers;
-  wires->peers.resize(static_cast<size_t>(parts_->size));
-  wires->connect = [this](int peer) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer); };
+  wires->streams = [this](int peer) { return parts_->transport_of[static_cast<size_t>(peer)]->streams(); };
+  wires->connect = [this](int peer, LinkUse use) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer, use); };
   std::vector<Transport*> transports;
   for (const auto& transport : parts_->transports) transports.push_back(transport.get());
   engine_ = std::make_unique<Engine>(std::move(transports), std::move(wires), static_cast<Supervisor&>(*this),
@@ -98,7 +90,9 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
 
 Communicator::~Communicator() {
   for (const auto& [kind, account] : accounts_)
-    if (account.calls < kCallsToTell) tell(account);
+    if (account.calls < kCallsToTell) if_possible([&] { tell(account); });
+  engine_.reset();  // its thread asks the control
+  Control::retire(std::move(parts_->control));
 }
 
 void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
@@ -128,16 +122,17 @@ const Communicator::Compiled& Communicator::program_of(uint8_t algorithm, Collec
 }
 
 Signature Communicator::sign(const Call& call, uint8_t algorithm, uint32_t sequence) const {
+  const Call& named = call.about ? *call.about : call;
   Signature signature;
-  signature.collective = static_cast<uint8_t>(call.collective);
-  signature.data_type = static_cast<uint8_t>(call.type);
-  signature.op = static_cast<uint8_t>(call.op);
-  signature.algorithm = algorithm;
-  signature.root = call.root;
-  signature.count = call.counts ? total_count(call, parts_->size) : call.count;
-  signature.detail = call.counts ? hash16(call.counts, parts_->size) : uint16_t{0};
+  signature.collective = static_cast<uint8_t>(named.collective);
+  signature.data_type = static_cast<uint8_t>(named.type);
+  signature.op = static_cast<uint8_t>(named.op);
+  signature.algorithm = call.about ? kQuestion : call.own != 0 ? call.own : algorithm;
+  signature.root = named.root;
+  signature.count = named.counts ? total_count(named, parts_->size) : named.count;
+  signature.detail = named.counts ? hash16(named.counts, parts_->size) : uint16_t{0};
   signature.context = parts_->context;
-  if (call.collective != Collective::point_to_point) signature.sequence = sequence;
+  if (named.collective != Collective::point_to_point) signature.sequence = sequence;
   return signature;
 }
 
@@ -151,8 +146,8 @@ Arithmetic Communicator::arithmetic_of(const Call& call) const {
 }
 
 // See recent_memory.h.  In place an all-reduce has just read what it writes, unless it has a codec or another rank had the core meanwhile.
-kernels::Store Communicator::output_store(const Call& call) {
-  if (remembered_.bytes < kLeastStreamed) return kernels::Store::cached;
+kernels::Store Communicator::output_store(const Call& call, uint64_t bytes) {
+  if (bytes < kLeastStreamed) return kernels::Store::cached;
   const Extent extent = extent_of(call, parts_->rank, parts_->size);
   const uint64_t read = extent.reads ? extent.input * element_size(call.type) : 0;
   const uint64_t written = extent.writes ? extent.output * element_size(call.type) : 0;
@@ -204,15 +199,16 @@ Status Communicator::remember(const Call& call) {
   Remembered& r = remembered_;
   // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_->size) * element_size(call.type);
-  if (!r.coded && r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op &&
-      r.wanted == call.algorithm)
+  if (!r.coded && !r.own && r.collective == call.collective && r.bytes == bytes && r.type == call.type && r.op == call.op &&
+      r.wanted == call.algorithm && !call.about && call.own == 0)
     return {};
-  last_codec_.clear();
   auto choice = choose(terms_, call.collective, bytes, call.algorithm, forecaster_.get(), averages_halves(call));
   if (!choice.ok()) return choice.status();
-  r = {call.collective,    call.type,          call.op, call.count, bytes, std::string(call.algorithm),
-       std::move(*choice), arithmetic_of(call)};
+  std::string wanted(call.algorithm);  // from here on nothing fails
+  last_codec_.clear();
+  r = {call.collective, call.type, call.op, call.count, bytes, std::move(wanted), std::move(*choice), arithmetic_of(call)};
   r.flat_kind = hash_of(sign(call, kFlat, 0));
+  r.own = call.about != nullptr || call.own != 0;
   return {};
 }
 
@@ -227,12 +223,14 @@ Communicator::Prepared Communicator::prepare(const Call& call) {
                                                                  : total_count(call, parts_->size) * element / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run, remembered_.choice.wish);
   prepared.binding = bind(call, program, prepared.cut.stripe_bytes);
-  if (call.send_counts)
-    for (size_t i = 0, p = static_cast<size_t>(parts_->size); i < p * p; ++i) {
-      const size_t source = i / p, destination = i % p, me = static_cast<size_t>(parts_->rank);
-      const size_t count = source == me ? call.send_counts[destination] : destination == me ? call.recv_counts[source] : 0;
-      prepared.tags.push_back({count, call.type});
+  if (call.send_counts) {
+    prepared.tags.rank = static_cast<uint32_t>(parts_->rank);
+    for (int r = 0; r < parts_->size; ++r) {
+      prepared.tags.row.push_back({call.send_counts[r], call.type});
+      prepared.tags.column.push_back({call.recv_counts[r], call.type});
     }
+    prepared.binding = std::move(prepared.binding).at_least_one_stripe();
+  }
   return prepared;
 }
 
@@ -256,77 +254,92 @@ Communicator::Prepared Communicator::prepare_wide(const Call& call) {
   return prepared;
 }
 
-// A round of sends and receives is a plan of its own: each message a block, sends before receives.  A message to oneself is copied from
-// the send to the receive.
-Result<Communicator::Prepared> Communicator::prepare_messages(const Call& call) {
-  Prepared prepared;
-  const auto count = static_cast<uint32_t>(call.messages.size());
-  Plan plan(std::max(count, 1u));
-  std::vector<Binding::Block> blocks(std::max(count, 1u));
-  std::vector<uint32_t> own_sends, own_receives;
-  for (uint32_t i = 0; i < count; ++i) {
-    const Message& message = call.messages[i];
-    const size_t bytes = message.count * element_size(message.type);
-    prepared.tags.push_back({message.count, message.type});
-    if (message.peer == parts_->rank)
-      (message.send ? own_sends : own_receives).push_back(i);
-    else
-      blocks[i] = message.send ? Binding::Block{message.data, nullptr, bytes} : Binding::Block{nullptr, message.data, bytes};
-    if (message.peer != parts_->rank && message.send) plan.send(message.peer, i);
+// A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where its receive wants it.
+std::shared_ptr<Operation> Communicator::make_message(const Message& message, std::byte* to, Wires& wires) {
+  auto& compiled = message_programs_[{message.peer, message.send}];
+  if (!compiled.program) {
+    Plan plan(1);
+    if (message.peer != parts_->rank && message.send) plan.send(message.peer, 0);
+    if (message.peer != parts_->rank && !message.send) plan.recv(message.peer, 0);
+    compiled = compile_for(plan, Collective::point_to_point, -1);
   }
-  for (uint32_t i = 0; i < count; ++i)
-    if (call.messages[i].peer != parts_->rank && !call.messages[i].send) plan.recv(call.messages[i].peer, i);
-  for (size_t k = 0; k < own_sends.size(); ++k) {
-    const Message &from = call.messages[own_sends[k]], &to = call.messages[own_receives[k]];
-    blocks[own_sends[k]] = {from.data, to.data, from.count * element_size(from.type)};
-  }
+  const size_t bytes = message.count * element_size(message.type);
+  std::vector<Binding::Block> block{{message.send ? message.data : nullptr, message.send ? to : message.data, bytes}};
+  const Cut pieces = cut(terms_, terms_.slot_bytes * 4, 1);
+  Call call;
+  call.collective = Collective::point_to_point;
+  call.count = message.count;
+  call.type = message.type;
+  auto operation = std::make_shared<PlanOperation>(
+      compiled.program, "direct", Binding::fixed(std::move(block), pieces.stripe_bytes).at_least_one_stripe(), Arithmetic(),
+      sign(call, 0, 0), pieces.lanes, compiled.slots, wires);
+  operation->set_tags({{{message.count, message.type}}, {}, 0});
+  call.messages = {message};
+  return fill_in(operation, call, bytes);
+}
+
+Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, uint64_t timeout_ns, bool asynchronous) {
+  if (Status status = failed_status(); !status.ok()) return status;
+  if (Status status = check_own_messages(messages, parts_->rank); !status.ok()) return status;
+  Choice choice{0, "direct", "each message travels once"};
+  uint64_t bytes = 0;
+  const auto make = [&](Wires& wires) {
+    Engine::Operations operations;
+    auto own = messages.begin();  // the receive that the next send to this rank itself is for
+    for (const Message& message : messages) {
+      bytes += message.count * element_size(message.type);
+      const bool to_itself = message.peer == parts_->rank;
+      if (to_itself && !message.send) continue;
+      if (to_itself) own = std::find_if(own, messages.end(), [this](const Message& m) { return m.peer == parts_->rank && !m.send; });
+      operations.push_back(make_message(message, to_itself ? (own++)->data : nullptr, wires));
+      if (timeout_ns > 0) operations.back()->timeout_ns = timeout_ns;
+    }
+    return operations;
+  };
+  auto operations = engine_->start_all(make, asynchronous);
+  if (!operations.ok()) return operations;
   remembered_ = {};
-  remembered_.choice = {0, "direct", "each message travels once"};
-  for (const auto& block : blocks) remembered_.bytes += block.bytes;
-  prepared.compiled = compile_for(plan, Collective::point_to_point, -1);
-  prepared.cut = cut(terms_, terms_.slot_bytes * 4, 1);
-  prepared.binding = Binding::fixed(std::move(blocks), prepared.cut.stripe_bytes);
-  return prepared;
+  remembered_.choice = std::move(choice);
+  remembered_.bytes = bytes;
+  last_was_lent_ = false;
+  return operations;
 }
 
 Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool asynchronous) {
   if (Status status = failed_status(); !status.ok()) return status;
-  if (asynchronous) last_was_lent_ = false;
   if (call.codec) {
     const auto decision = decided(call);
     if (!decision.ok()) return decision.status();
     if ((*decision)->compresses) return start_coded(call, asynchronous);
     Call plain = call;
     plain.codec = nullptr;
+    std::string why = "none: " + (*decision)->why;
     auto operation = start(plain, asynchronous);
+    if (!operation.ok()) return operation;
     remembered_.coded = true;
-    last_codec_ = "none: " + (*decision)->why;
+    last_codec_ = std::move(why);
     return operation;
   }
-  Prepared prepared;
-  if (call.collective == Collective::point_to_point) {
-    auto messages = prepare_messages(call);
-    if (!messages.ok()) return messages.status();
-    prepared = std::move(*messages);
-  } else {
-    if (Status status = remember(call); !status.ok()) return status;
-    if (remembered_.choice.algorithm == kFlat) return start_flat(call, asynchronous);
-    prepared = must_be_wide(call) ? prepare_wide(call) : prepare(call);
-  }
-  note(call, prepared.cut);
-  if (call.collective != Collective::point_to_point) ++sequence_;
-  const Signature signature = sign(call, remembered_.choice.algorithm, sequence_);
+  if (Status status = remember(call); !status.ok()) return status;
+  if (remembered_.choice.algorithm == kFlat) return start_flat(call, asynchronous);
+  Prepared prepared = must_be_wide(call) ? prepare_wide(call) : prepare(call);
+  const Signature signature = sign(call, remembered_.choice.algorithm, next_sequence());
   Arithmetic arithmetic = prepared.wide ? prepared.wide_arithmetic : remembered_.arithmetic;
-  if (const kernels::Store store = output_store(call); !prepared.wide) arithmetic.output_store = store;
+  if (const kernels::Store store = output_store(call, remembered_.bytes); !prepared.wide) arithmetic.output_store = store;
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
     auto operation =
         std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding), arithmetic,
                                         signature, prepared.cut.lanes, prepared.compiled.slots, wires);
     operation->set_tags(std::move(prepared.tags));
-    if (prepared.wide) return fill_in(std::make_shared<WideOperation>(std::move(prepared.wide), operation), call);
-    return fill_in(operation, call);
+    if (prepared.wide) return fill_in(std::make_shared<WideOperation>(std::move(prepared.wide), operation), call, remembered_.bytes);
+    return fill_in(operation, call, remembered_.bytes);
   };
-  return engine_->start(make, asynchronous);
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  count_call(call);
+  if (asynchronous) last_was_lent_ = false;
+  note(call, prepared.cut);
+  return operation;
 }
 
 Status Communicator::run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
@@ -340,6 +353,7 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
   Signature signature;
   signature.collective = static_cast<uint8_t>(collective);
   signature.data_type = static_cast<uint8_t>(call.type);
+  signature.algorithm = kMeasuring;
   signature.count = call.count;
   signature.context = parts_->context;
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
@@ -349,13 +363,14 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
     operation->timeout_ns = parts_->settings.birth_timeout_ns;
     return operation;
   };
-  return engine_->drive(*engine_->start(make, false));
+  auto operation = engine_->start(make, false);
+  return operation.ok() ? engine_->drive(**operation) : operation.status();
 }
 
 // What every queued operation is told besides.
-std::shared_ptr<Operation> Communicator::fill_in(std::shared_ptr<Operation> operation, const Call& call) const {
+std::shared_ptr<Operation> Communicator::fill_in(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const {
   operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-  operation->input_bytes = remembered_.bytes;
+  operation->input_bytes = bytes;
   const auto hold = [&](const void* memory) {
     if (const std::byte* begin = parts_->heap->begin_of(memory)) operation->holds.push_back(begin);
   };
@@ -376,23 +391,30 @@ Status Communicator::free(void* memory) {
 }
 
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
-  note(call, {1, remembered_.bytes});
-  const uint32_t hash = draw_flat_hash();
-  remembered_.arithmetic.output_store = output_store(call);
+  Arithmetic arithmetic = remembered_.arithmetic;
+  arithmetic.output_store = output_store(call, remembered_.bytes);
   const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
-    const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, hash);
-    return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_)),
-                   call);
+    const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, arithmetic,
+                                flat_hash(remembered_.flat_kind, next_sequence()));
+    return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, next_sequence())),
+                   call, remembered_.bytes);
   };
-  return engine_->start(make, asynchronous);
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  count_call(call);
+  if (asynchronous) last_was_lent_ = false;
+  note(call, {1, remembered_.bytes});
+  return operation;
 }
 
 void Communicator::note(const Call& call, const Cut& cut) {
   last_cut_ = cut;
-  if (parts_->log.enabled(LogLevel::trace))
+  if (!parts_->log.enabled(LogLevel::trace)) return;
+  if_possible([&] {
     parts_->log.trace(std::string(name(call.collective)) + " of " + describe_bytes(remembered_.bytes) + ": " +
                       std::string(remembered_.choice.name) + " (" + remembered_.choice.reason + "), " + std::to_string(cut.lanes) +
                       " lanes of " + describe_bytes(cut.stripe_bytes));
+  });
 }
 
 // ---- failures ----
@@ -428,7 +450,13 @@ void Communicator::abort(const std::string& reason) {
                         Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
 }
 
-Status Communicator::goodbye() { return failed() ? Status() : parts_->control->goodbye(); }
+// What this rank has sent must have reached its peers' systems, in case that its host goes with it.
+Status Communicator::goodbye() {
+  Waiter waiter;
+  uint64_t waited = 0;
+  while (!failed() && !engine_->drained() && waited < parts_->settings.timeout_ns) waited = waiter.wait();
+  return failed() ? Status() : parts_->control->goodbye();
+}
 
 Communicator::Statistics Communicator::statistics() const {
   Statistics statistics;
@@ -438,9 +466,9 @@ Communicator::Statistics Communicator::statistics() const {
   totals.sent_bytes -= before_.sent_bytes;
   totals.received_bytes -= before_.received_bytes;
   totals.nanoseconds -= before_.nanoseconds;
-  statistics.memory_bytes = parts_->pool->memory_bytes();
+  statistics.memory_bytes = parts_->pool->memory_bytes() + engine_->transport_bytes();
+  for (const auto& pool : parts_->message_pools) statistics.memory_bytes += pool ? pool->memory_bytes() : 0;
   std::map<std::string, int> kinds;
-  for (const auto& transport : parts_->transports) statistics.memory_bytes += transport->memory_bytes();
   for (const auto& kind : parts_->rank_transports) ++kinds[kind];
   for (const auto& [kind, count] : kinds)
     if (kind != "self") statistics.transports += (statistics.transports.empty() ? "" : ", ") + kind + " " + std::to_string(count);

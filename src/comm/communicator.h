@@ -31,6 +31,15 @@ namespace tutti {
 class LocalArena;
 struct Packed;
 
+// For what only tells, after a call was started: no failure of it may become the call's.
+template <class Fn>
+void if_possible(Fn fn) noexcept {
+  try {
+    fn();
+  } catch (...) {
+  }
+}
+
 // What a communicator is made of.  Members are destroyed in reverse order: the engine's users first, the memory last.
 struct CommunicatorParts {
   int rank = 0, size = 1;
@@ -52,7 +61,8 @@ struct CommunicatorParts {
   std::shared_ptr<Workers> workers;    // shared with splits
   std::shared_ptr<void> memory;        // what the transports' arena lies in, if they do not own it
   std::unique_ptr<memory::Heap> heap;  // what tutti_alloc gives out
-  std::unique_ptr<SlotPool> pool;
+  std::unique_ptr<SlotPool> pool;                           // for collectives
+  std::vector<std::unique_ptr<SlotPool>> message_pools;  // by rank: for messages to it; null where they go over streams
   std::atomic<uint32_t>* given_up = nullptr;  // of the arena
   std::vector<std::unique_ptr<Transport>> transports;
   std::vector<Transport*> transport_of;  // by rank; null for this rank
@@ -77,11 +87,13 @@ class Communicator final : private Supervisor {
   // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
   bool repeats_flat(const Call& call) const {
     const Remembered& r = remembered_;
-    return !r.coded && r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective &&
+    return !r.coded && !r.own && r.choice.algorithm == kFlat && r.count == call.count && r.collective == call.collective &&
            r.type == call.type && r.op == call.op && r.wanted.empty() && engine_->idle() && !failed() && !given_up();
   }
   Status run_flat(const Call& call);
-  Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);
+  Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
+  // One operation for each message, in this order; those to this rank itself in pairs.
+  Result<Engine::Operations> start_messages(const std::vector<Message>& messages, uint64_t timeout_ns = 0, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 
@@ -93,6 +105,7 @@ class Communicator final : private Supervisor {
   Status goodbye();
   Status failed_status() const;  // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
+  bool has_unfinished() const { return engine_->has_unfinished(); }
 
   // A call of two ranks of this communicator by a plan of theirs alone, for measuring; float32, sum.
   struct Compiled {
@@ -117,7 +130,7 @@ class Communicator final : private Supervisor {
     Compiled compiled;
     Binding binding;
     Cut cut{1, 64};
-    std::vector<PlanOperation::Tag> tags;
+    PlanOperation::Tags tags;
     std::unique_ptr<WideNumbers> wide;  // the call's data, if a WideOperation is to carry it out,
     Arithmetic wide_arithmetic;         // and what is done with them
   };
@@ -125,8 +138,9 @@ class Communicator final : private Supervisor {
   Prepared prepare(const Call& call);
   bool must_be_wide(const Call& call) const;
   Prepared prepare_wide(const Call& call);
-  Result<Prepared> prepare_messages(const Call& call);
+  std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, Wires& wires);
   Status run_queued(const Call& call);
+  Status run_messages(const Call& call);
   static Choice lent_choice();
   bool may_be_lent(const Call& call) const;
   Status all_lend(const Call& call, bool& all);
@@ -136,18 +150,22 @@ class Communicator final : private Supervisor {
   };
   Result<const Decision*> decided(const Call& call);
   Status run_with_codec(const Call& call);
-  Status decide(const TensorCodec& tensor, uint64_t timeout_ns, Decision& decision);
-  Status consult(const Call& question);
+  Status decide(const Call& call, Decision& decision);
+  Status consult(Call question, const Call& about);
   Result<std::shared_ptr<Operation>> start_coded(const Call& call, bool asynchronous);
   void tell_coded(const TensorCodec& tensor, const Packed& packed, const Choice& choice);
-  std::shared_ptr<Operation> fill_in(std::shared_ptr<Operation> operation, const Call& call) const;
+  std::shared_ptr<Operation> fill_in(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const;
   Result<std::shared_ptr<Operation>> start_flat(const Call& call, bool asynchronous);
-  uint32_t draw_flat_hash() { return flat_hash(remembered_.flat_kind, ++sequence_); }
+  // Of the next collective call; a question before it bears the same number.  count_call() once it is certain to be started.
+  uint32_t next_sequence() const { return sequence_ + 1; }
+  void count_call(const Call& call) { sequence_ += call.about == nullptr; }
+  template <class Sign>
+  Status finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign);
   Binding bind(const Call& call, const Program& program, size_t stripe_bytes) const;
   Signature sign(const Call& call, uint8_t algorithm, uint32_t sequence) const;
   static constexpr uint64_t kLeastStreamed = 64 << 10;  // of output; of less nothing was gained
   Arithmetic arithmetic_of(const Call& call) const;     // but for its output_store
-  kernels::Store output_store(const Call& call);
+  kernels::Store output_store(const Call& call, uint64_t bytes);  // `bytes`: of the whole data
   Compiled compile_for(const Plan& plan, Collective collective, int root);
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   void note(const Call& call, const Cut& cut);
@@ -163,12 +181,13 @@ class Communicator final : private Supervisor {
   void tell(const Account& account) const;
 
   bool failed() const override {
-    if (!parts_->control->failed()) return false;
+    if (!parts_->control->failed() && !broken_.load(std::memory_order_relaxed)) return false;
     parts_->given_up->store(1, std::memory_order_release);
     return true;
   }
   bool given_up() const override { return parts_->given_up->load(std::memory_order_acquire) != 0; }
-  Status failure() const override { return parts_->control->failure(); }
+  Status failure() const override { return parts_->control->failed() ? parts_->control->failure() : break_down_; }
+  void break_down() noexcept override { broken_.store(true); }
   void fail(int culprit, const Status& cause) override { parts_->control->fail(culprit, cause); }
   void stalled(const Operation& operation, uint64_t waited_ns) override;
   void timed_out(const Operation& operation, uint64_t waited_ns) override;
@@ -180,8 +199,11 @@ class Communicator final : private Supervisor {
   EngineTotals before_;                     // what measuring added to the engine's totals
   std::unique_ptr<Forecaster> forecaster_;  // none: algorithms are chosen by fixed sizes
   ForkGuard fork_guard_;
-  uint32_t sequence_ = 0;                                 // of collective calls
+  std::atomic<bool> broken_{false};
+  const Status break_down_{Code::system, "this rank ran out of memory in the middle of a call"};
+  uint32_t sequence_ = 0;                                 // of the last collective call
   std::map<std::pair<uint8_t, int>, Compiled> programs_;  // by (algorithm, root)
+  std::map<std::pair<int, bool>, Compiled> message_programs_;  // by (peer, is a send)
   struct Remembered {                                     // what the last call's kind led to: repeated calls are the rule
     Collective collective = Collective::point_to_point;
     DataType type = DataType::uint8;
@@ -193,6 +215,7 @@ class Communicator final : private Supervisor {
     Arithmetic arithmetic;
     uint32_t flat_kind = 0;  // hash of its signature, for flat exchanges
     bool coded = false;      // was given a codec: good for no other call
+    bool own = false;        // a call of the library's own: likewise
   } remembered_;
   std::map<std::pair<Collective, std::pair<uint32_t, uint8_t>>, Account> accounts_;  // by size class and algorithm
   Cut last_cut_{1, 0};

@@ -27,6 +27,20 @@ Packed packed_by(const TensorCodec& tensor) {
           chunk * element_size(tensor.type()), tensor.text()};
 }
 
+// A codec's tensor that begin() has taken for a call; given back as it was, unless the call is started.
+class TensorTaken {
+ public:
+  explicit TensorTaken(TensorCodec& tensor) : tensor_(&tensor) {}
+  TensorTaken(const TensorTaken&) = delete;
+  ~TensorTaken() {
+    if (tensor_) tensor_->give_back();
+  }
+  void keep() { tensor_ = nullptr; }
+
+ private:
+  TensorCodec* tensor_;
+};
+
 }  // namespace
 
 // Does the call travel compressed?  "auto:" codecs are decided once, by the slowest rank's rates; all ranks decide alike.
@@ -36,7 +50,7 @@ Result<const Communicator::Decision*> Communicator::decided(const Call& call) {
   if (!tensor.spec().automatic) return &kAsked;
   if (const auto known = decisions_.find(tensor.text()); known != decisions_.end()) return &known->second;
   Decision decision;
-  if (Status status = decide(tensor, call.timeout_ns, decision); !status.ok()) return status;
+  if (Status status = decide(call, decision); !status.ok()) return status;
   if (parts_->rank == 0) parts_->log.info("codec " + tensor.text() + ": " + decision.why);
   return &decisions_.emplace(tensor.text(), std::move(decision)).first->second;
 }
@@ -54,7 +68,8 @@ Status Communicator::run_with_codec(const Call& call) {
   return status;
 }
 
-Status Communicator::decide(const TensorCodec& tensor, uint64_t timeout_ns, Decision& decision) {
+Status Communicator::decide(const Call& call, Decision& decision) {
+  const TensorCodec& tensor = *call.codec;
   const kernels::StandardFloats mode;
   const MachineProfile profile = tuning_ ? tuning_->profile : MachineProfile::standard(parts_->inside_streams);
   const double link = link_seconds_per_byte(terms_, profile);
@@ -71,19 +86,25 @@ Status Communicator::decide(const TensorCodec& tensor, uint64_t timeout_ns, Deci
   question.count = 1;
   question.type = DataType::float32;
   question.op = ReduceOp::max;
-  question.timeout_ns = timeout_ns;
-  if (Status status = consult(question); !status.ok()) return status;
+  question.timeout_ns = call.timeout_ns;
+  if (Status status = consult(question, call); !status.ok()) return status;
   decision.compresses = link * 1e9 > static_cast<double>(most);
   decision.why = std::string(decision.compresses ? "compressed" : "not compressed") + ", since the links carry " + rate(1 / link) +
                  " and compressing pays below " + rate(1e9 / static_cast<double>(most));
   return {};
 }
 
-// A call of the library's own between two of the user's.
-Status Communicator::consult(const Call& question) {
+// A question of the library's own before `about`, in whose name and by whose number it is asked.
+Status Communicator::consult(Call question, const Call& about) {
+  question.about = &about;
   Remembered about_call = std::exchange(remembered_, {});
-  Status status = run_untold(question);
-  --sequence_;
+  Status status;
+  try {
+    status = run_untold(question);
+  } catch (...) {
+    remembered_ = std::move(about_call);
+    throw;
+  }
   remembered_ = std::move(about_call);
   return status;
 }
@@ -105,28 +126,35 @@ Result<std::shared_ptr<Operation>> Communicator::start_coded(const Call& call, b
     return Status(Code::unsupported, "algorithm " + std::string(choice->name) + " needs " + std::to_string(compiled.slots) +
                                          " slots for a stripe with a codec, and there are " +
                                          std::to_string(parts_->pool->slots()) + "; choose another one");
-  if (Status status = tensor.begin(); !status.ok()) return status;
-  ++sequence_;
-  tell_coded(tensor, packed, *choice);
-  remembered_ = {};
-  remembered_.choice = std::move(*choice);
-  remembered_.bytes = tensor.count() * element_size(tensor.type());
-  remembered_.coded = true;
-  Signature signature = sign(call, remembered_.choice.algorithm, sequence_);
+  Remembered remembered;
+  remembered.choice = std::move(*choice);
+  remembered.bytes = tensor.count() * element_size(tensor.type());
+  remembered.coded = true;
+  Signature signature = sign(call, remembered.choice.algorithm, next_sequence());
   signature.detail = tensor.identity();
   Coder::Job job{call.input, call.output, static_cast<uint32_t>(parts_->rank), static_cast<uint32_t>(parts_->size), 1};
   if (call.op == ReduceOp::avg) job.divisor = job.ranks;
-  job.output_store = output_store(call);
-  auto coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
+  job.output_store = output_store(call, remembered.bytes);
   auto binding = Coder::bind(tensor, call.input, call.output, program.blocks, cut.chunks_per_stripe);
-  last_cut_ = {cut.lanes, binding.stripe_bytes()};
+  const size_t stripe_bytes = binding.stripe_bytes();
+  if (Status status = tensor.begin(); !status.ok()) return status;
+  TensorTaken taken(tensor);
+  auto coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
   const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
-    auto operation = std::make_shared<PlanOperation>(compiled.program, remembered_.choice.name, std::move(binding), Arithmetic(),
+    auto operation = std::make_shared<PlanOperation>(compiled.program, remembered.choice.name, std::move(binding), Arithmetic(),
                                                      signature, cut.lanes, compiled.slots, wires);
     operation->set_coder(std::move(coder));
-    return fill_in(operation, call);
+    return fill_in(operation, call, remembered.bytes);
   };
-  return engine_->start(make, asynchronous);
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  taken.keep();
+  count_call(call);
+  last_was_lent_ = false;
+  last_cut_ = {cut.lanes, stripe_bytes};
+  remembered_ = std::move(remembered);
+  if_possible([&] { tell_coded(tensor, packed, remembered_.choice); });
+  return operation;
 }
 
 // What statistics show, and at rank 0 a line for each kind of call.

@@ -16,22 +16,31 @@ constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffe
 }  // namespace
 
 // The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
-Status Communicator::run_flat(const Call& call) {
-  last_cut_ = {1, remembered_.bytes};
-  remembered_.arithmetic.output_store = output_store(call);
-  FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic, draw_flat_hash());
+template <class Sign>
+Status Communicator::finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign) {
   for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
     exchange.advance();
     if (exchange.finished()) {
-      engine_->count_flat(remembered_.bytes, static_cast<uint32_t>(parts_->size));
+      engine_->count_flat(exchange.bytes(), static_cast<uint32_t>(parts_->size));
       return {};
     }
     cpu_pause();
   }
-  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, sequence_));
-  operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
-  operation.input_bytes = remembered_.bytes;
+  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign());
+  operation.timeout_ns = timeout_ns > 0 ? timeout_ns : parts_->settings.timeout_ns;
+  operation.input_bytes = exchange.bytes();
   return engine_->drive_alone(operation);
+}
+
+Status Communicator::run_flat(const Call& call) {
+  last_cut_ = {1, remembered_.bytes};
+  remembered_.arithmetic.output_store = output_store(call, remembered_.bytes);
+  const uint32_t sequence = next_sequence();
+  FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, remembered_.arithmetic,
+                        flat_hash(remembered_.flat_kind, sequence));
+  exchange.enter();
+  count_call(call);
+  return finish_flat(exchange, call.timeout_ns, [&] { return sign(call, kFlat, sequence); });
 }
 
 Status Communicator::run(const Call& call) {
@@ -39,7 +48,7 @@ Status Communicator::run(const Call& call) {
     return run_untold(call);
   const uint64_t start = now_ns();
   Status status = run_untold(call);
-  if (status.ok()) keep_account(now_ns() - start);
+  if (status.ok()) if_possible([&] { keep_account(now_ns() - start); });
   return status;
 }
 
@@ -64,7 +73,7 @@ void Communicator::tell(const Account& account) const {
 }
 
 Status Communicator::run_untold(const Call& call) {
-  if (call.collective == Collective::point_to_point) return run_queued(call);
+  if (call.collective == Collective::point_to_point) return run_messages(call);
   if (failed()) return engine_->end();
   if (call.codec) return run_with_codec(call);
   if (Status status = remember(call); !status.ok()) return status;
@@ -75,7 +84,13 @@ Status Communicator::run_untold(const Call& call) {
   if (Status status = all_lend(call, lent); !status.ok()) return status;
   if (!lent) return run_queued(call);
   Choice usual = std::exchange(remembered_.choice, lent_choice());
-  Status status = run_queued(call);
+  Status status;
+  try {
+    status = run_queued(call);
+  } catch (...) {
+    remembered_.choice = std::move(usual);
+    throw;
+  }
   remembered_.choice = std::move(usual);
   last_was_lent_ = true;
   return status;
@@ -98,7 +113,7 @@ bool Communicator::may_be_lent(const Call& call) const {
          parts_->pool->lends();
 }
 
-// One flat exchange of a byte.
+// One flat exchange of a byte, in the name of the call.
 Status Communicator::all_lend(const Call& call, bool& all) {
   const auto reaches = [&](const void* memory) {
     return parts_->pool->reaches(static_cast<const std::byte*>(memory), remembered_.bytes);
@@ -106,28 +121,33 @@ Status Communicator::all_lend(const Call& call, bool& all) {
   const uint8_t mine = reaches(call.input) && reaches(call.output);
   uint8_t least = 0;
   Call vote;
-  vote.collective = Collective::all_reduce;
-  vote.input = &mine;
-  vote.output = &least;
-  vote.count = 1;
+  vote.type = DataType::uint8;
   vote.op = ReduceOp::min;
+  vote.about = &call;
   vote.timeout_ns = call.timeout_ns;
-  Remembered about_call = std::move(remembered_);
-  remembered_ = {};
-  remembered_.bytes = 1;
-  remembered_.arithmetic = arithmetic_of(vote);
-  remembered_.flat_kind = hash_of(sign(vote, kFlat, 0));
+  const Signature signature = sign(vote, kFlat, next_sequence());
+  FlatExchange exchange(*parts_->board, &mine, &least, 1, arithmetic_of(vote), flat_hash(hash_of(sign(vote, kFlat, 0)), next_sequence()));
   Status status;
   if (engine_->idle() && !given_up()) {
-    status = run_flat(vote);
+    exchange.enter();
+    status = finish_flat(exchange, call.timeout_ns, [&] { return signature; });
   } else {
-    auto operation = start_flat(vote, false);
+    const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
+      return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), signature), vote, 1);
+    };
+    auto operation = engine_->start(make, false);
     status = operation.ok() ? engine_->drive(**operation) : operation.status();
   }
-  --sequence_;  // it is no call of the user's
-  remembered_ = std::move(about_call);
   all = least == 1;
   return status;
+}
+
+Status Communicator::run_messages(const Call& call) {
+  auto operations = start_messages(call.messages, call.timeout_ns, false);
+  if (!operations.ok()) return operations.status();
+  for (const auto& operation : *operations)
+    if (Status status = engine_->drive(*operation); !status.ok()) return status;
+  return {};
 }
 
 }  // namespace tutti

@@ -1,5 +1,5 @@
 // The control tree: a few sockets per rank that carry deaths, aborts, late signatures and goodbyes, never data.
-// One thread per root communicator (shared by its splits) sleeps in epoll.
+// One thread per process sleeps in epoll.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,10 @@
 
 namespace tutti {
 
-class ControlThread;  // epoll loop; created with the root communicator, shared with splits
+class ControlThread;  // epoll loop
 std::shared_ptr<ControlThread> start_control_thread(Status& status);
+// That of this process, begun with its first communicator and ended with its last.
+std::shared_ptr<ControlThread> control_thread_of_process(Status& status);
 
 // What a rank that makes no progress says about itself.
 struct Stall {
@@ -33,7 +35,9 @@ class Control {
     int rank = 0, size = 1;
     std::string name;                     // of the communicator
     std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
-    uint64_t timeout_ns = 0;              // bound for tree set-up and for destroy's wait
+    uint64_t timeout_ns = 0;              // bound for goodbye's wait
+    uint64_t settle_ns = 0;               // how long all ranks must be seen to stand still, in different calls, until that is a mismatch
+    std::vector<int> local_pids;          // by rank: of those whose processes this one can watch; 0 for others, and for this process
     std::string listen_address;           // numeric address that other hosts reach this one at
     Log log;
   };
@@ -62,9 +66,13 @@ class Control {
   // the caller's own view becomes the failure.
   virtual void timed_out(const Stall& stall) = 0;
 
-  // This rank is done.  Waits until all ranks have said so, at most 30 s or the timeout of the options.  A rank that closes its
-  // connections while this one waits here counts as done.  Destroying a Control without goodbye looks to the others like a death.
+  // This rank is done, and the others are told.  They may still need this process to pass word on to the ranks below it in the tree, so:
+  // while this process has other communicators this returns at once, and retire() keeps the tree at work; the last one's goodbye waits until
+  // the ranks below, of every tree so kept, are done too, at most for timeout_ns.  A rank that closes its connections while others
+  // wait here counts as done.  Destroying a Control without goodbye looks to the others like a death.
   virtual Status goodbye() = 0;
+  // After goodbye(): at the end of a communicator.
+  static void retire(std::unique_ptr<Control> control);
 
  protected:
   std::atomic<bool> failed_{false};

@@ -4,7 +4,7 @@ namespace tutti {
 namespace {
 
 constexpr uint32_t kHelloMagic = 0x634d7554;  // "TuMc"
-constexpr uint16_t kControlVersion = 1;
+constexpr uint16_t kControlVersion = 2;
 
 void put_signature(ByteWriter& writer, const Signature& signature) {
   writer.number(signature.version);
@@ -61,18 +61,20 @@ std::string body_of(const ControlFrame& frame) {
       body.number(frame.stall.steps);
       body.number(frame.stall.waited_ns);
       put_signature(body, frame.stall.signature);
+      body.number(frame.query);
       break;
     case FrameKind::late:
       put_rank(body, frame.rank);
       body.text(std::string_view(frame.text).substr(0, kLongestCause));
       break;
     case FrameKind::suspect:
-    case FrameKind::leaving: put_rank(body, frame.rank); break;
+    case FrameKind::leaving:
+    case FrameKind::exited: put_rank(body, frame.rank); break;
+    case FrameKind::query: body.number(frame.query); break;
     case FrameKind::welcome:
     case FrameKind::ping:
     case FrameKind::pong:
-    case FrameKind::goodbye_up:
-    case FrameKind::goodbye_down: break;
+    case FrameKind::goodbye_up: break;
   }
   return body.take();
 }
@@ -101,18 +103,20 @@ bool take_body(ByteReader& reader, ControlFrame& frame) {
       frame.stall.steps = reader.number<uint32_t>();
       frame.stall.waited_ns = reader.number<uint64_t>();
       frame.stall.signature = take_signature(reader);
+      frame.query = reader.number<uint32_t>();
       return frame.rank >= 0;
     case FrameKind::late:
       frame.rank = take_rank(reader);
       frame.text = printable(reader.text(reader.rest().size()));
       return true;
     case FrameKind::suspect:
-    case FrameKind::leaving: frame.rank = take_rank(reader); return frame.rank >= 0;
+    case FrameKind::leaving:
+    case FrameKind::exited: frame.rank = take_rank(reader); return frame.rank >= 0;
+    case FrameKind::query: frame.query = reader.number<uint32_t>(); return true;
     case FrameKind::welcome:
     case FrameKind::ping:
     case FrameKind::pong:
-    case FrameKind::goodbye_up:
-    case FrameKind::goodbye_down: return true;
+    case FrameKind::goodbye_up: return true;
   }
   return false;
 }
@@ -136,7 +140,7 @@ Decoding decode(std::string_view bytes, int size, ControlFrame& frame, size_t& u
   const auto length = head.number<uint16_t>();
   const auto kind = head.number<uint8_t>();
   if (kFrameHead + length > kLongestFrame) return Decoding::malformed;
-  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::leaving)) return Decoding::malformed;
+  if (kind < static_cast<uint8_t>(FrameKind::hello) || kind > static_cast<uint8_t>(FrameKind::query)) return Decoding::malformed;
   used = kFrameHead + length;
   if (bytes.size() < used) return Decoding::incomplete;
   frame = {};

@@ -25,8 +25,9 @@ enum class FrameKind : uint8_t {
   pong,
   suspect,       // towards the root: a neighbour that did not answer a ping
   goodbye_up,    // towards the root: all of this subtree are done
-  goodbye_down,  // from the root: all ranks are done
-  leaving,       // towards the root: a rank has called destroy and will answer nobody
+  leaving,       // towards the root, and to the children of the rank itself: it has called destroy and will answer nobody
+  exited,        // towards the root: a rank's process has ended, as a process of its host saw
+  query,         // from the root: reports of stalls shall say which query came last
 };
 
 // Why a communicator is dead.
@@ -38,11 +39,12 @@ struct Cause {
 
 struct ControlFrame {
   FrameKind kind = FrameKind::ping;
-  int32_t rank = -1;  // hello, stall, timed_out, suspect, leaving: of whom; late: who is late
+  int32_t rank = -1;  // hello, stall, timed_out, suspect, leaving, exited: of whom; late: who is late
   Secret secret{};    // hello
   Cause cause;        // report, failure
   Stall stall;        // stall, timed_out
   std::string text;   // late
+  uint32_t query = 0; // query; stall, timed_out: the last one that the rank has heard
 };
 
 inline constexpr size_t kLongestCause = 1024;

@@ -7,7 +7,6 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kLateGatherNs = 1'200'000'000;
-constexpr uint64_t kSureNs = 5'000'000'000;  // all ranks stalled for so long, in different calls: nobody will move any more
 constexpr size_t kMostTold = 1024;           // the memory of late calls is bounded
 
 std::string in_seconds(uint64_t ns) {
@@ -26,7 +25,8 @@ std::string where(const Stall& stall) {
 std::string hidden_difference(const Signature& a, const Signature& b) {
   if (describe(a) != describe(b)) return "";
   if (a.version != b.version) return " (their versions of Tutti differ)";
-  if (a.algorithm != b.algorithm) return " (by different algorithms: settings or call options differ)";
+  if (a.algorithm != b.algorithm && a.algorithm != kQuestion && b.algorithm != kQuestion)
+    return " (by different algorithms: settings or call options differ)";
   if (a.context != b.context) return " (of different communicators)";
   return " (with different counts, data types, operators or roots)";
 }
@@ -35,6 +35,10 @@ std::string hidden_difference(const Signature& a, const Signature& b) {
 
 Cause silent_cause(int rank, const std::string& rank_name) {
   return {rank, false, Status(Code::timeout, rank_name + " does not answer: its process is stopped, or its host is gone")};
+}
+
+Cause died_cause(int rank, const std::string& rank_name) {
+  return {rank, true, Status(Code::peer_lost, rank_name + " died or closed its connections")};
 }
 
 Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<std::string>& rank_names) {
@@ -46,23 +50,23 @@ Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<
           Status(Code::timeout, rank_names[static_cast<size_t>(culprit)] + " is late: " + who + waited + " in " + where(stall))};
 }
 
-ControlJudge::ControlJudge(std::vector<std::string> rank_names)
-    : rank_names_(std::move(rank_names)), reports_(rank_names_.size()) {}
+ControlJudge::ControlJudge(std::vector<std::string> rank_names, uint64_t settle_ns)
+    : rank_names_(std::move(rank_names)), settle_ns_(settle_ns), reports_(rank_names_.size()) {}
 
 bool ControlJudge::fresh(int rank, uint64_t now) const {
   const Report& report = reports_[static_cast<size_t>(rank)];
   return report.at != 0 && now < report.at + kStallFreshNs;
 }
 
-std::optional<Cause> ControlJudge::stalled(int rank, const Stall& stall, uint64_t now) {
-  reports_[static_cast<size_t>(rank)] = {stall, now};
+std::optional<Cause> ControlJudge::stalled(int rank, const Stall& stall, uint64_t now, uint32_t query) {
+  reports_[static_cast<size_t>(rank)] = {stall, now, query};
   if (stall.waited_ns >= kLateNs && late_at_ == UINT64_MAX) late_at_ = now + kLateGatherNs;
   if (auto gone = departure(rank, now)) return gone;
   return contradiction(rank, now);
 }
 
-std::optional<Cause> ControlJudge::timed_out(int rank, const Stall& stall, uint64_t now) {
-  reports_[static_cast<size_t>(rank)] = {stall, now};
+std::optional<Cause> ControlJudge::timed_out(int rank, const Stall& stall, uint64_t now, uint32_t query) {
+  reports_[static_cast<size_t>(rank)] = {stall, now, query};
   if (first_waiter_ < 0) {
     first_waiter_ = rank;
     due_at_ = now + kVerdictDelayNs;
@@ -80,26 +84,61 @@ Cause ControlJudge::different(int a, int b) const {
                                                        reports_[static_cast<size_t>(b)].stall.signature))};
 }
 
-// Two ranks that stall in the same call but mean different ones by it.  Ranks in different calls may be right (asynchronous calls,
-// a broadcast's root runs ahead), unless all ranks stall.  Point to point calls have no number and say nothing.
-std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) const {
+// Two ranks that stalled in calls of the same number but meant different ones by it.  That is so whenever they said it.  Point to point calls
+// have no number and say nothing.
+std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) {
   const Signature& mine = reports_[static_cast<size_t>(rank)].stall.signature;
   if (mine.sequence == 0) return std::nullopt;
-  bool all_sure = true;
-  int first = rank, last = rank;
-  const auto sequence = [this](int r) { return reports_[static_cast<size_t>(r)].stall.signature.sequence; };
   for (int other = 0; other < static_cast<int>(reports_.size()); ++other) {
     const Report& report = reports_[static_cast<size_t>(other)];
-    if (!fresh(other, now) || report.stall.signature.sequence == 0) {
-      all_sure = false;
+    if (report.at != 0 && report.stall.signature.sequence == mine.sequence && !same_call(report.stall.signature, mine))
+      return different(rank, other);
+  }
+  return standstill(now);
+}
+
+// If all ranks have stalled for `least` in collectives, and not all in the same: two of them.
+std::optional<std::pair<int, int>> ControlJudge::apart(uint64_t now, uint64_t least) const {
+  int first = 0, last = 0;
+  const auto sequence = [this](int r) { return reports_[static_cast<size_t>(r)].stall.signature.sequence; };
+  for (int rank = 0; rank < static_cast<int>(reports_.size()); ++rank) {
+    if (!fresh(rank, now) || sequence(rank) == 0 || reports_[static_cast<size_t>(rank)].stall.waited_ns < least) return std::nullopt;
+    if (sequence(rank) < sequence(first)) first = rank;
+    if (sequence(rank) > sequence(last)) last = rank;
+  }
+  return sequence(first) != sequence(last) ? std::optional(std::pair(first, last)) : std::nullopt;
+}
+
+// Ranks that stall in different collectives may be right for a while (asynchronous calls, a broadcast's root that runs ahead, packets that are
+// lost and sent again), and after an interruption of the network old reports arrive with new ones.  So the ranks are queried, and only if
+// all report, after that, that nothing has moved for long, and still do so settle_ns later, does nothing move any more.
+std::optional<Cause> ControlJudge::standstill(uint64_t now) {
+  const auto pair = apart(now, kSureNs);
+  if (!pair) {
+    queried_at_ = 0;
+    return std::nullopt;
+  }
+  if (queried_at_ == 0) {
+    unsent_query_ = ++query_;
+    queried_at_ = now;
+  }
+  const bool all_answered = std::all_of(reports_.begin(), reports_.end(), [this](const Report& r) { return r.query == query_; });
+  if (!all_answered || now < queried_at_ + settle_ns_) return std::nullopt;
+  return different(pair->first, pair->second);
+}
+
+void ControlJudge::exited(int rank, uint64_t now) { exits_.emplace(rank, now + kExitGraceNs); }
+
+std::optional<Cause> ControlJudge::expired(uint64_t now) {
+  for (auto exit = exits_.begin(); exit != exits_.end();) {
+    if (now < exit->second) {
+      ++exit;
       continue;
     }
-    if (sequence(other) == mine.sequence && !(report.stall.signature == mine)) return different(rank, other);
-    all_sure = all_sure && report.stall.waited_ns >= kSureNs;
-    if (sequence(other) < sequence(first)) first = other;
-    if (sequence(other) > sequence(last)) last = other;
+    const int rank = exit->first;
+    exit = exits_.erase(exit);
+    if (!left_.contains(rank)) return died_cause(rank, rank_names_[static_cast<size_t>(rank)]);
   }
-  if (all_sure && sequence(first) != sequence(last)) return different(first, last);
   return std::nullopt;
 }
 
@@ -124,14 +163,36 @@ int ControlJudge::blamed_by(int rank, uint64_t now) const {
   return -1;
 }
 
+// "rank 0 is in …, and waits for rank 1; rank 1 is in …": those who wait for one another, from whom `rank` waits for on; "" if there is no circle.
+std::string ControlJudge::circle_from(int rank, uint64_t now) const {
+  std::vector<int> path;
+  while (rank >= 0 && fresh(rank, now) && std::count(path.begin(), path.end(), rank) == 0) {
+    path.push_back(rank);
+    rank = reports_[static_cast<size_t>(rank)].stall.waits_for;
+  }
+  const auto begin = std::find(path.begin(), path.end(), rank);
+  std::string text;
+  for (auto member = begin; member != path.end(); ++member) {
+    const Stall& stall = reports_[static_cast<size_t>(*member)].stall;
+    text += (text.empty() ? "" : "; ") + rank_names_[static_cast<size_t>(*member)] + " is in " + where(stall) + " and waits for rank " +
+            std::to_string(stall.waits_for);
+  }
+  return text;
+}
+
 std::optional<Cause> ControlJudge::due(uint64_t now) {
+  if (auto death = expired(now)) return death;
   if (now < due_at_) return std::nullopt;
   due_at_ = UINT64_MAX;
   if (!suspects_.empty()) {
     const int rank = *suspects_.begin();
     return silent_cause(rank, rank_names_[static_cast<size_t>(rank)]);
   }
+  if (const auto pair = apart(now, 0)) return different(pair->first, pair->second);
   const Stall& stall = reports_[static_cast<size_t>(first_waiter_)].stall;
+  if (const std::string circle = circle_from(first_waiter_, now); !circle.empty())
+    return Cause{-1, false,
+                 Status(Code::timeout, "ranks wait for one another, and nothing moved for " + in_seconds(stall.waited_ns) + ": " + circle)};
   return late_cause(blamed_by(first_waiter_, now), first_waiter_, stall, rank_names_);
 }
 
@@ -154,6 +215,10 @@ std::optional<ControlJudge::Late> ControlJudge::late(uint64_t now) {
   return std::nullopt;
 }
 
-uint64_t ControlJudge::next() const { return std::min(due_at_, late_at_); }
+uint64_t ControlJudge::next() const {
+  uint64_t next = std::min(due_at_, late_at_);
+  for (const auto& [rank, at] : exits_) next = std::min(next, at);
+  return next;
+}
 
 }  // namespace tutti

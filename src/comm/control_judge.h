@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -15,23 +16,33 @@ namespace tutti {
 
 inline constexpr uint64_t kStallFreshNs = 3'000'000'000;  // stalled ranks report each second; one that stops doing so moves again
 inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the waiters are told for whom
+inline constexpr uint64_t kSureNs = 5'000'000'000;        // what a rank had sent to one that waits longer has long arrived
+inline constexpr uint64_t kExitGraceNs = 1'000'000'000;   // between the end of a process and its being a death
 inline constexpr uint64_t kVerdictDelayNs = 600'000'000;  // after the first deadline, for the other ranks' reports and for suspects
 
 // The same words wherever in the tree it is noticed.
 Cause silent_cause(int rank, const std::string& rank_name);
+Cause died_cause(int rank, const std::string& rank_name);
 // What a waiting rank knows by itself: it is late whom this rank waits for.
 Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<std::string>& rank_names);
 
 class ControlJudge {
  public:
-  explicit ControlJudge(std::vector<std::string> rank_names);
+  // `settle_ns`: see Control::Options.
+  explicit ControlJudge(std::vector<std::string> rank_names, uint64_t settle_ns = 0);
 
   // A rank's report.  The verdict, if it shows that ranks called different things.
-  std::optional<Cause> stalled(int rank, const Stall& stall, uint64_t now);
+  // `query`: the last one that the rank had heard when it reported.
+  std::optional<Cause> stalled(int rank, const Stall& stall, uint64_t now, uint32_t query = 0);
   // The same, and the rank's deadline is over: a verdict will come from `due`.
-  std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now);
+  std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now, uint32_t query = 0);
   void suspect(int rank) { suspects_.insert(rank); }
   void leaving(int rank) { left_.insert(rank); }
+  // Its process has ended.  What it said before it ended may still be on its way here, so the verdict comes later, from `due`.
+  void exited(int rank, uint64_t now);
+
+  // A query to send to all ranks: reports that name it were made after it, however long others were under way.
+  std::optional<uint32_t> query() { return std::exchange(unsent_query_, std::nullopt); }
 
   std::optional<Cause> due(uint64_t now);
 
@@ -48,18 +59,28 @@ class ControlJudge {
   struct Report {
     Stall stall;
     uint64_t at = 0;  // 0: none
+    uint32_t query = 0;
   };
 
   bool fresh(int rank, uint64_t now) const;
   int blamed_by(int rank, uint64_t now) const;
-  std::optional<Cause> contradiction(int rank, uint64_t now) const;
+  std::optional<Cause> contradiction(int rank, uint64_t now);
+  std::optional<std::pair<int, int>> apart(uint64_t now, uint64_t least) const;
+  std::optional<Cause> standstill(uint64_t now);
+  std::optional<Cause> expired(uint64_t now);
+  std::string circle_from(int rank, uint64_t now) const;
   std::optional<Cause> departure(int rank, uint64_t now) const;
   Cause different(int a, int b) const;
 
   std::vector<std::string> rank_names_;
+  uint64_t settle_ns_;
   std::vector<Report> reports_;  // by rank
   std::set<int> suspects_;
   std::set<int> left_;     // called destroy
+  std::map<int, uint64_t> exits_;  // of ranks whose processes have ended: when that is the verdict
+  uint32_t query_ = 0;             // the last one
+  uint64_t queried_at_ = 0;
+  std::optional<uint32_t> unsent_query_;
   int first_waiter_ = -1;  // whose deadline was over first
   uint64_t due_at_ = UINT64_MAX;
   uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment

@@ -28,6 +28,13 @@ void watch_host(int fd) {
 
 ControlSocket::ControlSocket(OwnedFd fd) : fd_(std::move(fd)) { watch_host(fd_.get()); }
 
+void ControlSocket::hang_up() {
+  flush();
+  fill();
+  ::shutdown(fd_.get(), SHUT_WR);
+  close();
+}
+
 bool ControlSocket::fill() {
   char chunk[4096];
   for (size_t got = 0; got < kMostRead;) {

@@ -16,6 +16,7 @@ class ControlSocket {
   int fd() const { return fd_.get(); }
   bool open() const { return static_cast<bool>(fd_); }
   void close() { fd_.reset(); }
+  void hang_up();  // closes so that what was sent arrives: unread input would reset the connection
 
   // Takes in what has come.  False: the peer closed, or the connection broke; frames that came before are still there.
   bool fill();

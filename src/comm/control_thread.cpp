@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -52,11 +53,13 @@ ControlThread::~ControlThread() {
   }
   wake();
   thread_.join();
+  kept_.clear();
 }
 
 void ControlThread::run() {
   uint64_t next = UINT64_MAX;
   for (;;) {
+    end_kept();
     epoll_event events[kEventsAtOnce];
     const int ready = ::epoll_wait(epoll_.get(), events, kEventsAtOnce, wait_ms(now_ns(), next));
     const std::lock_guard lock(mutex_);
@@ -71,6 +74,36 @@ void ControlThread::run() {
     next = UINT64_MAX;
     for (const auto& [id, member] : members_) next = std::min(next, member->on_tick(now));
   }
+}
+
+bool ControlThread::has_staying() const {
+  return std::any_of(members_.begin(), members_.end(), [](const auto& entry) { return !entry.second->is_leaving(); });
+}
+
+bool ControlThread::all_done() const {
+  return std::all_of(members_.begin(), members_.end(), [](const auto& entry) { return entry.second->is_done(); });
+}
+
+std::string ControlThread::awaited_ones() const {
+  std::string text;
+  for (const auto& [id, member] : members_)
+    if (!member->is_done()) text += (text.empty() ? "" : "; ") + member->awaited_ones();
+  return text;
+}
+
+void ControlThread::keep(std::unique_ptr<ControlMember> member) {
+  const std::lock_guard lock(mutex_);
+  kept_.push_back(std::move(member));
+  wake();
+}
+
+// Outside the lock, which their destructors take.
+void ControlThread::end_kept() {
+  std::vector<std::unique_ptr<ControlMember>> ended;
+  const std::lock_guard lock(mutex_);
+  const auto done = std::partition(kept_.begin(), kept_.end(), [](const auto& member) { return !member->is_done(); });
+  ended.assign(std::make_move_iterator(done), std::make_move_iterator(kept_.end()));
+  kept_.erase(done, kept_.end());
 }
 
 uint32_t ControlThread::enroll(ControlMember& member) {
@@ -92,6 +125,20 @@ void ControlThread::want_output(uint32_t member, uint32_t which, int fd, bool wa
 void ControlThread::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 void ControlThread::wake() { ::eventfd_write(wake_.get(), 1); }
+
+std::shared_ptr<ControlThread> control_thread_of_process(Status& status) {
+  static std::mutex mutex;
+  static std::weak_ptr<ControlThread> current;
+  static pid_t process = 0;
+  const std::lock_guard lock(mutex);
+  auto thread = process == ::getpid() ? current.lock() : nullptr;  // the child of a fork has none of its parent's threads
+  if (thread) return thread;
+  thread = start_control_thread(status);
+  if (process != ::getpid()) new (&current) std::weak_ptr<ControlThread>();  // what it was is the parent's
+  current = thread;
+  process = ::getpid();
+  return thread;
+}
 
 std::shared_ptr<ControlThread> start_control_thread(Status& status) {
   auto control = ControlThread::start();

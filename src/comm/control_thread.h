@@ -1,11 +1,14 @@
-// The control thread: one epoll loop for all control trees of a communicator and its splits.  Asleep unless a socket or a timer speaks.
+// The control thread: one epoll loop for all control trees of a process.  Asleep unless a socket or a timer speaks.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "owned_fd.h"
 #include "status.h"
@@ -17,8 +20,11 @@ class ControlMember {
  public:
   virtual void on_ready(uint32_t which, uint32_t events) = 0;  // epoll's word on the descriptor watched as `which`
   virtual uint64_t on_tick(uint64_t now) = 0;                  // deals with timers that are over; when the next one will be
- protected:
-  ~ControlMember() = default;
+  // Nobody needs it any more: it is done, and so are those whom it passes word on to.
+  virtual bool is_done() const = 0;
+  virtual bool is_leaving() const = 0;          // goodbye() was called
+  virtual std::string awaited_ones() const = 0;  // whom it is not done for, for messages
+  virtual ~ControlMember() = default;
 };
 
 class ControlThread {
@@ -40,14 +46,26 @@ class ControlThread {
 
   void wake();  // timers have changed
 
+  // With the lock held.  Some communicator of this process has not said goodbye.
+  bool has_staying() const;
+  bool all_done() const;
+  std::string awaited_ones() const;
+  std::condition_variable& changed() { return changed_; }  // notified when a member may have become done
+
+  // Owns a member until it is done.  Not with the lock held.
+  void keep(std::unique_ptr<ControlMember> member);
+
  private:
   ControlThread() = default;
   void run();
+  void end_kept();
 
   OwnedFd epoll_, wake_;
   std::mutex mutex_;
   std::map<uint32_t, ControlMember*> members_;  // numbers are never used again: a late event finds nobody
   uint32_t next_member_ = 1;
+  std::vector<std::unique_ptr<ControlMember>> kept_;
+  std::condition_variable changed_;
   bool stop_ = false;
   std::thread thread_;
 };

@@ -1,9 +1,12 @@
 #include "control_tree.h"
 
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <set>
 
 #include "clock.h"
@@ -15,7 +18,8 @@ constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's word o
 constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
-constexpr uint64_t kLongestGoodbye = 30'000 * kMillisecond;
+constexpr uint64_t kLongestLook = kSecond;  // that counts as waiting: a job that was stopped is not late
+constexpr uint64_t kGoodbyeNotice = 30 * kSecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
 
 ControlFrame frame_of(FrameKind kind) {
@@ -30,17 +34,14 @@ ControlFrame frame_of(FrameKind kind, const Cause& cause) {
   return frame;
 }
 
-ControlFrame frame_of(FrameKind kind, int rank, const Stall& stall) {
-  ControlFrame frame = frame_of(kind);
-  frame.rank = rank;
-  frame.stall = stall;
-  return frame;
-}
-
 }  // namespace
 
 ControlTree::ControlTree(std::shared_ptr<ControlThread> thread, Options options, std::vector<Neighbour> neighbours)
-    : thread_(std::move(thread)), options_(std::move(options)), neighbours_(std::move(neighbours)), judge_(options_.rank_names) {}
+    : thread_keeper_(std::move(thread)),
+      thread_(thread_keeper_.get()),
+      options_(std::move(options)),
+      neighbours_(std::move(neighbours)),
+      judge_(options_.rank_names, options_.settle_ns) {}
 
 Status ControlTree::begin() {
   const std::lock_guard lock(thread_->mutex());
@@ -49,6 +50,7 @@ Status ControlTree::begin() {
     const Status watching = thread_->watch(member_, static_cast<uint32_t>(i), neighbours_[i].socket.fd());
     if (!watching.ok()) return watching;
   }
+  watch_processes();
   for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // what came during birth
   thread_->wake();
   return {};
@@ -58,8 +60,44 @@ Status ControlTree::begin() {
 ControlTree::~ControlTree() {
   const std::lock_guard lock(thread_->mutex());
   thread_->dismiss(member_);
-  for (Neighbour& neighbour : neighbours_)
-    if (neighbour.socket.open()) thread_->unwatch(neighbour.socket.fd());
+  for (const Process& process : processes_)
+    if (process.fd) thread_->unwatch(process.fd.get());
+  for (Neighbour& neighbour : neighbours_) {
+    if (!neighbour.socket.open()) continue;
+    thread_->unwatch(neighbour.socket.fd());
+    neighbour.socket.hang_up();
+  }
+}
+
+// Each rank of a host watches the next one up and down, the last and the first one another.
+void ControlTree::watch_processes() {
+  const auto watched = [&](int rank) { return options_.local_pids[static_cast<size_t>(rank)] > 0; };
+  std::set<int> ranks;
+  for (const int step : {1, options_.size - 1}) {
+    int rank = options_.rank;
+    for (int i = 1; i < options_.size && !options_.local_pids.empty(); ++i) {
+      rank = (rank + step) % options_.size;
+      if (!watched(rank)) continue;
+      ranks.insert(rank);
+      break;
+    }
+  }
+  for (const int rank : ranks) {
+    OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, options_.local_pids[static_cast<size_t>(rank)], 0)));
+    if (!fd) continue;  // a kernel before 5.3, or it has just died, which its connections tell
+    const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
+    if (!thread_->watch(member_, which, fd.get()).ok()) continue;
+    processes_.push_back({rank, std::move(fd)});
+  }
+}
+
+// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
+bool ControlTree::crashed(int rank) const {
+  if (rank < 0 || options_.local_pids.empty() || options_.local_pids[static_cast<size_t>(rank)] <= 0) return false;
+  std::ifstream status("/proc/" + std::to_string(options_.local_pids[static_cast<size_t>(rank)]) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
+  return false;
 }
 
 // ---- what the caller's threads do ----
@@ -81,7 +119,9 @@ void ControlTree::stalled(const Stall& stall) {
   if (over()) return;
   last_stall_ = stall;
   last_stall_at_ = now_ns();
-  take_stall(frame_of(FrameKind::stall, options_.rank, stall));
+  if (!pending_ && crashed(stall.waits_for))
+    raise({stall.waits_for, false, Status(Code::peer_lost, name_of(stall.waits_for) + " has crashed: it is writing a core dump")});
+  take_stall(own_stall(FrameKind::stall, stall));
   thread_->wake();
 }
 
@@ -90,31 +130,73 @@ void ControlTree::timed_out(const Stall& stall) {
   if (over() || over_time_) return;
   over_time_ = stall;
   over_time_until_ = now_ns() + kVerdictPatience;
-  take_stall(frame_of(FrameKind::timed_out, options_.rank, stall));
+  take_stall(own_stall(FrameKind::timed_out, stall));
   thread_->wake();
 }
 
 Status ControlTree::goodbye() {
   std::unique_lock lock(thread_->mutex());
   leaving_ = true;
-  if (!over()) tell_leaving(options_.rank);
+  if (!over()) {
+    for (size_t i = 0; i < neighbours_.size(); ++i) {
+      if (!is_child(i)) continue;
+      ControlFrame frame = frame_of(FrameKind::leaving);
+      frame.rank = options_.rank;
+      send(neighbours_[i], frame);
+    }
+    tell_leaving(options_.rank);
+  }
   if (!over()) advance_goodbye();
-  const auto patience = std::chrono::nanoseconds(std::min(options_.timeout_ns, kLongestGoodbye));
-  const bool ended = changed_.wait_until(lock, std::chrono::steady_clock::now() + patience, [this] { return over(); });
   if (failed()) return failure_;
-  if (ended) return {};
-  left_ = true;  // what happens to the others no longer concerns this rank
-  std::string text = "other ranks did not end the communicator " + options_.name + " in time";
+  return thread_->has_staying() ? Status() : wait_for_others(lock);
+}
+
+// This process has no other communicator: the ranks below, in this and other trees, may have nobody but it to pass word on.
+Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
+  uint64_t waited = 0, told = 0;
+  for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
+    if (waited >= options_.timeout_ns)
+      return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
+    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
+    thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
+    const uint64_t now = now_ns();
+    waited += std::min(now - last, kLongestLook);
+    last = now;
+    if (waited < told + kGoodbyeNotice) continue;
+    told = waited;
+    options_.log.warn("tutti_comm_destroy waits until others have called it, too: " + thread_->awaited_ones());
+  }
+  return failed() ? failure_ : Status();
+}
+
+void Control::retire(std::unique_ptr<Control> control) {
+  auto* const tree = dynamic_cast<ControlTree*>(control.get());
+  if (!tree || !tree->is_leaving() || tree->is_done()) return;
+  const std::shared_ptr<ControlThread> thread = std::move(tree->thread_keeper_);
+  (void)!control.release();
+  thread->keep(std::unique_ptr<ControlMember>(tree));
+}
+
+std::string ControlTree::awaited_ones() const {
   std::set<int> silent;  // children are kept in the order in which they connected
   for (size_t i = 0; i < neighbours_.size(); ++i)
     if (is_child(i) && !neighbours_[i].goodbye) silent.insert(neighbours_[i].rank);
-  for (const int rank : silent) text += "; nothing from " + name_of(rank) + " and the ranks behind it";
-  return Status(Code::timeout, text);
+  std::string text = "of communicator " + options_.name;
+  for (const int rank : silent) text += (rank == *silent.begin() ? " " : ", ") + name_of(rank) + " or a rank behind it";
+  return text;
 }
 
 // ---- what the control thread does ----
 
 void ControlTree::on_ready(uint32_t which, uint32_t events) {
+  if (which >= neighbours_.size()) {
+    Process& process = processes_[which - neighbours_.size()];
+    if (!process.fd) return;
+    thread_->unwatch(process.fd.get());
+    process.fd.reset();
+    if (!over()) tell_exit(process.rank);
+    return;
+  }
   Neighbour& neighbour = neighbours_[which];
   if (!neighbour.socket.open()) return;
   if (events & EPOLLOUT) {
@@ -139,7 +221,7 @@ uint64_t ControlTree::on_tick(uint64_t now) {
     send_up(frame_of(FrameKind::report, own_view));
     apply(own_view);
   }
-  if (options_.rank == 0 && !over()) {
+  if (parent() == nullptr && !over()) {
     if (const auto verdict = judge_.due(now)) apply(*verdict);
     while (const auto late = judge_.late(now)) {
       ControlFrame frame = frame_of(FrameKind::late);
@@ -149,7 +231,7 @@ uint64_t ControlTree::on_tick(uint64_t now) {
     }
   }
   if (over()) return UINT64_MAX;
-  uint64_t next = options_.rank == 0 ? judge_.next() : UINT64_MAX;
+  uint64_t next = parent() == nullptr ? judge_.next() : UINT64_MAX;
   if (pending_) next = std::min(next, pending_until_);
   if (probe_until_ != 0) next = std::min(next, probe_until_);
   if (over_time_) next = std::min(next, over_time_until_);
@@ -177,7 +259,11 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
     case FrameKind::stall:
     case FrameKind::timed_out: take_stall(frame); return true;
     case FrameKind::suspect: suspect(frame.rank); return true;
-    case FrameKind::leaving: tell_leaving(frame.rank); return true;
+    case FrameKind::leaving:
+      neighbours_[which].leaving |= frame.rank == neighbours_[which].rank;
+      tell_leaving(frame.rank);
+      return true;
+    case FrameKind::exited: tell_exit(frame.rank); return true;
     case FrameKind::goodbye_up:
       neighbours_[which].goodbye = true;
       advance_goodbye();
@@ -190,7 +276,14 @@ bool ControlTree::handle_from_parent(const ControlFrame& frame) {
   switch (frame.kind) {
     case FrameKind::failure: apply(frame.cause); return true;
     case FrameKind::late: tell_late(frame); return true;
-    case FrameKind::goodbye_down: end_goodbye(); return true;
+    case FrameKind::leaving:
+      neighbours_[0].leaving |= frame.rank == neighbours_[0].rank;
+      judge_.leaving(frame.rank);
+      return true;
+    case FrameKind::query:
+      query_ = frame.query;
+      send_down(frame);
+      return true;
     default: return false;
   }
 }
@@ -201,7 +294,11 @@ void ControlTree::closed(size_t which) {
   thread_->unwatch(neighbour.socket.fd());
   neighbour.socket.close();
   if (over() || neighbour.goodbye) return;
-  const Cause cause{neighbour.rank, true, Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections")};
+  if (neighbour.leaving) {  // it is done; of those behind it nothing more will be heard
+    neighbour.goodbye = true;
+    return advance_goodbye();
+  }
+  const Cause cause = died_cause(neighbour.rank, name_of(neighbour.rank));
   if (is_child(which))
     raise(cause);
   else
@@ -227,19 +324,31 @@ void ControlTree::apply(const Cause& cause) {
     failure_ = cause.status;
     failed_.store(true, std::memory_order_release);
   }
-  changed_.notify_all();
+  thread_->changed().notify_all();
 }
 
 // ---- stalls and deadlines ----
 
+ControlFrame ControlTree::own_stall(FrameKind kind, const Stall& stall) const {
+  ControlFrame frame = frame_of(kind);
+  frame.rank = options_.rank;
+  frame.stall = stall;
+  frame.query = query_;
+  return frame;
+}
+
 void ControlTree::take_stall(const ControlFrame& frame) {
   const bool deadline = frame.kind == FrameKind::timed_out;
   const uint64_t now = now_ns();
-  if (options_.rank != 0) {
+  if (parent() != nullptr) {
     send_up(frame, !deadline);
-  } else if (const auto verdict =
-                 deadline ? judge_.timed_out(frame.rank, frame.stall, now) : judge_.stalled(frame.rank, frame.stall, now)) {
+  } else if (const auto verdict = deadline ? judge_.timed_out(frame.rank, frame.stall, now, frame.query)
+                                           : judge_.stalled(frame.rank, frame.stall, now, frame.query)) {
     return apply(*verdict);
+  } else if (const auto query = judge_.query()) {
+    ControlFrame down = frame_of(FrameKind::query);
+    down.query = query_ = *query;
+    send_down(down);
   }
   if (deadline) start_probe(now);
 }
@@ -265,7 +374,7 @@ void ControlTree::end_probe() {
 }
 
 void ControlTree::suspect(int rank) {
-  if (options_.rank == 0) return judge_.suspect(rank);
+  if (parent() == nullptr) return judge_.suspect(rank);
   ControlFrame frame = frame_of(FrameKind::suspect);
   frame.rank = rank;
   send_up(frame);
@@ -287,19 +396,21 @@ void ControlTree::tell_leaving(int rank) {
   send_up(frame);
 }
 
-void ControlTree::advance_goodbye() {
-  if (!leaving_ || said_goodbye_) return;
-  for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye) return;
-  if (parent() == nullptr) return end_goodbye();
-  said_goodbye_ = true;
-  send_up(frame_of(FrameKind::goodbye_up));
+// The same way: the root, which hears who has left, tells deaths from departures.
+void ControlTree::tell_exit(int rank) {
+  if (parent() == nullptr) return judge_.exited(rank, now_ns());
+  ControlFrame frame = frame_of(FrameKind::exited);
+  frame.rank = rank;
+  send_up(frame);
 }
 
-void ControlTree::end_goodbye() {
-  send_down(frame_of(FrameKind::goodbye_down));
+void ControlTree::advance_goodbye() {
+  if (!leaving_ || left_) return;
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i) && !neighbours_[i].goodbye) return;
+  send_up(frame_of(FrameKind::goodbye_up));
   left_ = true;
-  changed_.notify_all();
+  thread_->changed().notify_all();
 }
 
 // ---- sending ----

@@ -6,11 +6,16 @@
 // Deadlines.  A rank whose deadline is over reports that; on the way every rank pings its neighbours, and the silent ones are
 // reported too.  The root's judge decides.  Ranks that a silent one cuts off from the root accuse it by themselves.
 //
+// The end.  A rank that leaves tells the root, and the ranks below it, which then need not take its closing for a death; it passes word on for
+// them until they leave, too (control.h).  A rank whose parent has left is the root of those below it.
+// Deaths.  A process that ends closes its connections, unless another one holds copies of them; so the ranks of a host also watch one
+// another's processes, each the next one up and down.
+//
 // All state is guarded by the control thread's lock.
 #pragma once
 
-#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +24,7 @@
 #include "control_judge.h"
 #include "control_socket.h"
 #include "control_thread.h"
+#include "owned_fd.h"
 
 namespace tutti {
 
@@ -37,6 +43,7 @@ class ControlTree final : public Control, private ControlMember {
     ControlSocket socket;
     bool goodbye = false;  // a child: its subtree is done
     bool answered = true;  // the last ping
+    bool leaving = false;  // it has called destroy
   };
 
   // `neighbours`: connected, the parent first.
@@ -53,6 +60,9 @@ class ControlTree final : public Control, private ControlMember {
  private:
   void on_ready(uint32_t which, uint32_t events) override;
   uint64_t on_tick(uint64_t now) override;
+  bool is_done() const override { return over(); }
+  bool is_leaving() const override { return leaving_ || over(); }
+  std::string awaited_ones() const override;
 
   void handle(size_t which, const ControlFrame& frame);
   bool handle_from_child(size_t which, const ControlFrame& frame);
@@ -60,28 +70,40 @@ class ControlTree final : public Control, private ControlMember {
   void closed(size_t which);
   void raise(const Cause& cause);
   void apply(const Cause& cause);
+  ControlFrame own_stall(FrameKind kind, const Stall& stall) const;
   void take_stall(const ControlFrame& frame);
   void start_probe(uint64_t now);
   void end_probe();
   void suspect(int rank);
   void tell_late(const ControlFrame& frame);
   void tell_leaving(int rank);
+  void tell_exit(int rank);
   void advance_goodbye();
-  void end_goodbye();
+  Status wait_for_others(std::unique_lock<std::mutex>& lock);
+  void watch_processes();
+  bool crashed(int rank) const;
 
   bool is_child(size_t which) const { return neighbours_[which].rank > options_.rank; }
-  Neighbour* parent();  // null at the root, and where the connection to it is broken
+  friend class Control;
+  Neighbour* parent();  // null at the root, and where the connection to it is broken or it has left
   bool over() const { return failed() || left_; }
   void send(Neighbour& neighbour, const ControlFrame& frame, bool may_drop = false);
   void send_up(const ControlFrame& frame, bool may_drop = false);
   void send_down(const ControlFrame& frame, bool may_drop = false);
   const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
 
-  const std::shared_ptr<ControlThread> thread_;
+  std::shared_ptr<ControlThread> thread_keeper_;  // null once the thread owns this
+  ControlThread* const thread_;
   const Options options_;
   std::vector<Neighbour> neighbours_;
   uint32_t member_ = 0;
   ControlJudge judge_;  // used at the root
+  struct Process {
+    int rank;
+    OwnedFd fd;  // a pidfd: readable once it has ended
+  };
+  std::vector<Process> processes_;  // watched as neighbours_.size() and following
+  uint32_t query_ = 0;              // the last one heard
 
   Status failure_;
   std::optional<Cause> pending_;  // reported, not yet answered
@@ -93,9 +115,7 @@ class ControlTree final : public Control, private ControlMember {
   Stall last_stall_;
   uint64_t last_stall_at_ = 0;
   bool leaving_ = false;       // goodbye() has been called
-  bool said_goodbye_ = false;  // to the parent
-  bool left_ = false;          // all ranks are done
-  std::condition_variable changed_;
+  bool left_ = false;          // and so have all ranks below
 };
 
 }  // namespace tutti

@@ -151,13 +151,21 @@ Status write_profile(const std::string& path, const MachineProfile& profile, std
   return status;
 }
 
+// The binary logarithm at powers of two, straight between them: exact, so that all ranks find the same bits, which a library's log2, made for
+// the processor at hand, does not promise.
+double logarithm(uint64_t bytes) {
+  int exponent = 0;
+  const double mantissa = std::frexp(static_cast<double>(bytes), &exponent);
+  return exponent + 2 * mantissa;
+}
+
 double scale_at(const MachineProfile::Scale& scale, uint64_t bytes) {
   const auto& sizes = MachineProfile::kSizes;
   if (bytes <= sizes.front()) return scale.front();
   for (size_t i = 1; i < sizes.size(); ++i) {
     if (bytes >= sizes[i]) continue;
-    const double from = std::log2(static_cast<double>(sizes[i - 1])), to = std::log2(static_cast<double>(sizes[i]));
-    return std::lerp(scale[i - 1], scale[i], (std::log2(static_cast<double>(bytes)) - from) / (to - from));
+    const double from = logarithm(sizes[i - 1]), to = logarithm(sizes[i]);
+    return std::lerp(scale[i - 1], scale[i], (logarithm(bytes) - from) / (to - from));
   }
   return scale.back();
 }

@@ -8,8 +8,10 @@
 // know, so both ends agree on every length without a word.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace tutti {
@@ -34,6 +36,12 @@ class Binding {
   static Binding fixed(std::vector<Block> blocks, size_t stripe_bytes);
   // all_to_all: this rank's row (blocks rank·size + j) and column (blocks i·size + rank).
   static Binding exchange(std::vector<Block> row, std::vector<Block> column, uint32_t rank, size_t stripe_bytes);
+
+  // With a stripe even where all blocks are empty.
+  Binding at_least_one_stripe() && {
+    stripes_ = std::max<uint64_t>(stripes_, 1);
+    return std::move(*this);
+  }
 
   uint64_t stripes() const { return stripes_; }
   size_t stripe_bytes() const { return stripe_bytes_; }

@@ -1,24 +1,21 @@
 #include "engine.h"
 
 #include <poll.h>
-#include <signal.h>
 
 #include <chrono>
 #include <cstdio>
 
 #include <algorithm>
+#include <exception>
+
+#include "quiet_thread.h"
 
 namespace tutti {
 namespace {
 
 constexpr uint64_t kStallNs = 1'000'000'000;  // silence after which the control tree is told, and again each time it has passed
-constexpr uint64_t kGraceNs = 100'000'000;    // between seeing a link close and blaming its peer
-
-void block_signals() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, nullptr);
-}
+constexpr uint64_t kLongestLookNs = 1'000'000'000;  // that counts as waiting, see Operation
+constexpr uint64_t kGraceNs = 100'000'000;          // between seeing a link close and blaming its peer
 
 }  // namespace
 
@@ -34,44 +31,93 @@ Engine::~Engine() {
   if (progress_thread_.joinable()) progress_thread_.join();
 }
 
-std::shared_ptr<Operation> Engine::start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous) {
+Status Engine::begin_progress_thread() {
+  if (progress_thread_.joinable()) return {};
+  auto thread = start_quiet_thread([this] { progress_loop(); });
+  if (!thread.ok()) return Status(Code::out_of_memory, "asynchronous calls need a thread to carry them on: " + thread.status().message());
+  progress_thread_ = std::move(*thread);
+  return {};
+}
+
+Result<Engine::Operations> Engine::start_all(const std::function<Operations(Wires&)>& make, bool asynchronous) {
   const std::lock_guard lock(mutex_);
-  auto operation = make(*wires_);
-  operation->started_ns = operation->moved_ns = now_ns();
-  operations_.push_back(operation);
+  if (asynchronous)
+    if (Status status = begin_progress_thread(); !status.ok()) return status;
+  Operations operations = make(*wires_);
+  const size_t before = operations_.size();
+  try {
+    operations_.insert(operations_.end(), operations.begin(), operations.end());
+  } catch (...) {  // an insertion that fails halfway at the end of a deque may leave some
+    operations_.resize(before);
+    throw;
+  }
+  const uint64_t now = now_ns();
+  for (const auto& operation : operations) {
+    operation->enter();
+    operation->started_ns = now;
+  }
   queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
   if (asynchronous) {
     progress();  // what can be sent at once is sent at once
-    if (!progress_thread_.joinable()) progress_thread_ = std::thread([this] { progress_loop(); });
     wake_.notify_all();
   }
-  return operation;
+  return operations;
 }
 
-bool Engine::progress() {
-  if (supervisor_.failed() || supervisor_.given_up()) return false;  // calls here or elsewhere have returned their buffers
+Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous) {
+  auto operations = start_all([&](Wires& wires) { return Operations{make(wires)}; }, asynchronous);
+  if (!operations.ok()) return operations.status();
+  return std::move(operations->front());
+}
+
+bool Engine::progress() noexcept {
+  try {
+    if (supervisor_.failed() || supervisor_.given_up()) return false;  // calls here or elsewhere have returned their buffers
+    return advance_all();
+  } catch (const std::exception& e) {
+    try {
+      supervisor_.fail(-1, Status(Code::system, supervisor_.peer_name(-1) + " cannot go on in the middle of a call: " + e.what() +
+                                                    " (is it out of memory?)"));
+    } catch (...) {
+      supervisor_.break_down();
+    }
+  }
+  return false;
+}
+
+bool Engine::advance_all() {
   bool moved = false;
   for (Transport* transport : transports_)
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
-  bool may_start = true;
+  for (auto& operation : operations_)
+    if (SlotBank* bank = operation->bank()) bank->blocked = false;
+  bool any_finished = false;
   for (auto& operation : operations_) {
-    const bool advanced = operation->advance(may_start);
+    SlotBank* const bank = operation->bank();
+    const bool advanced = operation->advance(!bank || !bank->blocked);
     moved |= advanced;
-    // To be set to a time by whoever next looks at the clock.  Who has to wait for others to go first is as patient as they move.
-    if (advanced || (moved && !operation->started())) operation->moved_ns = 0;
+    // An operation queued behind others is late only when those stop moving.
+    if (advanced || (moved && !operation->started())) operation->has_moved = true;
     if (operation->trouble().kind != Trouble::Kind::none) {
       report(*operation);
       return false;
     }
-    may_start = may_start && operation->started();
+    if (bank && !operation->started()) bank->blocked = true;
+    any_finished |= operation->finished();
   }
-  while (!operations_.empty() && operations_.front()->finished()) {
-    count(*operations_.front());
-    totals_.nanoseconds += now_ns() - operations_.front()->started_ns;
-    operations_.pop_front();
-    queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
-  }
+  if (any_finished) remove_finished();
   return moved;
+}
+
+void Engine::remove_finished() {
+  const uint64_t now = now_ns();
+  std::erase_if(operations_, [&](const std::shared_ptr<Operation>& operation) {
+    if (!operation->finished()) return false;
+    count(*operation);
+    totals_.nanoseconds += now - operation->started_ns;
+    return true;
+  });
+  queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
 }
 
 void Engine::count(const Operation& done) {
@@ -96,12 +142,15 @@ void Engine::report(const Operation& operation) {
         trouble.peer, Status(trouble.status.code(), supervisor_.peer_name(trouble.peer) + " sent " + supervisor_.peer_name(-1) +
                                                         " what cannot be read: " + trouble.status.message()));
   supervisor_.fail(-1, Status(Code::mismatch, "ranks called different things: " + supervisor_.peer_name(-1) + " called " +
-                                                  describe(operation.signature()) + ", " + supervisor_.peer_name(trouble.peer) +
+                                                  describe(trouble.expected) + ", " + supervisor_.peer_name(trouble.peer) +
                                                   " called " + describe(trouble.offender)));
 }
 
 Status Engine::drive(Operation& operation) {
-  drivers_.fetch_add(1, std::memory_order_relaxed);
+  {
+    const std::lock_guard lock(mutex_);
+    ++drivers_;
+  }
   Waiter waiter(pauses_);
   std::vector<pollfd> awaited;
   Status status;
@@ -125,11 +174,14 @@ Status Engine::drive(Operation& operation) {
       waiter.reset();
     } else if (const uint64_t waited = waiter.wait([&] { return sleep(awaited); }); waited > kStallNs / 2) {
       const std::lock_guard lock(mutex_);
-      watch(operation, now_ns());
+      watch(operation, now_ns(), true);
     }
   }
-  drivers_.fetch_sub(1, std::memory_order_relaxed);
-  if (progress_thread_.joinable()) wake_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);  // so that the progress thread is either still to look, or asleep to be woken
+    --drivers_;
+  }
+  wake_.notify_all();
   return status;
 }
 
@@ -160,7 +212,7 @@ Status Engine::drive_alone(Operation& operation) {
     }
     if (const uint64_t waited = waiter.wait(); waited > kStallNs / 2) {
       if (operation.started_ns == 0) operation.started_ns = now_ns() - waited;
-      watch(operation, now_ns());
+      watch(operation, now_ns(), true);
     }
   }
 }
@@ -173,7 +225,7 @@ bool Engine::test(Operation& operation, Status& status) {
     return true;
   }
   if (!supervisor_.failed()) {
-    watch(operation, now_ns());
+    watch(operation, now_ns(), true);
     return false;
   }
   operation.end(false);
@@ -181,17 +233,34 @@ bool Engine::test(Operation& operation, Status& status) {
   return true;
 }
 
-// Looks after an operation that does not move: tells the control tree each second, and when its time is over.
-void Engine::watch(Operation& operation, uint64_t now) {
-  if (operation.moved_ns == 0) operation.moved_ns = operation.told_ns = now;
-  const uint64_t waited = now - operation.moved_ns;
-  if (waited >= operation.timeout_ns) {
-    if (!operation.gave_up) supervisor_.timed_out(operation, waited);
-    operation.gave_up = true;
-  } else if (now - std::max(operation.told_ns, operation.moved_ns) >= kStallNs) {
-    operation.told_ns = now;
-    supervisor_.stalled(operation, waited);
+// Looks after an operation that does not move: reports it each second (if `tells`; true if it did), and when its time is over.
+bool Engine::watch(Operation& operation, uint64_t now, bool tells) {
+  if (operation.has_moved) {
+    operation.has_moved = false;
+    operation.waited_ns = operation.told_ns = 0;
+  } else {
+    operation.waited_ns += std::min(now - operation.looked_ns, kLongestLookNs);
   }
+  operation.looked_ns = now;
+  if (operation.waited_ns >= operation.timeout_ns) {
+    if (!operation.gave_up) supervisor_.timed_out(operation, operation.waited_ns);
+    operation.gave_up = true;
+    return true;
+  }
+  if (!tells || operation.waited_ns - operation.told_ns < kStallNs) return false;
+  operation.told_ns = operation.waited_ns;
+  supervisor_.stalled(operation, operation.waited_ns);
+  return true;
+}
+
+// A rank reports one call at a time: the first collective, since its place in the order says something to others.
+void Engine::watch_all(uint64_t now) {
+  const auto is_collective = [](const auto& operation) {
+    return operation->signature().collective != static_cast<uint8_t>(Collective::point_to_point);
+  };
+  auto teller = std::find_if(operations_.begin(), operations_.end(), is_collective);
+  if (teller == operations_.end()) teller = operations_.begin();
+  for (auto operation = operations_.begin(); operation != operations_.end(); ++operation) watch(**operation, now, operation == teller);
 }
 
 Status Engine::end() {
@@ -213,18 +282,17 @@ Status Engine::ended(const Operation& operation) {
 }
 
 void Engine::progress_loop() {
-  block_signals();
   Waiter waiter(pauses_);
   std::vector<pollfd> awaited;
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    if (operations_.empty() || drivers_.load(std::memory_order_relaxed) > 0 || supervisor_.failed()) {
+    if (operations_.empty() || drivers_ > 0 || supervisor_.failed()) {
       wake_.wait_for(lock, std::chrono::milliseconds(100));
       waiter.reset();
       continue;
     }
     const bool moved = progress();
-    if (!moved && !operations_.empty()) watch(*operations_.front(), now_ns());
+    if (!moved) watch_all(now_ns());
     lock.unlock();
     if (moved)
       waiter.reset();
@@ -240,6 +308,23 @@ std::string Engine::holder_of(const void* memory) const {
     if (!operation->finished() && std::count(operation->holds.begin(), operation->holds.end(), memory) > 0)
       return describe(operation->signature());
   return {};
+}
+
+bool Engine::has_unfinished() const {
+  const std::lock_guard lock(mutex_);
+  return !operations_.empty();
+}
+
+bool Engine::drained() {
+  const std::lock_guard lock(mutex_);
+  return std::all_of(transports_.begin(), transports_.end(), [](Transport* transport) { return transport->drained(); });
+}
+
+size_t Engine::transport_bytes() const {
+  const std::lock_guard lock(mutex_);
+  size_t bytes = 0;
+  for (const Transport* transport : transports_) bytes += transport->memory_bytes();
+  return bytes;
 }
 
 EngineTotals Engine::totals() const {

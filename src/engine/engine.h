@@ -2,6 +2,9 @@
 //
 // A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by a progress thread,
 // which exists only after the first of them and sleeps while somebody else drives.  One mutex guards everything.
+//
+// A call that cannot be started has changed nothing: what may fail (memory, the progress thread, links) comes first, then the operation
+// takes its place, which cannot fail.  What fails in the middle of an operation ends the communicator.
 #pragma once
 
 #include <atomic>
@@ -30,7 +33,9 @@ class Supervisor {
   virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true afterwards, at once or soon
   virtual void stalled(const Operation& operation, uint64_t waited_ns) = 0;
   virtual void timed_out(const Operation& operation, uint64_t waited_ns) = 0;
-  virtual std::string peer_name(int rank) const = 0;  // "rank 3 (host b, pid 4711)"
+  virtual std::string peer_name(int rank) const = 0;  // "rank 3 (host b, pid 4711)"; of this rank for -1
+  // What fail() does, where there is not even the memory to say why: failed() is true afterwards.
+  virtual void break_down() noexcept = 0;
 };
 
 struct EngineTotals {
@@ -47,8 +52,10 @@ class Engine {
 
   Wires& wires() { return *wires_; }
 
-  // Makes the operation under the engine's lock (it draws its turns there) and queues it.  Does not wait.
-  std::shared_ptr<Operation> start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous);
+  // Makes operations and queues them in this order, all or (with a status or an exception) none.  Does not wait.
+  using Operations = std::vector<std::shared_ptr<Operation>>;
+  Result<Operations> start_all(const std::function<Operations(Wires&)>& make, bool asynchronous);
+  Result<std::shared_ptr<Operation>> start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous);
 
   // Drives everything until `operation` has finished or the communicator has failed.
   Status drive(Operation& operation);
@@ -77,14 +84,23 @@ class Engine {
   }
 
   EngineTotals totals() const;
+  size_t transport_bytes() const;  // memory
+
+  // What this rank has sent has reached its peers, or they are gone.  Does not wait.
+  bool drained();
+  bool has_unfinished() const;  // operations that nobody has waited for to their end
 
  private:
   void count(const Operation& done);
-  bool progress();  // under the lock; true if anything moved
+  bool progress() noexcept;  // under the lock; true if anything moved
+  bool advance_all();
+  void remove_finished();
+  Status begin_progress_thread();
   Status ended(const Operation& operation);
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
-  void watch(Operation& operation, uint64_t now);
+  bool watch(Operation& operation, uint64_t now, bool tells);
+  void watch_all(uint64_t now);
   bool sleep(std::vector<pollfd>& awaited);  // until a link may move; false if only asking tells
   void progress_loop();
 
@@ -97,7 +113,7 @@ class Engine {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Operation>> operations_;
   std::atomic<uint32_t> queued_{0};
-  std::atomic<uint32_t> drivers_{0};
+  uint32_t drivers_ = 0;
   EngineTotals totals_;
   uint64_t lost_ns_ = 0;  // when the first link was seen to be lost
   Status end_;

@@ -5,8 +5,6 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kMostSources = 64;
-
 // Up to this size the lines of a cell are moved ahead of need (measured over two cores that share an L3: 1 KiB 0.83 → 0.28 µs, 4 KiB
 // 2.0 → 0.67 µs; no gain from 16 KiB on).
 constexpr size_t kMovedAhead = 8 << 10;
@@ -54,8 +52,12 @@ FlatExchange::FlatExchange(FlatBoard& board, const void* input, void* output, si
       output_(output),
       bytes_(bytes),
       arithmetic_(arithmetic),
-      number_(++board.drawn),
-      stamp_(number_ << 32 | hash) {}
+      stamp_(hash) {}
+
+void FlatExchange::enter() noexcept {
+  number_ = ++board_.drawn;
+  stamp_ |= number_ << 32;
+}
 
 bool FlatExchange::advance() {
   if (finished_) return false;
@@ -99,9 +101,7 @@ void FlatExchange::fold() {
     return arithmetic_.reduce(output_, nullptr, board_.me == 0 ? input_ : other, board_.me == 0 ? other : input_, count,
                               arithmetic_.divisor, arithmetic_.output_store);
   }
-  const void* few[kMostSources];
-  std::vector<const void*> many(board_.ranks > kMostSources ? board_.ranks : 0);
-  const void** sources = many.empty() ? few : many.data();
+  const void** sources = board_.sources.data();
   for (uint32_t rank = 0; rank < board_.ranks; ++rank) sources[rank] = rank == board_.me ? input_ : cell(rank);
   const kernels::Target target{output_, arithmetic_.output_store};
   arithmetic_.fold(&target, 1, sources, board_.ranks, count, arithmetic_.divisor);

@@ -18,9 +18,12 @@ namespace tutti {
 
 // What the flat exchanges of one communicator share on this rank.
 struct FlatBoard {
+  FlatBoard(const memory::Arena& memory, uint32_t my_place, uint32_t places)
+      : arena(memory), me(my_place), ranks(places), sources(places) {}
   memory::Arena arena;
-  uint32_t me = 0, ranks = 1;                       // places are ranks: the communicator lies within one host
+  uint32_t me, ranks;                               // places are ranks: the communicator lies within one host
   uint64_t drawn = 0, published = 0, finished = 0;  // exchanges
+  std::vector<const void*> sources;                 // of the fold under way
 };
 
 // 32 bits that differ when calls differ (all but surely: a collision shows as wrong data only if two ranks also make different
@@ -31,8 +34,9 @@ inline uint32_t flat_hash(uint32_t kind, uint32_t sequence) { return kind + sequ
 // One exchange, without what an Operation needs to be queued and reported on.
 class FlatExchange {
  public:
-  // `bytes` ≤ memory::flat_bytes(ranks); 0 is a barrier.  Draws the exchange's number: construction is call order.
+  // `bytes` ≤ memory::flat_bytes(ranks); 0 is a barrier.
   FlatExchange(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic, uint32_t hash);
+  void enter() noexcept;  // draws its number, once: exchanges are carried out in this order
 
   bool advance();  // true if anything was done
   bool published() const { return published_; }
@@ -50,7 +54,7 @@ class FlatExchange {
   void* output_;
   size_t bytes_;
   const Arithmetic arithmetic_;
-  uint64_t number_;  // of this exchange
+  uint64_t number_ = 0;  // of this exchange
   uint64_t stamp_;
   uint32_t seen_ = 0;  // cells of ranks below this have arrived
   bool published_ = false, finished_ = false;
@@ -61,6 +65,7 @@ class FlatOperation final : public Operation {
   FlatOperation(const FlatExchange& exchange, uint32_t ranks, const Signature& signature)
       : Operation(signature, "flat"), exchange_(exchange), ranks_(ranks) {}
 
+  void enter() noexcept override { exchange_.enter(); }
   bool advance(bool may_start) override;
   bool started() const override { return exchange_.published(); }
   bool finished() const override { return exchange_.finished(); }

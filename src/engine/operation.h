@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "peer_queues.h"
 #include "status.h"
 #include "vocabulary.h"
 
@@ -15,7 +16,7 @@ struct Trouble {
   enum class Kind : uint8_t { none, lost, mismatch, damaged } kind = Kind::none;
   int peer = -1;
   Status status;       // of a loss; why what the peer sent cannot be believed
-  Signature offender;  // of a mismatch
+  Signature expected, offender;  // of a mismatch: what this rank's call says of the message, and what the message says
 };
 
 struct Traffic {
@@ -26,9 +27,13 @@ class Operation {
  public:
   virtual ~Operation() = default;
 
-  // Does what can be done now; true if anything was.  `may_start`: all earlier operations have reserved what they need, so this
-  // one may reserve too.  On trouble fills trouble().
+  // Takes its place behind the operations started before it, once it is certain to be started: draws its numbers.
+  virtual void enter() noexcept = 0;
+
+  // Does what can be done now; true if anything was.  `may_start`: all earlier operations have reserved what they need from bank(), so
+  // this one may reserve too.  On trouble fills trouble().
   virtual bool advance(bool may_start) = 0;
+  virtual SlotBank* bank() { return nullptr; }  // null: it reserves nothing
   virtual bool started() const = 0;  // has reserved all it will ever need
   virtual bool finished() const = 0;
 
@@ -45,9 +50,11 @@ class Operation {
   const Trouble& trouble() const { return trouble_; }
   const Traffic& traffic() const { return traffic_; }
 
-  // Kept by the engine: when it was started, last moved (0: since anybody looked at the clock), last reported as stalled.
-  uint64_t started_ns = 0, moved_ns = 0, told_ns = 0;
-  bool gave_up = false;
+  // Kept by the engine: when it was started; whether it moved since somebody last looked, and when that was; how long it has not moved
+  // since, and how long it had not when that was last reported.  A look counts for a second at most: while a whole job or machine is
+  // stopped nobody is late.
+  uint64_t started_ns = 0, looked_ns = 0, waited_ns = 0, told_ns = 0;
+  bool has_moved = true, gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
   std::vector<const void*> holds;  // memory of tutti_alloc that the call reads or writes: where each allocation begins

@@ -13,6 +13,12 @@ namespace {
 // Does `next` continue the `bytes` at `last`?  Two absent places do.
 bool adjoins(const std::byte* last, size_t bytes, const std::byte* next) { return last ? last + bytes == next : next == nullptr; }
 
+bool is_message(const Signature& signature) { return signature.collective == static_cast<uint8_t>(Collective::point_to_point); }
+
+SlotBank& bank_of(Wires& wires, const Signature& signature, const Program& program) {
+  return is_message(signature) && !program.peers.empty() ? wires.message_banks[static_cast<size_t>(program.peers[0].rank)] : wires.bank;
+}
+
 }  // namespace
 
 PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding,
@@ -23,12 +29,17 @@ PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std:
       binding_(std::move(binding)),
       arithmetic_(arithmetic),
       wires_(wires),
+      bank_(bank_of(wires, signature, program_)),
       slots_per_stripe_(slots) {
   lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lanes, binding_.stripes()));
   lanes_.resize(lane_count_);
   peers_.resize(program_.peers.size());
+  const LinkUse use = is_message(signature) ? LinkUse::messages : LinkUse::collectives;
+  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) peers_[i].queues = &wires.peer(program_.peers[i].rank, use);
+}
+
+void PlanOperation::enter() noexcept {
   for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) {
-    peers_[i].queues = &wires.peer(program_.peers[i].rank);
     if (program_.peers[i].sends > 0) peers_[i].send_number = peers_[i].queues->sends.drawn++;
     if (program_.peers[i].receives > 0) peers_[i].receive_number = peers_[i].queues->receives.drawn++;
   }
@@ -39,16 +50,17 @@ void PlanOperation::end(bool well) {
   coder_.reset();
 }
 
-uint32_t PlanOperation::slots_per_stripe(const Program& program, Wires& wires, bool coded) {
-  const auto streams = [&](const Port& port) { return wires.peer(program.peers[port.link].rank).link->streams(); };
+uint32_t PlanOperation::slots_per_stripe(const Program& program, const Wires& wires, bool coded) {
+  const auto streams = [&](const Port& port) { return wires.streams(program.peers[port.link].rank); };
   uint32_t slots = 0;
   for (const Instruction& i : program.instructions) {
-    slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
+    const bool straight = !coded && i.take == Take::recv && i.keep_home && i.outs.empty() && program.widest_run < kMaxPieces;
+    if (!straight) slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
     const bool by_reference = !coded && std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
     slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
     // A loan is read-only, so a result that is passed on may need a slot of its own.
     const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
-    slots += !i.outs.empty() && reduces && !coded && wires.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
+    slots += !i.outs.empty() && reduces && !coded && wires.bank.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
   }
   return slots;
 }
@@ -67,9 +79,9 @@ bool PlanOperation::advance(bool may_start) {
 bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   const auto index = static_cast<uint64_t>(&lane - lanes_.data());
   if (!may_start || started() || next_stripe_ % lane_count_ != index) return false;
-  const uint32_t wanted = wires_.reserved + slots_per_stripe_;
-  if (slots_per_stripe_ > 0 && wires_.pool->available(wanted) < wanted) return false;
-  wires_.reserved += slots_per_stripe_;
+  const uint32_t wanted = bank_.reserved + slots_per_stripe_;
+  if (slots_per_stripe_ > 0 && bank_.pool->available(wanted) < wanted) return false;
+  bank_.reserved += slots_per_stripe_;
   lane.reserved = slots_per_stripe_;
   lane.stripe = next_stripe_++;
   lane.wave = lane.stripe - index;
@@ -145,10 +157,10 @@ void PlanOperation::parts_of(Lane& lane, const std::vector<Segment>& segments, b
 }
 
 Slot PlanOperation::acquire(Lane& lane) {
-  Slot slot = wires_.pool->acquire();
+  Slot slot = bank_.pool->acquire();
   if (slot) {
     --lane.reserved;
-    --wires_.reserved;
+    --bank_.reserved;
   }
   return slot;
 }
@@ -159,7 +171,7 @@ bool PlanOperation::take(Lane& lane, const Instruction& instruction) {
   for (; lane.port < instruction.ins.size(); ++lane.port) {
     const Port& port = instruction.ins[lane.port];
     if (!receive_turn(lane, port)) return false;
-    if (lane.bytes > 0) {
+    if (travels(lane)) {
       if (!take_from(lane, instruction, *peers_[port.link].queues->link)) return false;
       traffic_.received_bytes += lane.bytes;
     }
@@ -174,6 +186,7 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
   Progress progress;
   if (!link.streams()) {
     progress = link.receive(lane.slot, lane.bytes, signature);
+    if (progress == Progress::done && lane.bytes == 0) lane.slot = {};
     if (progress == Progress::done && lane.slot.target)
       lane.offers.push_back({instruction.ins[lane.port].link, std::exchange(lane.slot.target, nullptr)});
   } else if (!coder_ && instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
@@ -198,7 +211,7 @@ bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& 
     lane.gathered.push_back(lane.slot);
     lane.slot = {};
   }
-  return progress == Progress::done || fail(progress, instruction.ins[lane.port]);
+  return progress == Progress::done || fail(progress, instruction.ins[lane.port], lane);
 }
 
 // Is a contribution from a stream best received where its sum will be?  Then the kernel's copy brings that memory into the cache and the
@@ -218,14 +231,14 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
   const bool by_reference = lane.from_home && !lane.slot && all_stream(outs) && lane.parts.size() <= kMaxPieces;
   if (lane.bytes > 0 && !lane.slot && !by_reference && receivers_of_slot(lane, instruction) > 0) {
     if (!lend(lane, instruction) && !fill_slot(lane, instruction)) return false;
-    if (instruction.offers && lane.parts.size() == 1 && wires_.pool->reaches(lane.parts[0].home, lane.bytes))
+    if (instruction.offers && lane.parts.size() == 1 && bank_.pool->reaches(lane.parts[0].home, lane.bytes))
       lane.slot.target = lane.parts[0].home;
     share(lane, instruction);
   }
   for (; lane.port < outs.size(); ++lane.port) {
     const Port& port = outs[lane.port];
     if (!send_turn(lane, port)) return false;
-    if (lane.bytes > 0) {
+    if (travels(lane)) {
       PeerState& peer = peers_[port.link];
       Link& link = *peer.queues->link;
       Progress progress;
@@ -239,10 +252,10 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
         if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
       } else {
         static constexpr Slot kWord{nullptr, Slot::kDelivered, nullptr};
-        progress = link.send(offer_of(lane, port) ? kWord : lane.slot, lane.bytes, signature_of(lane));
+        progress = link.send(offer_of(lane, port) || lane.bytes == 0 ? kWord : lane.slot, lane.bytes, signature_of(lane));
         if (progress == Progress::done) peer.ticket = link.last_ticket();
       }
-      if (progress != Progress::done) return fail(progress, port);
+      if (progress != Progress::done) return fail(progress, port, lane);
       traffic_.sent_bytes += lane.bytes;
     }
     sent_one(port);
@@ -254,13 +267,13 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
 // Each receiver gets a holder of its own before the slot is in anyone's hands.
 void PlanOperation::share(Lane& lane, const Instruction& instruction) {
   const uint32_t receivers = receivers_of_slot(lane, instruction);
-  if (receivers > 1) wires_.pool->add_holders(lane.slot, receivers - 1);
+  if (receivers > 1) bank_.pool->add_holders(lane.slot, receivers - 1);
 }
 
 // The value as it lies in this rank's memory, if the peers can reach it there.
 bool PlanOperation::lend(Lane& lane, const Instruction& instruction) {
   if (!instruction.lends || lane.parts.size() != 1) return false;
-  lane.slot = wires_.pool->lend(lane.parts[0].own, lane.bytes);
+  lane.slot = bank_.pool->lend(lane.parts[0].own, lane.bytes);
   if (lane.slot) lane.loans.push_back({lane.slot, lane.bytes, instruction.outs[0].link});
   return static_cast<bool>(lane.slot);
 }
@@ -290,7 +303,7 @@ bool PlanOperation::end_stripe(Lane& lane) {
     for (const Part& part : lane.parts)
       if (part.own != part.home) wires_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
   }
-  wires_.reserved -= lane.reserved;
+  bank_.reserved -= lane.reserved;
   lane.reserved = 0;
   lane.active = false;
   ++done_stripes_;
@@ -339,7 +352,7 @@ bool PlanOperation::flushed(Lane& lane) const {
 }
 
 bool PlanOperation::loans_back(Lane& lane) const {
-  std::erase_if(lane.loans, [this](const Loan& loan) { return wires_.pool->returned(loan.slot); });
+  std::erase_if(lane.loans, [this](const Loan& loan) { return bank_.pool->returned(loan.slot); });
   return lane.loans.empty();
 }
 
@@ -355,12 +368,16 @@ bool PlanOperation::may_overwrite(Lane& lane) const {
   });
 }
 
+bool PlanOperation::travels(const Lane& lane) const { return lane.bytes > 0 || (lane.stripe == 0 && !tags_.row.empty()); }
+
 // ---- what to say ----
 
 Signature PlanOperation::signature_of(const Lane& lane) const {
   Signature signature = signature_;
-  if (!tags_.empty()) {
-    const Tag& tag = tags_[program_.instructions[lane.pc].segments[0].block];
+  if (!tags_.row.empty()) {
+    const auto size = static_cast<uint32_t>(tags_.row.size());
+    const uint32_t block = program_.instructions[lane.pc].segments[0].block, source = block / size, destination = block % size;
+    const Tag& tag = source == tags_.rank ? tags_.row[destination] : tags_.column[source];
     signature.count = tag.count;
     signature.data_type = static_cast<uint8_t>(tag.type);
   }
@@ -368,11 +385,12 @@ Signature PlanOperation::signature_of(const Lane& lane) const {
 }
 
 // False, as "not done"; notes what is not mere patience.
-bool PlanOperation::fail(Progress progress, const Port& port) {
+bool PlanOperation::fail(Progress progress, const Port& port, const Lane& lane) {
   if (progress == Progress::busy) return false;
   Link& link = *peers_[port.link].queues->link;
   trouble_.peer = program_.peers[port.link].rank;
   trouble_.kind = progress == Progress::lost ? Trouble::Kind::lost : Trouble::Kind::mismatch;
+  trouble_.expected = signature_of(lane);
   if (progress == Progress::lost)
     trouble_.status = link.error();
   else

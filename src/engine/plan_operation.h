@@ -36,11 +36,13 @@ struct Arithmetic {
 
 class PlanOperation final : public Operation {
  public:
-  // `slots`: slots_per_stripe(program, wires).
+  // `slots`: slots_per_stripe(program, wires).  A point to point operation is one message.
   PlanOperation(std::shared_ptr<const Program> program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
                 const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires);
 
+  void enter() noexcept override;
   bool advance(bool may_start) override;
+  SlotBank* bank() override { return slots_per_stripe_ > 0 ? &bank_ : nullptr; }
   bool started() const override { return next_stripe_ >= binding_.stripes(); }
   bool finished() const override { return done_stripes_ == binding_.stripes() && flushed(); }
   int waits_for() const override;
@@ -48,19 +50,23 @@ class PlanOperation final : public Operation {
   uint32_t steps() const override { return program_.steps; }
 
   // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec.
-  static uint32_t slots_per_stripe(const Program& program, Wires& wires, bool coded = false);
+  static uint32_t slots_per_stripe(const Program& program, const Wires& wires, bool coded = false);
 
   // A codec changes what travels.  Before the operation is started.
   void set_coder(std::unique_ptr<Coder> coder) { coder_ = std::move(coder); }
   void end(bool well) override;
 
-  // What each block's messages say of themselves instead of the call's count and type (point to point, all_to_all_v: only the two
-  // ends of a message know these).  Empty: nothing of their own.
+  // What a block's messages say of themselves instead of the call's count and type (point to point, all_to_all_v: only the two ends of a
+  // message know these).  An empty block sends a message, too, so that a peer that expects something hears that there is nothing.
   struct Tag {
     uint64_t count;
     DataType type;
   };
-  void set_tags(std::vector<Tag> tags) { tags_ = std::move(tags); }
+  struct Tags {
+    std::vector<Tag> row, column;  // as the blocks of the binding: of a message, or of all_to_all's row and column
+    uint32_t rank = 0;
+  };
+  void set_tags(Tags tags) { tags_ = std::move(tags); }
 
  private:
   // A contiguous part of an instruction's blocks in one stripe.
@@ -136,17 +142,19 @@ class PlanOperation final : public Operation {
   bool flushed(Lane& lane) const;  // by this lane, in its present stripe
   bool loans_back(Lane& lane) const;
   bool may_overwrite(Lane& lane) const;
+  bool travels(const Lane& lane) const;  // the present instruction's message is sent although it may be empty
   Signature signature_of(const Lane& lane) const;
-  bool fail(Progress progress, const Port& port);
+  bool fail(Progress progress, const Port& port, const Lane& lane);
 
   std::shared_ptr<const Program> shared_program_;
   const Program& program_;
   Binding binding_;
   Arithmetic arithmetic_;
   Wires& wires_;
+  SlotBank& bank_;
   uint32_t slots_per_stripe_;
   uint32_t lane_count_;
-  std::vector<Tag> tags_;
+  Tags tags_;
   std::unique_ptr<Coder> coder_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;

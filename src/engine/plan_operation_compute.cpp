@@ -13,7 +13,7 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
   if (coder_) return compute_coded(lane, instruction);
   const bool gives = !instruction.outs.empty();
   if (instruction.take == Take::fold) return compute_fold(lane, instruction);
-  if (instruction.take == Take::recv_reduce && gives && (!lane.offers.empty() || !wires_.pool->writable(lane.slot))) {
+  if (instruction.take == Take::recv_reduce && gives && (!lane.offers.empty() || !bank_.pool->writable(lane.slot))) {
     lane.gathered.assign(1, std::exchange(lane.slot, {}));
     return compute_fold(lane, instruction);
   }
@@ -41,7 +41,7 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
     received += part.bytes;
   }
   if (!gives && lane.slot) {
-    wires_.pool->release(lane.slot);
+    bank_.pool->release(lane.slot);
     lane.slot = {};
   }
 }
@@ -68,7 +68,7 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
     offset += part.bytes;
   }
   for (const Slot& slot : lane.gathered)
-    if (slot.id != lane.slot.id || !lane.slot) wires_.pool->release(slot);
+    if (slot.id != lane.slot.id || !lane.slot) bank_.pool->release(slot);
   lane.gathered.clear();
 }
 
@@ -85,12 +85,12 @@ void PlanOperation::compute_coded(Lane& lane, const Instruction& instruction) {
     lane.slot = slot_for_result(lane, instruction);
     status = coder_->reduce(binding_, instruction, number(lane), lane.stripe, messages, lane.slot.data, damaged);
     for (const Slot& slot : lane.gathered)
-      if (slot.id != lane.slot.id || !lane.slot) wires_.pool->release(slot);
+      if (slot.id != lane.slot.id || !lane.slot) bank_.pool->release(slot);
     lane.gathered.clear();
   }
   if (!status.ok()) trouble_ = {Trouble::Kind::damaged, program_.peers[instruction.ins[damaged].link].rank, std::move(status), {}};
   if (instruction.outs.empty() && lane.slot) {
-    wires_.pool->release(lane.slot);
+    bank_.pool->release(lane.slot);
     lane.slot = {};
   }
 }
@@ -99,7 +99,7 @@ void PlanOperation::compute_coded(Lane& lane, const Instruction& instruction) {
 Slot PlanOperation::slot_for_result(Lane& lane, const Instruction& instruction) {
   if (receivers_of_slot(lane, instruction) == 0) return {};
   for (const Slot& slot : lane.gathered)
-    if (wires_.pool->writable(slot)) return slot;
+    if (bank_.pool->writable(slot)) return slot;
   return acquire(lane);
 }
 

@@ -45,6 +45,8 @@ class WideOperation final : public Operation {
   // `inner` reduces `numbers`, which it refers to, and has the signature of the caller's call.
   WideOperation(std::unique_ptr<WideNumbers> numbers, std::shared_ptr<PlanOperation> inner);
 
+  void enter() noexcept override { inner_->enter(); }
+  SlotBank* bank() override { return inner_->bank(); }
   bool advance(bool may_start) override;
   bool started() const override { return widened_ && inner_->started(); }
   bool finished() const override { return narrowed_; }

@@ -112,16 +112,26 @@ struct StreamMeter {
   std::vector<double> sent, received;  // kMost at most
 };
 
+// Two ranks have two links, each with an order of its own: collectives follow one another in call order on every rank, and so do the
+// messages between two ranks, but how a rank's messages lie between its collectives is its own affair.
+enum class LinkUse : uint8_t { collectives, messages };
+inline constexpr size_t kLinkUses = 2;
+
 class Transport {
  public:
   virtual ~Transport() = default;
-  virtual std::string_view name() const = 0;  // "shm"
-  virtual Link& link(int peer) = 0;           // made when first asked for; never a full mesh
+  virtual std::string_view name() const = 0;     // "shm"
+  virtual bool streams() const = 0;              // what its links are, see Link::streams
+  virtual Link& link(int peer, LinkUse use) = 0;  // made when first asked for; never a full mesh
+  Link& link(int peer) { return link(peer, LinkUse::collectives); }
   virtual Status progress() = 0;              // moves what is queued, accepts connections; cheap when idle
 
   // The descriptors that the links' last answers of `busy` wait for, if one of these becoming ready is all that can change an answer:
   // whoever waits may then sleep in poll().  False: it must ask again by itself.
   virtual bool awaited(std::vector<pollfd>& /*descriptors*/) { return false; }
+
+  // What this rank has sent has reached its peers' systems: nobody misses it if this process ends now.
+  virtual bool drained() { return true; }
 
   virtual StreamMeter* meter() { return nullptr; }  // of all links; null: they are no streams
 

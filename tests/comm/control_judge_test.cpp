@@ -52,7 +52,13 @@ TEST(ControlJudge, RankAheadIsNoContradictionUnlessAllAreStalledForSure) {
   EXPECT_FALSE(judge.stalled(2, stall_in(kFive, 0, kSecond), kSecond));
   EXPECT_FALSE(judge.stalled(2, stall_in(kFive, 0, 10 * kSecond), 5 * kSecond));  // the others have moved since
   EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 2, 14 * kSecond), 5 * kSecond));
-  const auto verdict = judge.stalled(0, stall_in(kSix, 1, 14 * kSecond), 5 * kSecond);
+  EXPECT_FALSE(judge.stalled(0, stall_in(kSix, 1, 14 * kSecond), 5 * kSecond));  // these reports may have been under way for long
+  const auto query = judge.query();
+  ASSERT_TRUE(query);
+  EXPECT_FALSE(judge.query());
+  EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 2, 15 * kSecond), 6 * kSecond, *query));
+  EXPECT_FALSE(judge.stalled(2, stall_in(kFive, 0, 11 * kSecond), 6 * kSecond, *query));
+  const auto verdict = judge.stalled(0, stall_in(kSix, 1, 15 * kSecond), 6 * kSecond, *query);
   ASSERT_TRUE(verdict);
   EXPECT_THAT(verdict->status.message(), HasSubstr(rank_name(0) + " is in all_reduce #6"));
   EXPECT_THAT(verdict->status.message(), HasSubstr("is in all_reduce #5"));
@@ -65,10 +71,61 @@ TEST(ControlJudge, PointToPointComparesNothing) {
   EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 0, 60 * kSecond), kSecond));
 }
 
-TEST(ControlJudge, OldReportsAreForgotten) {
+// What number 5 was at a rank does not depend on when it said so.
+TEST(ControlJudge, OldReportsOfTheSameCallCount) {
   ControlJudge judge(names(2));
   EXPECT_FALSE(judge.stalled(0, stall_in(kFive, 1), kSecond));
-  EXPECT_FALSE(judge.stalled(1, stall_in(call_of(Collective::broadcast, 5, 100), 0), kSecond + kStallFreshNs));
+  EXPECT_TRUE(judge.stalled(1, stall_in(call_of(Collective::broadcast, 5, 100), 0), kSecond + kStallFreshNs));
+}
+
+// A rank that still asks whether buffers are lent and one that has begun the call mean the same call; one that calls something else does not.
+TEST(ControlJudge, QuestionBeforeACallIsThatCall) {
+  ControlJudge judge(names(3));
+  Signature question = kFive;
+  question.algorithm = kQuestion;
+  EXPECT_FALSE(judge.stalled(0, stall_in(kFive, 1), kSecond));
+  EXPECT_FALSE(judge.stalled(1, stall_in(question, 2), kSecond));
+  Signature other = call_of(Collective::broadcast, 5, 100);
+  other.algorithm = kQuestion;
+  const auto verdict = judge.stalled(2, stall_in(other, 1), kSecond);
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->status.code(), Code::mismatch);
+}
+
+// After an interruption of the network all reports arrive at once and look as if nothing moved; the next packet is about to be sent again.
+TEST(ControlJudge, StandstillBetweenHostsMustLast) {
+  constexpr uint64_t kSettle = 30 * kSecond;
+  ControlJudge judge(names(2), kSettle);
+  const auto report = [&](uint64_t now, uint32_t query) {
+    EXPECT_FALSE(judge.stalled(0, stall_in(kSix, 1, now), now, query));
+    return judge.stalled(1, stall_in(kFive, 0, now), now, query);
+  };
+  EXPECT_FALSE(report(20 * kSecond, 0));
+  const auto query = judge.query();
+  ASSERT_TRUE(query);
+  for (uint64_t t = 21; t < 50; ++t) EXPECT_FALSE(report(t * kSecond, *query)) << t;
+  EXPECT_FALSE(judge.stalled(0, stall_in(kSix, 1, 0), 49 * kSecond, *query));  // it has moved: all begins anew
+  EXPECT_FALSE(report(51 * kSecond, *query));
+  const auto again = judge.query();
+  ASSERT_TRUE(again);
+  EXPECT_NE(*again, *query);
+  const uint64_t end = 51 * kSecond + kSettle;
+  for (uint64_t t = 52 * kSecond; t < end; t += kSecond) EXPECT_FALSE(report(t, *again)) << t;
+  EXPECT_EQ(judge.stalled(0, stall_in(kSix, 1, end), end, *again).value_or(Cause{}).status.code(), Code::mismatch);
+}
+
+TEST(ControlJudge, EndOfAProcessIsADeathUnlessItHadLeft) {
+  ControlJudge judge(names(3));
+  judge.exited(1, kSecond);
+  judge.exited(2, kSecond);
+  judge.leaving(2);  // said before it ended, heard after
+  EXPECT_FALSE(judge.due(kSecond));
+  EXPECT_EQ(judge.next(), kSecond + kExitGraceNs);
+  const auto verdict = judge.due(judge.next());
+  ASSERT_TRUE(verdict);
+  EXPECT_EQ(verdict->culprit, 1);
+  EXPECT_EQ(verdict->status.message(), rank_name(1) + " died or closed its connections");
+  EXPECT_FALSE(judge.due(kSecond + kExitGraceNs));
 }
 
 TEST(ControlJudge, DeadlineBlamesTheEndOfTheChainAfterAMoment) {
@@ -105,7 +162,7 @@ TEST(ControlJudge, CircleBlamesNobody) {
   const auto verdict = judge.due(11 * kSecond);
   ASSERT_TRUE(verdict);
   EXPECT_EQ(verdict->culprit, -1);
-  EXPECT_THAT(verdict->status.message(), HasSubstr("no progress: " + rank_name(0) + " waited 2.0 s in all_reduce #5"));
+  EXPECT_THAT(verdict->status.message(), HasSubstr("ranks wait for one another, and nothing moved for 2.0 s: " + rank_name(0) + " is in all_reduce #5"));
 }
 
 TEST(ControlJudge, SilentRankIsBlamedBeforeTheOneThatCannotReport) {

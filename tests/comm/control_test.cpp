@@ -53,16 +53,69 @@ TEST_P(ControlSizes, OneOfSeveralCausesWinsEverywhere) {
   ranks.expect_everywhere(Code::aborted, winner);
 }
 
-TEST_P(ControlSizes, GoodbyeEndsWhenAllHaveSaidIt) {
+// A rank without others below it waits for nobody; one that has some waits for them, who would hear of no failures otherwise.
+TEST_P(ControlSizes, GoodbyeWaitsForTheRanksBelow) {
   const int size = GetParam();
   Orchestra ranks(size);
-  std::atomic<int> said = 0;
+  std::vector<std::atomic<bool>> said(static_cast<size_t>(size));
   as_ranks(size, [&](int rank) {
-    ++said;
+    said[static_cast<size_t>(rank)] = true;
     const Status status = ranks[rank].goodbye();
     EXPECT_TRUE(status.ok()) << status.message();
-    EXPECT_EQ(said, size);
+    for (const int child : children_of(rank, size)) EXPECT_TRUE(said[static_cast<size_t>(child)]) << rank;
     ranks.kill(rank);  // those who are slower do not mind
+  });
+}
+
+TEST(Control, LeafLeavesAtOnce) {
+  Orchestra ranks(3);
+  EXPECT_TRUE(ranks[2].goodbye().ok());
+  ranks.kill(2);
+  EXPECT_TRUE(ranks[1].goodbye().ok());
+  ranks.kill(1);
+  EXPECT_FALSE(ranks[0].failed());
+  EXPECT_TRUE(ranks[0].goodbye().ok());
+}
+
+// With another communicator in the process nobody waits, and the tree goes on passing word for those below.
+TEST(Control, ProcessThatGoesOnKeepsItsTreesAtWork) {
+  Status status;
+  auto thread = start_control_thread(status);
+  ASSERT_TRUE(status.ok());
+  Roundtable busy(1), left(7);
+  auto alone = busy.seat(0);
+  const auto other = std::move(*Control::create(thread, control_options(0, 1), alone));
+  std::vector<std::unique_ptr<Control>> ranks(7);
+  as_ranks(7, [&](int rank) {
+    auto seat = left.seat(rank);
+    ranks[static_cast<size_t>(rank)] = std::move(*Control::create(thread, control_options(rank, 7), seat));
+  });
+  EXPECT_TRUE(ranks[1]->goodbye().ok());  // ranks 3 and 4 are below it
+  Control::retire(std::move(ranks[1]));
+  ranks[3]->fail(3, Status(Code::aborted, "word from below"));
+  for (const int rank : {0, 2, 4, 5, 6}) {
+    while (!ranks[static_cast<size_t>(rank)]->failed()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(ranks[static_cast<size_t>(rank)]->failure().message(), "word from below");
+  }
+}
+
+// Two communicators that two processes end in opposite orders.
+TEST(Control, OppositeOrdersOfEndsAreNoDeadlock) {
+  Status status;
+  std::shared_ptr<ControlThread> threads[2] = {start_control_thread(status), start_control_thread(status)};
+  std::unique_ptr<Control> first[2], second[2];
+  Roundtable one(2), two(2);
+  as_ranks(2, [&](int process) {  // rank 0 of the first communicator is rank 1 of the second
+    auto seat = one.seat(process);
+    first[process] = std::move(*Control::create(threads[process], control_options(process, 2), seat));
+    auto other_seat = two.seat(1 - process);
+    second[process] = std::move(*Control::create(threads[process], control_options(1 - process, 2), other_seat));
+  });
+  as_ranks(2, [&](int process) {  // each ends that first where it has the other below it
+    for (auto* control : {process == 0 ? &first[0] : &second[1], process == 0 ? &second[0] : &first[1]}) {
+      EXPECT_TRUE((*control)->goodbye().ok());
+      Control::retire(std::move(*control));
+    }
   });
 }
 
@@ -119,7 +172,7 @@ TEST(Control, GoodbyeIsBounded) {
   const Status status = ranks[0].goodbye();
   EXPECT_EQ(status.code(), Code::timeout);
   EXPECT_THAT(status.message(),
-              HasSubstr("nothing from " + rank_name(1) + " and the ranks behind it; nothing from " + rank_name(2)));
+              HasSubstr("of communicator world " + rank_name(1) + " or a rank behind it, " + rank_name(2) + " or a rank behind it"));
 }
 
 TEST(Control, SplitsShareAThreadAndLiveApart) {

@@ -168,8 +168,8 @@ TEST(ControlTree, ParentThatLeavesDuringGoodbyeCountsAsDone) {
   Stage stage(1, 4);
   Status said(Code::internal, "");
   std::thread leaving([&] { said = stage.tree->goodbye(); });
-  stage.puppets[1].say(frame_of(FrameKind::goodbye_up));
-  EXPECT_TRUE(stage.puppets[0].hear(FrameKind::goodbye_up));
+  EXPECT_TRUE(stage.puppets[0].hear(FrameKind::leaving));
+  EXPECT_TRUE(stage.puppets[1].hear(FrameKind::leaving));
   stage.puppets[0].leave();
   leaving.join();
   EXPECT_TRUE(said.ok()) << said.message();
@@ -185,7 +185,6 @@ TEST(ControlTree, ChildThatHasSaidGoodbyeMayGo) {
   Status said(Code::internal, "");
   std::thread leaving([&] { said = stage.tree->goodbye(); });
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::goodbye_up));
-  stage.puppets[0].say(frame_of(FrameKind::goodbye_down));
   leaving.join();
   EXPECT_TRUE(said.ok()) << said.message();
 }

@@ -17,7 +17,7 @@ ChoiceTerms terms_of(int size, std::vector<int> host = {}) {
   terms.team = Team(size);
   terms.single_host = host.empty();
   terms.team.host = std::move(host);
-  const PoolShape shape = pool_shape(size, terms.single_host, 0, 0);
+  const PoolShape shape = pool_shape(size, terms.single_host ? static_cast<uint32_t>(size) : 1, 0, 0);
   terms.slot_bytes = shape.slot_bytes;
   terms.slots = shape.slots;
   return terms;

@@ -140,7 +140,7 @@ TEST(Findings, TheProfileExplainsThem) {
     ChoiceTerms terms;
     terms.size = 2;
     terms.team = Team(2);
-    terms.slot_bytes = pool_shape(2, true, 0, 0).slot_bytes;
+    terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;
     Findings findings;
     findings.inside = {2e-6, 3e-6, 300e-6, {8e-6, 50e-6, 500e-6, 1500e-6}};
     findings.copy_byte_s = 0.1e-9;
@@ -167,7 +167,7 @@ TEST(Findings, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   terms.size = 2;
   terms.team = Team(2);
   terms.team.host = {0, 1};
-  terms.slot_bytes = pool_shape(2, false, 0, 0).slot_bytes;
+  terms.slot_bytes = pool_shape(2, 1, 0, 0).slot_bytes;
   Findings findings;
   findings.between = {5e-6, 8e-6, 1000e-6, {10e-6, 70e-6, 1000e-6, 0}};
   findings.cores = 2;

@@ -27,6 +27,7 @@ struct QuietSupervisor final : Supervisor {
   }
   void stalled(const Operation&, uint64_t) override {}
   void timed_out(const Operation&, uint64_t) override {}
+  void break_down() noexcept override { cause = Status(Code::system, "broken"); }
   std::string peer_name(int rank) const override { return rank < 0 ? "this rank" : "rank " + std::to_string(rank); }
   Status cause;
 };
@@ -56,9 +57,12 @@ class EngineWorld {
         }
       }
       auto wires = std::make_unique<Wires>();
-      wires->pool = &r->pool;
-      wires->peers.resize(static_cast<size_t>(size));
-      wires->connect = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
+      wires->resize(size);
+      wires->bank.pool = &r->pool;
+      for (SlotBank& bank : wires->message_banks) bank.pool = &r->pool;
+      const auto link = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
+      wires->streams = [link](int peer) { return link(peer).streams(); };
+      wires->connect = [link](int peer, LinkUse) -> Link& { return link(peer); };
       r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), r->supervisor);
     }
   }
@@ -69,7 +73,7 @@ class EngineWorld {
   }
   void start_at(int rank, const Make& make) {
     Rank& r = *ranks_[static_cast<size_t>(rank)];
-    r.operations.push_back(r.engine->start([&](Wires& wires) { return make(rank, wires); }, false));
+    r.operations.push_back(*r.engine->start([&](Wires& wires) { return make(rank, wires); }, false));
   }
 
   // What `from` sends to `to` no longer arrives, and `to` sees that.
@@ -103,7 +107,7 @@ class EngineWorld {
   uint32_t free_slots(int rank) {
     return ranks_[static_cast<size_t>(rank)]->pool.available(ranks_[static_cast<size_t>(rank)]->pool.slots());
   }
-  uint32_t reserved(int rank) { return wires(rank).reserved; }
+  uint32_t reserved(int rank) { return wires(rank).bank.reserved; }
 
  private:
   struct Rank {

@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ChoiceTerms terms;
   terms.size = 2;
   terms.team = Team(2);
-  terms.slot_bytes = pool_shape(2, true, 0, 0).slot_bytes;
+  terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;
   const MachineProfile profile = conclude({*findings, Findings()}, terms, data[0] == 0);
   FUZZ_CHECK(profile.cores >= 1 && profile.call_s >= 0 && profile.inside.latency_s >= 0 && profile.neighbours >= 1);
   for (const double scale : profile.inside_scale) FUZZ_CHECK(scale >= 0 && scale <= 64);

@@ -98,7 +98,7 @@ Work Scenario::work(const Outline& outline, uint64_t bytes) const {
   terms.size = team.size;
   terms.single_host = single_host();
   terms.lanes = lanes;
-  terms.slot_bytes = pool_shape(team.size, terms.single_host, lanes, slot_bytes).slot_bytes;
+  terms.slot_bytes = pool_shape(team.size, terms.single_host ? static_cast<uint32_t>(team.size) : 1, lanes, slot_bytes).slot_bytes;
   const uint64_t parts = outline.collective() == Collective::all_to_all ? outline.size() : outline.blocks();
   const Cut cut = tutti::cut(terms, bytes / parts, outline.widest_run());
   return {.bytes = bytes, .lanes = cut.lanes, .stripe_bytes = stripe_bytes > 0 ? stripe_bytes : cut.stripe_bytes};

@@ -13,7 +13,7 @@ struct Offsets {
   size_t flat, states, windows, given_up, slots, end;
   explicit Offsets(const ArenaShape& s) {
     const size_t ranks = s.ranks;
-    flat = ranks * ranks * sizeof(Channel);
+    flat = kLinkUses * ranks * ranks * sizeof(Channel);
     states = flat + ranks * kFlatTurns * flat_stride(s.ranks);
     windows = states + ranks * (s.slots + kLoans) * sizeof(SlotState);
     given_up = round_up(windows + ranks * sizeof(std::atomic<uint32_t>), kLine);
@@ -27,7 +27,7 @@ struct Offsets {
 size_t ArenaShape::bytes() const { return round_up(Offsets(*this).end, kPage); }
 
 size_t ArenaShape::bytes_beside_slots() const {
-  return ranks * sizeof(Channel) + kFlatTurns * flat_stride(ranks) + (slots + kLoans) * sizeof(SlotState);
+  return kLinkUses * ranks * sizeof(Channel) + kFlatTurns * flat_stride(ranks) + (slots + kLoans) * sizeof(SlotState);
 }
 
 Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {

@@ -1,4 +1,4 @@
-// The memory that the ranks of one host share, as a layout over plain bytes: slot states, channels between each pair of ranks,
+// The memory that the ranks of one host share, as a layout over plain bytes: slot states, channels between each pair of ranks (one for each use),
 // the flat board for small messages, and the slots.  Whoever owns the bytes (heap or memfd) is another's business.
 //
 // Invariants
@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "transport.h"
 #include "vocabulary.h"
 
 namespace tutti::memory {
@@ -75,7 +76,9 @@ class Arena {
   const ArenaShape& shape() const { return shape_; }
   SlotState& slot_state(uint32_t id) const { return states_[id]; }
   std::byte* slot_data(uint32_t id) const { return slots_ + id * shape_.slot_bytes; }
-  Channel& channel(uint32_t from, uint32_t to) const { return channels_[from * shape_.ranks + to]; }
+  Channel& channel(LinkUse use, uint32_t from, uint32_t to) const {
+    return channels_[(static_cast<uint32_t>(use) * shape_.ranks + from) * shape_.ranks + to];
+  }
   // Set by a rank that learned that the communicator is dead, for those who have not heard yet (a process that was stopped wakes up to find
   // messages, but nobody waits for it any more): who sees it writes nothing.
   std::atomic<uint32_t>& given_up() const { return *given_up_; }

@@ -4,10 +4,10 @@
 
 namespace tutti::memory {
 
-ArenaPool::ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap) : arena_(arena), rank_(rank), heap_(heap) {
-  const uint32_t slots = arena.shape().slots;
-  free_.reserve(slots);
-  for (uint32_t i = slots; i-- > 0;) free_.push_back(rank * slots + i);
+ArenaPool::ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap, Part part)
+    : arena_(arena), rank_(rank), slots_(part.count), heap_(heap) {
+  free_.reserve(slots_);
+  for (uint32_t i = slots_; i-- > 0;) free_.push_back(rank * arena.shape().slots + part.first + i);
 }
 
 Slot ArenaPool::acquire() {

@@ -2,8 +2,8 @@
 
 namespace tutti::memory {
 
-ArenaLink::ArenaLink(const Arena& arena, uint32_t me, uint32_t peer)
-    : arena_(arena), out_(arena.channel(me, peer)), in_(arena.channel(peer, me)) {}
+ArenaLink::ArenaLink(const Arena& arena, uint32_t me, uint32_t peer, LinkUse use)
+    : arena_(arena), out_(arena.channel(use, me, peer)), in_(arena.channel(use, peer, me)) {}
 
 Progress ArenaLink::send(Slot slot, size_t bytes, const Signature& signature) {
   if (sent_ - taken_seen_ == kCells) {
@@ -39,11 +39,13 @@ Progress ArenaLink::receive(Slot& slot, size_t bytes, const Signature& expected)
 Status ArenaLink::error() const { return Status(Code::internal, "a memory link reported a loss"); }
 
 MemoryTransport::MemoryTransport(const Arena& arena, uint32_t my_place, std::vector<int> places)
-    : arena_(arena), my_place_(my_place), places_(std::move(places)), links_(places_.size()) {}
+    : arena_(arena), my_place_(my_place), places_(std::move(places)) {
+  for (auto& links : links_) links.resize(places_.size());
+}
 
-Link& MemoryTransport::link(int peer) {
-  auto& link = links_[static_cast<size_t>(peer)];
-  if (!link) link = std::make_unique<ArenaLink>(arena_, my_place_, static_cast<uint32_t>(places_[static_cast<size_t>(peer)]));
+Link& MemoryTransport::link(int peer, LinkUse use) {
+  auto& link = links_[static_cast<size_t>(use)][static_cast<size_t>(peer)];
+  if (!link) link = std::make_unique<ArenaLink>(arena_, my_place_, static_cast<uint32_t>(places_[static_cast<size_t>(peer)]), use);
   return *link;
 }
 

@@ -12,7 +12,7 @@ namespace tutti::memory {
 
 class ArenaLink final : public Link {
  public:
-  ArenaLink(const Arena& arena, uint32_t me, uint32_t peer);
+  ArenaLink(const Arena& arena, uint32_t me, uint32_t peer, LinkUse use = LinkUse::collectives);
   bool streams() const override { return false; }
   Progress send(Slot slot, size_t bytes, const Signature& signature) override;
   Progress receive(Slot& slot, size_t bytes, const Signature& expected) override;
@@ -34,7 +34,9 @@ class MemoryTransport : public Transport {
  public:
   MemoryTransport(const Arena& arena, uint32_t my_place, std::vector<int> places);
   std::string_view name() const override { return "memory"; }
-  Link& link(int peer) override;
+  bool streams() const override { return false; }
+  using Transport::link;
+  Link& link(int peer, LinkUse use) override;
   Status progress() override { return {}; }
   size_t memory_bytes() const override { return arena_.shape().bytes_beside_slots(); }
 
@@ -44,7 +46,7 @@ class MemoryTransport : public Transport {
  private:
   uint32_t my_place_;
   std::vector<int> places_;
-  std::vector<std::unique_ptr<ArenaLink>> links_;
+  std::vector<std::unique_ptr<ArenaLink>> links_[kLinkUses];  // by rank
 };
 
 }  // namespace tutti::memory

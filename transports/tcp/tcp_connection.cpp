@@ -1,5 +1,7 @@
 #include "tcp_connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -132,6 +134,11 @@ Outcome TcpConnection::read(Pieces pieces, size_t bytes) {
   if (n == 0) return {Progress::lost};
   got_ += static_cast<size_t>(n);
   return {got_ == total ? Progress::done : Progress::busy};
+}
+
+bool TcpConnection::drained() const {
+  int unacknowledged = 0;
+  return idle() && (!is_open() || ::ioctl(fd_.get(), SIOCOUTQ, &unacknowledged) != 0 || unacknowledged == 0);
 }
 
 size_t TcpConnection::memory_bytes() const {

@@ -50,6 +50,8 @@ class TcpConnection {
   bool between_messages() const { return got_ == 0; }
   void next_message() { got_ = 0; }
 
+  bool drained() const;  // nothing is queued here, and nothing unacknowledged in the system
+
   size_t memory_bytes() const;
 
  private:

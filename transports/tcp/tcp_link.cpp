@@ -183,6 +183,10 @@ Progress TcpLink::refuse(const Header& header, size_t bytes, const Signature& ex
                                         describe(expected) + " were due"));
 }
 
+bool TcpLink::drained() const {
+  return !error_.ok() || std::all_of(connections_.begin(), connections_.end(), [](const TcpConnection& c) { return c.drained(); });
+}
+
 size_t TcpLink::memory_bytes() const {
   size_t bytes = sizeof *this + connectors_.capacity() * sizeof(TcpConnector);
   for (const TcpConnection& connection : connections_) bytes += connection.memory_bytes();

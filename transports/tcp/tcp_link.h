@@ -53,6 +53,7 @@ class TcpLink final : public Link {
   bool at_rest() const;                                         // nothing is left to open or to write
   bool awaits_accept() const;                                   // the peer is to connect and has not yet
   bool accepted(uint32_t connection, OwnedFd fd);               // false if this connection is there already
+  bool drained() const;  // the peer's system has acknowledged all that was written; true of a dead link
   size_t memory_bytes() const;
   uint64_t sent_bytes() const;
 

@@ -15,7 +15,8 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::open(TcpOptions options) {
     if (const auto probe = listen_on(*address, 1); probe.ok())
       if (const Status status = set_congestion_control(probe->get(), options.congestion); !status.ok())
         return Status(status.code(), "TUTTI_TCP_CONGESTION: " + status.message());
-  Terms terms{options.context, {}, options.rank, static_cast<uint32_t>(options.connections)};
+  Terms terms{options.context, {}, options.rank,
+              static_cast<uint32_t>(options.connections) * static_cast<uint32_t>(kLinkUses)};
   if (::getrandom(terms.secret.data(), terms.secret.size(), 0) != static_cast<ssize_t>(terms.secret.size()))
     return system_error("reading random bytes");
   auto acceptor = TcpAcceptor::listen(*address, terms, "communicator " + options.name, options.log);
@@ -29,7 +30,7 @@ TcpTransport::TcpTransport(TcpOptions options, TcpAcceptor acceptor, const Secre
       secret_(secret),
       peers_(static_cast<size_t>(options_.size)),
       rank_names_(peers_.size()),
-      links_(peers_.size()) {}
+      links_(kLinkUses * peers_.size()) {}
 
 std::string TcpTransport::address() const { return to_text({acceptor_.address(), secret_}); }
 
@@ -46,7 +47,7 @@ Status TcpTransport::set_peers(const std::vector<std::string>& addresses, std::v
   return {};
 }
 
-TcpLink::Setup TcpTransport::setup_for(int peer) const {
+TcpLink::Setup TcpTransport::setup_for(int peer, LinkUse use) const {
   TcpLink::Setup setup;
   setup.peer_name = rank_names_[static_cast<size_t>(peer)];
   setup.connections = static_cast<uint32_t>(options_.connections);
@@ -62,19 +63,21 @@ TcpLink::Setup TcpTransport::setup_for(int peer) const {
     hello.context = options_.context;
     hello.secret = endpoint->secret;
     hello.rank = options_.rank;
-    for (hello.connection = 0; hello.connection < setup.connections; ++hello.connection)
+    for (uint32_t i = 0; i < setup.connections; ++i) {
+      hello.connection = static_cast<uint32_t>(use) * setup.connections + i;
       setup.connectors.emplace_back(*endpoint, hello);
+    }
   }
   return setup;
 }
 
-TcpLink& TcpTransport::link_to(int peer) {
-  auto& link = links_[static_cast<size_t>(peer)];
-  if (!link) link = std::make_unique<TcpLink>(*this, *options_.pool, setup_for(peer));
+TcpLink& TcpTransport::link_to(int peer, LinkUse use) {
+  auto& link = links_[static_cast<size_t>(use) * peers_.size() + static_cast<size_t>(peer)];
+  if (!link) link = std::make_unique<TcpLink>(*this, *options_.pool, setup_for(peer, use));
   return *link;
 }
 
-Link& TcpTransport::link(int peer) { return link_to(peer); }
+Link& TcpTransport::link(int peer, LinkUse use) { return link_to(peer, use); }
 
 void TcpTransport::watch(TcpLink& link) {
   if (std::find(watched_.begin(), watched_.end(), &link) == watched_.end()) watched_.push_back(&link);
@@ -87,8 +90,9 @@ void TcpTransport::await_input(TcpLink& link) {
 Status TcpTransport::accept() {
   auto arrivals = acceptor_.poll();
   if (!arrivals.ok()) return arrivals.status();
+  const auto each = static_cast<uint32_t>(options_.connections);  // of a link
   for (Arrival& arrival : *arrivals)
-    if (!link_to(arrival.rank).accepted(arrival.connection, std::move(arrival.fd)))
+    if (!link_to(arrival.rank, static_cast<LinkUse>(arrival.connection / each)).accepted(arrival.connection % each, std::move(arrival.fd)))
       options_.log.warn("communicator " + options_.name + ": " + rank_names_[static_cast<size_t>(arrival.rank)] +
                         " connected once more; the new connection was closed");
   return {};
@@ -119,6 +123,10 @@ bool TcpTransport::awaited(std::vector<pollfd>& descriptors) {
     link->awaited_output(descriptors);
   }
   return !descriptors.empty();
+}
+
+bool TcpTransport::drained() {
+  return std::all_of(links_.begin(), links_.end(), [](const auto& link) { return !link || link->drained(); });
 }
 
 size_t TcpTransport::memory_bytes() const {

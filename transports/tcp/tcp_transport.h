@@ -24,7 +24,7 @@ struct TcpOptions {
   int rank = 0;
   int size = 1;
   std::string listen_address;  // numeric, without port: "10.0.0.1", "::1"
-  int connections = 1;         // per peer; the same on all ranks
+  int connections = 1;         // per peer and use; the same on all ranks
   int send_buffer = 0;         // SO_SNDBUF in bytes; 0: the kernel decides
   std::string congestion;      // control, by the kernel's name, or kSystemCongestion; empty: what suits each path
   uint64_t context = 0;        // which communicator; the same on all ranks
@@ -43,9 +43,12 @@ class TcpTransport final : public Transport {
   Status set_peers(const std::vector<std::string>& addresses, std::vector<std::string> rank_names);
 
   std::string_view name() const override { return "tcp"; }
-  Link& link(int peer) override;
+  bool streams() const override { return true; }
+  using Transport::link;
+  Link& link(int peer, LinkUse use) override;
   Status progress() override;  // not success while a link has died with messages to send
   bool awaited(std::vector<pollfd>& descriptors) override;
+  bool drained() override;
   StreamMeter* meter() override { return &meter_; }
   size_t memory_bytes() const override;
   uint64_t sent_bytes() const override;
@@ -57,8 +60,8 @@ class TcpTransport final : public Transport {
 
  private:
   TcpTransport(TcpOptions options, TcpAcceptor acceptor, const Secret& secret);
-  TcpLink& link_to(int peer);
-  TcpLink::Setup setup_for(int peer) const;
+  TcpLink& link_to(int peer, LinkUse use);
+  TcpLink::Setup setup_for(int peer, LinkUse use) const;
 
   TcpOptions options_;
   TcpAcceptor acceptor_;
@@ -66,7 +69,7 @@ class TcpTransport final : public Transport {
   std::vector<std::optional<Endpoint>> peers_;
   std::vector<std::string> rank_names_;
   StreamMeter meter_;                            // of all connections, which point to it
-  std::vector<std::unique_ptr<TcpLink>> links_;  // by rank; null until asked for
+  std::vector<std::unique_ptr<TcpLink>> links_;  // by use and rank; null until asked for
   std::vector<TcpLink*> watched_;
   std::vector<TcpLink*> awaiting_;  // input, as await_input() told
 };
