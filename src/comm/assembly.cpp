@@ -13,11 +13,11 @@
 #include "build_config.h"
 #include "cores.h"
 #include "host_identity.h"
+#include "introduction.h"
 #include "locality.h"
 #include "memory_transport.h"
 #include "net_address.h"
 #include "topology.h"
-#include "words.h"
 #if TUTTI_HAVE_SHM
 #include "shm_transport.h"
 #endif
@@ -47,29 +47,6 @@ Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
                   "no memory for " + std::to_string(bytes) + " bytes of message slots; lower TUTTI_SLOT_BYTES or TUTTI_LANES");
   ::madvise(base, bytes, MADV_HUGEPAGE);
   return std::shared_ptr<std::byte>(static_cast<std::byte*>(base), [bytes](std::byte* memory) { ::munmap(memory, bytes); });
-}
-
-// What a rank tells the others about itself.
-struct Introduction {
-  std::string host_id, host, pid, door, context, cores, place, wire;
-  bool shm = false, tcp = false;
-};
-
-std::string encode(const Introduction& i) {
-  return "tutti2\n" + i.host_id + '\n' + i.host + '\n' + i.pid + '\n' + i.door + '\n' + i.context + '\n' + (i.shm ? "1" : "0") +
-         (i.tcp ? "1" : "0") + '\n' + i.cores + '\n' + i.place + '\n' + i.wire;
-}
-
-Result<Introduction> decode_introduction(const std::string& text, int rank) {
-  const auto lines = split(text, '\n');
-  if (lines.size() < 10 || lines[0] != "tutti2" || lines[6].size() != 2)
-    return Status(Code::unreachable, "rank " + std::to_string(rank) + " introduced itself in words of another version of Tutti");
-  Introduction i{std::string(lines[1]), std::string(lines[2]), std::string(lines[3]), std::string(lines[4]),
-                 std::string(lines[5]), std::string(lines[7]), std::string(lines[8]), {}};
-  i.shm = lines[6][0] == '1';
-  i.tcp = lines[6][1] == '1';
-  i.wire = text.substr(static_cast<size_t>(lines[9].data() - text.data()));
-  return i;
 }
 
 uint64_t random_number() {
@@ -144,8 +121,8 @@ class Assembler {
     Introduction mine;
     mine.host_id = host_id(options_.settings.host_id);
     mine.host = host_name();
-    mine.pid = std::to_string(::getpid());
-    mine.context = std::to_string(random_number());
+    introduce_process(mine);
+    mine.context = random_number();
     mine.cores = allowed_cores();
     mine.place = encode(locality_of(mine.cores));
     mine.tcp = TUTTI_HAVE_TCP && options_.settings.transport.tcp;
@@ -156,7 +133,8 @@ class Assembler {
       auto door = shm::Door::open();
       if (!door.ok()) return door.status();
       door_ = std::move(*door);
-      mine.door = door_.name();
+      mine.handoff = door_.name();
+      mine.handoff_secret = door_.secret();
     }
 #endif
     auto all = options_.bootstrap->exchange(encode(mine));
@@ -164,11 +142,11 @@ class Assembler {
     for (int rank = 0; rank < options_.size; ++rank) {
       auto introduction = decode_introduction((*all)[static_cast<size_t>(rank)], rank);
       if (!introduction.ok()) return introduction.status();
-      parts_->rank_names.push_back("rank " + std::to_string(rank) + " (host " + introduction->host + ", pid " + introduction->pid +
-                                   ")");
+      parts_->rank_names.push_back("rank " + std::to_string(rank) + " (host " + introduction->host + ", pid " +
+                                   std::to_string(introduction->pid) + ")");
       ranks_.push_back(std::move(*introduction));
     }
-    parts_->context = parse_number(ranks_[0].context).value_or(0);
+    parts_->context = ranks_[0].context;
     if (options_.rank != 0) {
       std::vector<std::string> warnings;
       if (Status status = apply_wire_settings(ranks_[0].wire, options_.settings, warnings); !status.ok()) return status;
@@ -241,7 +219,7 @@ class Assembler {
       if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(*arena, place, places));
 #if TUTTI_HAVE_SHM
     } else {
-      const shm::Options shm{shape, place, places, ranks_[static_cast<size_t>(leader)].door, options_.settings.birth_timeout_ns};
+      const shm::Options shm{shape, place, places, ranks_[static_cast<size_t>(leader)].handoff, options_.settings.birth_timeout_ns};
       auto transport = shm::ShmTransport::create(door_, shm);
       if (!transport.ok()) return transport.status();
       arena = (*transport)->arena();

@@ -6,6 +6,7 @@
 
 #include "clock.h"
 #include "control_tree.h"
+#include "listener_address.h"
 #include "net_address.h"
 #include "rendezvous.h"
 
@@ -16,39 +17,11 @@ constexpr uint64_t kLongestJoin = 30'000 * kMillisecond;  // all ranks were ther
 constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
 constexpr size_t kMostStrangers = 16;
 
-// What a rank tells the others: "1", its secret and where it listens ("" if it has no children), or "0" and why it cannot take part.
-struct Nest {
-  Status status;
-  Secret secret{};
-  std::string address;
-};
-
-std::string encode(const Nest& nest) {
-  ByteWriter writer;
-  writer.text(nest.status.ok() ? "1" : "0");
-  for (const unsigned char byte : nest.secret) writer.number(byte);
-  writer.text(nest.status.ok() ? nest.address : nest.status.message());
-  return writer.take();
-}
-
-Nest decode_nest(std::string_view bytes) {
-  ByteReader reader(bytes);
-  Nest nest;
-  const bool well = reader.text(1) == "1";
-  for (unsigned char& byte : nest.secret) byte = reader.number<unsigned char>();
-  const std::string text = printable(reader.text(reader.rest().size()));
-  if (well && reader.ok())
-    nest.address = text;
-  else
-    nest.status = Status(Code::unreachable, text.empty() ? "it sent something unreadable" : text);
-  return nest;
-}
-
 // One rank's way into the tree.
 class Joining {
  public:
-  Joining(const Control::Options& options, std::vector<Nest> nests, OwnedFd listener)
-      : options_(options), nests_(std::move(nests)), listener_(std::move(listener)) {
+  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd listener)
+      : options_(options), listeners_(std::move(listeners)), listener_(std::move(listener)) {
     deadline_ = now_ns() + std::min(options.timeout_ns, kLongestJoin);
     missing_ = children_of(options.rank, options.size);
   }
@@ -74,7 +47,7 @@ class Joining {
   std::vector<pollfd> poll_set();
 
   const Control::Options& options_;
-  const std::vector<Nest> nests_;
+  const std::vector<ListenerAddress> listeners_;
   OwnedFd listener_;
   uint64_t deadline_;
   std::vector<int> missing_;  // children
@@ -85,12 +58,12 @@ class Joining {
 
 Status Joining::connect_to_parent() {
   const int rank = parent_of(options_.rank);
-  const Nest& nest = nests_[static_cast<size_t>(rank)];
+  const ListenerAddress& theirs = listeners_[static_cast<size_t>(rank)];
   const auto failed = [&](const Status& why) {
     return Status(Code::unreachable, name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " + why.message() +
                                          "; is the address right (TUTTI_INTERFACE), is a firewall in the way?");
   };
-  const auto address = SocketAddress::parse(nest.address);
+  const auto address = SocketAddress::parse(theirs.address);
   if (!address.ok()) return failed(address.status());
   auto fd = start_connect(*address);
   if (!fd.ok()) return failed(fd.status());
@@ -104,7 +77,7 @@ Status Joining::connect_to_parent() {
   if (!connected.ok()) return failed(connected);
   ControlFrame hello;
   hello.kind = FrameKind::hello;
-  hello.secret = nest.secret;
+  hello.secret = theirs.secret;
   hello.rank = options_.rank;
   neighbours_.push_back({rank, ControlSocket(std::move(*fd)), false, true});
   neighbours_.back().socket.send(hello);
@@ -158,7 +131,7 @@ Status Joining::step() {
   if (missing_.empty())
     return Status(Code::unreachable, name_of(parent_of(options_.rank)) + " did not answer on its control connection");
   return Status(Code::unreachable, name_of(missing_.front()) + " did not connect to " + name_of(options_.rank) + " at " +
-                                       nests_[static_cast<size_t>(options_.rank)].address +
+                                       listeners_[static_cast<size_t>(options_.rank)].address +
                                        "; can its host reach this address (TUTTI_INTERFACE), is a firewall in the way?");
 }
 
@@ -199,7 +172,7 @@ void Joining::hear_stranger(Stranger& stranger) {
   if (alive && decoding == Decoding::incomplete) return;
   const auto expected = std::find(missing_.begin(), missing_.end(), frame.rank);
   if (decoding != Decoding::complete || frame.kind != FrameKind::hello || expected == missing_.end() ||
-      frame.secret != nests_[static_cast<size_t>(options_.rank)].secret) {
+      frame.secret != listeners_[static_cast<size_t>(options_.rank)].secret) {
     options_.log.warn("control tree: dropped a stranger who does not know this rank's secret");
     stranger.socket.close();
     return;
@@ -222,36 +195,36 @@ void Joining::tell_failure(const Status& why) {
 }
 
 // Listens, where this rank has children.
-Nest build_nest(const Control::Options& options, OwnedFd& listener) {
-  Nest nest;
-  if (children_of(options.rank, options.size).empty()) return nest;
+ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener) {
+  ListenerAddress mine;
+  if (children_of(options.rank, options.size).empty()) return mine;
   const auto secret = make_secret();
   const auto address = SocketAddress::parse(options.listen_address);
-  nest.status = !secret.ok() ? secret.status() : address.status();
-  if (!nest.status.ok()) return nest;
+  mine.status = !secret.ok() ? secret.status() : address.status();
+  if (!mine.status.ok()) return mine;
   auto listening = listen_on(*address, 16);
   const auto bound = listening.ok() ? local_address_of(listening->get()) : Result<SocketAddress>(listening.status());
-  nest.status = bound.status();
-  if (!nest.status.ok()) return nest;
+  mine.status = bound.status();
+  if (!mine.status.ok()) return mine;
   listener = std::move(*listening);
-  nest.secret = *secret;
-  nest.address = bound->to_string();
-  return nest;
+  mine.secret = *secret;
+  mine.address = bound->to_string();
+  return mine;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> thread, Options options, Bootstrap& bootstrap) {
   OwnedFd listener;
-  const auto blobs = bootstrap.exchange(encode(build_nest(options, listener)));
+  const auto blobs = bootstrap.exchange(encode(open_listener(options, listener)));
   if (!blobs.ok()) return blobs.status();
-  std::vector<Nest> nests;
+  std::vector<ListenerAddress> listeners;
   for (size_t rank = 0; rank < blobs->size(); ++rank) {
-    nests.push_back(decode_nest((*blobs)[rank]));
-    const Status& status = nests.back().status;
+    listeners.push_back(decode_listener_address((*blobs)[rank]));
+    const Status& status = listeners.back().status;
     if (!status.ok()) return Status(status.code(), options.rank_names[rank] + " cannot join the control tree: " + status.message());
   }
-  auto neighbours = Joining(options, std::move(nests), std::move(listener)).run();
+  auto neighbours = Joining(options, std::move(listeners), std::move(listener)).run();
   if (!neighbours.ok()) return neighbours.status();
   auto tree = std::make_unique<ControlTree>(std::move(thread), std::move(options), std::move(*neighbours));
   const Status begun = tree->begin();

@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
 
 #include "clock.h"
@@ -18,8 +20,11 @@ namespace {
 
 constexpr char kHello[8] = "tutti01";  // sent with the descriptor
 
-sockaddr_un abstract_address(const std::string& name, socklen_t& length) {
+// The name may come from a peer.
+Result<sockaddr_un> abstract_address(const std::string& name, socklen_t& length) {
   sockaddr_un address{};
+  if (name.empty() || name.size() >= sizeof address.sun_path)
+    return Status(Code::unreachable, "a unix socket cannot have a name of " + std::to_string(name.size()) + " bytes");
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, name.data(), name.size());  // a leading zero byte: not in the file system
   length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
@@ -117,8 +122,9 @@ Result<OwnedFd> fetch(const std::string& leader_door, uint64_t deadline_ns) {
   OwnedFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return system_error("opening a unix socket");
   socklen_t length = 0;
-  const sockaddr_un address = abstract_address(leader_door, length);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0)
+  const auto address = abstract_address(leader_door, length);
+  if (!address.ok()) return address.status();
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0)
     return Status(Code::unreachable, "a rank that seems to be on this host cannot be reached over its unix socket (" +
                                          std::string(std::strerror(errno)) +
                                          "); set TUTTI_HOSTID to tell hosts apart, or TUTTI_TRANSPORT=tcp");
@@ -134,14 +140,18 @@ Result<OwnedFd> fetch(const std::string& leader_door, uint64_t deadline_ns) {
 
 Result<Door> Door::open() {
   Door door;
-  uint64_t random[2];
+  uint64_t random[4];
   if (::getrandom(random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) return system_error("reading random bytes");
   door.name_ = "tutti-" + std::to_string(random[0]) + std::to_string(random[1]);
+  char digits[33];
+  std::snprintf(digits, sizeof digits, "%016" PRIx64 "%016" PRIx64, random[2], random[3]);
+  door.secret_ = digits;
   door.socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!door.socket_) return system_error("opening a unix socket");
   socklen_t length = 0;
-  const sockaddr_un address = abstract_address(door.name_, length);
-  if (::bind(door.socket_.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
+  const auto address = abstract_address(door.name_, length);
+  if (!address.ok()) return address.status();
+  if (::bind(door.socket_.get(), reinterpret_cast<const sockaddr*>(&*address), length) != 0 ||
       ::listen(door.socket_.get(), SOMAXCONN) != 0)
     return system_error("opening an abstract unix socket");
   return door;

@@ -17,11 +17,12 @@ class Door {
  public:
   static Result<Door> open();
   const std::string& name() const { return name_; }
+  const std::string& secret() const { return secret_; }
   int fd() const { return socket_.get(); }
 
  private:
   OwnedFd socket_;
-  std::string name_;
+  std::string name_, secret_;
 };
 
 struct Options {

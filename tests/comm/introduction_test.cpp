@@ -1,0 +1,112 @@
+// What ranks tell each other at birth is written and read alike, and whatever is out of bounds is an error that names the rank.
+#include "introduction.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "birth_bytes.h"
+#include "listener_address.h"
+#include "settings.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+Introduction sample() {
+  Introduction i;
+  i.host_id = "boot:7 net:4-5";
+  i.host = "node7";
+  i.pid = 4711;
+  i.pid_namespace = "4026531836";
+  i.user = 1000;
+  i.user_namespace = "4026531837";
+  i.handoff = "tutti-1234";
+  i.handoff_secret = std::string(32, 'a');
+  i.context = UINT64_MAX;
+  i.cores = "ff03";
+  i.place = "0 8 - -";
+  i.wire = "TUTTI_LANES=2\nTUTTI_SLOT_BYTES=65536\n";
+  i.shm = i.tcp = true;
+  return i;
+}
+
+TEST(Introduction, IsReadAsItWasWritten) {
+  const auto read = decode_introduction(encode(sample()), 1);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(encode(*read), encode(sample()));
+  EXPECT_EQ(read->context, UINT64_MAX);
+  EXPECT_EQ(read->user, 1000u);
+  EXPECT_EQ(read->wire, sample().wire);
+  EXPECT_TRUE(read->shm && read->tcp);
+}
+
+TEST(Introduction, SpeaksOfThisProcess) {
+  Introduction mine = sample();
+  introduce_process(mine);
+  EXPECT_EQ(mine.pid, static_cast<uint64_t>(::getpid()));
+  EXPECT_EQ(mine.user, ::geteuid());
+  EXPECT_TRUE(decode_introduction(encode(mine), 0).ok());
+}
+
+TEST(Introduction, WhatIsOutOfBoundsIsNamed) {
+  const std::pair<const char*, std::function<void(Introduction&)>> cases[] = {
+      {"host id", [](Introduction& i) { i.host_id.clear(); }},
+      {"process id", [](Introduction& i) { i.pid = 10'000'000'000; }},
+      {"process id namespace", [](Introduction& i) { i.pid_namespace = "x"; }},
+      {"user id", [](Introduction& i) { i.user = uint64_t{1} << 32; }},
+      {"unix socket", [](Introduction& i) { i.handoff = std::string(5000, 'a'); }},
+      {"unix socket", [](Introduction& i) { i.handoff = std::string("a\0b", 3); }},
+      {"unix socket", [](Introduction& i) { i.handoff.clear(); }},
+      {"secret", [](Introduction& i) { i.handoff_secret += 'a'; }},
+      {"set of cores", [](Introduction& i) { i.cores = std::string((16 << 10) + 1, 'f'); }},
+      {"place in its host", [](Introduction& i) { i.place = std::string(65, '0'); }},
+      {"list of settings", [](Introduction& i) { i.wire = std::string(kLongestWireSettings + 1, 'x'); }},
+  };
+  for (const auto& [what, change] : cases) {
+    Introduction i = sample();
+    change(i);
+    const auto read = decode_introduction(encode(i), 17);
+    ASSERT_FALSE(read.ok()) << what;
+    EXPECT_THAT(read.status().message(), HasSubstr(std::string("rank 17 introduced itself with a malformed ") + what));
+  }
+}
+
+// Names that do not print are written so that they do.
+TEST(Introduction, NamesArePrintable) {
+  Introduction i = sample();
+  i.host = "a\nb\x1b[2J" + std::string(300, 'x');
+  const auto read = decode_introduction(encode(i), 0);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->host, "a?b?[2J" + std::string(248, 'x'));
+}
+
+TEST(Introduction, CutAnywhereItIsNoIntroduction) {
+  const std::string whole = encode(sample());
+  for (size_t length = 0; length + sample().wire.size() < whole.size(); ++length)
+    EXPECT_FALSE(decode_introduction(whole.substr(0, length), 0).ok()) << length;
+}
+
+TEST(ListenerAddress, IsReadAsItWasWritten) {
+  ListenerAddress mine;
+  mine.secret[3] = 7;
+  mine.address = "[fe80::1%1]:4242";
+  const ListenerAddress read = decode_listener_address(encode(mine));
+  EXPECT_TRUE(read.status.ok());
+  EXPECT_EQ(read.secret, mine.secret);
+  EXPECT_EQ(read.address, mine.address);
+}
+
+TEST(ListenerAddress, WhatIsOutOfBoundsIsRefused) {
+  const std::string secret(16, 's');
+  for (const std::string& bytes : {std::string(), "1" + secret.substr(1), "2" + secret, "0" + secret, "1" + secret + std::string(129, '1'),
+                                   "1" + secret + "nowhere", "0" + secret + std::string(kLongestSentence + 1, 'x')})
+    EXPECT_FALSE(decode_listener_address(bytes).status.ok()) << bytes;
+  EXPECT_EQ(decode_listener_address("0" + secret + "a\nb").status.message(), "a?b");
+}
+
+}  // namespace
+}  // namespace tutti
