@@ -82,27 +82,40 @@ class Assembler {
  public:
   explicit Assembler(AssemblyOptions options) : options_(std::move(options)), parts_(std::make_unique<CommunicatorParts>()) {}
 
+  // Whatever fails at this rank is told to the others here, once, while they can still reach it: what it holds closes afterwards.
   Result<std::unique_ptr<Communicator>> run() {
+    for (const auto step : {&Assembler::begin, &Assembler::open_log, &Assembler::introduce, &Assembler::share_memory,
+                            &Assembler::open_tcp, &Assembler::watch_over, &Assembler::tune})
+      if (Status status = (this->*step)(); !status.ok()) return options_.bootstrap->fail(status);
+    return std::move(communicator_);
+  }
+
+ private:
+  Status begin() {
     parts_->rank = options_.rank;
     parts_->size = options_.size;
     parts_->name = options_.name;
     parts_->local_end = options_.local_end;
     parts_->local_arena = options_.local_arena;
-    for (const auto step :
-         {&Assembler::open_log, &Assembler::introduce, &Assembler::share_memory, &Assembler::open_tcp, &Assembler::watch_over})
-      if (Status status = (this->*step)(); !status.ok()) return status;
-    announce();
-    auto communicator = std::make_unique<Communicator>(std::move(parts_));
-    if (!options_.tuning) {
-      auto agreed = agree_on_tuning(*communicator, *options_.bootstrap);
-      if (!agreed.ok()) return agreed.status();
-      options_.tuning = std::move(*agreed);
-    }
-    communicator->tune(options_.tuning);
-    return communicator;
+    return {};
   }
 
- private:
+  // By then the ranks also wait for each other in collectives, where the control tree tells them of failures.
+  Status tune() {
+    announce();
+    communicator_ = std::make_unique<Communicator>(std::move(parts_));
+    if (!options_.tuning) {
+      auto agreed = agree_on_tuning(*communicator_, *options_.bootstrap);
+      if (!agreed.ok()) {
+        communicator_->parts().control->fail(-1, agreed.status());
+        return agreed.status();
+      }
+      options_.tuning = std::move(*agreed);
+    }
+    communicator_->tune(options_.tuning);
+    return {};
+  }
+
   Status open_log() {
     const Settings& settings = options_.settings;
     int fd = 2;
@@ -360,6 +373,7 @@ class Assembler {
 
   AssemblyOptions options_;
   std::unique_ptr<CommunicatorParts> parts_;
+  std::unique_ptr<Communicator> communicator_;
   std::vector<Introduction> ranks_;
   std::string address_;
 #if TUTTI_HAVE_SHM

@@ -2,10 +2,12 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <list>
 
 #include "clock.h"
 #include "control_tree.h"
+#include "descriptor_limit.h"
 #include "listener_address.h"
 #include "net_address.h"
 #include "rendezvous.h"
@@ -13,16 +15,16 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kLongestJoin = 30'000 * kMillisecond;  // all ranks were there a moment ago, when they exchanged addresses
+constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
 constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
-constexpr size_t kMostStrangers = 16;
+constexpr size_t kMostStrangers = 64;
+constexpr uint64_t kDescriptors = 64;  // of a process with a communicator, generously
 
 // One rank's way into the tree.
 class Joining {
  public:
-  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd listener)
-      : options_(options), listeners_(std::move(listeners)), listener_(std::move(listener)) {
-    deadline_ = now_ns() + std::min(options.timeout_ns, kLongestJoin);
+  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd listener, Bootstrap& bootstrap)
+      : options_(options), listeners_(std::move(listeners)), listener_(std::move(listener)), bootstrap_(bootstrap) {
     missing_ = children_of(options.rank, options.size);
   }
 
@@ -36,11 +38,15 @@ class Joining {
   };
 
   Status connect_to_parent();
+  Result<OwnedFd> connect_to(const SocketAddress& address);
   Status step();
+  Status wait(std::vector<pollfd>& set);
+  Status overdue() const;
   Status hear_parent();
-  void accept_strangers(uint64_t now);
+  Status accept_strangers(uint64_t now);
   void hear_stranger(Stranger& stranger);
   Status ended(ControlTree::Neighbour& neighbour);
+  Status unless_heard(const Status& view);
   void tell_failure(const Status& why);
   const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
   bool complete() const { return missing_.empty() && (options_.rank == 0 || welcomed_); }
@@ -49,32 +55,41 @@ class Joining {
   const Control::Options& options_;
   const std::vector<ListenerAddress> listeners_;
   OwnedFd listener_;
-  uint64_t deadline_;
+  Bootstrap& bootstrap_;
   std::vector<int> missing_;  // children
   std::vector<ControlTree::Neighbour> neighbours_;
-  std::list<Stranger> strangers_;
+  std::list<Stranger> strangers_;  // the oldest first
+  bool short_of_descriptors_ = false;  // until one of the strangers goes
   bool welcomed_ = false;
 };
+
+// A neighbour that went away may have heard why the birth has failed before this rank does: nobody is blamed until the bootstrap has had
+// time to say so.
+Status Joining::unless_heard(const Status& view) {
+  const auto heard = await(bootstrap_, {}, now_ns() + kWord);
+  return heard.ok() ? view : heard.status();
+}
+
+Result<OwnedFd> Joining::connect_to(const SocketAddress& address) {
+  auto fd = start_connect(address);
+  if (!fd.ok()) return fd;
+  pollfd entry{fd->get(), POLLOUT, 0};
+  const auto ready = await(bootstrap_, {&entry, 1});
+  if (!ready.ok()) return ready.status();
+  if (!*ready) return Status(Code::unreachable, "no answer from " + address.to_string());
+  if (Status connected = connect_result(fd->get(), address); !connected.ok()) return connected;
+  return fd;
+}
 
 Status Joining::connect_to_parent() {
   const int rank = parent_of(options_.rank);
   const ListenerAddress& theirs = listeners_[static_cast<size_t>(rank)];
-  const auto failed = [&](const Status& why) {
-    return Status(Code::unreachable, name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " + why.message() +
-                                         "; is the address right (TUTTI_INTERFACE), is a firewall in the way?");
-  };
   const auto address = SocketAddress::parse(theirs.address);
-  if (!address.ok()) return failed(address.status());
-  auto fd = start_connect(*address);
-  if (!fd.ok()) return failed(fd.status());
-  for (;;) {
-    const uint64_t now = now_ns();
-    pollfd entry{fd->get(), POLLOUT, 0};
-    if (now >= deadline_) return failed(Status(Code::unreachable, "no answer from " + address->to_string()));
-    if (::poll(&entry, 1, static_cast<int>((deadline_ - now) / kMillisecond + 1)) > 0) break;
-  }
-  const Status connected = connect_result(fd->get(), *address);
-  if (!connected.ok()) return failed(connected);
+  auto fd = address.ok() ? connect_to(*address) : Result<OwnedFd>(address.status());
+  if (!fd.ok())
+    return unless_heard(Status(fd.status().code(), name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " +
+                                                       fd.status().message() +
+                                                       "; is the address right (TUTTI_INTERFACE), is a firewall in the way?"));
   ControlFrame hello;
   hello.kind = FrameKind::hello;
   hello.secret = theirs.secret;
@@ -97,7 +112,7 @@ Result<std::vector<ControlTree::Neighbour>> Joining::run() {
 // The listener, the strangers, then the neighbours.
 std::vector<pollfd> Joining::poll_set() {
   std::vector<pollfd> set;
-  set.push_back({missing_.empty() || strangers_.size() >= kMostStrangers ? -1 : listener_.get(), POLLIN, 0});
+  set.push_back({missing_.empty() || short_of_descriptors_ ? -1 : listener_.get(), POLLIN, 0});
   for (const Stranger& stranger : strangers_) set.push_back({stranger.socket.fd(), POLLIN, 0});
   for (const ControlTree::Neighbour& neighbour : neighbours_) {
     const bool speaks = neighbour.rank < options_.rank && !welcomed_;  // later words are for the tree
@@ -106,28 +121,35 @@ std::vector<pollfd> Joining::poll_set() {
   return set;
 }
 
+// Until something happens, or a stranger's time is over.
+Status Joining::wait(std::vector<pollfd>& set) {
+  const uint64_t next = strangers_.empty() ? UINT64_MAX : strangers_.front().deadline;
+  return await(bootstrap_, set, next).status();
+}
+
 Status Joining::step() {
   std::vector<pollfd> set = poll_set();
   const size_t known = neighbours_.size();
-  const uint64_t before = now_ns();
-  uint64_t next = deadline_;
-  for (const Stranger& stranger : strangers_) next = std::min(next, stranger.deadline);
-  ::poll(set.data(), set.size(), next <= before ? 0 : static_cast<int>((next - before) / kMillisecond + 1));
+  if (Status status = wait(set); !status.ok()) return status;
   const uint64_t now = now_ns();
   auto entry = set.begin() + 1;
   for (Stranger& stranger : strangers_) {
     if ((entry++)->revents != 0) hear_stranger(stranger);
     if (stranger.socket.open() && now >= stranger.deadline) stranger.socket.close();
   }
-  strangers_.remove_if([](const Stranger& stranger) { return !stranger.socket.open(); });
+  if (strangers_.remove_if([](const Stranger& stranger) { return !stranger.socket.open(); }) > 0) short_of_descriptors_ = false;
   for (size_t i = 0; i < known; ++i, ++entry) {
     if (entry->revents == 0) continue;
     const bool is_parent = neighbours_[i].rank < options_.rank;
     const Status status = is_parent && !welcomed_ ? hear_parent() : ended(neighbours_[i]);
     if (!status.ok()) return status;
   }
-  if (set[0].revents != 0) accept_strangers(now);
-  if (complete() || now < deadline_) return {};
+  if (set[0].revents != 0)
+    if (Status status = accept_strangers(now); !status.ok()) return status;
+  return complete() || now < bootstrap_.deadline() ? Status() : overdue();
+}
+
+Status Joining::overdue() const {
   if (missing_.empty())
     return Status(Code::unreachable, name_of(parent_of(options_.rank)) + " did not answer on its control connection");
   return Status(Code::unreachable, name_of(missing_.front()) + " did not connect to " + name_of(options_.rank) + " at " +
@@ -154,13 +176,22 @@ Status Joining::ended(ControlTree::Neighbour& neighbour) {
   neighbour.socket.fill();
   while (neighbour.socket.next(options_.size, frame) == Decoding::complete)
     if (frame.kind == FrameKind::failure || frame.kind == FrameKind::report) return frame.cause.status;
-  return Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during birth");
+  return unless_heard(Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during birth"));
 }
 
-void Joining::accept_strangers(uint64_t now) {
-  while (strangers_.size() < kMostStrangers) {
+// Friends say who they are at once; so among many the oldest make room.
+Status Joining::accept_strangers(uint64_t now) {
+  for (;;) {
     auto fd = accept_from(listener_.get());
-    if (!fd.ok() || !*fd) return;
+    const int error = errno;
+    if (!fd.ok() && is_descriptor_shortage(error) && !strangers_.empty()) {
+      short_of_descriptors_ = true;
+      return {};
+    }
+    if (!fd.ok() && is_descriptor_shortage(error)) return out_of_descriptors("accepting a control connection", kDescriptors);
+    if (!fd.ok()) return fd.status();
+    if (!*fd) return {};
+    if (strangers_.size() >= kMostStrangers) strangers_.pop_front();
     strangers_.push_back({ControlSocket(std::move(*fd)), now + kStrangerPatience});
   }
 }
@@ -202,7 +233,7 @@ ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener
   const auto address = SocketAddress::parse(options.listen_address);
   mine.status = !secret.ok() ? secret.status() : address.status();
   if (!mine.status.ok()) return mine;
-  auto listening = listen_on(*address, 16);
+  auto listening = listen_on(*address, kMostStrangers);
   const auto bound = listening.ok() ? local_address_of(listening->get()) : Result<SocketAddress>(listening.status());
   mine.status = bound.status();
   if (!mine.status.ok()) return mine;
@@ -224,7 +255,7 @@ Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> 
     const Status& status = listeners.back().status;
     if (!status.ok()) return Status(status.code(), options.rank_names[rank] + " cannot join the control tree: " + status.message());
   }
-  auto neighbours = Joining(options, std::move(listeners), std::move(listener)).run();
+  auto neighbours = Joining(options, std::move(listeners), std::move(listener), bootstrap).run();
   if (!neighbours.ok()) return neighbours.status();
   auto tree = std::make_unique<ControlTree>(std::move(thread), std::move(options), std::move(*neighbours));
   const Status begun = tree->begin();

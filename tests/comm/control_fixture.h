@@ -1,7 +1,9 @@
 // Control trees whose ranks are threads of the test.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <mutex>
@@ -15,7 +17,8 @@ namespace tutti {
 // An exchange among threads.
 class Roundtable {
  public:
-  explicit Roundtable(int size) : size_(static_cast<size_t>(size)), blobs_(size_) {}
+  explicit Roundtable(int size, uint64_t timeout_ns = kLong)
+      : size_(static_cast<size_t>(size)), deadline_(now_ns() + timeout_ns), blobs_(size_) {}
   ExchangeOnly seat(int rank) {
     const auto exchange = [this, rank](const std::string& mine) -> Result<std::vector<std::string>> {
       std::unique_lock lock(mutex_);
@@ -25,14 +28,35 @@ class Roundtable {
       changed_.wait(lock, [this] { return given_ == size_; });
       return blobs_;
     };
-    return ExchangeOnly(exchange, now_ns() + kLong);
+    return ExchangeOnly(exchange, deadline_);
   }
 
  private:
   size_t size_, given_ = 0;
+  uint64_t deadline_;
   std::vector<std::string> blobs_;
   std::mutex mutex_;
   std::condition_variable changed_;
+};
+
+// A bootstrap that brings word of a failure elsewhere, once told to.
+class Herald final : public Bootstrap {
+ public:
+  explicit Herald(Bootstrap& inner) : Bootstrap(inner.deadline()), inner_(inner) {
+    EXPECT_EQ(::pipe2(ends_, O_CLOEXEC | O_NONBLOCK), 0);
+  }
+  ~Herald() override {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  Result<std::vector<std::string>> exchange(const std::string& mine) override { return inner_.exchange(mine); }
+  int watched() const override { return ends_[0]; }
+  Status heard() override { return Status(Code::out_of_memory, "rank 7 has no memory"); }
+  void announce() { EXPECT_EQ(::write(ends_[1], "x", 1), 1); }
+
+ private:
+  Bootstrap& inner_;
+  int ends_[2] = {-1, -1};
 };
 
 inline std::string rank_name(int rank) {

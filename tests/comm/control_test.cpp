@@ -242,7 +242,7 @@ TEST(ControlBirth, AddressThatIsNotOursFailsEveryRankWithTheSameWords) {
 }
 
 TEST(ControlBirth, ChildThatNeverConnectsIsNamed) {
-  Roundtable table(3);
+  Roundtable table(3, kShort);
   as_ranks(3, [&](int rank) {
     if (rank == 2) {  // gives its blob and dies
       EXPECT_TRUE(table.seat(2).exchange("1" + std::string(16, '\0')).ok());
@@ -251,7 +251,7 @@ TEST(ControlBirth, ChildThatNeverConnectsIsNamed) {
     Status status;
     auto thread = start_control_thread(status);
     auto seat = table.seat(rank);
-    const auto control = Control::create(thread, control_options(rank, 3, kShort), seat);
+    const auto control = Control::create(thread, control_options(rank, 3), seat);
     if (rank == 0) {
       ASSERT_FALSE(control.ok());
       EXPECT_THAT(control.status().message(), HasSubstr(rank_name(2) + " did not connect to " + rank_name(0) + " at 127.0.0.1:"));
@@ -275,6 +275,50 @@ TEST(ControlBirth, ParentThatIsGoneIsNamed) {
     const auto control = Control::create(thread, control_options(1, 2), seat);
     ASSERT_FALSE(control.ok());
     EXPECT_THAT(control.status().message(), HasSubstr(rank_name(1) + " cannot reach " + rank_name(0)));
+  });
+}
+
+// Neither who waits for a child nor who finds its parent gone blames it where the birth has failed elsewhere.
+TEST(ControlBirth, WhoWaitsHearsOfFailuresElsewhere) {
+  for (const bool parent_waits : {true, false}) {
+    Roundtable table(2);
+    as_ranks(2, [&](int rank) {
+      auto seat = table.seat(rank);
+      if (rank == (parent_waits ? 1 : 0)) {  // gives its blob and goes
+        EXPECT_TRUE(seat.exchange("1" + std::string(16, '\0') + (rank == 0 ? loopback(free_port()).to_string() : "")).ok());
+        return;
+      }
+      Status status;
+      auto thread = start_control_thread(status);
+      Herald herald(seat);
+      std::thread word([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        herald.announce();
+      });
+      const auto control = Control::create(thread, control_options(rank, 2), herald);
+      word.join();
+      ASSERT_FALSE(control.ok());
+      EXPECT_EQ(control.status().message(), "rank 7 has no memory");
+    });
+  }
+}
+
+TEST(ControlBirth, ManySilentStrangersDoNotKeepAChildOut) {
+  Roundtable table(2);
+  as_ranks(2, [&](int rank) {
+    Status status;
+    auto thread = start_control_thread(status);
+    auto inner = table.seat(rank);
+    std::vector<Stranger> silent;
+    const auto exchange = [&](const std::string& mine) -> Result<std::vector<std::string>> {
+      auto blobs = inner.exchange(mine);
+      for (int i = 0; rank == 1 && i < 200; ++i) silent.emplace_back(*SocketAddress::parse((*blobs)[0].substr(17)));
+      return blobs;
+    };
+    ExchangeOnly seat(exchange, now_ns() + kLong);
+    const auto control = Control::create(thread, control_options(rank, 2), seat);
+    ASSERT_TRUE(control.ok()) << control.status().message();
+    EXPECT_TRUE((*control)->goodbye().ok());
   });
 }
 
