@@ -2,7 +2,9 @@
 
 #include <cxxabi.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
+#include <cerrno>
 #include <exception>
 #include <new>
 #include <system_error>
@@ -35,6 +37,18 @@ void run(const char* name, const std::function<void()>& body, const OnEscape& on
   }
 }
 
+// The system says no more than "Resource temporarily unavailable".
+Status cannot_start(const std::system_error& error) {
+  const std::string text = std::string("starting a thread: ") + error.what();
+  if (error.code().value() != EAGAIN) return Status(Code::system, text);
+  rlimit limit{};
+  const bool known = ::getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  return Status(Code::system, text + "; threads of this user are limited (ulimit -u, now " +
+                                  (known ? std::to_string(limit.rlim_cur) : "unlimited") +
+                                  "), as are those of its control group (pids.max), and a stack takes memory (ulimit -v, ulimit -l): "
+                                  "raise the limit");
+}
+
 }  // namespace
 
 SignalsHeld::SignalsHeld() {
@@ -51,7 +65,7 @@ Result<std::thread> start_quiet_thread(std::function<void()> body, const char* n
   try {
     return std::thread([name, body = std::move(body), on_escape = std::move(on_escape)] { run(name, body, on_escape); });
   } catch (const std::system_error& error) {
-    return Status(Code::system, std::string("starting a thread: ") + error.what());
+    return cannot_start(error);
   } catch (const std::bad_alloc&) {
     return Status(Code::out_of_memory, "no memory for a thread");
   }

@@ -15,6 +15,7 @@
 #include "host_identity.h"
 #include "introduction.h"
 #include "locality.h"
+#include "memory_limit.h"
 #include "memory_transport.h"
 #include "net_address.h"
 #include "topology.h"
@@ -42,9 +43,7 @@ constexpr uint64_t kCacheShare = 1 << 20;
 // A private, zeroed mapping that ends with its last user.
 Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
   void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED)
-    return Status(Code::out_of_memory,
-                  "no memory for " + std::to_string(bytes) + " bytes of message slots; lower TUTTI_SLOT_BYTES or TUTTI_LANES");
+  if (base == MAP_FAILED) return cannot_map("memory for message slots", bytes);
   ::madvise(base, bytes, MADV_HUGEPAGE);
   return std::shared_ptr<std::byte>(static_cast<std::byte*>(base), [bytes](std::byte* memory) { ::munmap(memory, bytes); });
 }
@@ -143,11 +142,11 @@ class Assembler {
 #if TUTTI_HAVE_SHM
     mine.shm = options_.settings.transport.shm && !options_.local_arena;
     if (mine.shm) {
-      auto door = shm::Door::open();
-      if (!door.ok()) return door.status();
-      door_ = std::move(*door);
-      mine.handoff = door_.name();
-      mine.handoff_secret = door_.secret();
+      auto socket = shm::HandoffSocket::open();
+      if (!socket.ok()) return socket.status();
+      handoff_ = std::move(*socket);
+      mine.handoff = handoff_.name();
+      mine.handoff_secret = handoff_.secret();
     }
 #endif
     auto all = options_.bootstrap->exchange(encode(mine));
@@ -232,13 +231,20 @@ class Assembler {
       if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(*arena, place, places));
 #if TUTTI_HAVE_SHM
     } else {
-      const shm::Options shm{shape, place, places, ranks_[static_cast<size_t>(leader)].handoff, options_.settings.birth_timeout_ns};
-      auto transport = shm::ShmTransport::create(door_, shm);
+      const auto wait = [this](std::span<pollfd> set, uint64_t until) { return await(*options_.bootstrap, set, until); };
+      std::vector<std::string> names(static_cast<size_t>(here));
+      for (size_t rank = 0; rank < places.size(); ++rank)
+        if (places[rank] >= 0) names[static_cast<size_t>(places[rank])] = parts_->rank_names[rank];
+      const Introduction& first = ranks_[static_cast<size_t>(leader)];
+      const shm::Options shm{shape,         place, places, std::move(names), first.handoff, first.handoff_secret,
+                             {wait, options_.bootstrap->deadline()}};
+      auto transport = shm::ShmTransport::create(handoff_, shm);
       if (!transport.ok()) return transport.status();
       arena = (*transport)->arena();
       if (!(*transport)->has_window())
         parts_->log.info(
-            "memory of tutti_alloc will be copied as any other: there is no address space to share it in (ulimit -v, ulimit -f)");
+            "memory of tutti_alloc will be copied as any other: there is no address space to share it in (ulimit -v, ulimit -f, or "
+            "ulimit -l after mlockall)");
       parts_->heap = (*transport)->make_heap();
       parts_->transports.push_back(std::move(*transport));
 #endif
@@ -377,7 +383,7 @@ class Assembler {
   std::vector<Introduction> ranks_;
   std::string address_;
 #if TUTTI_HAVE_SHM
-  shm::Door door_;
+  shm::HandoffSocket handoff_;
 #endif
 };
 
