@@ -169,7 +169,7 @@ class Assembler {
     share_cores();
     parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;
     parts_->inside_streams = streams_inside();
-    return {};
+    return find_transports();
   }
 
   void make_team() {
@@ -193,7 +193,44 @@ class Assembler {
 
   bool share(int a, int b) const {
     const Introduction &x = ranks_[static_cast<size_t>(a)], &y = ranks_[static_cast<size_t>(b)];
-    return options_.local_arena || (x.shm && y.shm && x.host_id == y.host_id);
+    return options_.local_arena || (may_meet(x, y) && same_user(x, y));
+  }
+
+  // Their unix sockets reach each other.
+  static bool may_meet(const Introduction& x, const Introduction& y) { return x.shm && y.shm && x.host_id == y.host_id; }
+  // No memory is handed to other users.
+  static bool same_user(const Introduction& x, const Introduction& y) {
+    return x.user == y.user && x.user_namespace == y.user_namespace;
+  }
+
+  // Why ranks of one host do not share memory although they would like to: "rank 0 (…) runs as user 0 and rank 1 (…) as user 1000", or "".
+  std::string different_users() const {
+    std::map<std::string_view, size_t> first;  // of each host
+    for (size_t rank = 0; rank < ranks_.size(); ++rank) {
+      if (!ranks_[rank].shm) continue;
+      const size_t other = first.try_emplace(ranks_[rank].host_id, rank).first->second;
+      const Introduction &x = ranks_[other], &y = ranks_[rank];
+      if (same_user(x, y)) continue;
+      return parts_->rank_names[other] + " runs as user " + std::to_string(x.user) + " and " + parts_->rank_names[rank] + " as user " +
+             std::to_string(y.user) + (x.user == y.user ? " of another user namespace" : "");
+    }
+    return "";
+  }
+
+  // Whether every pair has a transport, before anybody waits for a rank that it cannot reach; all ranks see that alike.
+  Status find_transports() {
+    if (options_.local_arena) return {};
+    bool needs_tcp = false;
+    for (int rank = 0; rank < options_.size; ++rank) needs_tcp |= !share(rank, 0);
+    if (!needs_tcp) return {};
+    const std::string users = different_users();
+    for (size_t rank = 0; rank < ranks_.size(); ++rank)
+      if (!ranks_[rank].tcp)
+        return Status(Code::unreachable, (users.empty() ? "the ranks are not all on one host" : users + ", so they share no memory") +
+                                             ", and " + parts_->rank_names[rank] +
+                                             " may not use tcp (TUTTI_TRANSPORT, or built without it)");
+    if (!users.empty() && options_.rank == 0) parts_->log.warn(users + ": they share no memory and use tcp instead");
+    return {};
   }
 
   // Ranks in the largest group that shares memory.
@@ -278,10 +315,6 @@ class Assembler {
     for (int a = 0; a < options_.size; ++a) needed |= !share(a, 0);
     if (auto address = choose_address(); !address.ok()) return address.status();
     if (!needed) return {};
-    for (int rank = 0; rank < options_.size; ++rank)
-      if (!ranks_[static_cast<size_t>(rank)].tcp)
-        return Status(Code::unreachable, "the ranks are not all on one host, and " + parts_->rank_names[static_cast<size_t>(rank)] +
-                                             " may not use tcp (TUTTI_TRANSPORT, or built without it)");
 #if TUTTI_HAVE_TCP
     tcp::TcpOptions tcp;
     tcp.rank = options_.rank;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <list>
 
 #include "clock.h"
@@ -16,6 +17,7 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
+constexpr uint64_t kPause = 10 * kMillisecond;  // before a full backlog is tried again
 constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
 constexpr size_t kMostStrangers = 64;
 constexpr uint64_t kDescriptors = 64;  // of a process with a communicator, generously
@@ -38,7 +40,7 @@ class Joining {
   };
 
   Status connect_to_parent();
-  Result<OwnedFd> connect_to(const SocketAddress& address);
+  Result<OwnedFd> connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed);
   Status step();
   Status wait(std::vector<pollfd>& set);
   Status overdue() const;
@@ -58,7 +60,7 @@ class Joining {
   Bootstrap& bootstrap_;
   std::vector<int> missing_;  // children
   std::vector<ControlTree::Neighbour> neighbours_;
-  std::list<Stranger> strangers_;  // the oldest first
+  std::list<Stranger> strangers_;      // the oldest first
   bool short_of_descriptors_ = false;  // until one of the strangers goes
   bool welcomed_ = false;
 };
@@ -70,26 +72,35 @@ Status Joining::unless_heard(const Status& view) {
   return heard.ok() ? view : heard.status();
 }
 
-Result<OwnedFd> Joining::connect_to(const SocketAddress& address) {
+// Word from elsewhere is passed on as it is; what fails here is put into words by `failed`.
+Result<OwnedFd> Joining::connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed) {
+  errno = 0;
   auto fd = start_connect(address);
-  if (!fd.ok()) return fd;
+  while (!fd.ok() && errno == EAGAIN && now_ns() < bootstrap_.deadline()) {  // the backlog of a unix listener is full
+    if (const auto heard = await(bootstrap_, {}, now_ns() + kPause); !heard.ok()) return heard.status();
+    errno = 0;
+    fd = start_connect(address);
+  }
+  if (!fd.ok()) return failed(fd.status());
   pollfd entry{fd->get(), POLLOUT, 0};
   const auto ready = await(bootstrap_, {&entry, 1});
   if (!ready.ok()) return ready.status();
-  if (!*ready) return Status(Code::unreachable, "no answer from " + address.to_string());
-  if (Status connected = connect_result(fd->get(), address); !connected.ok()) return connected;
+  if (!*ready) return failed(Status(Code::unreachable, "no answer from " + address.to_string()));
+  if (Status connected = connect_result(fd->get(), address); !connected.ok()) return failed(connected);
   return fd;
 }
 
 Status Joining::connect_to_parent() {
   const int rank = parent_of(options_.rank);
   const ListenerAddress& theirs = listeners_[static_cast<size_t>(rank)];
+  const auto failed = [&](const Status& why) {
+    return unless_heard(Status(why.code(), name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " + why.message() +
+                                               "; is the address right (TUTTI_INTERFACE), is a firewall in the way?"));
+  };
   const auto address = SocketAddress::parse(theirs.address);
-  auto fd = address.ok() ? connect_to(*address) : Result<OwnedFd>(address.status());
-  if (!fd.ok())
-    return unless_heard(Status(fd.status().code(), name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " +
-                                                       fd.status().message() +
-                                                       "; is the address right (TUTTI_INTERFACE), is a firewall in the way?"));
+  if (!address.ok()) return failed(address.status());
+  auto fd = connect_to(*address, failed);
+  if (!fd.ok()) return fd.status();
   ControlFrame hello;
   hello.kind = FrameKind::hello;
   hello.secret = theirs.secret;

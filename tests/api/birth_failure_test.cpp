@@ -317,5 +317,85 @@ TEST_P(Memory, ShortageIsAnError) {
   }
 }
 
+// ---- limits ----
+
+// Ranks 0 and 1 of one host, of which the one in `argument` has less than it needs.  Nobody is killed or waits out the bound of the birth.
+std::vector<Ending> limited(const std::string& argument, const Variables& more = {}) {
+  Variables variables{{"TUTTI_BIRTH_TIMEOUT", "8s"}, {"TUTTI_TIMEOUT", "10s"}};
+  variables.insert(more.begin(), more.end());
+  ProcessWorld world(2, failure_program("limited", argument), variables);
+  std::vector<Ending> endings = world.wait(40);
+  for (const Ending& ending : endings) {
+    EXPECT_FALSE(ending.timed_out) << argument;
+    EXPECT_EQ(ending.exit_code, 0) << argument << ", signal " << ending.signal << "\n" << ending.output;
+  }
+  return endings;
+}
+
+bool is_possible(const std::vector<Ending>& endings) {
+  return std::none_of(endings.begin(), endings.end(),
+                      [](const Ending& ending) { return ending.output.find("NOT POSSIBLE") != std::string::npos; });
+}
+
+void expect_created(const std::vector<Ending>& endings) {
+  for (const Ending& ending : endings)
+    EXPECT_THAT(ending.output, AllOf(HasSubstr("CREATED"), HasSubstr("ENDED"), testing::Not(HasSubstr("RESULT"))));
+}
+
+TEST(Limits, DifferentUsersUseTcp) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const std::vector<Ending> endings = limited("1user", {{"TUTTI_STORE", "127.0.0.1:" + free_port()}});
+  expect_created(endings);
+  EXPECT_THAT(endings[0].output, AllOf(HasSubstr("runs as user 0 and rank 1"), HasSubstr("as user 65534: they share no memory")));
+}
+
+TEST(Limits, DifferentUsersWithoutTcpAreToldAtOnce) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const auto begin = std::chrono::steady_clock::now();
+  for (const Ending& ending :
+       limited("1user", {{"TUTTI_STORE", "127.0.0.1:" + free_port()}, {"TUTTI_TRANSPORT", "memory,shm"}}))
+    EXPECT_THAT(ending.output, AllOf(HasSubstr(kUnreachable), HasSubstr("runs as user 0"), HasSubstr("as user 65534, so they share no memory"),
+                                     HasSubstr("TUTTI_TRANSPORT")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(7));
+}
+
+TEST(Limits, SmallFiles) {
+  EXPECT_THAT(limited("0files")[0].output, AllOf(HasSubstr("RESULT"), HasSubstr("ulimit -f"), HasSubstr("at most 1 MiB")));
+  expect_created(limited("0window"));
+}
+
+// Wherever they run out.
+TEST(Limits, FewDescriptors) {
+  for (const int limit : {11, 12, 13, 14, 15, 16}) {
+    const Ending ending = limited("0descriptors " + std::to_string(limit))[0];
+    EXPECT_THAT(ending.output, AnyOf(HasSubstr("CREATED"), AllOf(HasSubstr("Too many open files"), HasSubstr("ulimit -n")))) << limit;
+  }
+}
+
+TEST(Limits, LittleAddressSpace) {
+  EXPECT_THAT(limited("1space")[1].output, AllOf(HasSubstr("RESULT"), HasSubstr("ulimit -v")));
+}
+
+TEST(Limits, NoThreads) {
+  const std::vector<Ending> endings = limited("1threads", {{"TUTTI_STORE", "127.0.0.1:" + free_port()}});
+  if (!is_possible(endings)) GTEST_SKIP() << "only root can become a user with a limit of its own";
+  EXPECT_THAT(endings[1].output, AllOf(HasSubstr("RESULT"), HasSubstr("starting a thread"), HasSubstr("ulimit -u, now 1")));
+}
+
+// All memory of a program may be locked: the window for memory of tutti_alloc, which is hundreds of GiB, does not become pages.
+TEST(Limits, LockedMemory) {
+  for (const char* rank : {"0locked", "1locked"}) {
+    const std::vector<Ending> endings = limited(rank);
+    if (!is_possible(endings)) GTEST_SKIP() << "this user may not lock that much";
+    expect_created(endings);
+  }
+}
+
+TEST(Limits, LittleLockableMemory) {
+  const std::vector<Ending> endings = limited("1lockable", {{"TUTTI_STORE", "127.0.0.1:" + free_port()}});
+  if (!is_possible(endings)) GTEST_SKIP() << "only root can become a user with a limit of its own";
+  EXPECT_THAT(endings[1].output, AllOf(HasSubstr("RESULT"), HasSubstr("ulimit -l"), HasSubstr("mlockall")));
+}
+
 }  // namespace
 }  // namespace tutti::test

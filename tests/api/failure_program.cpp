@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <tutti/tutti.h>
@@ -331,6 +332,38 @@ void short_of_memory(Rank& rank) {
   rank.count_holdings();
 }
 
+// Creation and a call of which this rank, rank ARGUMENT's first digit, has less than it needs: the rest of ARGUMENT says of what.
+void limited(Rank& rank) {
+  const std::string what = rank.argument().substr(1);
+  if (std::getenv("TUTTI_RANK")[0] == rank.argument()[0]) {
+    bool done = true;
+    const auto limit = [](auto resource, rlim_t value) {
+      const rlimit both{value, value};
+      return setrlimit(resource, &both) == 0;
+    };
+    const auto become_another_user = [] { return setgid(65534) == 0 && setuid(65534) == 0; };
+    if (what == "user") done = become_another_user();
+    if (what == "files") done = limit(RLIMIT_FSIZE, 1 << 20);
+    if (what == "window") done = limit(RLIMIT_FSIZE, 1 << 30);
+    if (what.starts_with("descriptors ")) done = limit(RLIMIT_NOFILE, std::strtoul(what.c_str() + 12, nullptr, 10));
+    if (what == "space") done = limit(RLIMIT_AS, address_space() + 2'000'000);
+    if (what == "threads") done = limit(RLIMIT_NPROC, 1) && become_another_user();
+    if (what == "locked") done = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
+    if (what == "lockable") done = limit(RLIMIT_MEMLOCK, 1 << 20) && become_another_user() && mlockall(MCL_FUTURE) == 0;
+    if (!done) return say("NOT POSSIBLE");
+  }
+  if (rank.create()) {
+    say("CREATED");
+    void* memory = nullptr;
+    tutti_status status = rank.all_reduce(100);
+    if (status == TUTTI_SUCCESS) status = tutti_alloc(rank.comm(), 1 << 20, &memory);
+    if (status == TUTTI_SUCCESS) status = tutti_free(rank.comm(), memory);
+    if (status != TUTTI_SUCCESS) say_result(status, rank.comm());
+  }
+  tutti_comm_destroy(rank.comm());
+  say("ENDED");
+}
+
 // A child may not use what it inherited; the parent goes on.
 void forked(Rank& rank) {
   if (!rank.create()) return;
@@ -375,6 +408,7 @@ int run(const std::string& scenario, const std::string& argument) {
                                                                     {"abort", abort_call},
                                                                     {"bothered", bothered},
                                                                     {"short_of_memory", short_of_memory},
+                                                                    {"limited", limited},
                                                                     {"forked", forked},
                                                                     {"create", create_only}};
   const auto found = kScenarios.find(scenario);
