@@ -85,9 +85,12 @@ Result<LocalAddress> choose_local_address(std::string_view setting, const std::o
 
 // A non-blocking listening TCP socket with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
-// The next connection, non-blocking, or an empty OwnedFd if none waits.
+// The next connection, non-blocking, or an empty OwnedFd if none waits.  After a failure errno is its cause.
 Result<OwnedFd> accept_from(int listening_fd);
-// A non-blocking socket whose connection has begun.  When it polls writable, connect_result tells how that ended.
+// Connections of a listening TCP socket are accepted once their peer has sent something, or after about a second.  Only a wish.
+void defer_accept(int listening_fd);
+// A non-blocking socket whose connection has begun.  When it polls writable, connect_result tells how that ended.  After a failure
+// errno is its cause.
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Result<SocketAddress> local_address_of(int fd);

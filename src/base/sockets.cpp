@@ -36,7 +36,9 @@ Status cannot_listen(const SocketAddress& address) {
 }
 
 Status cannot_connect(const SocketAddress& peer, int error) {
-  return Status(Code::unreachable, "cannot connect to " + peer.to_string() + ": " + std::strerror(error));
+  Status status(Code::unreachable, "cannot connect to " + peer.to_string() + ": " + std::strerror(error));
+  errno = error;
+  return status;
 }
 
 // The address that `get` (getsockname or getpeername) tells.
@@ -67,9 +69,15 @@ Result<OwnedFd> accept_from(int listening_fd) {
     case EINTR:
     case ECONNABORTED:  // the peer left between its connect and our accept: not our error
     case EPROTO: return OwnedFd();
-    default: return system_error("accepting a connection");
+    default: break;
   }
+  const int error = errno;
+  Status status = system_error("accepting a connection");
+  errno = error;
+  return status;
 }
+
+void defer_accept(int listening_fd) { set_option(listening_fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1); }
 
 Result<OwnedFd> start_connect(const SocketAddress& peer) {
   auto fd = make_socket(peer);

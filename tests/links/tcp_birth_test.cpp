@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include <thread>
 
@@ -27,6 +28,11 @@ class TcpAcceptorTest : public testing::Test {
     endpoint_ = {acceptor_->address(), {1, 2, 3}};
   }
   Stranger stranger() { return Stranger(endpoint_.address); }
+  Stranger half_a_hello() {  // the kernel hands it over at once
+    Stranger stranger(endpoint_.address);
+    stranger.say(&kHelloMagic, sizeof kHelloMagic);
+    return stranger;
+  }
 
   // Polls until somebody arrives, or `done` says so.
   template <class Done>
@@ -120,10 +126,10 @@ TEST_F(TcpAcceptorTest, RefusesWhoIsSlowOrLeaves) {
   EXPECT_THAT(logged(), HasSubstr("closed before"));
 }
 
-TEST_F(TcpAcceptorTest, AFloodOfStrangersOnlyDelays) {
+TEST_F(TcpAcceptorTest, AFloodOfStrangersFillsNoLog) {
   listen(0);
   std::vector<Stranger> strangers;
-  for (size_t i = 0; i < TcpAcceptor::kPending + 10; ++i) strangers.push_back(stranger());
+  for (size_t i = 0; i < TcpAcceptor::kPending + 10; ++i) strangers.push_back(half_a_hello());
   Stranger peer = stranger();
   peer.say(right_hello(endpoint_, 2));
   const auto arrivals = poll_for_one();
@@ -134,15 +140,58 @@ TEST_F(TcpAcceptorTest, AFloodOfStrangersOnlyDelays) {
   EXPECT_THAT(text, HasSubstr("further refusals are not logged"));
 }
 
-TEST_F(TcpAcceptorTest, NoMoreStrangersAreHeardThanAgreed) {
+TEST_F(TcpAcceptorTest, PeersDoNotWaitBehindStrangersWhoseOldestLeaveFirst) {
   listen(kForever);
-  std::vector<Stranger> strangers;
-  for (size_t i = 0; i < TcpAcceptor::kPending; ++i) strangers.push_back(stranger());
+  constexpr size_t kMany = 2 * TcpAcceptor::kPending;
+  std::vector<Stranger> silent, strangers;
+  for (size_t i = 0; i < kMany; ++i) silent.push_back(stranger());
+  for (size_t i = 0; i < kMany; ++i) strangers.push_back(half_a_hello());
   Stranger peer = stranger();
   peer.say(right_hello(endpoint_, 2));
-  for (int i = 0; i < 10; ++i) EXPECT_TRUE(acceptor_->poll()->empty());
-  strangers.pop_back();  // makes room
-  EXPECT_EQ(poll_for_one().size(), 1u);
+  const uint64_t start = now_ns();
+  ASSERT_EQ(poll_for_one().size(), 1u);
+  EXPECT_LT(now_ns() - start, kForever / 10);
+  EXPECT_TRUE(strangers.front().was_refused());
+  EXPECT_FALSE(strangers.back().was_refused());  // there is room for it
+  Stranger late = stranger();
+  late.say(right_hello(endpoint_, 3));
+  ASSERT_EQ(poll_for_one().size(), 1u);
+  EXPECT_THAT(logged(), HasSubstr("others came before it said hello"));
+}
+
+TEST_F(TcpAcceptorTest, APeerIsHeardWhereNoDescriptorIsLeft) {
+  listen(kForever);
+  std::vector<Stranger> strangers;
+  for (int i = 0; i < 5; ++i) strangers.push_back(half_a_hello());
+  std::vector<Stranger> peers;
+  for (int i = 0; i < 2; ++i) {
+    peers.push_back(stranger());
+    peers.back().say(right_hello(endpoint_, i));
+  }
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit low{std::min<rlim_t>(limit.rlim_cur, 256), limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  std::vector<OwnedFd> all;
+  do all.emplace_back(::dup(log_.get()));
+  while (all.back());
+  const auto first = poll_for_one();  // by the descriptor in reserve
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(first[0].rank, 0);
+  for (const Stranger& stranger : strangers) EXPECT_TRUE(stranger.was_refused());
+  for (int i = 0; i < 10; ++i) {
+    const auto none = acceptor_->poll();
+    ASSERT_TRUE(none.ok()) << none.status().message();
+    EXPECT_TRUE(none->empty());
+  }
+  all.clear();
+  const auto second = poll_for_one();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(second[0].rank, 1);
+  const std::string text = logged();
+  EXPECT_THAT(text, HasSubstr("ulimit -n"));
+  EXPECT_EQ(text.find("ulimit -n"), text.rfind("ulimit -n"));
 }
 
 TEST(TcpConnectorTest, ConnectsAndSaysHello) {

@@ -3,12 +3,16 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "clock.h"
 
 namespace tutti::tcp {
 namespace {
 
-constexpr int kMaxDropped = 8;
+constexpr uint64_t kFirstPause = kMillisecond, kLongestPause = 500 * kMillisecond;
+constexpr uint64_t kPatience = 60'000 * kMillisecond;  // with a listener that drops us
 
 bool closed_by_peer(int fd) {
   char byte = 0;
@@ -20,30 +24,41 @@ bool closed_by_peer(int fd) {
 
 Result<bool> TcpConnector::connected() {
   if (!fd_) {
+    if (now_ns() < next_try_ns_) return false;
     auto fd = start_connect(target_.address);
-    if (!fd.ok()) return fd.status();
+    if (!fd.ok()) return errno == ECONNRESET ? dropped() : fd.status();
     fd_ = std::move(*fd);
   }
   pollfd entry{fd_.get(), POLLOUT, 0};
   if (::poll(&entry, 1, 0) <= 0) return false;
-  if (Status status = connect_result(fd_.get(), target_.address); !status.ok()) return status;
-  return true;
+  if (Status status = connect_result(fd_.get(), target_.address); !status.ok())
+    return errno == ECONNRESET ? dropped() : status;
+  return closed_by_peer(fd_.get()) ? dropped() : Result<bool>(true);
+}
+
+// Strangers crowd the listener, or this rank was stopped between connecting and its hello.  Nothing is lost: again, after a pause.
+Result<bool> TcpConnector::dropped() {
+  fd_.reset();
+  const uint64_t now = now_ns();
+  if (pause_ns_ == 0) first_drop_ns_ = now;
+  if (now - first_drop_ns_ >= kPatience)
+    return Status(Code::unreachable, target_.address.to_string() + " closes every connection before it hears who we are");
+  pause_ns_ = std::clamp(2 * pause_ns_, kFirstPause, kLongestPause);
+  next_try_ns_ = now + pause_ns_;
+  return false;
 }
 
 Result<OwnedFd> TcpConnector::advance() {
-  const auto ready = connected();
-  if (!ready.ok()) return ready.status();
-  if (!*ready) return OwnedFd();
-  // A rank that was stopped between connecting and its hello finds that the listener has lost patience.  Nothing is lost: again.
-  if (closed_by_peer(fd_.get())) {
-    fd_.reset();
-    if (++dropped_ < kMaxDropped) return OwnedFd();
-    return Status(Code::unreachable, target_.address.to_string() + " closes every connection before it hears who we are");
-  }
+  auto ready = connected();
   // An empty send buffer always has room for a hello.
-  if (::send(fd_.get(), &hello_, sizeof hello_, MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(sizeof hello_))
-    return Status(Code::unreachable, "cannot greet " + target_.address.to_string() + ": " + system_error("send").message());
-  return std::move(fd_);
+  if (ready.ok() && *ready &&
+      ::send(fd_.get(), &hello_, sizeof hello_, MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(sizeof hello_)) {
+    if (errno != ECONNRESET && errno != EPIPE)
+      return Status(Code::unreachable, "cannot greet " + target_.address.to_string() + ": " + system_error("send").message());
+    ready = dropped();
+  }
+  if (!ready.ok()) return ready.status();
+  return *ready ? std::move(fd_) : OwnedFd();
 }
 
 }  // namespace tutti::tcp

@@ -1,5 +1,8 @@
-// Makes one connection of a link, from the lower rank's side: connects and says hello.
+// Makes one connection of a link, from the lower rank's side: connects and says hello.  A listener that closes before it has heard the
+// hello is asked again, for about a minute.
 #pragma once
+
+#include <cstdint>
 
 #include "owned_fd.h"
 #include "status.h"
@@ -16,11 +19,13 @@ class TcpConnector {
 
  private:
   Result<bool> connected();
+  Result<bool> dropped();
 
   Endpoint target_;
   Hello hello_;
   OwnedFd fd_;
-  int dropped_ = 0;  // times that the listener closed before it heard us
+  uint64_t pause_ns_ = 0;  // after the last time that the listener dropped us; 0: it never did
+  uint64_t first_drop_ns_ = 0, next_try_ns_ = 0;
 };
 
 }  // namespace tutti::tcp
