@@ -4,8 +4,11 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/random.h>
+#include <sys/un.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 
 #include "words.h"
@@ -17,6 +20,12 @@ const sockaddr_in& v4(const sockaddr_storage& s) { return reinterpret_cast<const
 sockaddr_in& v4(sockaddr_storage& s) { return reinterpret_cast<sockaddr_in&>(s); }
 const sockaddr_in6& v6(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_in6&>(s); }
 sockaddr_in6& v6(sockaddr_storage& s) { return reinterpret_cast<sockaddr_in6&>(s); }
+sockaddr_un& un(sockaddr_storage& s) { return reinterpret_cast<sockaddr_un&>(s); }
+const sockaddr_un& un(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_un&>(s); }
+
+constexpr std::string_view kUnixMark = "unix:", kUnixStart = "tutti-";
+constexpr size_t kLongestUnixName = sizeof(sockaddr_un::sun_path) - 1;   // less the zero before an abstract name
+constexpr socklen_t kUnixHead = offsetof(sockaddr_un, sun_path) + 1;  // family and zero
 
 // What stands before and after the colon of a port; brackets belong to neither.
 struct SplitPort {
@@ -81,6 +90,19 @@ std::optional<SocketAddress> parse_numeric(std::string_view host, uint16_t port)
   return SocketAddress::from(storage, sizeof(sockaddr_in6));
 }
 
+bool is_unix_name(std::string_view name) {
+  const auto known = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'; };
+  return name.starts_with(kUnixStart) && name.size() > kUnixStart.size() && name.size() <= kLongestUnixName &&
+         std::all_of(name.begin(), name.end(), known);
+}
+
+SocketAddress unix_address(std::string_view name) {
+  sockaddr_storage storage{};
+  storage.ss_family = AF_UNIX;
+  std::memcpy(un(storage).sun_path + 1, name.data(), name.size());
+  return SocketAddress::from(storage, kUnixHead + static_cast<socklen_t>(name.size()));
+}
+
 }  // namespace
 
 SocketAddress::SocketAddress() : storage_{} { storage_.ss_family = AF_INET; }
@@ -101,8 +123,23 @@ SocketAddress SocketAddress::from(const sockaddr_storage& storage, socklen_t len
       v6(result.storage_).sin6_addr = in.sin6_addr;
       v6(result.storage_).sin6_scope_id = in.sin6_scope_id;
     }
+  } else if (storage.ss_family == AF_UNIX && length <= sizeof(sockaddr_un)) {
+    result.storage_.ss_family = AF_UNIX;
+    if (length > kUnixHead && un(storage).sun_path[0] == 0) {
+      result.unix_length_ = static_cast<uint8_t>(length - kUnixHead);
+      std::memcpy(un(result.storage_).sun_path, un(storage).sun_path, result.unix_length_ + size_t{1});
+    }
   }
   return result;
+}
+
+Result<SocketAddress> SocketAddress::random_unix() {
+  uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != static_cast<ssize_t>(sizeof number))
+    return system_error("asking the system for random bytes");
+  std::string name(kUnixStart);
+  for (size_t i = 0; i < 2 * sizeof number; ++i) name += "0123456789abcdef"[number >> (4 * i) & 15];
+  return unix_address(name);
 }
 
 SocketAddress SocketAddress::any(bool want_v6, uint16_t port) {
@@ -113,6 +150,8 @@ SocketAddress SocketAddress::any(bool want_v6, uint16_t port) {
 }
 
 Result<SocketAddress> SocketAddress::parse(std::string_view text, uint16_t default_port) {
+  if (text.starts_with(kUnixMark))
+    if (const auto name = text.substr(kUnixMark.size()); is_unix_name(name)) return unix_address(name);
   const auto parts = split_port(text);
   if (!parts.ok()) return parts.status();
   const auto address = parse_numeric(parts->host, parts->port.value_or(default_port));
@@ -120,25 +159,39 @@ Result<SocketAddress> SocketAddress::parse(std::string_view text, uint16_t defau
   return *address;
 }
 
-socklen_t SocketAddress::length() const { return is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in); }
+socklen_t SocketAddress::length() const {
+  if (is_unix()) return unix_length_ > 0 ? kUnixHead + unix_length_ : sizeof(sa_family_t);
+  return is_v6() ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+}
+
+std::string_view SocketAddress::unix_name() const { return {un(storage_).sun_path + 1, unix_length_}; }
 
 bool SocketAddress::is_any() const {
+  if (is_unix()) return false;
   return is_v6() ? IN6_IS_ADDR_UNSPECIFIED(&v6(storage_).sin6_addr) : v4(storage_).sin_addr.s_addr == 0;
 }
 
 bool SocketAddress::is_loopback() const {
+  if (is_unix()) return true;
   return is_v6() ? IN6_IS_ADDR_LOOPBACK(&v6(storage_).sin6_addr) : ntohl(v4(storage_).sin_addr.s_addr) >> 24 == 127;
 }
 
 bool SocketAddress::is_link_local() const {
+  if (is_unix()) return false;
   return is_v6() ? IN6_IS_ADDR_LINKLOCAL(&v6(storage_).sin6_addr) : ntohl(v4(storage_).sin_addr.s_addr) >> 16 == 0xa9fe;
 }
 
-uint16_t SocketAddress::port() const { return ntohs(is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port); }
+uint16_t SocketAddress::port() const {
+  if (is_unix()) return 0;
+  return ntohs(is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port);
+}
 
-void SocketAddress::set_port(uint16_t port) { (is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port) = htons(port); }
+void SocketAddress::set_port(uint16_t port) {
+  if (!is_unix()) (is_v6() ? v6(storage_).sin6_port : v4(storage_).sin_port) = htons(port);
+}
 
 std::string SocketAddress::host() const {
+  if (is_unix()) return "";
   char text[INET6_ADDRSTRLEN] = {};
   if (!is_v6()) {
     inet_ntop(AF_INET, &v4(storage_).sin_addr, text, sizeof text);
@@ -152,12 +205,14 @@ std::string SocketAddress::host() const {
 }
 
 std::string SocketAddress::to_string() const {
+  if (is_unix()) return unix_length_ > 0 ? std::string(kUnixMark).append(unix_name()) : "this host";
   const std::string port_text = ":" + std::to_string(port());
   return is_v6() ? "[" + host() + "]" + port_text : host() + port_text;
 }
 
 bool SocketAddress::operator==(const SocketAddress& other) const {
-  if (is_v6() != other.is_v6() || port() != other.port()) return false;
+  if (storage_.ss_family != other.storage_.ss_family || port() != other.port()) return false;
+  if (is_unix()) return unix_name() == other.unix_name();
   if (!is_v6()) return v4(storage_).sin_addr.s_addr == v4(other.storage_).sin_addr.s_addr;
   return IN6_ARE_ADDR_EQUAL(&v6(storage_).sin6_addr, &v6(other.storage_).sin6_addr) &&
          v6(storage_).sin6_scope_id == v6(other.storage_).sin6_scope_id;

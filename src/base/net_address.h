@@ -15,32 +15,39 @@
 
 namespace tutti {
 
-// An IPv4 or IPv6 address with a port.  A value; the default is 0.0.0.0:0.
+// An IPv4 or IPv6 address with a port, or the name of an abstract unix socket, which processes of one network namespace reach without
+// any network.  A value; the default is 0.0.0.0:0.
 class SocketAddress {
  public:
   SocketAddress();
-  static SocketAddress from(const sockaddr_storage& storage, socklen_t length);  // the default address if it is neither v4 nor v6
+  static SocketAddress from(const sockaddr_storage& storage, socklen_t length);  // the default address if it is of no such family
   static SocketAddress any(bool v6, uint16_t port);                              // 0.0.0.0 or [::]
+  static Result<SocketAddress> random_unix();                                    // of a name that nobody else has: "unix:tutti-5f0c…"
 
-  // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1", "::1".
+  // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1", "::1"; or
+  // "unix:tutti-NAME" of letters, digits and hyphens: no text from a peer makes this process connect to another program's socket.
   // Numeric only: asks no name server.
   static Result<SocketAddress> parse(std::string_view text, uint16_t default_port = 0);
 
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t length() const;
   bool is_v6() const { return storage_.ss_family == AF_INET6; }
+  bool is_unix() const { return storage_.ss_family == AF_UNIX; }
   bool is_any() const;
-  bool is_loopback() const;    // 127/8, ::1, and 127/8 mapped into IPv6
+  bool is_loopback() const;    // 127/8, ::1, 127/8 mapped into IPv6, and unix
   bool is_link_local() const;  // 169.254/16, fe80::/10
-  uint16_t port() const;
+  uint16_t port() const;  // 0 of unix, where set_port does nothing
   void set_port(uint16_t port);
-  std::string host() const;       // "127.0.0.1", "::1", "fe80::1%eth0"
-  std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500"; parse() reads it back
+  std::string host() const;       // "127.0.0.1", "::1", "fe80::1%eth0"; "" of unix
+  std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500", "unix:tutti-5f0c"; parse() reads it back
 
   bool operator==(const SocketAddress& other) const;
 
  private:
+  std::string_view unix_name() const;
+
   sockaddr_storage storage_;
+  uint8_t unix_length_ = 0;  // of the name; 0: the end of a connection that has none
 };
 
 struct HostPort {
@@ -83,7 +90,7 @@ Result<LocalAddress> choose_local_address(std::string_view setting, const std::o
 
 // ---- sockets ----
 
-// A non-blocking listening TCP socket with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
+// A non-blocking listening socket, with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
 // The next connection, non-blocking, or an empty OwnedFd if none waits.  After a failure errno is its cause.
 Result<OwnedFd> accept_from(int listening_fd);
@@ -95,7 +102,7 @@ Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
-Status set_no_delay(int fd);                                     // small messages leave at once
+Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay
 Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
 std::string congestion_control_of(int fd);                       // "" if the kernel does not tell
 // Of a connection that stands, over a path as short as a cluster's: reno instead of bbr or cubic.  Others were chosen for such a network.

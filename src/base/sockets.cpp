@@ -103,7 +103,7 @@ Result<SocketAddress> peer_address_of(int fd) { return end_of(fd, ::getpeername)
 
 Status set_no_delay(int fd) {
   const int on = 1;
-  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) return system_error("setting TCP_NODELAY");
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 && errno != EOPNOTSUPP) return system_error("setting TCP_NODELAY");
   return {};
 }
 

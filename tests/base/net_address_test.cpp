@@ -51,6 +51,29 @@ TEST(SocketAddress, Scope) {
   EXPECT_FALSE(SocketAddress::parse("fe80::1%nosuchinterface").ok());
 }
 
+TEST(SocketAddress, OfAnAbstractUnixSocket) {
+  const SocketAddress address = parsed("unix:tutti-5F-c0", 7);
+  EXPECT_EQ(address.to_string(), "unix:tutti-5F-c0");
+  EXPECT_TRUE(address.is_unix() && address.is_loopback());
+  EXPECT_FALSE(address.is_v6() || address.is_any() || address.is_link_local());
+  EXPECT_EQ(address.port(), 0);
+  EXPECT_EQ(address.host(), "");
+  EXPECT_EQ(address.length(), sizeof(sa_family_t) + 1 + std::strlen("tutti-5F-c0"));
+  EXPECT_EQ(address, SocketAddress::from(*reinterpret_cast<const sockaddr_storage*>(address.data()), address.length()));
+  EXPECT_FALSE(address == parsed("unix:tutti-5F-c1"));
+  EXPECT_FALSE(address == parsed("unix:tutti-5F-c"));
+  EXPECT_FALSE(address == SocketAddress());
+  const auto one = SocketAddress::random_unix(), other = SocketAddress::random_unix();
+  ASSERT_TRUE(one.ok() && other.ok());
+  EXPECT_FALSE(*one == *other);
+  EXPECT_EQ(parsed(one->to_string()), *one);
+  EXPECT_EQ(parsed("unix:tutti-" + std::string(101, 'x')).to_string().size(), 112u);
+  const std::string zero("unix:tutti-a\0b", 14), long_one = "unix:tutti-" + std::string(102, 'x');
+  for (const std::string& text : {std::string("unix:"), std::string("unix:tutti-"), std::string("unix:dbus-7"),
+                                  std::string("unix:tutti-/x"), std::string("unix:tutti-a b"), zero, long_one})
+    EXPECT_FALSE(SocketAddress::parse(text).ok()) << text;
+}
+
 TEST(SocketAddress, Refused) {
   for (const std::string_view text :
        {"", ":1", "[]:1", "host:1", "10.0.0:1", "10.0.0.256:1", "10.0.0.1:", "10.0.0.1:x", "10.0.0.1:65536", "10.0.0.1:-1",

@@ -65,6 +65,36 @@ void exchange_over(bool v6) {
   EXPECT_EQ(byte, 'x');
 }
 
+// Needs no interface: the listener's name is found in the network namespace.
+TEST(Sockets, AnAbstractUnixSocketServesAsAnyOther) {
+  const auto address = SocketAddress::random_unix();
+  ASSERT_TRUE(address.ok());
+  const auto refused = start_connect(*address);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().message(), AllOf(HasSubstr(address->to_string()), HasSubstr("Connection refused")));
+  const auto listener = listen_on(*address, 4);
+  ASSERT_TRUE(listener.ok()) << listener.status().message();
+  expect_quiet_descriptor(listener->get());
+  EXPECT_EQ(*local_address_of(listener->get()), *address);
+  EXPECT_FALSE(listen_on(*address, 4).ok());
+  EXPECT_FALSE(*accept_from(listener->get()));
+  const auto near = start_connect(*address);
+  ASSERT_TRUE(near.ok()) << near.status().message();
+  ASSERT_TRUE(wait_for(near->get(), POLLOUT));
+  EXPECT_TRUE(connect_result(near->get(), *address).ok());
+  const auto far = accept_from(listener->get());
+  ASSERT_TRUE(far.ok() && *far);
+  EXPECT_TRUE(set_no_delay(far->get()).ok());
+  EXPECT_EQ(*peer_address_of(near->get()), *address);
+  EXPECT_EQ(peer_address_of(far->get())->to_string(), "this host");
+  EXPECT_TRUE(local_address_of(near->get())->is_unix());
+  ASSERT_EQ(send(near->get(), "x", 1, MSG_NOSIGNAL), 1);
+  char byte = 0;
+  ASSERT_TRUE(wait_for(far->get(), POLLIN));
+  EXPECT_EQ(recv(far->get(), &byte, 1, 0), 1);
+  EXPECT_EQ(byte, 'x');
+}
+
 TEST(Sockets, ExchangeOverIPv4) { exchange_over(false); }
 TEST(Sockets, ExchangeOverIPv6) { exchange_over(true); }
 
