@@ -90,19 +90,22 @@ Result<LocalAddress> choose_local_address(std::string_view setting, const std::o
 
 // ---- sockets ----
 
-// A non-blocking listening socket, with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
+// A non-blocking listening socket, a TCP one with SO_REUSEADDR.  Port 0: the kernel picks one, see local_address_of.
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
 // The next connection, non-blocking, or an empty OwnedFd if none waits.  After a failure errno is its cause.
 Result<OwnedFd> accept_from(int listening_fd);
 // Connections of a listening TCP socket are accepted once their peer has sent something, or after about a second.  Only a wish.
 void defer_accept(int listening_fd);
 // A non-blocking socket whose connection has begun.  When it polls writable, connect_result tells how that ended.  After a failure
-// errno is its cause.
+// errno is its cause; EAGAIN: the backlog of a unix listener is full, ask again.
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay
+// For connections that are kept: a peer that has not answered for half a minute is gone, and what stands between (firewalls, NAT) does not
+// forget a connection that is silent for long.  A peer that is stopped answers: its kernel does.
+void keep_alive(int fd);
 Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
 std::string congestion_control_of(int fd);                       // "" if the kernel does not tell
 // Of a connection that stands, over a path as short as a cluster's: reno instead of bbr or cubic.  Others were chosen for such a network.

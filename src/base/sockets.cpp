@@ -28,7 +28,9 @@ void set_option(int fd, int level, int option, int value) { ::setsockopt(fd, lev
 Status cannot_listen(const SocketAddress& address) {
   const std::string start = "cannot listen on " + address.to_string() + ": ";
   switch (errno) {
-    case EADDRINUSE: return Status(Code::system, start + "another program holds this port; end it or give another port");
+    case EADDRINUSE:
+      if (address.is_unix()) return Status(Code::system, start + "another program holds this name");
+      return Status(Code::system, start + "another program holds this port; end it or give another port");
     case EADDRNOTAVAIL: return Status(Code::system, start + "no interface of this host has this address");
     case EACCES: return Status(Code::system, start + "this user may not open this port; give one above 1023");
     default: return Status(Code::system, start + std::strerror(errno));
@@ -55,7 +57,7 @@ Result<SocketAddress> end_of(int fd, Get get) {
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog) {
   auto fd = make_socket(address);
   if (!fd.ok()) return fd;
-  set_option(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (!address.is_unix()) set_option(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.is_v6()) set_option(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);  // [::] serves IPv4 peers too
   if (::bind(fd->get(), address.data(), address.length()) != 0 || ::listen(fd->get(), backlog) != 0) return cannot_listen(address);
   return fd;
@@ -105,6 +107,13 @@ Status set_no_delay(int fd) {
   const int on = 1;
   if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 && errno != EOPNOTSUPP) return system_error("setting TCP_NODELAY");
   return {};
+}
+
+void keep_alive(int fd) {
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
 }
 
 Status set_congestion_control(int fd, const std::string& name) {

@@ -1,9 +1,13 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cerrno>
 
 #include "net_address.h"
 
@@ -97,6 +101,52 @@ TEST(Sockets, AnAbstractUnixSocketServesAsAnyOther) {
 
 TEST(Sockets, ExchangeOverIPv4) { exchange_over(false); }
 TEST(Sockets, ExchangeOverIPv6) { exchange_over(true); }
+
+TEST(Sockets, AUnixNameIsHeldByOne) {
+  const SocketAddress address = *SocketAddress::random_unix();
+  {
+    const auto listener = listen_on(address, 4);
+    ASSERT_TRUE(listener.ok()) << listener.status().message();
+    EXPECT_THAT(listen_on(address, 4).status().message(), HasSubstr("another program holds this name"));
+  }
+  const auto refused = start_connect(address);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().message(), "cannot connect to " + address.to_string() + ": Connection refused");
+}
+
+TEST(Sockets, AFullUnixBacklogIsAskedAgain) {
+  const SocketAddress address = *SocketAddress::random_unix();
+  const auto listener = listen_on(address, 1);
+  ASSERT_TRUE(listener.ok()) << listener.status().message();
+  std::vector<OwnedFd> waiting;
+  auto fd = start_connect(address);
+  for (; fd.ok(); fd = start_connect(address)) {
+    waiting.push_back(std::move(*fd));
+    ASSERT_LT(waiting.size(), 10u);
+  }
+  EXPECT_EQ(errno, EAGAIN);
+  const auto accepted = accept_from(listener->get());
+  ASSERT_TRUE(accepted.ok() && *accepted);
+  EXPECT_TRUE(start_connect(address).ok());
+}
+
+TEST(Sockets, KeptConnectionsAreProbed) {
+  const auto listener = listen_on(loopback(false), 4);
+  ASSERT_TRUE(listener.ok()) << listener.status().message();
+  const auto fd = start_connect(*local_address_of(listener->get()));
+  ASSERT_TRUE(fd.ok());
+  keep_alive(fd->get());
+  const auto option = [&](int level, int name) {
+    int value = -1;
+    socklen_t length = sizeof value;
+    EXPECT_EQ(getsockopt(fd->get(), level, name, &value, &length), 0);
+    return value;
+  };
+  EXPECT_EQ(option(SOL_SOCKET, SO_KEEPALIVE), 1);
+  const int silence = option(IPPROTO_TCP, TCP_KEEPIDLE) + option(IPPROTO_TCP, TCP_KEEPINTVL) * option(IPPROTO_TCP, TCP_KEEPCNT);
+  EXPECT_EQ(silence, 30);  // seconds
+  EXPECT_EQ(option(IPPROTO_TCP, TCP_USER_TIMEOUT), 0);
+}
 
 // bbr and cubic, as far as this user may choose them; what else the kernel was told to use is left alone.
 TEST(Sockets, CongestionControlThatSuitsAShortPath) {
