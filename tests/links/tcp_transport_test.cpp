@@ -283,6 +283,23 @@ TEST_F(TcpTransportTest, TheMeterNotesWhatMovesAtOnceWhileItIsOn) {
   EXPECT_TRUE(world_.transport(1).meter()->sent.empty());
 }
 
+TEST_F(TcpTransportTest, BothEndsOfAConnectionProbeTheOther) {
+  Bytes bytes(10), got(10);
+  ASSERT_EQ(send(0, 1, bytes, call(1)), Progress::done);
+  ASSERT_EQ(receive(1, 0, got, call(1)), Progress::done);
+  int connections = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename());
+    if (const auto peer = peer_address_of(fd); !peer.ok() || peer->port() == 0) continue;
+    int on = 0;
+    socklen_t length = sizeof on;
+    EXPECT_EQ(::getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &length), 0);
+    EXPECT_EQ(on, 1);
+    ++connections;
+  }
+  EXPECT_EQ(connections, 2);
+}
+
 TEST_F(TcpTransportTest, NoDescriptorIsLeftBehind) {
   const auto descriptors = [] {
     const std::filesystem::directory_iterator all("/proc/self/fd");

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "clock.h"
+#include "descriptor_limit.h"
 
 namespace tutti::tcp {
 namespace {
@@ -15,7 +16,7 @@ constexpr int kBacklog = 4096;    // the kernel lowers it to net.core.somaxconn
 constexpr int kMaxWarnings = 16;  // a flood of strangers must not become a flood of lines
 constexpr int kMostAccepted = 256;  // in one look, so that a flood of strangers does not hold up those who are already connected
 
-bool is_shortage(int error) { return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM; }
+bool is_shortage(int error) { return is_descriptor_shortage(error) || error == ENOBUFS || error == ENOMEM; }
 
 OwnedFd open_reserve() { return OwnedFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 

@@ -121,6 +121,8 @@ void TcpLink::open(TcpConnection& connection, OwnedFd fd) {
     die(std::move(status));
     return;
   }
+  // No TCP_USER_TIMEOUT beside it: that would also end connections to a peer that is stopped while data for it wait.
+  keep_alive(fd.get());
   if (send_buffer_ > 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer_, sizeof send_buffer_);  // a wish
   if (congestion_.empty())
     suit_congestion_control(fd.get());
