@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -370,9 +371,10 @@ class Assembler {
     control.rank_names = parts_->rank_names;
     control.timeout_ns = parts_->settings.timeout_ns;
     control.settle_ns = parts_->team.hosts() > 1 ? std::clamp(control.timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+    const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
     for (const Introduction& i : ranks_) {
-      const auto pid = static_cast<int>(parse_number(i.pid).value_or(0));
-      control.local_pids.push_back(i.host_id == parts_->host_id && pid != ::getpid() ? pid : 0);
+      const bool known_here = i.host_id == me.host_id && i.pid_namespace == me.pid_namespace && !me.pid_namespace.empty();
+      control.local_pids.push_back(known_here && i.pid != me.pid && i.pid <= INT_MAX ? static_cast<int>(i.pid) : 0);
     }
     control.listen_address = address_;
     control.log = parts_->log;
