@@ -50,6 +50,29 @@ TEST(OwnedFd, WithoutAnotherNumberThereIsAnError) {
   }));
 }
 
+// A copy of a socket in a child would hide from the peers that this process has died.
+TEST(OwnedFd, IsClosedInAChildAndLeavesTheChildsOwnAlone) {
+  OwnedFd before(::eventfd(0, EFD_CLOEXEC));
+  const int number = before.get();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool right = ::fcntl(number, F_GETFD) == -1;
+    const int again = ::fcntl(0, F_DUPFD, number);  // the child's own, by the same number
+    right = right && again == number;
+    before.reset();
+    right = right && ::fcntl(number, F_GETFD) != -1;
+    OwnedFd own(::eventfd(0, EFD_CLOEXEC));
+    right = right && own && ::fcntl(own.get(), F_GETFD) != -1;
+    const int held = own.get();
+    own.reset();
+    ::_exit(right && ::fcntl(held, F_GETFD) == -1 ? 0 : 1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_NE(::fcntl(number, F_GETFD), -1);
+}
+
 TEST(OwnedFd, KeepsTheErrorOfWhatMadeNone) {
   errno = ENOENT;
   const OwnedFd none(-1);

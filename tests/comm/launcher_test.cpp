@@ -367,6 +367,17 @@ TEST(Launcher, ToolsLearnWhetherTheyWereLaunched) {
 
 // ---- PMI-1, spoken with a proxy that the test plays ----
 
+// Not an OwnedFd, which would be closed in a child.
+struct End {
+  ~End() { reset(); }
+  int get() const { return fd; }
+  void reset(int other = -1) {
+    if (fd >= 0) ::close(fd);
+    fd = other;
+  }
+  int fd = -1;
+};
+
 struct Proxy {
   Proxy() {
     int ends[2];
@@ -385,7 +396,7 @@ struct Proxy {
     }
     return lines;
   }
-  OwnedFd ours, theirs;
+  End ours, theirs;
 };
 
 std::string key_of(const std::string& line) { return line.substr(line.find("key=")); }
