@@ -2,8 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
+#include <functional>
 #include <thread>
 
 #include "api_internal.h"
@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "launcher.h"
 #include "quiet_thread.h"
+#include "thread_bootstrap.h"
 
 namespace tutti::api {
 namespace {
@@ -20,44 +21,6 @@ static_assert(static_cast<int>(Code::internal) == TUTTI_INTERNAL && static_cast<
 static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cast<int>(ReduceOp::avg) == TUTTI_AVG);
 
 thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
-
-// ---- ranks as threads ----
-
-// An exchange between threads of this process: a barrier that hands round what everyone brought.
-class ThreadMeeting {
- public:
-  explicit ThreadMeeting(int size) : blobs_(static_cast<size_t>(size)) {}
-
-  Result<std::vector<std::string>> exchange(int rank, const std::string& mine) {
-    std::unique_lock lock(mutex_);
-    blobs_[static_cast<size_t>(rank)] = mine;
-    const uint64_t round = round_;
-    if (++arrived_ == blobs_.size()) {
-      given_ = blobs_;
-      arrived_ = 0;
-      ++round_;
-      all_here_.notify_all();
-    } else {
-      all_here_.wait(lock, [&] { return round_ != round || broken_; });
-    }
-    if (broken_) return Status(Code::unreachable, "another rank of this process could not be created");
-    return given_;
-  }
-
-  void break_up() {
-    const std::lock_guard lock(mutex_);
-    broken_ = true;
-    all_here_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable all_here_;
-  std::vector<std::string> blobs_, given_;
-  size_t arrived_ = 0;
-  uint64_t round_ = 0;
-  bool broken_ = false;
-};
 
 Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) { return load_settings(tutti_environment(), warnings); }
 
@@ -143,59 +106,61 @@ Status create(tutti_comm** comm, const tutti_config& config) {
   return {};
 }
 
+// body(rank) on a thread for each rank; returns when all have ended.  What goes wrong fails the meeting.
+void run_ranks(ThreadMeeting& meeting, int size, const std::function<void(int)>& body) {
+  const auto guarded_body = [&](int rank) {
+    try {
+      body(rank);
+    } catch (const std::bad_alloc&) {
+      (void)meeting.fail(Status(Code::out_of_memory, "out of memory"));
+    }
+  };
+  std::vector<std::thread> threads;
+  try {
+    threads.reserve(static_cast<size_t>(size));
+    for (int rank = 0; rank < size && meeting.failure().ok(); ++rank) {
+      auto thread = start_quiet_thread([&guarded_body, rank] { guarded_body(rank); }, "tutti-birth",
+                                       [&meeting](const std::string& what) { (void)meeting.fail(Status(Code::internal, what)); });
+      if (thread.ok())
+        threads.push_back(std::move(*thread));
+      else
+        (void)meeting.fail(Status(thread.status().code(), thread.status().message() + " for each rank"));
+    }
+  } catch (const std::bad_alloc&) {
+    (void)meeting.fail(Status(Code::out_of_memory, "out of memory"));
+  }
+  for (auto& thread : threads) thread.join();
+}
+
 Status create_local(tutti_comm** comms, int size) {
   std::vector<std::string> warnings;
   auto settings = settings_with_warnings(warnings);
   if (!settings.ok()) return settings.status();
   for (const auto& warning : warnings) early_log(*settings).warn(warning);
-  ThreadMeeting meeting(size);
+  auto meeting = ThreadMeeting::open(size);
+  if (!meeting.ok()) return meeting.status();
   const auto arena = settings->transport.memory ? make_local_arena() : nullptr;
-  std::vector<Result<std::unique_ptr<Communicator>>> made;
-  for (int rank = 0; rank < size; ++rank) made.emplace_back(Status(Code::internal, "not created"));
-  std::vector<std::thread> threads;
-  threads.reserve(static_cast<size_t>(size));
-  const auto failed = [&](int rank, Status status) {
-    made[static_cast<size_t>(rank)] = std::move(status);
-    meeting.break_up();
-  };
+  const uint64_t deadline = now_ns() + settings->birth_timeout_ns;
+  std::vector<std::unique_ptr<Communicator>> made(static_cast<size_t>(size));
   const auto create_rank = [&](int rank) {
     AssemblyOptions assembly;
     assembly.rank = rank;
     assembly.size = size;
     assembly.name = "local";
     assembly.settings = *settings;
-    assembly.bootstrap = std::make_shared<ExchangeOnly>([&meeting, rank](const std::string& mine) { return meeting.exchange(rank, mine); },
-                                                        now_ns() + settings->birth_timeout_ns);
+    assembly.bootstrap = std::make_shared<ThreadBootstrap>(*meeting, rank, deadline);
     assembly.local_arena = arena;
-    auto& result = made[static_cast<size_t>(rank)] = assemble(std::move(assembly));
-    if (!result.ok()) meeting.break_up();
+    auto result = assemble(std::move(assembly));
+    if (result.ok())
+      made[static_cast<size_t>(rank)] = std::move(*result);
+    else
+      (void)(*meeting)->fail(result.status());
   };
-  const auto body = [&](int rank) {
-    try {
-      create_rank(rank);
-    } catch (const std::bad_alloc&) {
-      failed(rank, Status(Code::out_of_memory, "out of memory"));
-    }
-  };
-  Status started;
-  try {
-    for (int rank = 0; rank < size && started.ok(); ++rank) {
-      auto thread = start_quiet_thread([&body, rank] { body(rank); }, "tutti-birth",
-                                       [&failed, rank](const std::string& what) { failed(rank, Status(Code::internal, what)); });
-      if (thread.ok())
-        threads.push_back(std::move(*thread));
-      else
-        started = Status(thread.status().code(), thread.status().message() + " for each rank");
-    }
-  } catch (const std::bad_alloc&) {
-    started = Status(Code::out_of_memory, "out of memory");
-  }
-  if (!started.ok()) meeting.break_up();
-  for (auto& thread : threads) thread.join();
-  if (!started.ok()) return started;
-  for (const auto& result : made)
-    if (!result.ok()) return result.status();
-  for (int rank = 0; rank < size; ++rank) comms[rank] = wrap(std::move(*made[static_cast<size_t>(rank)]));
+  run_ranks(**meeting, size, create_rank);
+  if (Status failure = (*meeting)->failure(); !failure.ok()) return failure;
+  std::vector<std::unique_ptr<tutti_comm>> wrapped;  // all or none are handed out
+  for (auto& communicator : made) wrapped.emplace_back(wrap(std::move(communicator)));
+  for (auto& comm : wrapped) *comms++ = comm.release();
   return {};
 }
 

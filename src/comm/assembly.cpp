@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <condition_variable>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "cores.h"
 #include "host_identity.h"
 #include "introduction.h"
+#include "local_arena.h"
 #include "locality.h"
 #include "memory_limit.h"
 #include "memory_transport.h"
@@ -56,23 +56,15 @@ uint64_t random_number() {
 
 }  // namespace
 
-// The ranks' common heap.  The first to ask decides its shape; all ask for the same.
-class LocalArena {
- public:
-  Result<std::shared_ptr<std::byte>> memory(const memory::ArenaShape& shape) {
-    const std::lock_guard lock(mutex_);
-    if (!memory_) {
-      auto made = zeroed_memory(shape.bytes());
-      if (!made.ok()) return made.status();
-      memory_ = *made;
-    }
-    return memory_;
+Result<std::shared_ptr<std::byte>> LocalArena::memory(const memory::ArenaShape& shape) {
+  const std::lock_guard lock(mutex_);
+  if (!memory_) {
+    auto made = zeroed_memory(shape.bytes());
+    if (!made.ok()) return made.status();
+    memory_ = *made;
   }
-
- private:
-  std::mutex mutex_;
-  std::shared_ptr<std::byte> memory_;
-};
+  return memory_;
+}
 
 std::shared_ptr<LocalArena> make_local_arena() { return std::make_shared<LocalArena>(); }
 

@@ -1,0 +1,45 @@
+// What the ranks of one process share when they are threads of it (tutti_comm_create_local and splits of such communicators).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "arena.h"
+#include "status.h"
+#include "thread_bootstrap.h"
+
+namespace tutti {
+
+// Thread-safe.
+class LocalArena {
+ public:
+  // The ranks' common heap.  The first to ask decides its shape; all ask for the same.
+  Result<std::shared_ptr<std::byte>> memory(const memory::ArenaShape& shape);
+
+  // What a group that splits off shares.
+  struct Child {
+    std::shared_ptr<LocalArena> arena;
+    std::shared_ptr<ThreadMeeting> meeting;
+  };
+  uint32_t draw_number() { return ++splits_; }  // names a split; drawn by one rank for all
+  // Made by the first of the group's `size` ranks to ask, forgotten when all have asked.
+  Result<Child> child(uint32_t split, int color, int size);
+  void forget_child(uint32_t split, int color);  // some of its ranks will not ask
+
+ private:
+  struct Entry {
+    Child child;
+    int left;  // ranks that have not asked
+  };
+  std::mutex mutex_;
+  std::shared_ptr<std::byte> memory_;
+  std::atomic<uint32_t> splits_{0};
+  std::map<std::pair<uint32_t, int>, Entry> children_;
+};
+
+}  // namespace tutti
