@@ -1,104 +1,199 @@
-// Splitting: the parent carries the exchange that a birth needs.
+// Splitting: the parent carries two all-gathers of fixed size, by which its ranks agree who belongs together and where each new
+// group meets.  A failure of one rank alone is found before the second, so that all ranks of its color hear of it at once; from then
+// on the group is born like any communicator, with a bootstrap of its own.  The parent survives whatever comes of that.
+//
+// Everything that comes from another rank is of fixed size, and checked before it is used.
+#include <fcntl.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <span>
 
 #include "assembly.h"
+#include "birth.h"
+#include "birth_bytes.h"
 #include "clock.h"
-#include "words.h"
+#include "descriptor_limit.h"
+#include "local_arena.h"
 
 namespace tutti {
 namespace {
 
 struct Vote {
   int32_t color, key, rank;
+  uint32_t split;  // rank 0's: which split of this communicator this is, where ranks are threads
+};
+static_assert(sizeof(Vote) == 16);
+
+enum class Word : uint8_t { nothing, meeting_point, failure };
+
+// What a rank says once it knows its group.
+struct Notice {
+  Word word = Word::nothing;
+  uint8_t code = 0;                 // of a failure
+  std::array<char, 382> text = {};  // a meeting point's, or a sentence with its remedy; ends with a zero
+};
+static_assert(sizeof(Notice) == 384);
+
+// The ranks of one color, by new rank.
+struct Group {
+  int color = 0, rank = 0;
+  uint32_t split = 0;
+  std::vector<int> members;  // old ranks
+  int size() const { return static_cast<int>(members.size()); }
 };
 
-Status transfer(Communicator& parent, bool send, void* data, size_t bytes, int peer) {
+template <class Item>
+Result<std::vector<Item>> gather(Communicator& parent, const Item& mine) {
+  std::vector<Item> all(static_cast<size_t>(parent.size()));
   Call call;
-  call.collective = Collective::point_to_point;
-  call.messages = {{send, static_cast<std::byte*>(data), bytes, DataType::uint8, peer}};
-  return parent.run(call);
-}
-
-// A blob to or from a peer: its length, then its bytes.
-Status send_blob(Communicator& parent, std::string blob, int peer) {
-  uint64_t length = blob.size();
-  if (Status status = transfer(parent, true, &length, sizeof length, peer); !status.ok()) return status;
-  return transfer(parent, true, blob.data(), blob.size(), peer);
-}
-
-Result<std::string> receive_blob(Communicator& parent, int peer) {
-  uint64_t length = 0;
-  if (Status status = transfer(parent, false, &length, sizeof length, peer); !status.ok()) return status;
-  std::string blob(length, '\0');
-  if (Status status = transfer(parent, false, blob.data(), length, peer); !status.ok()) return status;
-  return blob;
-}
-
-// All blobs of a group of the parent's ranks, by way of its first.
-Result<std::vector<std::string>> gather_in_group(Communicator& parent, const std::vector<int>& group, const std::string& mine) {
-  std::vector<std::string> all(group.size());
-  const int leader = group[0];
-  if (parent.rank() != leader) {
-    if (Status status = send_blob(parent, mine, leader); !status.ok()) return status;
-    for (auto& blob : all) {
-      auto received = receive_blob(parent, leader);
-      if (!received.ok()) return received.status();
-      blob = std::move(*received);
-    }
-    return all;
-  }
-  all[0] = mine;
-  for (size_t i = 1; i < group.size(); ++i) {
-    auto received = receive_blob(parent, group[i]);
-    if (!received.ok()) return received.status();
-    all[i] = std::move(*received);
-  }
-  for (size_t i = 1; i < group.size(); ++i)
-    for (const auto& blob : all)
-      if (Status status = send_blob(parent, blob, group[i]); !status.ok()) return status;
+  call.collective = Collective::all_gather;
+  call.input = &mine;
+  call.output = all.data();
+  call.count = sizeof mine;
+  if (Status status = parent.run(call); !status.ok()) return status;
   return all;
+}
+
+Status unreadable(const Communicator& parent, int rank) {
+  return Status(Code::mismatch, parent.parts().rank_names[static_cast<size_t>(rank)] +
+                                    " takes part in a split with something that no rank of this version of Tutti says");
+}
+
+Result<Group> group_of(const Communicator& parent, std::vector<Vote> votes, int color) {
+  for (int rank = 0; rank < parent.size(); ++rank)
+    if (const Vote& vote = votes[static_cast<size_t>(rank)]; vote.rank != rank || vote.color < -1) return unreadable(parent, rank);
+  Group group{color, 0, votes[0].split, {}};
+  std::erase_if(votes, [color](const Vote& vote) { return color < 0 || vote.color != color; });
+  std::sort(votes.begin(), votes.end(),
+            [](const Vote& a, const Vote& b) { return std::pair(a.key, a.rank) < std::pair(b.key, b.rank); });
+  for (const Vote& vote : votes) {
+    if (vote.rank == parent.rank()) group.rank = group.size();
+    group.members.push_back(vote.rank);
+  }
+  return group;
+}
+
+Notice notice_of(Word word, Code code, const std::string& text) {
+  Notice notice{word, static_cast<uint8_t>(code), {}};
+  text.copy(notice.text.data(), notice.text.size() - 1);
+  return notice;
+}
+
+Notice notice_of(const Status& failure) { return notice_of(Word::failure, failure.code(), failure.message()); }
+
+bool is_sound(const Notice& notice) {
+  const auto end = std::find(notice.text.begin(), notice.text.end(), '\0');
+  if (notice.word > Word::failure || end == notice.text.end()) return false;
+  if (notice.word == Word::failure && (notice.code == 0 || notice.code > static_cast<uint8_t>(Code::internal))) return false;
+  return (end == notice.text.begin()) == (notice.word == Word::nothing);
+}
+
+// A birth opens a dozen descriptors, and its first rank one more for each rank that comes.  To lack them now is heard by all at once.
+Status check_descriptors(const Group& group) {
+  constexpr size_t kOfEach = 16;
+  const size_t needed = kOfEach + (group.rank == 0 ? 2 * group.members.size() : 0);
+  std::vector<OwnedFd> tried;
+  while (tried.size() < needed) {
+    tried.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (tried.back()) continue;
+    const std::string doing = "splitting a communicator";
+    return is_descriptor_shortage(errno) ? out_of_descriptors(doing, needed) : system_error(doing);
+  }
+  return {};
+}
+
+// This rank's part in what must be there before the group can meet.
+Notice prepare(const Communicator& parent, const Group& group, LocalArena::Child& child) {
+  if (group.size() < 2) return {};
+  const CommunicatorParts& parts = parent.parts();
+  if (parts.local_arena) {
+    auto made = parts.local_arena->child(group.split, group.color, group.size());
+    if (!made.ok()) return notice_of(made.status());
+    child = std::move(*made);
+    return {};
+  }
+  if (Status status = check_descriptors(group); !status.ok()) return notice_of(status);
+  if (group.rank != 0) return {};
+  auto id = make_unique_id(parts.settings.interface, parts.settings.birth_timeout_ns, parts.log);
+  return id.ok() ? notice_of(Word::meeting_point, Code::success, *id) : notice_of(id.status());
+}
+
+Notice prepare_or_say_why(const Communicator& parent, const Group& group, LocalArena::Child& child) {
+  try {
+    return prepare(parent, group, child);
+  } catch (const std::bad_alloc&) {
+    return notice_of(Word::failure, Code::out_of_memory, "out of memory");
+  }
+}
+
+// Where the group meets ("" where it needs no such place), or the failure of its first rank that had one.
+Result<std::string> meeting_point_of(const Communicator& parent, const Group& group, std::span<const Notice> notices) {
+  for (const int rank : group.members) {
+    const Notice& notice = notices[static_cast<size_t>(rank)];
+    if (!is_sound(notice)) return unreadable(parent, rank);
+    if (notice.word != Word::failure) continue;
+    const std::string& name = parent.parts().rank_names[static_cast<size_t>(rank)];
+    return Status(static_cast<Code>(notice.code), name + " cannot take part in the split: " + printable(notice.text.data()));
+  }
+  const Notice& first = notices[static_cast<size_t>(group.members[0])];
+  const bool expected = group.size() > 1 && !parent.parts().local_arena;
+  if (expected != (first.word == Word::meeting_point)) return unreadable(parent, group.members[0]);
+  return std::string(first.text.data());
+}
+
+Result<std::shared_ptr<Bootstrap>> bootstrap_for(const AssemblyOptions& options, const Group& group, const std::string& id,
+                                                 const LocalArena::Child& child, const Log& log) {
+  const uint64_t deadline = now_ns() + options.settings.birth_timeout_ns;
+  if (group.size() == 1)
+    return std::shared_ptr<Bootstrap>(std::make_shared<ExchangeOnly>(
+        [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline));
+  if (child.meeting) return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.meeting, group.rank, deadline));
+  BirthOptions birth;
+  birth.rank = group.rank;
+  birth.size = group.size();
+  birth.unique_id = id;
+  birth.name = options.name;
+  birth.interface = options.settings.interface;
+  birth.timeout_ns = options.settings.birth_timeout_ns;
+  birth.log = log;
+  auto born = meet(birth);
+  if (!born.ok()) return born.status();
+  return std::move(born->bootstrap);
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int key) {
-  std::vector<Vote> votes(static_cast<size_t>(parent.size()));
-  Vote mine{color, key, parent.rank()};
-  Call call;
-  call.collective = Collective::all_gather;
-  call.input = &mine;
-  call.output = votes.data();
-  call.count = sizeof mine;
-  if (Status status = parent.run(call); !status.ok()) return status;
+  const CommunicatorParts& parts = parent.parts();
+  const bool draws = parent.rank() == 0 && parts.local_arena;
+  const auto votes = gather(parent, Vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0});
+  if (!votes.ok()) return votes.status();
+  const auto group = group_of(parent, *votes, color);
+  if (!group.ok()) return group.status();
+  LocalArena::Child child;
+  const auto notices = gather(parent, prepare_or_say_why(parent, *group, child));
+  if (!notices.ok()) return notices.status();
   if (color < 0) return std::unique_ptr<Communicator>();
-
-  std::erase_if(votes, [color](const Vote& vote) { return vote.color != color; });
-  std::sort(votes.begin(), votes.end(),
-            [](const Vote& a, const Vote& b) { return std::pair(a.key, a.rank) < std::pair(b.key, b.rank); });
-  std::vector<int> group;
-  for (const Vote& vote : votes) group.push_back(vote.rank);
+  const auto id = meeting_point_of(parent, *group, *notices);
+  if (!id.ok() && parts.local_arena) parts.local_arena->forget_child(group->split, color);
+  if (!id.ok()) return id.status();
 
   AssemblyOptions options;
-  options.rank = static_cast<int>(std::find(group.begin(), group.end(), parent.rank()) - group.begin());
-  options.size = static_cast<int>(group.size());
-  options.name = parent.parts().name + "/" + std::to_string(color);
-  options.settings = parent.parts().settings;
-  const auto exchange = [&](const std::string& blob) { return gather_in_group(parent, group, blob); };
-  options.bootstrap = std::make_shared<ExchangeOnly>(exchange, now_ns() + options.settings.birth_timeout_ns);
-  options.local_end = parent.parts().local_end;
-  options.control_thread = parent.parts().control_thread;
-  options.workers = parent.parts().workers;
+  options.rank = group->rank;
+  options.size = group->size();
+  options.name = parts.name + "/" + std::to_string(color);
+  options.settings = parts.settings;
+  options.local_end = parts.local_end;
+  options.control_thread = parts.control_thread;
+  options.workers = parts.workers;
+  options.local_arena = parts.local_arena && !child.arena ? make_local_arena() : child.arena;
   options.tuning = parent.tuning();
-  // Threads of one process: the group's first makes the memory; the others copy its owner through a pointer to it, and a second
-  // round keeps that owner in place until all have done so.
-  auto arena = make_local_arena();
-  if (parent.parts().local_arena) {
-    auto places = options.bootstrap->exchange(std::to_string(reinterpret_cast<uintptr_t>(&arena)));
-    if (!places.ok()) return places.status();
-    options.local_arena =
-        *reinterpret_cast<std::shared_ptr<LocalArena>*>(static_cast<uintptr_t>(parse_number((*places)[0]).value_or(0)));
-    if (auto copied = options.bootstrap->exchange(""); !copied.ok()) return copied.status();
-  }
+  auto bootstrap = bootstrap_for(options, *group, *id, child, parts.log);
+  if (!bootstrap.ok()) return bootstrap.status();
+  options.bootstrap = std::move(*bootstrap);
   return assemble(std::move(options));
 }
 

@@ -45,7 +45,8 @@ Result<std::vector<std::string>> ThreadMeeting::exchange(int rank, const std::st
 
 Status ThreadMeeting::absence() const {
   const auto missing = std::find(here_.begin(), here_.end(), false) - here_.begin();
-  return Status(Code::unreachable, "rank " + std::to_string(missing) + " of this process did not come in time; TUTTI_BIRTH_TIMEOUT bounds the wait");
+  return Status(Code::unreachable,
+                "rank " + std::to_string(missing) + " of this process did not come in time; TUTTI_BIRTH_TIMEOUT bounds the wait");
 }
 
 Status ThreadMeeting::fail(const Status& why) {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <iterator>
+
 #include "local_world.h"
 
 namespace tutti::test {
@@ -102,6 +105,27 @@ TEST(Split, ManyInTurn) {
     }
     EXPECT_EQ(members(comm, rank), 0b1111u);
   });
+}
+
+TEST(Split, NoDescriptorIsLeftBehind) {
+  const auto descriptors = [] {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+  };
+  const auto before = descriptors();
+  {
+    const LocalWorld world(4);
+    ASSERT_EQ(world.size(), 4);
+    world.run([](int rank, tutti_comm* comm) {
+      tutti_comm *half = nullptr, *pair = nullptr;
+      ASSERT_TRUE(succeeded(tutti_comm_split(comm, rank == 3 ? -1 : 5, rank, &half), comm));
+      if (!half) return;
+      ASSERT_TRUE(succeeded(tutti_comm_split(half, rank / 2, 0, &pair), half));
+      EXPECT_TRUE(succeeded(tutti_comm_destroy(pair), nullptr));
+      EXPECT_TRUE(succeeded(tutti_comm_destroy(half), nullptr));
+    });
+  }
+  EXPECT_EQ(descriptors(), before);
 }
 
 }  // namespace

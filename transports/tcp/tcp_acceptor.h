@@ -1,9 +1,9 @@
 // The listening side: accepts connections, hears their hellos, and turns strangers away.
 //
 // Whoever connects is a stranger until its hello is right.  Strangers cost at most kPending descriptors, 40 bytes each, for at most
-// the patience of the acceptor, and touch nothing else.  Nobody waits for them: when one more comes, the oldest leaves.  A peer says hello
-// as soon as it is connected, and the kernel hands over connections that have said something first, so a peer is welcomed when it is
-// accepted; one that had to leave before its hello tries again (tcp_connector.h).
+// the patience of the acceptor, and touch nothing else.  Nobody waits for them: when one more comes, the oldest leaves.  A peer says
+// hello as soon as it is connected, and the kernel hands over connections once something has been said, so a peer is welcomed when
+// it is accepted; one that had to leave before its hello tries again (tcp_connector.h).
 //
 // A process without a free descriptor keeps its communicator: a descriptor held in reserve serves to hear who comes.
 #pragma once
