@@ -53,6 +53,7 @@ Result<std::vector<Item>> gather(Communicator& parent, const Item& mine) {
   call.input = &mine;
   call.output = all.data();
   call.count = sizeof mine;
+  call.own = kSplitting;
   if (Status status = parent.run(call); !status.ok()) return status;
   return all;
 }
