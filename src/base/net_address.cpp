@@ -24,8 +24,8 @@ sockaddr_un& un(sockaddr_storage& s) { return reinterpret_cast<sockaddr_un&>(s);
 const sockaddr_un& un(const sockaddr_storage& s) { return reinterpret_cast<const sockaddr_un&>(s); }
 
 constexpr std::string_view kUnixMark = "unix:", kUnixStart = "tutti-";
-constexpr size_t kLongestUnixName = sizeof(sockaddr_un::sun_path) - 1;   // less the zero before an abstract name
-constexpr socklen_t kUnixHead = offsetof(sockaddr_un, sun_path) + 1;  // family and zero
+constexpr size_t kLongestUnixName = sizeof(sockaddr_un::sun_path) - 1;  // less the zero before an abstract name
+constexpr socklen_t kUnixHead = offsetof(sockaddr_un, sun_path) + 1;    // family and zero
 
 // What stands before and after the colon of a port; brackets belong to neither.
 struct SplitPort {

@@ -100,6 +100,7 @@ void defer_accept(int listening_fd);
 // errno is its cause; EAGAIN: the backlog of a unix listener is full, ask again.
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
+Status connect_result(int fd, const SocketAddress& peer, int& error);  // `error`: the errno of a connection that failed
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay

@@ -91,12 +91,17 @@ Result<OwnedFd> start_connect(const SocketAddress& peer) {
 
 Status connect_result(int fd, const SocketAddress& peer) {
   int error = 0;
+  return connect_result(fd, peer, error);
+}
+
+Status connect_result(int fd, const SocketAddress& peer, int& error) {
   socklen_t length = sizeof error;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return system_error("asking a socket how its connection ended");
   if (error != 0) return cannot_connect(peer, error);
   // Nobody listens on a local port, and the kernel gave us that very port as our own end: TCP then connects a socket to itself.
   const auto own = local_address_of(fd);
-  if (own.ok() && *own == peer) return cannot_connect(peer, ECONNREFUSED);
+  if (own.ok() && *own == peer) error = ECONNREFUSED;
+  if (error != 0) return cannot_connect(peer, error);
   return {};
 }
 

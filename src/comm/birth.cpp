@@ -6,41 +6,40 @@
 
 #include "birth_file.h"
 #include "clock.h"
+#include "descriptor_limit.h"
+#include "host_lookup.h"
 #include "launcher.h"
-#include "rendezvous.h"
+#include "meeting_bootstrap.h"
+#include "used_ids.h"
 #include "words.h"
 
 namespace tutti {
 namespace {
 
 constexpr std::string_view kFilePrefix = "file:";
-constexpr size_t kLongestId = 127;                   // a tutti_unique_id less its final zero
+constexpr size_t kLongestId = 127;  // a tutti_unique_id less its final zero
+constexpr int kBacklog = 1024;
 constexpr int kStoreSliceMs = 1000;                  // of one `get`, so that the deadline and the log keep their say
 constexpr uint64_t kPortPause = 100 * kMillisecond;  // between looks at a port that somebody holds
-constexpr uint64_t kLeastTimeout = kMillisecond;
-
-// What a rank holds until its birth is over.  The client leaves before the server ends.
-struct Session {
-  std::unique_ptr<MeetingFile> file;
-  std::unique_ptr<MeetingServer> server;  // of rank 0
-  std::unique_ptr<MeetingClient> client;
-};
+constexpr auto kIdRule = "each communicator takes a unique id of its own";
 
 // A birth in the making.
 struct Making {
   const BirthOptions& options;
+  const uint64_t deadline;
   Launch launch;
   std::string name;  // of the meeting: the communicator's, and the job's where one is known
-  std::shared_ptr<Session> session = std::make_shared<Session>();
+  MeetingPlace place;
 
   bool hosts() const { return launch.rank == 0; }
 };
 
-// Up to two addresses of this host that other hosts may reach, IPv4 first.
+// Up to two addresses of this host that other hosts may reach, IPv4 first; none where no interface is up.
 Result<std::vector<SocketAddress>> own_addresses(const std::string& interface, uint16_t port) {
   std::vector<SocketAddress> addresses;
   for (const bool v6 : {false, true}) {
     const auto local = choose_local_address(interface, SocketAddress::any(v6, 0));
+    if (local.status().code() == Code::unreachable) break;
     if (!local.ok()) return local.status();
     SocketAddress address = local->address;
     address.set_port(port);
@@ -50,88 +49,130 @@ Result<std::vector<SocketAddress>> own_addresses(const std::string& interface, u
   return addresses;
 }
 
-// A listener on every interface, and what to tell the others about it.
+// Where a meeting listens, and what to tell the others about it.
 struct Door {
-  OwnedFd listener;
+  std::vector<OwnedFd> listeners;
   MeetingPoint point;
 };
 
-Result<Door> open_door(const std::string& interface) {
+// Ranks of this host come by the unix socket, which takes no network; to others it refuses at once.
+Status open_unix(Door& door) {
+  const auto address = SocketAddress::random_unix();
+  if (!address.ok()) return address.status();
+  auto listener = listen_on(*address, kBacklog);
+  if (!listener.ok()) return listener.status();
+  door.listeners.push_back(std::move(*listener));
+  door.point.addresses.push_back(*address);
+  return {};
+}
+
+// On every interface.
+Status open_network(Door& door, const std::string& interface, const Log& log) {
   auto listener = listen_everywhere(0);
   if (!listener.ok()) return listener.status();
   const auto bound = local_address_of(listener->get());
   if (!bound.ok()) return bound.status();
-  auto addresses = own_addresses(interface, bound->port());
+  const auto addresses = own_addresses(interface, bound->port());
   if (!addresses.ok()) return addresses.status();
+  if (addresses->empty()) {
+    log.info("no network interface is up: only ranks of this host can meet");
+    return {};
+  }
+  door.listeners.push_back(std::move(*listener));
+  door.point.addresses.insert(door.point.addresses.end(), addresses->begin(), addresses->end());
+  return {};
+}
+
+Result<Door> open_door(const std::string& interface, int size, const Log& log) {
+  Door door;
   const auto secret = make_secret();
   if (!secret.ok()) return secret.status();
-  Door door;
-  door.listener = std::move(*listener);
-  door.point.addresses = std::move(*addresses);
   door.point.secret = *secret;
+  errno = 0;
+  Status opened = open_unix(door);
+  if (opened.ok()) opened = open_network(door, interface, log);
+  if (!opened.ok() && is_descriptor_shortage(errno)) return out_of_descriptors("opening the rendezvous", descriptors_for(size));
+  if (!opened.ok()) return opened;
   return door;
 }
 
-Status host(Making& making, OwnedFd listener, const Secret& secret, const std::string& shown) {
+Status host(Making& making, std::vector<OwnedFd> listeners, const Secret& secret, const std::string& shown) {
   MeetingOptions options;
   options.name = making.name;
   options.size = making.launch.size;
   options.secret = secret;
   options.timeout_ns = making.options.timeout_ns;
+  options.deadline = making.deadline;
   options.shown = shown;
   options.log = making.options.log;
-  if (MeetingFile* file = making.session->file.get()) options.all_met = [file] { file->remove(); };
-  auto server = MeetingServer::start(std::move(listener), std::move(options));
+  if (MeetingFile* file = making.place.file.get()) options.all_met = [file] { file->remove(); };
+  auto server = MeetingServer::start(std::move(listeners), std::move(options));
   if (!server.ok()) return server.status();
-  making.session->server = std::move(*server);
+  making.place.server = std::move(*server);
   return {};
 }
 
-Result<Birth> join(Making& making, const std::string& shown, const Locate& locate) {
+MeetingClient::Options client_options(const Making& making, const std::string& shown) {
   MeetingClient::Options options;
   options.rank = making.launch.rank;
   options.size = making.launch.size;
   options.name = making.name;
   options.timeout_ns = making.options.timeout_ns;
+  options.deadline = making.deadline;
   options.waiting_for = "rendezvous at " + shown;
   options.log = making.options.log;
+  return options;
+}
+
+// The end of this rank that faces the other hosts; who has come by the unix socket takes the end of its host that they have
+// reached.
+std::string local_address(const MeetingPlace& place) {
+  if (place.server)
+    if (const auto reached = place.server->reached_at()) return reached->host();
+  const SocketAddress& end = place.client->local_end();
+  const auto& reached = place.client->reached_at();
+  return !end.is_unix() ? end.host() : reached ? reached->host() : "";
+}
+
+Result<Birth> join(Making& making, MeetingClient::Options options, const Locate& locate) {
   auto client = MeetingClient::join(std::move(options), locate);
   if (!client.ok()) return client.status();
-  const std::shared_ptr<Session> session = making.session;
-  session->client = std::move(*client);
-  const auto reached_at = session->server ? session->server->reached_at() : std::nullopt;
+  making.place.client = std::move(*client);
   const Launch& launch = making.launch;
-  const auto exchange = [session](const std::string& mine) { return session->client->exchange(mine); };
-  return Birth{{launch.rank, launch.size, launch.source, reached_at.value_or(session->client->local_end()).host()},
-               std::make_shared<ExchangeOnly>(exchange, now_ns() + making.options.timeout_ns)};
+  Membership membership{launch.rank, launch.size, launch.source, local_address(making.place)};
+  return Birth{std::move(membership), std::make_shared<MeetingBootstrap>(std::move(making.place), making.deadline)};
+}
+
+Result<Birth> join(Making& making, const std::string& shown, const Locate& locate) {
+  return join(making, client_options(making, shown), locate);
+}
+
+Locate locate_at(const MeetingPoint& point) {
+  return [point]() -> Result<Located> { return Located{point, {}}; };
 }
 
 // Rank 0 finds its own server without asking anyone.
 Result<Birth> join_own(Making& making, const std::string& shown, const Secret& secret) {
   MeetingPoint point;
-  point.addresses = {making.session->server->own_address()};
+  point.addresses = {making.place.server->own_address()};
   point.secret = secret;
-  return join(making, shown, [point]() -> Result<std::optional<MeetingPoint>> { return std::optional(point); });
+  return join(making, shown, locate_at(point));
 }
 
-Locate locate_host(const HostPort& at) {
-  return [at]() -> Result<std::optional<MeetingPoint>> {
-    auto addresses = resolve(at.host, at.port);
-    if (!addresses.ok()) return addresses.status();  // a misspelt name must not cost the whole timeout
-    MeetingPoint point;
-    point.addresses = std::move(*addresses);
-    return std::optional(std::move(point));
-  };
+Locate locate_host(const HostPort& at, const Making& making) {
+  const auto lookup = std::make_shared<HostLookup>(at, making.deadline, making.options.log);
+  return [lookup]() -> Result<Located> { return lookup->locate(); };
 }
 
 // On that address if it is numeric.  A host's name may mean another one here than elsewhere (127.0.1.1), so then everywhere.
 Result<OwnedFd> listen_at(const HostPort& at) {
   auto numeric = SocketAddress::parse(at.host.find(':') == std::string::npos ? at.host : '[' + at.host + ']', at.port);
   errno = 0;  // listen_when_free looks at it
-  return numeric.ok() ? listen_on(*numeric, 1024) : listen_everywhere(at.port);
+  return numeric.ok() ? listen_on(*numeric, kBacklog) : listen_everywhere(at.port);
 }
 
-// Whoever holds the port may be the end of an earlier job, or this job before it was restarted; so it is tried for as long as ranks wait.
+// Whoever holds the port may be the end of an earlier job, or this job before it was restarted; so it is tried for as long as
+// ranks wait.
 Result<OwnedFd> listen_when_free(const HostPort& at, const std::string& shown, uint64_t deadline, const Log& log) {
   for (bool told = false;; told = true) {
     auto listener = listen_at(at);
@@ -149,93 +190,101 @@ Result<Birth> meet_at_host(Making& making, const std::string& store) {
   if (!at.ok()) return at.status();
   const std::string& what = making.launch.store_is;
   const std::string shown = store + (what.empty() ? "" : " (" + what + ")");
-  if (!making.hosts()) return join(making, shown, locate_host(*at));
-  const uint64_t begin = now_ns(), timeout = making.options.timeout_ns;
-  auto listener = listen_when_free(*at, shown, begin + timeout, making.options.log);
+  if (!making.hosts()) return join(making, shown, locate_host(*at, making));
+  auto listener = listen_when_free(*at, shown, making.deadline, making.options.log);
   if (!listener.ok())
     return Status(listener.status().code(), "rank 0 cannot open the rendezvous at " + shown +
                                                 " (another job may be using it): " + listener.status().message() +
                                                 (what.empty() ? "" : "; set TUTTI_STORE=host:port on all ranks to meet elsewhere"));
-  BirthOptions rest = making.options;
-  const uint64_t waited = now_ns() - begin;
-  if (waited >= kPortPause) rest.timeout_ns = std::max(timeout - std::min(timeout, waited), kLeastTimeout);
-  Making later{rest, making.launch, making.name, making.session};
-  const Status hosting = host(later, std::move(*listener), {}, shown);
+  std::vector<OwnedFd> listeners;
+  listeners.push_back(std::move(*listener));
+  const Status hosting = host(making, std::move(listeners), {}, shown);
   if (!hosting.ok()) return hosting;
-  return join_own(later, shown, {});
+  return join_own(making, shown, {});
+}
+
+// Rank 0 opens a meeting, tells the others by `publish`, and joins.
+Result<Birth> meet_at_own_door(Making& making, const std::string& shown,
+                               const std::function<Status(const MeetingPoint&)>& publish) {
+  auto door = open_door(making.options.interface, making.launch.size, making.options.log);
+  if (!door.ok()) return door.status();
+  if (const Status published = publish(door->point); !published.ok()) return published;
+  const Status hosting = host(making, std::move(door->listeners), door->point.secret, shown);
+  if (!hosting.ok()) return hosting;
+  return join_own(making, shown, door->point.secret);
+}
+
+Result<Located> locate_by_file(const std::string& path) {
+  const auto text = read_meeting_file(path);
+  if (!text.ok()) return text.status();
+  if (!*text) return Located{};
+  auto point = decode_meeting_point(**text);
+  if (!point.ok()) return Located{};  // an earlier file of somebody else's: rank 0 will overwrite it
+  return Located{std::move(*point), {}};
 }
 
 Result<Birth> meet_by_file(Making& making, const std::string& path) {
   const std::string shown = "the place that file " + path + " names";
-  if (!making.hosts()) {
-    return join(making, shown, [path]() -> Result<std::optional<MeetingPoint>> {
-      const auto text = read_meeting_file(path);
-      if (!text.ok()) return text.status();
-      if (!*text) return std::optional<MeetingPoint>();
-      auto point = decode_meeting_point(**text);
-      if (!point.ok()) return std::optional<MeetingPoint>();  // an earlier file of somebody else's: rank 0 will overwrite it
-      return std::optional(std::move(*point));
-    });
-  }
-  auto door = open_door(making.options.interface);
-  if (!door.ok()) return door.status();
-  auto file = MeetingFile::write(path, encode(door->point));
-  if (!file.ok()) return file.status();
-  making.session->file = std::move(*file);
-  const Status hosting = host(making, std::move(door->listener), door->point.secret, shown);
-  if (!hosting.ok()) return hosting;
-  return join_own(making, shown, door->point.secret);
+  if (!making.hosts()) return join(making, shown, [path] { return locate_by_file(path); });
+  return meet_at_own_door(making, shown, [&](const MeetingPoint& point) -> Status {
+    auto file = MeetingFile::write(path, encode(point));
+    if (!file.ok()) return file.status();
+    making.place.file = std::move(*file);
+    return {};
+  });
 }
 
-// The value of an earlier communicator of the same name leads nowhere, or to a server that does not know its secret; the client then
-// asks the store again.
+Result<Located> locate_by_callbacks(const StoreCallbacks& store, const std::string& key, uint64_t deadline) {
+  const uint64_t now = now_ns(), left = deadline > now ? (deadline - now) / kMillisecond : 0;
+  const auto text = store.get(key, static_cast<int>(std::clamp<uint64_t>(left, 1, kStoreSliceMs)));
+  if (!text) return Located{};
+  auto point = decode_meeting_point(*text);
+  if (!point.ok()) return point.status();
+  return Located{std::move(*point), {}};
+}
+
+// The value of an earlier communicator of the same name leads nowhere, or to a server that does not know its secret; the client
+// then asks the store again.
 Result<Birth> meet_by_callbacks(Making& making, const StoreCallbacks& store) {
   const std::string key = "tutti/" + making.options.name + "/root";
   const std::string shown = "the place that key " + key + " names";
-  if (!making.hosts()) {
-    return join(making, shown, [store, key]() -> Result<std::optional<MeetingPoint>> {
-      const auto text = store.get(key, kStoreSliceMs);
-      if (!text) return std::optional<MeetingPoint>();
-      auto point = decode_meeting_point(*text);
-      if (!point.ok()) return point.status();
-      return std::optional(std::move(*point));
-    });
-  }
-  auto door = open_door(making.options.interface);
-  if (!door.ok()) return door.status();
-  const Status hosting = host(making, std::move(door->listener), door->point.secret, shown);
-  if (!hosting.ok()) return hosting;
-  if (!store.set(key, encode(door->point))) return Status(Code::unreachable, "the store of the config refused to set " + key);
-  return join_own(making, shown, door->point.secret);
+  if (!making.hosts())
+    return join(making, shown, [&store, key, &making] { return locate_by_callbacks(store, key, making.deadline); });
+  return meet_at_own_door(making, shown, [&](const MeetingPoint& point) -> Status {
+    if (store.set(key, encode(point))) return {};
+    return Status(Code::unreachable, "the store of the config refused to set " + key);
+  });
 }
 
+std::string place_of_id(const MeetingPoint& point) { return "the place of the unique id (" + point.shown + ")"; }
+
+// The id's meeting listens from the moment the id exists until all have met.
 Result<Birth> meet_by_id(Making& making, const std::string& id) {
   auto point = decode_meeting_point(id);
   if (!point.ok()) return Status(Code::invalid_argument, "the unique id was not made by tutti_get_unique_id");
-  const std::string shown = point->shown;
-  return join(making, shown, [point = *point]() -> Result<std::optional<MeetingPoint>> { return std::optional(point); });
+  if (is_used_id(point->secret))
+    return Status(Code::invalid_argument,
+                  "this unique id has been used: the ranks of another communicator have met by it; " + std::string(kIdRule));
+  MeetingClient::Options options = client_options(making, place_of_id(*point));
+  options.only_meeting = true;
+  options.refused_hint =
+      "the unique id has been used already, or the process that made it has ended (or a firewall refuses); " + std::string(kIdRule);
+  return join(making, std::move(options), locate_at(*point));
 }
 
 // By PMIx or PMI.  Rank 0's door is open before its text is shared.
 Result<Birth> meet_by_launcher(Making& making) {
   const Launch& launch = making.launch;
   const std::string shown = "the place that " + launch.source + " names";
-  std::optional<Door> door;
-  if (making.hosts()) {
-    auto opened = open_door(making.options.interface);
-    if (!opened.ok()) return opened.status();
-    door = std::move(*opened);
-  }
-  const auto text = launch.launcher_store->share(door ? encode(door->point) : "", now_ns() + making.options.timeout_ns);
+  if (making.hosts())
+    return meet_at_own_door(making, shown, [&](const MeetingPoint& point) {
+      return launch.launcher_store->share(encode(point), making.deadline).status();
+    });
+  const auto text = launch.launcher_store->share("", making.deadline);
   if (!text.ok()) return text.status();
-  if (door) {
-    const Status hosting = host(making, std::move(door->listener), door->point.secret, shown);
-    if (!hosting.ok()) return hosting;
-    return join_own(making, shown, door->point.secret);
-  }
-  auto point = decode_meeting_point(*text);
+  const auto point = decode_meeting_point(*text);
   if (!point.ok()) return point.status();
-  return join(making, shown, [found = *point]() -> Result<std::optional<MeetingPoint>> { return std::optional(found); });
+  return join(making, shown, locate_at(*point));
 }
 
 Birth alone(const Launch& launch, uint64_t deadline) {
@@ -243,46 +292,55 @@ Birth alone(const Launch& launch, uint64_t deadline) {
   return {{launch.rank, launch.size, launch.source, ""}, std::make_shared<ExchangeOnly>(exchange, deadline)};
 }
 
+Result<Birth> meet_at(Making& making) {
+  const Launch& launch = making.launch;
+  switch (launch.place) {
+    case Place::alone: return alone(launch, making.deadline);
+    case Place::unique_id: return meet_by_id(making, *making.options.unique_id);
+    case Place::callbacks: return meet_by_callbacks(making, *making.options.callbacks);
+    case Place::launcher: return meet_by_launcher(making);
+    case Place::store: break;
+  }
+  if (launch.store == kFilePrefix)
+    return Status(Code::invalid_argument,
+                  "the store \"file:\" names no path; give one that all ranks see, as in file:/shared/meet");
+  if (launch.store.starts_with(kFilePrefix)) return meet_by_file(making, launch.store.substr(kFilePrefix.size()));
+  return meet_at_host(making, launch.store);
+}
+
 }  // namespace
 
 Result<Birth> meet(const BirthOptions& options) {
+  const uint64_t deadline = now_ns() + options.timeout_ns;
   auto found = find_launch(options);
   if (!found.ok()) return found.status();
   std::string name = options.name + (found->job.empty() ? "" : " of job " + found->job);
   if (name.size() > kLongestName)
     return Status(Code::invalid_argument, "the name " + in_quotes(options.name) + " is too long: at most " +
                                               std::to_string(kLongestName) + " characters, with the launcher's name of the job");
-  Making making{options, std::move(*found), std::move(name)};
+  Making making{options, deadline, std::move(*found), std::move(name), {}};
   const Launch& launch = making.launch;
   options.log.info("birth: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " + launch.source +
                    ")" + (launch.store.empty() ? "" : ", meeting at " + launch.store));
-  switch (launch.place) {
-    case Place::alone: return alone(launch, now_ns() + options.timeout_ns);
-    case Place::unique_id: return meet_by_id(making, *options.unique_id);
-    case Place::callbacks: return meet_by_callbacks(making, *options.callbacks);
-    case Place::launcher: return meet_by_launcher(making);
-    case Place::store: break;
-  }
-  if (launch.store == kFilePrefix)
-    return Status(Code::invalid_argument, "the store \"file:\" names no path; give one that all ranks see, as in file:/shared/meet");
-  if (launch.store.starts_with(kFilePrefix)) return meet_by_file(making, launch.store.substr(kFilePrefix.size()));
-  return meet_at_host(making, launch.store);
+  auto birth = meet_at(making);
+  if (!birth.ok() && making.place.server) making.place.server->give_up(birth.status());
+  return birth;
 }
 
 Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log) {
-  auto door = open_door(interface);
+  auto door = open_door(interface, 0, log);
   if (!door.ok()) return door.status();
-  std::string text = encode(door->point);
-  if (text.size() > kLongestId) {
-    door->point.addresses.resize(1);
-    text = encode(door->point);
-  }
+  MeetingPoint& point = door->point;
+  while (encode(point).size() > kLongestId) point.addresses.pop_back();
+  std::string text = encode(point);
   MeetingOptions options;
-  options.secret = door->point.secret;
+  options.secret = point.secret;
   options.timeout_ns = timeout_ns;
-  options.shown = door->point.addresses.front().to_string();
+  options.shown = place_of_id(*decode_meeting_point(text));
+  options.missing_hint = "was the unique id made by one rank and handed to all the others?";
+  options.all_met = [secret = point.secret] { note_used_id(secret); };
   options.log = log;
-  const Status started = start_detached_meeting(std::move(door->listener), std::move(options));
+  const Status started = start_detached_meeting(std::move(door->listeners), std::move(options));
   if (!started.ok()) return started;
   return text;
 }

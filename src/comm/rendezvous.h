@@ -1,8 +1,12 @@
-// The rendezvous: one TCP server where the ranks of a communicator meet at birth, and its client.
+// The rendezvous: one server where the ranks of a communicator meet at birth, and its client.
 //
-// One operation: in each round every rank gives a blob, and when all have given, everyone gets all blobs.  A failure ends the meeting
-// for everyone who came, with the same sentence.  Round 0 is the meeting itself: the server stops listening before anyone learns
-// that all have come, so a rank that is already on its way to the job's next meeting can never walk into an old one.
+// One operation: in each round every rank gives a blob, and when all have given, everyone gets all blobs.  Round 0 is the meeting
+// itself: the server stops listening before anyone learns that all have come, so a rank that is already on its way to the job's
+// next meeting can never walk into an old one.
+//
+// A failure ends the meeting for everyone who came, with the same sentence, that of the first cause: a rank says that it cannot
+// go on, or is lost: it closes its connection without having said that it is done.  The whole birth has one deadline, the
+// earliest of any rank.
 #pragma once
 
 #include <atomic>
@@ -25,7 +29,8 @@ namespace tutti {
 
 Result<Secret> make_secret();
 
-// Where a meeting is, as rank 0 writes it into files, stores and unique ids: "tutti1;<secret in hex>;10.0.0.1:4242;[fd00::1]:4242".
+// Where a meeting is, as rank 0 writes it into files, stores and unique ids: "tutti1;<secret in
+// hex>;unix:tutti-5f0c;10.0.0.1:4242".
 struct MeetingPoint {
   std::vector<SocketAddress> addresses;  // tried in this order
   Secret secret{};
@@ -34,14 +39,23 @@ struct MeetingPoint {
 std::string encode(const MeetingPoint& point);
 Result<MeetingPoint> decode_meeting_point(std::string_view text);
 
+// "host b, pid 4711": this process, in sentences that other ranks read.
+std::string this_process();
+
+// About as many descriptors as rank 0 of a communicator of `size` ranks needs.
+uint64_t descriptors_for(int size);
+
 struct MeetingOptions {
   std::string name;
   int size = 0;  // 0: the first rank that knows the secret decides name and size
   Secret secret{};
-  uint64_t timeout_ns = 0;  // for all to come, and for each later round once one rank has given
-  std::string shown;        // where it is, for messages
+  uint64_t timeout_ns = 0;  // of the birth
+  uint64_t deadline =
+      0;  // of the birth, by clock.h; 0: `timeout_ns` after the start, or after the first rank came to a detached meeting
+  std::string shown;         // where it is, for messages
+  std::string missing_hint;  // ends the sentence about missing ranks; may be empty
   Log log;
-  size_t most_strangers = 64;  // connections that have not yet said who they are
+  size_t most_strangers = 256;  // connections that have not proved to belong here, beyond one for each rank that is still expected
   uint64_t stranger_ns = 10'000'000'000;
   std::function<void()> all_met;  // called once by the server's thread, before anyone learns that all have come
 };
@@ -49,12 +63,20 @@ struct MeetingOptions {
 // Listens on every interface (port 0: the kernel picks one), IPv6 and IPv4 where the host has both.
 Result<OwnedFd> listen_everywhere(uint16_t port);
 
-// A meeting run by a thread of this process.
+// A peer whose host vanishes is noticed within half a minute; a refusal to set this costs only that.
+void watch_peer(int fd);
+
+// A meeting run by a thread of this process, that of rank 0.
 class MeetingServer {
  public:
-  static Result<std::unique_ptr<MeetingServer>> start(OwnedFd listener, MeetingOptions options);
-  // Hands out what it still has for others (at most a few seconds: a stopped process does not hold it), then ends the thread.
+  // All listeners lead to the one meeting.
+  static Result<std::unique_ptr<MeetingServer>> start(std::vector<OwnedFd> listeners, MeetingOptions options);
+  // Waits for a moment until the others are done or have taken their last answers (a stopped process holds it for seconds at
+  // most), then ends the thread.
   ~MeetingServer();
+
+  // Rank 0 cannot go on, and has not been able to say so to its own meeting.  The others are told while the object ends.
+  void give_up(const Status& why);
 
   // The address at which another host's rank reached this one, or any rank, once all have met.
   std::optional<SocketAddress> reached_at() const;
@@ -73,10 +95,15 @@ class MeetingServer {
 
 // A meeting whose thread belongs to nobody: it owns all it uses and ends by itself, when the ranks have come and gone, or after
 // `timeout_ns` without anyone.  The library must stay loaded that long.
-Status start_detached_meeting(OwnedFd listener, MeetingOptions options);
+Status start_detached_meeting(std::vector<OwnedFd> listeners, MeetingOptions options);
 
-// Where the meeting is by what is known now.  nullopt: not known yet, ask again; an error: never.
-using Locate = std::function<Result<std::optional<MeetingPoint>>()>;
+// Where the meeting is by what is known now.
+struct Located {
+  std::optional<MeetingPoint> point;
+  Status not_yet;  // why there is no point: ask again
+};
+// Blocks for a second at most, and not beyond the deadline.  An error: the meeting will never be found.
+using Locate = std::function<Result<Located>()>;
 
 // One rank's place in a meeting.
 class MeetingClient {
@@ -84,31 +111,54 @@ class MeetingClient {
   struct Options {
     int rank = 0, size = 1;
     std::string name;
-    uint64_t timeout_ns = 0;
+    uint64_t timeout_ns = 0;  // of the birth
     std::string waiting_for;  // "rendezvous at node7:29500"
     Log log;
+    uint64_t deadline = 0;      // of the birth, by clock.h; 0: `timeout_ns` from now
+    bool only_meeting = false;  // no later one will listen at the same addresses
+    std::string refused_hint;   // what it means that all of the only meeting's addresses refuse
   };
 
   // Looks for the meeting, connects and waits until all ranks have met.
   static Result<std::unique_ptr<MeetingClient>> join(Options options, const Locate& locate);
 
   Result<std::vector<std::string>> exchange(const std::string& mine);
+
+  int watched() const { return failure_.ok() ? fd_.get() : -1; }  // see Bootstrap
+  Status heard();
+  Status fail(const Status& why);
+  void leave();  // this rank has all it needs
+
   const SocketAddress& local_end() const { return local_end_; }
+  const std::optional<SocketAddress>& reached_at() const { return reached_at_; }  // where ranks of other hosts reached the meeting
 
  private:
-  enum class Answer : uint8_t { blobs, refusal, none };  // none: nobody answered; there may be someone later
+  // none: nobody answered; there may be someone later.  elsewhere: this meeting is of others.
+  enum class Answer : uint8_t { blobs, refusal, elsewhere, none };
 
-  explicit MeetingClient(Options options) : options_(std::move(options)) {}
-  Answer attempt(const MeetingPoint& point, uint64_t deadline, Status& why);
+  struct Search;
+
+  explicit MeetingClient(Options options);
+  Answer attempt(const MeetingPoint& point, Search& search);
+  Answer attempt(const SocketAddress& address, const Secret& secret, Status& why);
+  Status greet(const SocketAddress& address, uint64_t until);
   Answer round(const std::string& blob, std::vector<std::string>& blobs, Status& why);
+  MeetingRequest request(RequestKind kind) const;
+  Answer await_reply(uint64_t until, MeetingReply& reply, Status& why);
+  std::optional<Answer> next_reply(MeetingReply& reply, Status& why);
+  bool receive(Status& why);
+  Status server_lost() const;
 
   Options options_;
   Secret secret_{};
-  OwnedFd fd_;
+  OwnedFd fd_;  // empty once the server has left
   SocketAddress local_end_;
+  std::optional<SocketAddress> reached_at_;
   std::string in_;
+  std::string keeper_;  // who runs the meeting, once this rank is admitted: "rank 0 (host b, pid 4711)"
   uint32_t round_ = 0;
-  Status failure_;  // of an earlier round; a meeting that failed stays failed
+  bool ended_ = false;  // the server has left, after a word of farewell
+  Status failure_;      // a meeting that failed stays failed
 };
 
 }  // namespace tutti

@@ -1,8 +1,10 @@
+// The loop, and what the ranks' messages mean.
 #include "rendezvous_meeting.h"
+
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "clock.h"
 #include "words.h"
@@ -10,23 +12,36 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kLinger = 5 * kSecond;     // for answers to be taken; a stopped process must not hold the meeting
-constexpr uint64_t kCrowdPatience = kSecond;  // before the oldest silent stranger makes room for the next one
-constexpr size_t kStrangerWarnings = 16;      // a port scan must not fill the log
-constexpr size_t kNamedRanks = 16;            // in a list of missing ranks
+constexpr uint64_t kLinger = 5 * kSecond;           // for answers to be taken; a stopped process must not hold the meeting
+constexpr uint64_t kOthersDone = 2 * kSecond;       // after rank 0 is done, for the others to be
+constexpr uint64_t kLatecomers = kSecond;           // after a failure, for ranks that are on their way
+constexpr uint64_t kRanksFirst = kSecond / 2;       // ranks that wait for each other elsewhere know better at the deadline
+constexpr uint64_t kWorthSaying = kSecond;          // between the deadlines of ranks
+constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own close or word, which says more than that it was lost
+constexpr size_t kNamedRanks = 16;                  // in a list of ranks
 
 std::string seconds(uint64_t ns) {
   if (ns % kSecond == 0) return std::to_string(ns / kSecond) + " s";
   return std::to_string(ns / kMillisecond) + " ms";
 }
 
+// Whose trouble that is, unless the sentence names a rank.
+Status told_by(const std::string& who, const Status& why) {
+  const bool names_someone = why.code() == Code::peer_lost || why.message().find("rank ") != std::string::npos;
+  return names_someone ? why : Status(why.code(), who + ": " + why.message());
+}
+
 }  // namespace
 
-Meeting::Meeting(OwnedFd listener, MeetingOptions options, std::shared_ptr<MeetingServer::Shared> shared)
-    : listener_(std::move(listener)), options_(std::move(options)), shared_(std::move(shared)) {
+Meeting::Meeting(std::vector<OwnedFd> listeners, MeetingOptions options, std::string keeper,
+                 std::shared_ptr<MeetingServer::Shared> shared)
+    : listeners_(std::move(listeners)), options_(std::move(options)), keeper_(std::move(keeper)), shared_(std::move(shared)) {
   size_ = static_cast<uint32_t>(options_.size);
   last_activity_ = now_ns();
-  if (shared_) deadline_ = last_activity_ + options_.timeout_ns;
+  deadline_ = options_.deadline;
+  if (deadline_ == 0 && shared_) deadline_ = last_activity_ + options_.timeout_ns;
+  came_.resize(size_);
+  reserve_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 
 void Meeting::run() {
@@ -34,21 +49,48 @@ void Meeting::run() {
     std::vector<pollfd> set = poll_set(now);
     if (::poll(set.data(), set.size(), wait_ms(now)) < 0 && errno != EINTR) return;
     now = now_ns();
-    auto entry = set.begin() + 2;
+    auto entry = set.begin() + 1;
+    std::vector<bool> calls;  // a listener has someone waiting
+    for (size_t i = 0; i < listeners_.size(); ++i) calls.push_back((entry++)->revents != 0);
     for (auto guest = guests_.begin(); entry != set.end(); ++entry, ++guest) {
       if (entry->revents & POLLOUT) flush(*guest);
       if (entry->revents & (POLLIN | POLLHUP | POLLERR)) receive(*guest);
     }
-    if (set[0].revents != 0 && stop_deadline_ == 0) stop_deadline_ = now + kLinger;
-    if (set[1].revents != 0) accept_guests(now);
+    if (set[0].revents != 0 && stop_deadline_ == 0) begin_stop(now);
+    for (size_t i = 0; i < calls.size() && i < listeners_.size(); ++i)
+      if (calls[i]) accept_guests(i, now);
     check_deadlines(now);
     guests_.remove_if([](const Guest& guest) { return guest.gone; });
   }
+  MeetingReply farewell;
+  farewell.kind = ReplyKind::ended;
+  for (Guest& guest : guests_)
+    if (guest.role == Role::member) answer(guest, farewell);
 }
 
-bool Meeting::finished(uint64_t now) {
-  const bool all_sent = std::all_of(guests_.begin(), guests_.end(), [](const Guest& guest) { return guest.out.empty(); });
-  if (stop_deadline_ != 0) return all_sent || now >= stop_deadline_;
+// The owner leaves.  It has said before that it is done, or why it cannot go on; if not, it is lost to the others.
+void Meeting::begin_stop(uint64_t now) {
+  stop_deadline_ = now + kLatecomers;
+  const bool owner_done = !done_.empty() && done_[0];
+  if (failure_.ok() && suspicion_.ok() && owner_done) {
+    stop_deadline_ = now + kOthersDone;
+    return;
+  }
+  Status why(Code::peer_lost, keeper_ + " gave up the birth; its own message says why");
+  {
+    const std::lock_guard lock(shared_->mutex);
+    if (!shared_->given_up.ok()) why = told_by(keeper_, shared_->given_up);
+  }
+  if (failure_.ok()) fail(suspicion_.ok() ? why : suspicion_);
+  if (!met() && now < deadline_) late_until_ = now + kLatecomers;
+}
+
+bool Meeting::finished(uint64_t now) const {
+  if (stop_deadline_ != 0) {
+    if (now >= stop_deadline_) return true;
+    if (now < late_until_ && came_count_ < size_) return false;
+    return std::none_of(guests_.begin(), guests_.end(), [](const Guest& guest) { return guest.proven; });
+  }
   if (met() && members_ == 0) return guests_.empty();
   return !shared_ && now >= last_activity_ + options_.timeout_ns + kLinger;
 }
@@ -58,63 +100,32 @@ uint64_t Meeting::guest_deadline(const Guest& guest) const {
   return guest.role == Role::leaving ? guest.since + kLinger : UINT64_MAX;
 }
 
-int Meeting::wait_ms(uint64_t now) {
-  uint64_t next = UINT64_MAX;
+// UINT64_MAX: there is nobody to give a verdict to.
+uint64_t Meeting::verdict_deadline() const {
+  if (deadline_ == 0 || !failure_.ok() || (met() && members_ == 0)) return UINT64_MAX;
+  return met() ? deadline_ + kRanksFirst : deadline_;
+}
+
+int Meeting::wait_ms(uint64_t now) const {
+  uint64_t next = verdict_deadline();
+  if (suspicion_until_ != 0 && failure_.ok()) next = std::min(next, suspicion_until_);
   for (const Guest& guest : guests_) next = std::min(next, guest_deadline(guest));
-  if (deadline_ != 0 && failure_.ok()) next = std::min(next, deadline_);
   if (stop_deadline_ != 0) next = std::min(next, stop_deadline_);
+  if (late_until_ > now) next = std::min(next, late_until_);
   if (!shared_) next = std::min(next, last_activity_ + options_.timeout_ns + kLinger);
   if (accept_again_ > now) next = std::min(next, accept_again_);
-  if (crowded(now)) next = std::min(next, oldest_stranger()->since + kCrowdPatience);
   if (next == UINT64_MAX) return -1;
   return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
 }
 
-// The stop signal, the listener, then every guest in order; an entry that is not wanted has descriptor -1.
-std::vector<pollfd> Meeting::poll_set(uint64_t now) {
+// The stop signal, the listeners, then every guest in order; an entry that is not wanted has descriptor -1.
+std::vector<pollfd> Meeting::poll_set(uint64_t now) const {
   std::vector<pollfd> set;
   set.push_back({shared_ && stop_deadline_ == 0 ? shared_->stop.get() : -1, POLLIN, 0});
-  set.push_back({accept_again_ > now || crowded(now) ? -1 : listener_.get(), POLLIN, 0});
+  for (const OwnedFd& listener : listeners_) set.push_back({accept_again_ > now ? -1 : listener.get(), POLLIN, 0});
   for (const Guest& guest : guests_)
     set.push_back({guest.fd.get(), static_cast<short>(guest.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
   return set;
-}
-
-Meeting::Guest* Meeting::oldest_stranger() {  // guests_ is in order of arrival
-  const auto found =
-      std::find_if(guests_.begin(), guests_.end(), [](const Guest& g) { return g.role == Role::stranger && !g.gone; });
-  return found == guests_.end() ? nullptr : &*found;
-}
-
-// As many strangers as are allowed, and the oldest may still be about to say who it is.
-bool Meeting::crowded(uint64_t now) {
-  const auto is_stranger = [](const Guest& guest) { return guest.role == Role::stranger && !guest.gone; };
-  const auto strangers = static_cast<size_t>(std::count_if(guests_.begin(), guests_.end(), is_stranger));
-  return strangers >= options_.most_strangers && now < oldest_stranger()->since + kCrowdPatience;
-}
-
-void Meeting::accept_guests(uint64_t now) {
-  while (listener_ && !crowded(now)) {
-    auto fd = accept_from(listener_.get());
-    if (!fd.ok()) {  // out of descriptors, mostly: the waiting connection stays, so do not ask again at once
-      options_.log.warn("rendezvous at " + options_.shown + ": " + fd.status().message());
-      accept_again_ = now + 100 * kMillisecond;
-      return;
-    }
-    if (!*fd) return;
-    const auto strangers =
-        std::count_if(guests_.begin(), guests_.end(), [](const Guest& g) { return g.role == Role::stranger && !g.gone; });
-    if (static_cast<size_t>(strangers) >= options_.most_strangers)
-      drop_stranger(*oldest_stranger(), "too many connections that say nothing");
-    const auto from = peer_address_of(fd->get());
-    const Status no_delay = set_no_delay(fd->get());  // only speed is lost
-    if (!no_delay.ok()) options_.log.info(no_delay.message());
-    Guest guest;
-    guest.fd = std::move(*fd);
-    if (from.ok()) guest.from = *from;
-    guest.since = now;
-    guests_.push_back(std::move(guest));
-  }
 }
 
 void Meeting::check_deadlines(uint64_t now) {
@@ -123,20 +134,29 @@ void Meeting::check_deadlines(uint64_t now) {
     if (guest.role == Role::stranger) drop_stranger(guest, "it did not say who it is within " + seconds(options_.stranger_ns));
     guest.gone = true;
   }
-  if (deadline_ == 0 || now < deadline_ || !failure_.ok()) return;
-  std::string text =
-      "rendezvous at " + options_.shown + ": " + std::to_string(given_count_) + " of " + std::to_string(size_) + " ranks came ";
-  if (round_ > 0) text += "to round " + std::to_string(round_) + " of the birth ";
-  text += "within " + seconds(options_.timeout_ns) + "; missing: " + missing_ranks();
-  if (!turned_away_.empty()) text += "; turned away: " + turned_away_;
-  fail(Status(Code::unreachable, text));
+  if (suspicion_until_ != 0 && now >= suspicion_until_) fail(suspicion_);
+  if (now >= verdict_deadline()) fail(Status(Code::unreachable, late_sentence()));
 }
 
-std::string Meeting::missing_ranks() const {
+std::string Meeting::late_sentence() const {
+  const std::string within =
+      hurried_by_.empty() ? "within " + seconds(options_.timeout_ns) : "before the TUTTI_BIRTH_TIMEOUT of " + hurried_by_;
+  std::string text = "rendezvous at " + options_.shown + ": ";
+  if (met() && given_count_ == 0)
+    return text + "the birth of the communicator did not end " + within + "; still at it: " + listed_ranks(done_);
+  text += std::to_string(given_count_) + " of " + std::to_string(size_) + " ranks came ";
+  if (met()) text += "to round " + std::to_string(round_) + " of the birth ";
+  text += within + "; missing: " + listed_ranks(given_);
+  if (!turned_away_.empty()) text += "; turned away: " + turned_away_;
+  return text + (met() || options_.missing_hint.empty() ? "" : "; " + options_.missing_hint);
+}
+
+// The ranks that are not among `those`.
+std::string Meeting::listed_ranks(const std::vector<bool>& those) const {
   std::string text;
   size_t named = 0, missing = 0;
   for (uint32_t rank = 0; rank < size_; ++rank) {
-    if (rank < given_.size() && given_[rank]) continue;
+    if (rank < those.size() && those[rank]) continue;
     if (++missing > kNamedRanks) continue;
     text += (named++ == 0 ? "" : ", ") + std::to_string(rank);
   }
@@ -145,55 +165,48 @@ std::string Meeting::missing_ranks() const {
 }
 
 std::string Meeting::who(const Guest& guest) const {
-  return "rank " + std::to_string(guest.rank) + " (from " + guest.from.to_string() + ")";
-}
-
-void Meeting::receive(Guest& guest) {
-  char chunk[16384];
-  while (!guest.gone) {
-    const ssize_t n = ::recv(guest.fd.get(), chunk, sizeof chunk, MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-    if (n <= 0) {
-      closed_by(guest);
-      return;
-    }
-    if (guest.role == Role::leaving) continue;
-    guest.in.append(chunk, static_cast<size_t>(n));
-    take_requests(guest);
-    if (guest.in.size() >= kLongestRequest) break;
-  }
-}
-
-void Meeting::take_requests(Guest& guest) {
-  while (!guest.gone && guest.role != Role::leaving && !guest.in.empty()) {
-    MeetingRequest request;
-    size_t used = 0;
-    std::string flaw;
-    const Decoding decoding = decode(guest.in, request, used, flaw);
-    if (decoding == Decoding::incomplete) return;
-    if (decoding == Decoding::malformed) {
-      if (guest.role == Role::stranger) return drop_stranger(guest, flaw);
-      return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " sent " + flaw));
-    }
-    guest.in.erase(0, used);
-    take_request(guest, std::move(request));
-  }
+  return "rank " + std::to_string(guest.rank) + " (" + (guest.who.empty() ? "from " + guest.from.to_string() : guest.who) + ")";
 }
 
 void Meeting::take_request(Guest& guest, MeetingRequest request) {
   if (guest.role == Role::stranger && !admit(guest, request)) return;
-  if (request.version != kMeetingVersion || request.rank != guest.rank || request.round != round_ || guest.gave)
+  if (request.version != kMeetingVersion || request.rank != guest.rank)
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " speaks as another rank"));
+  last_activity_ = now_ns();
+  switch (request.kind) {
+    case RequestKind::give: return take_blob(guest, std::move(request));
+    case RequestKind::done: return take_done(guest);
+    case RequestKind::failed: break;
+  }
+  const Status cause = told_by(who(guest), Status(request.code, printable(request.blob)));
+  if (request.code != Code::peer_lost) return fail(cause);
+  if (!suspicion_.ok()) return;
+  suspicion_ = cause;
+  suspicion_until_ = last_activity_ + kOwnCause;
+}
+
+void Meeting::take_blob(Guest& guest, MeetingRequest request) {
+  if (request.round != round_ || guest.gave)
     return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
                                            std::to_string(request.round) + ", the others in round " + std::to_string(round_)));
-  last_activity_ = now_ns();
-  if (deadline_ == 0) deadline_ = last_activity_ + options_.timeout_ns;
   guest.gave = true;
   given_[guest.rank] = true;
   blobs_[guest.rank] = std::move(request.blob);
   ++given_count_;
-  if (lost_) return fail(Status(Code::peer_lost, *lost_ + " left during the birth: it died or gave up; its own message says why"));
+  const auto gone = std::find(done_.begin(), done_.end(), true);
+  if (gone != done_.end())
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
+                                           std::to_string(round_) + ", but rank " + std::to_string(gone - done_.begin()) +
+                                           " is done with the birth"));
   if (given_count_ == size_) complete_round();
+}
+
+void Meeting::take_done(Guest& guest) {
+  if (!met() || given_count_ > 0) return fail_by(guest, "left before the others were done");
+  guest.role = Role::leaving;
+  guest.since = last_activity_;
+  done_[guest.rank] = true;
+  --members_;
 }
 
 // Why a rank may not take part, though the meeting goes on without it.
@@ -214,59 +227,91 @@ Status Meeting::objection(const MeetingRequest& request) const {
 }
 
 bool Meeting::admit(Guest& guest, const MeetingRequest& request) {
-  if (request.version == kMeetingVersion && request.secret != options_.secret) {
-    drop_stranger(guest, "it does not know this meeting's secret");
-    return false;
-  }
+  const bool known = request.version == kMeetingVersion;
+  if (known && request.secret != options_.secret) return drop_stranger(guest, "it does not know this meeting's secret"), false;
   guest.rank = request.rank;
   const Status refusal = objection(request);
   if (!refusal.ok() || !failure_.ok()) {
     if (!refusal.ok()) turned_away_ = "from " + guest.from.to_string() + ", because " + refusal.message();
-    turn_away(guest, refusal.ok() ? failure_ : refusal);
+    if (refusal.ok() && request.rank < came_.size() && !came_[request.rank]) came_[request.rank] = true, ++came_count_;
+    turn_away(guest, refusal.ok() ? failure_ : refusal, known && size_ != 0 && request.name != options_.name);
     return false;
   }
+  if (request.kind != RequestKind::give || request.round != 0)
+    return drop_stranger(guest, "it speaks of a round to which it has not come"), false;
   if (size_ == 0) {  // a unique id does not know for whom it was made
     size_ = request.size;
     options_.name = request.name;
   }
   came_.resize(size_);
   given_.resize(size_);
+  done_.resize(size_);
   blobs_.resize(size_);
+  guest.who = printable(request.blob);
   if (came_[guest.rank]) {
+    const auto first = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& other) {
+      return &other != &guest && other.role == Role::member && other.rank == guest.rank;
+    });
     const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(guest.rank) +
-                                           " joined twice: two jobs at the same address?");
+                                           " joined twice: two jobs at the same address? " + who(guest) +
+                                           (first == guests_.end() ? "" : " and " + who(*first)));
     turn_away(guest, twice);
     fail(twice);
     return false;
   }
-  guest.role = Role::member;
-  came_[guest.rank] = true;
-  ++members_;
+  welcome(guest, request);
   return true;
 }
 
-void Meeting::complete_round() {
-  if (round_ == 0) {
-    listener_.reset();  // before anyone is told: see rendezvous.h
-    std::optional<SocketAddress> reached;
-    for (Guest& guest : guests_) {
-      if (guest.role == Role::stranger) guest.gone = true;
-      const auto here = local_address_of(guest.fd.get());
-      if (guest.role == Role::member && here.ok() && (!reached || reached->is_loopback())) reached = *here;
-    }
-    if (shared_) {
-      const std::lock_guard lock(shared_->mutex);
-      shared_->reached_at = reached;
-    }
-    if (options_.all_met) options_.all_met();
+void Meeting::welcome(Guest& guest, const MeetingRequest& request) {
+  guest.role = Role::member;
+  guest.proven = true;
+  came_[guest.rank] = true;
+  ++came_count_;
+  ++members_;
+  keep_deadline_of(guest, request.patience_ms);
+  MeetingReply admitted;
+  admitted.kind = ReplyKind::admitted;
+  admitted.text = keeper_;
+  answer(guest, admitted);
+}
+
+// When one rank gives up, the birth has failed for all; so all get the verdict then, which knows more than that rank.
+void Meeting::keep_deadline_of(const Guest& guest, uint32_t patience_ms) {
+  const uint64_t now = now_ns(), its = now + patience_ms * kMillisecond;
+  if (deadline_ == 0) deadline_ = now + options_.timeout_ns;
+  if (its >= deadline_) return;
+  if (its + kWorthSaying < deadline_) hurried_by_ = who(guest);
+  deadline_ = its;
+}
+
+// Before anyone is told that all have come: see rendezvous.h.
+void Meeting::close_doors() {
+  listeners_.clear();
+  reserve_.reset();
+  std::optional<SocketAddress> reached;
+  for (Guest& guest : guests_) {
+    if (guest.role == Role::stranger) guest.gone = true;
+    const auto here = local_address_of(guest.fd.get());
+    if (guest.role == Role::member && here.ok() && !here->is_unix() && (!reached || reached->is_loopback())) reached = *here;
   }
+  if (shared_) {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->reached_at = reached;
+  }
+  blobs_.assign(size_, {});  // who the ranks are is nobody else's business
+  if (reached && !reached->is_loopback()) blobs_[0] = reached->to_string();
+  if (options_.all_met) options_.all_met();
+}
+
+void Meeting::complete_round() {
+  if (!met()) close_doors();
   MeetingReply reply;
   reply.round = round_++;
   reply.blobs = std::move(blobs_);
   blobs_.assign(size_, {});
   given_.assign(size_, false);
   given_count_ = 0;
-  deadline_ = 0;
   const auto bytes = std::make_shared<const std::string>(encode(reply));
   for (Guest& guest : guests_) {
     if (guest.role != Role::member) continue;
@@ -275,70 +320,13 @@ void Meeting::complete_round() {
   }
 }
 
-void Meeting::closed_by(Guest& guest) {
-  guest.gone = true;
-  if (guest.role == Role::stranger && !guest.in.empty()) return drop_stranger(guest, "it left in the middle of its first message");
-  if (guest.role != Role::member) return;
-  guest.role = Role::leaving;
-  guest.out.clear();
-  --members_;
-  if (!lost_) lost_ = who(guest);
-  if (given_count_ > 0)
-    fail(Status(Code::peer_lost, *lost_ + " left during the birth: it died or gave up; its own message says why"));
-}
-
-void Meeting::answer(Guest& guest, std::shared_ptr<const std::string> bytes) {
-  guest.out.push_back(std::move(bytes));
-  flush(guest);
-}
-
-void Meeting::answer(Guest& guest, const Status& status) {
-  MeetingReply reply;
-  reply.round = round_;
-  reply.status = status;
-  answer(guest, std::make_shared<const std::string>(encode(reply)));
-}
-
-void Meeting::flush(Guest& guest) {
-  while (!guest.gone && !guest.out.empty()) {
-    const std::string& bytes = *guest.out.front();
-    const ssize_t n = ::send(guest.fd.get(), bytes.data() + guest.sent, bytes.size() - guest.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n < 0) {  // the end of the connection is read, and dealt with, by receive()
-      guest.out.clear();
-      guest.sent = 0;
-      return;
-    }
-    guest.sent += static_cast<size_t>(n);
-    if (guest.sent < bytes.size()) continue;
-    guest.out.pop_front();
-    guest.sent = 0;
-  }
-  // Not closed yet: closing with bytes of the guest unread would reset the connection and might destroy the answer.
-  if (guest.role == Role::leaving && guest.out.empty() && !guest.gone) ::shutdown(guest.fd.get(), SHUT_WR);
-}
-
-void Meeting::turn_away(Guest& guest, const Status& why) {
-  if (guest.role == Role::member) --members_;
-  guest.role = Role::leaving;
-  guest.since = now_ns();
-  guest.in.clear();
-  answer(guest, why);
-}
-
-void Meeting::drop_stranger(Guest& guest, const std::string& why) {
-  guest.gone = true;
-  if (++dropped_strangers_ > kStrangerWarnings) return;
-  options_.log.warn("rendezvous at " + options_.shown + ": dropped a stranger from " + guest.from.to_string() + ": " + why +
-                    (dropped_strangers_ == kStrangerWarnings ? "; further ones are not logged" : ""));
-}
-
 void Meeting::fail(const Status& status) {
   if (!failure_.ok()) return;
   failure_ = status;
   for (Guest& guest : guests_)
     if (guest.role == Role::member && !guest.gone) turn_away(guest, status);
 }
+
+void Meeting::fail_by(const Guest& guest, const std::string& deed) { fail(Status(Code::peer_lost, who(guest) + " " + deed)); }
 
 }  // namespace tutti

@@ -1,7 +1,14 @@
 // The threads that run meetings, and how a meeting's place is written down.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <unistd.h>
 
+#include <cerrno>
+
+#include "descriptor_limit.h"
+#include "host_identity.h"
 #include "quiet_thread.h"
 #include "rendezvous_meeting.h"
 #include "words.h"
@@ -50,10 +57,12 @@ Result<MeetingPoint> decode_meeting_point(std::string_view text) {
   for (size_t i = 2; i < parts.size(); ++i) {
     const auto address = SocketAddress::parse(parts[i]);
     if (!address.ok()) return address.status();
-    if (address->port() == 0) return bad;
+    if (address->port() == 0 && !address->is_unix()) return bad;
     point.addresses.push_back(*address);
-    point.shown += (i == 2 ? "" : " or ") + address->to_string();
   }
+  const bool one = point.addresses.size() == 1;
+  for (const SocketAddress& address : point.addresses)  // nobody knows the names of unix sockets
+    if (one || !address.is_unix()) point.shown += (point.shown.empty() ? "" : " or ") + address.to_string();
   return point;
 }
 
@@ -62,19 +71,36 @@ Result<OwnedFd> listen_everywhere(uint16_t port) {
   return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kBacklog);  // a kernel without IPv6
 }
 
-Result<std::unique_ptr<MeetingServer>> MeetingServer::start(OwnedFd listener, MeetingOptions options) {
-  const auto bound = local_address_of(listener.get());
-  if (!bound.ok()) return bound.status();
+std::string this_process() {
+  return "host " + printable(host_name()).substr(0, kLongestWho / 2) + ", pid " + std::to_string(::getpid());
+}
+
+void watch_peer(int fd) {
+  const int on = 1, idle = 10, interval = 5, count = 4;
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
+Result<std::unique_ptr<MeetingServer>> MeetingServer::start(std::vector<OwnedFd> listeners, MeetingOptions options) {
   std::unique_ptr<MeetingServer> server(new MeetingServer);
-  server->own_address_ = *bound;
-  if (bound->is_any()) {
+  for (const OwnedFd& listener : listeners) {
+    const auto bound = local_address_of(listener.get());
+    if (!bound.ok()) return bound.status();
+    if (&listener == &listeners.front() || bound->is_unix()) server->own_address_ = *bound;
+  }
+  if (server->own_address_.is_any()) {
     // A socket on [::] serves 127.0.0.1 too, whether or not the loopback interface has ::1.
-    server->own_address_ = *SocketAddress::parse("127.0.0.1", bound->port());
+    server->own_address_ = *SocketAddress::parse("127.0.0.1", server->own_address_.port());
   }
   server->shared_ = std::make_shared<Shared>();
   server->shared_->stop.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!server->shared_->stop) return system_error("making an event descriptor");
-  auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), server->shared_);
+  if (!server->shared_->stop)
+    return is_descriptor_shortage(errno) ? out_of_descriptors("rank 0 cannot open its rendezvous", descriptors_for(options.size))
+                                         : system_error("making an event descriptor");
+  auto meeting =
+      std::make_shared<Meeting>(std::move(listeners), std::move(options), "rank 0 (" + this_process() + ")", server->shared_);
   auto thread = start_quiet_thread([meeting] { meeting->run(); }, "tutti-meeting");
   if (!thread.ok()) return thread.status();
   server->thread_ = std::move(*thread);
@@ -87,13 +113,19 @@ MeetingServer::~MeetingServer() {
   thread_.join();
 }
 
+void MeetingServer::give_up(const Status& why) {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->given_up = why;
+}
+
 std::optional<SocketAddress> MeetingServer::reached_at() const {
   const std::lock_guard lock(shared_->mutex);
   return shared_->reached_at;
 }
 
-Status start_detached_meeting(OwnedFd listener, MeetingOptions options) {
-  auto meeting = std::make_shared<Meeting>(std::move(listener), std::move(options), nullptr);
+Status start_detached_meeting(std::vector<OwnedFd> listeners, MeetingOptions options) {
+  auto meeting = std::make_shared<Meeting>(std::move(listeners), std::move(options),
+                                           "the maker of the unique id (" + this_process() + ")", nullptr);
   auto thread = start_quiet_thread(
       [meeting = std::move(meeting)]() mutable {
         meeting->run();

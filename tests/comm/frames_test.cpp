@@ -14,6 +14,7 @@ MeetingRequest request() {
   result.rank = 3;
   result.size = 5;
   result.round = 7;
+  result.patience_ms = 120'000;
   result.name = "world";
   result.blob = std::string("a\0b", 3);
   return result;
@@ -32,18 +33,90 @@ TEST(MeetingFrames, RequestIsReadAsItWasWritten) {
 }
 
 TEST(MeetingFrames, RequestsBeyondTheBoundsAreRefused) {
-  std::vector<MeetingRequest> bad(5, request());
+  std::vector<MeetingRequest> bad(11, request());
   bad[0].rank = 5;
   bad[1].size = 0;
   bad[2].size = kMostRanks + 1;
   bad[3].name = std::string(kLongestName + 1, 'x');
   bad[4].blob = std::string(kLongestBlob + 1, 'x');
+  bad[5].round = 0;  // where a rank says who it is, and is not known yet
+  bad[5].blob = std::string(kLongestWho + 1, 'x');
+  bad[6].kind = RequestKind::done;    // with a blob
+  bad[7].code = Code::system;         // of a rank that goes on
+  bad[8].kind = RequestKind::failed;  // of nothing
+  bad[9].kind = RequestKind::failed;
+  bad[9].code = Code::system;
+  bad[9].blob = std::string(kLongestSentence + 1, 'x');
+  bad[10].kind = static_cast<RequestKind>(3);
   for (const MeetingRequest& wrong : bad) {
     MeetingRequest read;
     size_t used = 0;
     std::string flaw;
     EXPECT_EQ(decode(encode(wrong).substr(0, kRequestHead), read, used, flaw), Decoding::malformed);
     EXPECT_NE(flaw, "");
+  }
+}
+
+TEST(MeetingFrames, OtherKindsOfRequestAreReadAsTheyWereWritten) {
+  MeetingRequest failed = request(), done = request();
+  failed.kind = RequestKind::failed;
+  failed.code = Code::peer_lost;
+  done.kind = RequestKind::done;
+  done.blob.clear();
+  for (const MeetingRequest& wanted : {failed, done}) {
+    MeetingRequest read;
+    size_t used = 0;
+    std::string flaw;
+    ASSERT_EQ(decode(encode(wanted), read, used, flaw), Decoding::complete) << flaw;
+    EXPECT_EQ(read.kind, wanted.kind);
+    EXPECT_EQ(read.code, wanted.code);
+    EXPECT_EQ(encode(read), encode(wanted));
+  }
+}
+
+TEST(MeetingFrames, GreetingIsReadAsItWasWritten) {
+  MeetingGreeting other;
+  other.version = kMeetingVersion + 7;
+  const std::string bytes = encode(other);
+  MeetingGreeting read;
+  size_t used = 0;
+  std::string flaw;
+  ASSERT_EQ(decode(bytes + "next", read, used, flaw), Decoding::complete);
+  EXPECT_EQ(used, bytes.size());
+  EXPECT_EQ(read.version, kMeetingVersion + 7);
+  for (size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_EQ(decode(bytes.substr(0, cut), read, used, flaw), Decoding::incomplete) << cut;
+  EXPECT_EQ(decode("HTTP", read, used, flaw), Decoding::malformed);
+  EXPECT_EQ(flaw, "what answers there is not a rendezvous of Tutti");
+}
+
+TEST(MeetingFrames, NoticesAreReadAsTheyWereWritten) {
+  for (const ReplyKind kind : {ReplyKind::admitted, ReplyKind::ended}) {
+    MeetingReply notice;
+    notice.kind = kind;
+    notice.text = kind == ReplyKind::admitted ? "rank 0 (host b, pid 4711)" : "";
+    MeetingReply read;
+    size_t used = 0;
+    std::string flaw;
+    ASSERT_EQ(decode(encode(notice), 3, read, used, flaw), Decoding::complete) << flaw;
+    EXPECT_EQ(read.kind, kind);
+    EXPECT_EQ(read.text, notice.text);
+    EXPECT_TRUE(read.status.ok() && read.blobs.empty());
+  }
+}
+
+TEST(MeetingFrames, RefusalSaysWhetherToLookAgain) {
+  for (const bool look_again : {false, true}) {
+    MeetingReply reply;
+    reply.kind = ReplyKind::failure;
+    reply.status = Status(Code::mismatch, "of others");
+    reply.look_again = look_again;
+    MeetingReply read;
+    size_t used = 0;
+    std::string flaw;
+    ASSERT_EQ(decode(encode(reply), 3, read, used, flaw), Decoding::complete) << flaw;
+    EXPECT_EQ(read.kind, ReplyKind::failure);
+    EXPECT_EQ(read.look_again, look_again);
   }
 }
 
@@ -66,6 +139,7 @@ TEST(MeetingFrames, ReplyIsReadAsItWasWritten) {
 
 TEST(MeetingFrames, SentenceOfARefusalIsMadePrintable) {
   MeetingReply reply;
+  reply.kind = ReplyKind::failure;
   reply.status = Status(Code::mismatch, "no\x1b[31m\nmore");
   MeetingReply read;
   size_t used = 0;

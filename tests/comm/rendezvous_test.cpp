@@ -4,14 +4,20 @@
 #include <dirent.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
 
+#include <atomic>
+#include <deque>
 #include <random>
 
 #include "birth_fixture.h"
+#include "clock.h"
 
 namespace tutti {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using Blobs = std::vector<std::string>;
 
@@ -30,23 +36,46 @@ MeetingOptions options_for(int size, uint64_t timeout_ns = kLong) {
   return options;
 }
 
+Result<std::unique_ptr<MeetingServer>> start_meeting(OwnedFd listener, MeetingOptions options) {
+  std::vector<OwnedFd> listeners;
+  listeners.push_back(std::move(listener));
+  return MeetingServer::start(std::move(listeners), std::move(options));
+}
+
 Hall open_hall(MeetingOptions options) {
   auto listener = listen_on(loopback(), 64);
   const SocketAddress address = *local_address_of(listener->get());
-  auto server = MeetingServer::start(std::move(*listener), std::move(options));
+  auto server = start_meeting(std::move(*listener), std::move(options));
   EXPECT_TRUE(server.ok()) << server.status().message();
   return {std::move(*server), address};
 }
 
 MeetingClient::Options client_options(int rank, int size, uint64_t timeout_ns = kLong) {
-  return {rank, size, "world", timeout_ns, "rendezvous at here:1", kSilent};
+  MeetingClient::Options options;
+  options.rank = rank;
+  options.size = size;
+  options.name = "world";
+  options.timeout_ns = timeout_ns;
+  options.waiting_for = "rendezvous at here:1";
+  options.log = kSilent;
+  return options;
 }
 
 Result<std::unique_ptr<MeetingClient>> join(const SocketAddress& address, MeetingClient::Options options, Secret secret = {}) {
   MeetingPoint point;
   point.addresses = {address};
   point.secret = secret;
-  return MeetingClient::join(std::move(options), [point]() -> Result<std::optional<MeetingPoint>> { return std::optional(point); });
+  return MeetingClient::join(std::move(options), [point]() -> Result<Located> { return Located{point, {}}; });
+}
+
+// What a meeting says to a stranger beyond its greeting.
+std::string after_greeting(const std::string& heard) {
+  MeetingGreeting greeting;
+  size_t used = 0;
+  std::string flaw;
+  EXPECT_EQ(decode(heard, greeting, used, flaw), Decoding::complete) << flaw;
+  EXPECT_EQ(greeting.version, kMeetingVersion);
+  return heard.substr(used);
 }
 
 class Sizes : public testing::TestWithParam<int> {};
@@ -119,7 +148,7 @@ TEST(Rendezvous, RankThatLeavesBetweenRoundsIsNamed) {
   });
   for (const size_t rank : {0u, 2u}) {
     EXPECT_EQ(results[rank].code(), Code::peer_lost);
-    EXPECT_THAT(results[rank].message(), HasSubstr("rank 1 (from 127.0.0.1:"));
+    EXPECT_THAT(results[rank].message(), HasSubstr("rank 1 (" + this_process() + ") left during the birth"));
   }
 }
 
@@ -132,9 +161,10 @@ TEST(Rendezvous, RankThatJoinsTwiceFailsEveryone) {
   }
 }
 
+// Until the birth timeout: the meeting of its own job may take the place of this one.
 TEST(Rendezvous, OtherNameIsTurnedAwayAndTheMeetingGoesOn) {
   const Hall hall = open_hall(options_for(1));
-  auto options = client_options(0, 1);
+  auto options = client_options(0, 1, kShort);
   options.name = "other";
   const Status refused = join(hall.address, options).status();
   EXPECT_EQ(refused.code(), Code::mismatch);
@@ -162,7 +192,7 @@ TEST(Rendezvous, OtherVersionIsTold) {
   MeetingReply reply;
   size_t used = 0;
   std::string flaw;
-  ASSERT_EQ(decode(stranger.hear(), 1, reply, used, flaw), Decoding::complete) << flaw;
+  ASSERT_EQ(decode(after_greeting(stranger.hear()), 1, reply, used, flaw), Decoding::complete) << flaw;
   EXPECT_EQ(reply.status.code(), Code::mismatch);
   EXPECT_THAT(reply.status.message(), HasSubstr("all ranks must use the same Tutti"));
   EXPECT_TRUE(join(hall.address, client_options(0, 1)).ok());
@@ -176,7 +206,7 @@ TEST(Rendezvous, StrangersAreDroppedAndTheMeetingGoesOn) {
     for (char& byte : bytes) byte = static_cast<char>(random());
     Stranger stranger(hall.address);
     stranger.say(bytes);
-    EXPECT_EQ(stranger.hear(), "");
+    EXPECT_EQ(after_greeting(stranger.hear()), "");
   }
   as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
 }
@@ -199,7 +229,7 @@ TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
   request.size = 2;
   Stranger stranger(hall.address);
   stranger.say(encode(request).substr(0, 30));
-  EXPECT_EQ(stranger.hear(), "");  // returns because the server closes
+  EXPECT_EQ(after_greeting(stranger.hear()), "");  // returns because the server closes
 }
 
 TEST(Rendezvous, WrongSecretIsDroppedWithoutAWord) {
@@ -225,11 +255,8 @@ TEST(Rendezvous, WhatAnswersThereIsNotTutti) {
     OwnedFd fd;
     while (!fd) fd = std::move(*accept_from(listener->get()));
     (void)!::send(fd.get(), "HTTP/1.1 400 Bad Request\r\n", 26, MSG_NOSIGNAL);
-    char sink[256];
-    while (::recv(fd.get(), sink, sizeof sink, 0) < 0) {
-    }
   });
-  EXPECT_THAT(join(*local_address_of(listener->get()), client_options(0, 2)).status().message(),
+  EXPECT_THAT(join(*local_address_of(listener->get()), client_options(0, 2, kShort)).status().message(),
               HasSubstr("not a rendezvous of Tutti"));
   other.join();
 }
@@ -239,7 +266,9 @@ TEST(Rendezvous, ServerThatEndsIsNamedToThoseWhoGoOn) {
   auto client = join(hall.address, client_options(0, 1));
   ASSERT_TRUE(client.ok());
   hall.server.reset();
-  EXPECT_THAT((*client)->exchange("x").status().message(), HasSubstr("rank 0 died or gave up"));
+  const Status lost = (*client)->exchange("x").status();
+  EXPECT_EQ(lost.code(), Code::peer_lost);
+  EXPECT_THAT(lost.message(), HasSubstr("rank 0 (" + this_process() + ") gave up"));
 }
 
 TEST(Rendezvous, NextMeetingAtTheSamePortNeverMixesWithTheOldOne) {
@@ -250,7 +279,7 @@ TEST(Rendezvous, NextMeetingAtTheSamePortNeverMixesWithTheOldOne) {
       if (rank == 0) {
         auto listener = listen_on(loopback(port), 64);
         ASSERT_TRUE(listener.ok()) << listener.status().message();
-        server = std::move(*MeetingServer::start(std::move(*listener), options_for(3)));
+        server = std::move(*start_meeting(std::move(*listener), options_for(3)));
       }
       auto client = join(loopback(port), client_options(rank, 3));
       ASSERT_TRUE(client.ok()) << client.status().message();
@@ -268,6 +297,248 @@ size_t entries(const char* folder) {
   while (::readdir(dir) != nullptr) ++count;
   ::closedir(dir);
   return count;
+}
+
+// ---- the first cause ----
+
+using Clients = std::vector<std::unique_ptr<MeetingClient>>;
+
+Clients all_join(const Hall& hall, int size) {
+  Clients clients(static_cast<size_t>(size));
+  as_ranks(size, [&](int rank) {
+    auto client = join(hall.address, client_options(rank, size));
+    EXPECT_TRUE(client.ok()) << client.status().message();
+    if (client.ok()) clients[static_cast<size_t>(rank)] = std::move(*client);
+  });
+  return clients;
+}
+
+// As whoever waits for something else during a birth.
+Status await_word(MeetingClient& client) {
+  pollfd entry{client.watched(), POLLIN, 0};
+  EXPECT_EQ(::poll(&entry, 1, 60'000), 1);
+  return client.heard();
+}
+
+TEST(FirstCause, OfARankThatCannotGoOnIsHeardByAllWithoutAnExchange) {
+  const Hall hall = open_hall(options_for(3));
+  Clients clients = all_join(hall, 3);
+  EXPECT_TRUE(clients[0]->heard().ok());
+  const Status why(Code::out_of_memory, "no memory for 4096 bytes"), first = clients[1]->fail(why);
+  EXPECT_EQ(first.code(), Code::out_of_memory);
+  EXPECT_EQ(first.message(), "rank 1 (" + this_process() + "): no memory for 4096 bytes");
+  for (const size_t rank : {0u, 2u}) {
+    const Status heard = await_word(*clients[rank]);
+    EXPECT_EQ(heard.code(), Code::out_of_memory);
+    EXPECT_EQ(heard.message(), first.message());
+    EXPECT_EQ(clients[rank]->watched(), -1);
+  }
+  EXPECT_EQ(clients[2]->fail(Status(Code::timeout, "nobody came")).message(), first.message());
+  EXPECT_EQ(clients[0]->exchange("x").status().message(), first.message());
+}
+
+TEST(FirstCause, IsNotOverruledByALaterOne) {
+  const Hall hall = open_hall(options_for(2));
+  Clients clients = all_join(hall, 2);
+  const Status dead(Code::peer_lost, "rank 7 (host b, pid 4711) died");
+  EXPECT_EQ(clients[0]->fail(dead).message(), dead.message());
+  EXPECT_EQ(clients[1]->fail(Status(Code::system, "later")).message(), dead.message());
+}
+
+TEST(FirstCause, ARankThatIsLostIsHeardOfAtOnce) {
+  const Hall hall = open_hall(options_for(3));
+  Clients clients = all_join(hall, 3);
+  clients[2].reset();  // as the kernel does for a process that is killed
+  for (const size_t rank : {0u, 1u}) {
+    const Status heard = await_word(*clients[rank]);
+    EXPECT_EQ(heard.code(), Code::peer_lost);
+    EXPECT_THAT(heard.message(), HasSubstr("rank 2 (" + this_process() + ") left during the birth"));
+  }
+}
+
+TEST(FirstCause, ARankThatIsDoneIsNotLost) {
+  const Hall hall = open_hall(options_for(3));
+  Clients clients = all_join(hall, 3);
+  clients[2]->leave();
+  clients[2].reset();
+  const Status why(Code::system, "no space");
+  EXPECT_EQ(clients[1]->fail(why).message(), "rank 1 (" + this_process() + "): no space");  // and nothing before
+}
+
+TEST(FirstCause, TheServersEndIsNoLossOnceRankZeroIsDone) {
+  Hall hall = open_hall(options_for(2));
+  Clients clients = all_join(hall, 2);
+  clients[0]->leave();
+  hall.server.reset();
+  EXPECT_TRUE(await_word(*clients[1]).ok());
+  EXPECT_EQ(clients[1]->watched(), -1);
+  EXPECT_EQ(clients[1]->fail(Status(Code::system, "mine")).message(), "mine");
+  EXPECT_THAT(clients[1]->exchange("x").status().message(), HasSubstr("mine"));
+}
+
+TEST(FirstCause, OfRankZeroReachesRanksThatComeLate) {
+  Hall hall = open_hall(options_for(3));
+  hall.server->give_up(Status(Code::system, "Too many open files"));
+  std::thread ending([&] { hall.server.reset(); });
+  const auto results =
+      outcomes(3, [&](int rank) { return rank == 0 ? Status() : join(hall.address, client_options(rank, 3)).status(); });
+  ending.join();
+  for (const size_t rank : {1u, 2u}) {
+    EXPECT_EQ(results[rank].code(), Code::system);
+    EXPECT_EQ(results[rank].message(), "rank 0 (" + this_process() + "): Too many open files");
+  }
+}
+
+// The meeting waits for a minute, rank 1 only for a moment: rank 0 need not wait longer, and both get the verdict.
+TEST(Rendezvous, TheEarliestDeadlineOfAnyRankIsThatOfTheBirth) {
+  const Hall hall = open_hall(options_for(3));
+  const auto results = outcomes(3, [&](int rank) {
+    return rank == 2 ? Status() : join(hall.address, client_options(rank, 3, rank == 1 ? kShort : kLong)).status();
+  });
+  for (const size_t rank : {0u, 1u})
+    EXPECT_THAT(results[rank].message(),
+                HasSubstr("2 of 3 ranks came before the TUTTI_BIRTH_TIMEOUT of rank 1 (" + this_process() + "); missing: 2"));
+}
+
+TEST(Rendezvous, DeadlineIsThatOfTheWholeBirth) {
+  MeetingOptions options = options_for(2);
+  options.deadline = now_ns() + 2 * kShort;
+  const Hall hall = open_hall(options);
+  Clients clients = all_join(hall, 2);
+  const Status late = await_word(*clients[0]);
+  EXPECT_THAT(late.message(), HasSubstr("the birth of the communicator did not end within"));
+  EXPECT_THAT(late.message(), HasSubstr("still at it: 0, 1"));
+}
+
+// ---- several addresses ----
+
+Result<std::unique_ptr<MeetingClient>> join_one_of(std::vector<SocketAddress> addresses, MeetingClient::Options options) {
+  MeetingPoint point;
+  point.addresses = std::move(addresses);
+  return MeetingClient::join(std::move(options), [point]() -> Result<Located> { return Located{point, {}}; });
+}
+
+TEST(Addresses, AListenerThatSaysNothingOrSomethingElseHidesNoMeeting) {
+  const auto silent = listen_on(loopback(), 8), chatty = listen_on(loopback(), 8);
+  std::atomic<bool> end = false;
+  std::thread chatterer([&] {
+    std::vector<OwnedFd> open;
+    while (!end) {
+      auto fd = accept_from(chatty->get());
+      if (fd.ok() && *fd) {
+        (void)!::send(fd->get(), "+OK ready\r\n", 11, MSG_NOSIGNAL);
+        open.push_back(std::move(*fd));
+      }
+      ::usleep(1000);
+    }
+  });
+  const Hall hall = open_hall(options_for(2));
+  const std::vector<SocketAddress> addresses{*local_address_of(silent->get()), *local_address_of(chatty->get()), hall.address};
+  as_ranks(2, [&](int rank) {
+    const auto client = rank == 0 ? join(hall.address, client_options(0, 2)) : join_one_of(addresses, client_options(1, 2));
+    EXPECT_TRUE(client.ok()) << client.status().message();
+  });
+  end = true;
+  chatterer.join();
+}
+
+TEST(Addresses, TheBirthTimeoutHoldsAtAListenerThatSaysNothing) {
+  const auto silent = listen_on(loopback(), 8);
+  const uint64_t begin = now_ns();
+  const Status status = join(*local_address_of(silent->get()), client_options(1, 2, kShort)).status();
+  EXPECT_LT(now_ns() - begin, kLong / 4);
+  EXPECT_EQ(status.code(), Code::unreachable);
+  EXPECT_THAT(status.message(), HasSubstr("says nothing"));
+}
+
+TEST(Addresses, TheOnlyMeetingsRefusalIsFinal) {
+  auto options = client_options(1, 2);
+  options.only_meeting = true;
+  options.refused_hint = "it is over";
+  const Status status = join_one_of({loopback(free_port()), *SocketAddress::random_unix()}, options).status();
+  EXPECT_EQ(status.code(), Code::unreachable);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("it is over: "), HasSubstr("Connection refused")));
+}
+
+TEST(Addresses, AUnixSocketServesTheRanksOfThisHost) {
+  const SocketAddress unix_address = *SocketAddress::random_unix();
+  std::vector<OwnedFd> listeners;
+  listeners.push_back(std::move(*listen_on(unix_address, 8)));
+  listeners.push_back(std::move(*listen_on(loopback(), 8)));
+  const SocketAddress tcp = *local_address_of(listeners[1].get());
+  auto server = MeetingServer::start(std::move(listeners), options_for(2));
+  ASSERT_TRUE(server.ok()) << server.status().message();
+  EXPECT_EQ((*server)->own_address(), unix_address);
+  as_ranks(2, [&](int rank) {
+    const auto client = join(rank == 0 ? unix_address : tcp, client_options(rank, 2));
+    ASSERT_TRUE(client.ok()) << client.status().message();
+    EXPECT_EQ((*client)->local_end().is_unix(), rank == 0);
+    EXPECT_FALSE((*client)->reached_at());  // by loopback only
+  });
+}
+
+// ---- strangers and shortages ----
+
+TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
+  MeetingOptions options = options_for(2);
+  options.most_strangers = 4;
+  const Hall hall = open_hall(options);
+  MeetingRequest request;
+  request.version = kMeetingVersion + 1;
+  request.size = 2;
+  const size_t before = entries("/proc/self/fd");
+  std::vector<std::unique_ptr<Stranger>> crowd;
+  for (int i = 0; i < 50; ++i) {
+    crowd.push_back(std::make_unique<Stranger>(hall.address));
+    crowd.back()->say(encode(request));
+  }
+  as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
+  EXPECT_LE(entries("/proc/self/fd"), before + 50 + 4 + 2 + 2);  // their ends, and as many of the server's as are allowed
+}
+
+// While they pour in, ranks get through.
+TEST(Strangers, AFloodDelaysNoRankForLong) {
+  const Hall hall = open_hall(options_for(2));
+  std::atomic<bool> end = false;
+  std::thread flood([&] {
+    std::deque<Stranger> open;
+    while (!end) {
+      open.emplace_back(hall.address);
+      if (open.size() > 400) open.pop_front();
+    }
+  });
+  const uint64_t begin = now_ns();
+  as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
+  EXPECT_LT(now_ns() - begin, kLong / 4);
+  end = true;
+  flood.join();
+}
+
+TEST(Shortage, OfDescriptorsIsToldToAllWhoCome) {
+  const Hall hall = open_hall(options_for(40));
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit few{entries("/proc/self/fd") + 14, before.rlim_max};
+  std::vector<std::unique_ptr<MeetingClient>> none;
+  std::vector<Status> results;
+  std::vector<std::unique_ptr<Stranger>> ranks;  // that wait for the others
+  for (uint32_t rank = 0; rank < 20; ++rank) {
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    ranks.push_back(std::make_unique<Stranger>(hall.address));
+    if (!ranks.back()->connected()) {
+      ranks.pop_back();
+      break;
+    }
+    MeetingRequest request;
+    request.rank = rank;
+    request.size = 40;
+    request.name = "world";
+    request.patience_ms = 60'000;
+    ranks.back()->say(encode(request));
+  }
+  ASSERT_GT(ranks.size(), 3u);
+  for (const auto& rank : ranks) EXPECT_THAT(rank->hear(), HasSubstr("Too many open files; this takes some 64 descriptors"));
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(Rendezvous, LeavesNoDescriptorAndNoThreadBehind) {
@@ -289,6 +560,11 @@ TEST(MeetingPoint, IsReadAsItWasWritten) {
   EXPECT_EQ(read->secret, point.secret);
   EXPECT_EQ(read->addresses, point.addresses);
   EXPECT_EQ(read->shown, "10.0.0.1:4242 or [fd00::1]:4242");
+  point.addresses.insert(point.addresses.begin(), *SocketAddress::parse("unix:tutti-5f0c"));
+  const auto with_unix = decode_meeting_point(encode(point));
+  ASSERT_TRUE(with_unix.ok()) << with_unix.status().message();
+  EXPECT_EQ(with_unix->addresses, point.addresses);
+  EXPECT_EQ(with_unix->shown, "10.0.0.1:4242 or [fd00::1]:4242");
 }
 
 TEST(MeetingPoint, RefusesEverythingElse) {

@@ -32,8 +32,19 @@ void read_reply(std::string_view bytes, uint32_t size) {
   FUZZ_CHECK((decoding == Decoding::malformed) == !flaw.empty());
   if (decoding != Decoding::complete) return;
   FUZZ_CHECK(used <= bytes.size());
-  FUZZ_CHECK(reply.blobs.size() == (reply.status.ok() ? size : 0));
+  FUZZ_CHECK(reply.blobs.size() == (reply.kind == ReplyKind::blobs ? size : 0));
+  FUZZ_CHECK(reply.status.ok() == (reply.kind != ReplyKind::failure));
   if (reply.status.ok()) FUZZ_CHECK(encode(reply) == bytes.substr(0, used));
+}
+
+void read_greeting(std::string_view bytes) {
+  MeetingGreeting greeting;
+  size_t used = 0;
+  std::string flaw;
+  const Decoding decoding = decode(bytes, greeting, used, flaw);
+  FUZZ_CHECK((decoding == Decoding::malformed) == !flaw.empty());
+  if (decoding == Decoding::incomplete) FUZZ_CHECK(bytes.size() < kGreeting);
+  if (decoding == Decoding::complete) FUZZ_CHECK(used == kGreeting && encode(greeting) == bytes.substr(0, used));
 }
 
 void read_point(std::string_view text) {
@@ -49,6 +60,7 @@ void read_point(std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  tutti::read_greeting(bytes);
   tutti::read_request(bytes);
   for (const uint32_t ranks : {1u, 3u, tutti::kMostRanks}) tutti::read_reply(bytes, ranks);
   tutti::read_point(bytes);
