@@ -340,6 +340,7 @@ class Assembler {
     const bool one_host =
         std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
     if (one_host && options_.settings.interface.empty() && options_.settings.host_id.empty()) {
+      within_host_ = true;
       address_ = "127.0.0.1";
       return address_;
     }
@@ -368,7 +369,7 @@ class Assembler {
       const bool known_here = i.host_id == me.host_id && i.pid_namespace == me.pid_namespace && !me.pid_namespace.empty();
       control.local_pids.push_back(known_here && i.pid != me.pid && i.pid <= INT_MAX ? static_cast<int>(i.pid) : 0);
     }
-    control.listen_address = address_;
+    control.listen_address = within_host_ ? "" : address_;  // needs no network
     control.log = parts_->log;
     auto made = Control::create(parts_->control_thread, std::move(control), *options_.bootstrap);
     if (!made.ok()) return made.status();
@@ -409,6 +410,7 @@ class Assembler {
   std::unique_ptr<Communicator> communicator_;
   std::vector<Introduction> ranks_;
   std::string address_;
+  bool within_host_ = false;  // ranks reach one another by unix sockets
 #if TUTTI_HAVE_SHM
   shm::HandoffSocket handoff_;
 #endif

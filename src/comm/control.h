@@ -38,7 +38,7 @@ class Control {
     uint64_t timeout_ns = 0;              // bound for goodbye's wait
     uint64_t settle_ns = 0;               // how long all ranks must be seen to stand still, in different calls, until that is a mismatch
     std::vector<int> local_pids;          // by rank: of those whose processes this one can watch; 0 for others, and for this process
-    std::string listen_address;           // numeric address that other hosts reach this one at
+    std::string listen_address;           // numeric address that other hosts reach this one at; "": all ranks are on this host
     Log log;
   };
 

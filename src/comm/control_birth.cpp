@@ -241,7 +241,7 @@ ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener
   ListenerAddress mine;
   if (children_of(options.rank, options.size).empty()) return mine;
   const auto secret = make_secret();
-  const auto address = SocketAddress::parse(options.listen_address);
+  const auto address = options.listen_address.empty() ? SocketAddress::random_unix() : SocketAddress::parse(options.listen_address);
   mine.status = !secret.ok() ? secret.status() : address.status();
   if (!mine.status.ok()) return mine;
   auto listening = listen_on(*address, kMostStrangers);
