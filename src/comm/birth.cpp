@@ -192,6 +192,8 @@ Result<Birth> meet_at_host(Making& making, const std::string& store) {
   const std::string shown = store + (what.empty() ? "" : " (" + what + ")");
   if (!making.hosts()) return join(making, shown, locate_host(*at, making));
   auto listener = listen_when_free(*at, shown, making.deadline, making.options.log);
+  if (!listener.ok() && is_descriptor_shortage(errno))
+    return out_of_descriptors("rank 0 cannot open the rendezvous at " + shown, descriptors_for(making.launch.size));
   if (!listener.ok())
     return Status(listener.status().code(), "rank 0 cannot open the rendezvous at " + shown +
                                                 " (another job may be using it): " + listener.status().message() +
@@ -214,18 +216,22 @@ Result<Birth> meet_at_own_door(Making& making, const std::string& shown,
   return join_own(making, shown, door->point.secret);
 }
 
-Result<Located> locate_by_file(const std::string& path) {
-  const auto text = read_meeting_file(path);
-  if (!text.ok()) return text.status();
-  if (!*text) return Located{};
-  auto point = decode_meeting_point(**text);
+Result<Located> locate_by_file(const std::string& path, bool& told, const Log& log) {
+  auto file = read_meeting_file(path);
+  if (!file.ok()) return file.status();
+  if (!file->not_yet.ok() && !std::exchange(told, true)) log.warn(file->not_yet.message());
+  if (!file->text) return Located{std::nullopt, file->not_yet};
+  auto point = decode_meeting_point(*file->text);
   if (!point.ok()) return Located{};  // an earlier file of somebody else's: rank 0 will overwrite it
   return Located{std::move(*point), {}};
 }
 
 Result<Birth> meet_by_file(Making& making, const std::string& path) {
   const std::string shown = "the place that file " + path + " names";
-  if (!making.hosts()) return join(making, shown, [path] { return locate_by_file(path); });
+  if (!making.hosts()) {
+    bool told = false;
+    return join(making, shown, [&] { return locate_by_file(path, told, making.options.log); });
+  }
   return meet_at_own_door(making, shown, [&](const MeetingPoint& point) -> Status {
     auto file = MeetingFile::write(path, encode(point));
     if (!file.ok()) return file.status();

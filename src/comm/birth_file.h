@@ -9,8 +9,8 @@
 
 namespace tutti {
 
-// Written whole (a temporary file, renamed), readable by this user only, and removed again when the object ends or remove() is called,
-// unless somebody else has overwritten it by then.
+// Written whole (a temporary file, renamed; no link is followed), readable by this user only, and removed again when the object ends or
+// remove() is called, unless somebody else has overwritten it by then.
 class MeetingFile {
  public:
   static Result<std::unique_ptr<MeetingFile>> write(const std::string& path, const std::string& text);
@@ -24,7 +24,13 @@ class MeetingFile {
   std::string path_, text_;
 };
 
-// nullopt: there is no such file.
-Result<std::optional<std::string>> read_meeting_file(const std::string& path);
+struct MeetingFileText {
+  std::optional<std::string> text;
+  Status not_yet;  // there is a file, but not rank 0's: why its text is not believed
+};
+
+// Whoever wrote the file decides with whom this rank meets; so it must be a regular file that belongs to this rank's user and that nobody
+// else may write.  An error: it is not, and rank 0 cannot replace it.
+Result<MeetingFileText> read_meeting_file(const std::string& path);
 
 }  // namespace tutti

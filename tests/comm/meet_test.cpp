@@ -58,6 +58,7 @@ class TemporaryFolder {
   TemporaryFolder() : path_("/tmp/tutti-meet-XXXXXX") { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
   ~TemporaryFolder() { ::rmdir(path_.c_str()); }  // fails, and is seen by the tests that look, if something was left in it
   std::string file() const { return path_ + "/meet"; }
+  const std::string& path() const { return path_; }
 
  private:
   std::string path_;
@@ -114,6 +115,65 @@ TEST(Meet, FileIsRemovedWhenTheMeetingFails) {
   options.timeout_ns = kShort;
   EXPECT_THAT(meet(options).status().message(), HasSubstr("1 of 2 ranks came within 300 ms; missing: 1"));
   EXPECT_FALSE(exists(folder.file()));
+}
+
+// As another user, where the test may be one.
+class OtherUser {
+ public:
+  OtherUser() { EXPECT_EQ(::seteuid(kNobody), 0); }
+  OtherUser(const OtherUser&) = delete;
+  ~OtherUser() { EXPECT_EQ(::seteuid(0), 0); }
+  static constexpr uid_t kNobody = 65534;
+};
+
+// Alice's file says where Bob is to go.
+TEST(Meet, AFileOfAnotherUserIsNotBelieved) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be two users";
+  const TemporaryFolder folder;
+  std::ofstream(folder.file()) << "tutti1;" + std::string(32, '7') + ";" + loopback(free_port()).to_string();
+  BirthOptions reader = options_for(1, 2), writer = options_for(0, 2);
+  reader.store = writer.store = "file:" + folder.file();
+  reader.timeout_ns = kShort;
+  const std::string sentence = "the meeting file " + folder.file() + " belongs to user 0, but this rank runs as user 65534";
+  ::chmod(folder.path().c_str(), 0777);  // rank 0 may replace it, so there may be a meeting later
+  {
+    const OtherUser other;
+    EXPECT_THAT(meet(reader).status().message(), AllOf(HasSubstr("within 300 ms"), HasSubstr(sentence)));
+  }
+  ::chmod(folder.path().c_str(), 01777);  // as /tmp
+  reader.timeout_ns = kLong;
+  {
+    const OtherUser other;
+    const Status refused = meet(reader).status();
+    EXPECT_EQ(refused.code(), Code::invalid_argument);
+    EXPECT_THAT(refused.message(), HasSubstr(sentence));
+    EXPECT_THAT(meet(writer).status().message(), HasSubstr("it belongs to user 0, and in a directory with the sticky bit"));
+  }
+  ::unlink(folder.file().c_str());
+}
+
+TEST(Meet, OnlyARegularFileThatNobodyElseMayWriteIsBelieved) {
+  const TemporaryFolder folder;
+  BirthOptions options = options_for(1, 2);
+  options.store = "file:" + folder.file();
+  options.timeout_ns = kShort;
+  const std::string text = "tutti1;" + std::string(32, '7') + ";" + loopback(free_port()).to_string();
+  std::ofstream(folder.file()) << text;
+  ::chmod(folder.file().c_str(), 0666);
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("may be written by other users"));
+  ::chmod(folder.file().c_str(), 0600);
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("Connection refused"));  // now it is
+  const std::string target = folder.path() + "/target";
+  ::rename(folder.file().c_str(), target.c_str());
+  ASSERT_EQ(::symlink(target.c_str(), folder.file().c_str()), 0);
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("is a symbolic link"));
+  expect_birth(2, [&](BirthOptions& both) { both.store = options.store; });  // rank 0 replaces the link
+  std::ifstream left(target);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(left), {}), text);  // and wrote nothing through it
+  ::unlink(target.c_str());
+  ASSERT_EQ(::mkfifo(folder.file().c_str(), 0600), 0);
+  EXPECT_THAT(meet(options).status().message(), HasSubstr("is no regular file"));
+  ::unlink(folder.file().c_str());
 }
 
 TEST(Meet, FolderOfTheFileMustExist) {
