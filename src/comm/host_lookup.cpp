@@ -27,6 +27,11 @@ HostLookup::HostLookup(HostPort host, uint64_t deadline, Log log)
     : host_(std::move(host)), deadline_(deadline), log_(std::move(log)) {}
 
 void HostLookup::ask() {
+  if (SocketAddress::parse(host_.host.find(':') == std::string::npos ? host_.host : '[' + host_.host + ']').ok()) {  // nobody to ask
+    const auto itself = resolve(host_.host, host_.port);
+    if (itself.ok()) known_ = *itself;
+    return;
+  }
   const auto question = std::make_shared<Question>();
   auto thread = start_quiet_thread(
       [question, host = host_] {
