@@ -16,10 +16,12 @@
  *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a progress
  *   thread, created by a communicator's first _start call, carries it on.
  * Threads: a communicator is used by one thread at a time; requests may be waited for by another thread; different communicators
- *   are independent.  In a child after fork() every call on an inherited communicator fails with TUTTI_INVALID_ARGUMENT.
+ *   are independent.  In a child after fork() every call on an inherited communicator fails with TUTTI_INVALID_ARGUMENT; the
+ *   library's descriptors are closed there.
  * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or TUTTI_INTERNAL the
  *   communicator is dead: outputs of unfinished calls are undefined and each later call returns the same status; destroy it and
- *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY change nothing.  No exception leaves this library.
+ *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY (also: no thread for a
+ *   _start call) change nothing: the same call may be made again.  No exception leaves this library.
  * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time, whatever
  *   floating-point mode (rounding, denormals, traps) threads have set; it is as before when a call returns.
  */
@@ -141,8 +143,11 @@ TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tu
 /* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called from any thread. */
 TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);
 
-/* Ends and frees `comm`.  Every rank calls it; waits until the others have done so too (bounded), unless the communicator is dead.
- * Requests of it must have been waited for.  NULL is allowed. */
+/* Ends and frees `comm`.  Every rank calls it, in any order among its communicators: it does not wait for other ranks to call it, with one
+ * exception.  This process passes word of failures on to some of the other ranks; so the end of its last communicator may wait for them to end
+ * theirs, for TUTTI_TIMEOUT at most, then it is TUTTI_TIMEOUT, and `comm` is freed all the same.  Waits until what this rank has sent
+ * has arrived.  TUTTI_INVALID_ARGUMENT while requests of it have not been waited for (`comm` and they are as before), unless it is dead:
+ * then tutti_wait gives its failure afterwards, too.  NULL is allowed. */
 TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
 
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
@@ -303,13 +308,14 @@ TUTTI_API tutti_status tutti_codec_import(tutti_codec *codec, const void *memory
 
 /* ---- point to point ---- */
 
-/* `count` elements to `peer`, whose matching call is tutti_recv with the same count and dtype; matched in call order per pair.
- * May return before the peer has received, or wait for it. */
+/* `count` elements to `peer`, whose matching call is tutti_recv with the same count (0 is a message, too) and dtype; matched in call order per
+ * pair.  How a rank's messages lie among its collectives, and among those to other peers, is its own affair: a message whose receiver is late
+ * keeps nothing else waiting.  May return before the peer has received, or wait for it. */
 TUTTI_API tutti_status tutti_send(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer);
 TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer);
 
-/* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, in any order
- * between different peers, so a ring or exchange of sends and receives cannot deadlock.  No other call in between. */
+/* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, as if each had been started
+ * by itself, so a ring or exchange of sends and receives cannot deadlock.  Also to and from this rank itself.  No other call in between. */
 TUTTI_API tutti_status tutti_group_begin(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **request);

@@ -131,7 +131,8 @@ void Engine::count(const Operation& done) {
 void Engine::lost(int peer, const Status& status) {
   const uint64_t now = now_ns();
   if (lost_ns_ == 0) lost_ns_ = now;
-  if (now - lost_ns_ > kGraceNs) supervisor_.fail(peer, status);
+  if (now - lost_ns_ > kGraceNs)
+    supervisor_.fail(peer, Status(status.code(), status.message() + " (seen by " + supervisor_.peer_name(-1) + ")"));
 }
 
 void Engine::report(const Operation& operation) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <tutti/tutti.h>
 #include <unistd.h>
@@ -391,6 +392,36 @@ void forked(Rank& rank) {
   rank.destroy();
 }
 
+// Rank 1 has a child that never execs, as data loaders have.  "cloned": by the bare system call, past all handlers, so it keeps copies of
+// rank 1's sockets.
+void with_a_child(Rank& rank, bool cloned) {
+  if (!rank.create()) return;
+  if (rank.rank() == 1) {
+    const auto child = cloned ? static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)) : fork();
+    if (child == 0) {
+      for (int fd = 0; fd < 3; ++fd) close(fd);  // the test waits for the end of the output
+      sleep(10);
+      _exit(0);
+    }
+  }
+  const tutti_status status = rank.loop(10);
+  rank.report(status);
+  rank.destroy();
+}
+void forks(Rank& rank) { with_a_child(rank, false); }
+void clones(Rank& rank) { with_a_child(rank, true); }
+
+// Rank 1 comes to the call when the test allows it.
+void suspended(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  say("ready");
+  if (rank.rank() == 1) wait_for_file(in_test_folder("resumed"));
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say_result(TUTTI_INTERNAL, rank.comm());
+  say("GOES ON");
+  rank.destroy();
+}
+
 void create_only(Rank& rank) {
   rank.create();
   rank.destroy();
@@ -410,6 +441,9 @@ int run(const std::string& scenario, const std::string& argument) {
                                                                     {"short_of_memory", short_of_memory},
                                                                     {"limited", limited},
                                                                     {"forked", forked},
+                                                                    {"forks", forks},
+                                                                    {"clones", clones},
+                                                                    {"suspended", suspended},
                                                                     {"create", create_only}};
   const auto found = kScenarios.find(scenario);
   if (found == kScenarios.end()) return say("no scenario " + scenario), 2;

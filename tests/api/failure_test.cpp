@@ -127,6 +127,17 @@ TEST_P(Failures, KilledWithRequestsInFlight) {
   expect_told(world, 1, TUTTI_PEER_LOST, HasSubstr("rank 1"));
 }
 
+// Copies of its sockets in a child hide no death.
+TEST_P(Failures, KilledWhileAChildLives) {
+  for (const char* scenario : {"forks", "clones"}) {
+    ProcessWorld world = start(3, scenario, "", {{"TUTTI_TIMEOUT", "10m"}});
+    ASSERT_TRUE(world.wait_for_output("looping"));
+    world.rank(1).signal(SIGKILL);
+    for (const int rank : {0, 2})
+      expect_told(world.rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank 1"));
+  }
+}
+
 TEST_P(Failures, SurvivorsStartAnewAtOnce) {
   ProcessWorld world = start(3, "loop_and_start_anew", "1000");
   ASSERT_TRUE(world.wait_for_output("looping"));
@@ -169,6 +180,18 @@ TEST_P(Failures, StoppedInACall) {
   }
   world.rank(1).signal(SIGCONT);
   expect_told(world.rank(1).wait(kWatchdog), 1, TUTTI_TIMEOUT, HasSubstr("rank 1"));
+}
+
+// A job that is stopped as a whole for longer than the timeout was not late.
+TEST_P(Failures, SuspendedJobGoesOn) {
+  ProcessWorld world = start(3, "suspended", "", {{"TUTTI_TIMEOUT", "4s"}});
+  ASSERT_TRUE(world.wait_for_output("ready"));
+  for (int rank = 0; rank < 3; ++rank) world.rank(rank).signal(SIGSTOP);
+  for (int rank = 0; rank < 3; ++rank) wait_until_stopped(world.rank(rank).pid());
+  std::this_thread::sleep_for(std::chrono::seconds(6));
+  for (int rank = 0; rank < 3; ++rank) world.rank(rank).signal(SIGCONT);
+  allow("resumed");
+  for (const Ending& ending : world.wait(kWatchdog)) EXPECT_THAT(ending.output, AllOf(HasSubstr("GOES ON"), HasSubstr("CLEAN")));
 }
 
 TEST_P(Failures, LateForTheDeadlineOfTheCall) {
