@@ -8,6 +8,8 @@
 
 namespace tutti {
 
+inline constexpr uint64_t kDescriptorsOfOne = 64;  // that a process with a communicator needs, generously
+
 // Whether a system call failed because this process (EMFILE) or this host (ENFILE) has no descriptor left.
 bool is_descriptor_shortage(int error);
 

@@ -14,17 +14,17 @@ constexpr int kFirst = 3;
 
 // Which descriptors are held, a bit for each.  Of those with higher numbers only an exec rids a child.
 constexpr int kKnown = 1 << 16;
-std::atomic<uint64_t> held[kKnown / 64];
+std::atomic<uint64_t> known_held[kKnown / 64];
 std::atomic<unsigned> forks{0};
 
-std::atomic<uint64_t>& word_of(int fd) { return held[fd / 64]; }
+std::atomic<uint64_t>& word_of(int fd) { return known_held[fd / 64]; }
 uint64_t bit_of(int fd) { return uint64_t{1} << fd % 64; }
 
 // In a child, where only what is safe in a signal handler may be called.
 void close_all_held() {
   forks.fetch_add(1, std::memory_order_relaxed);
   for (int word = 0; word < kKnown / 64; ++word) {
-    const uint64_t bits = held[word].exchange(0, std::memory_order_relaxed);
+    const uint64_t bits = known_held[word].exchange(0, std::memory_order_relaxed);
     for (int bit = 0; bit < 64; ++bit)
       if (bits >> bit & 1) ::close(word * 64 + bit);
   }

@@ -13,12 +13,11 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kDescriptors = 64;    // of a process with a communicator, generously
 constexpr uint32_t kShortPathUs = 2000;  // there and back; beyond, what bbr and cubic do for long fat paths is worth more
 
 Result<OwnedFd> make_socket(const SocketAddress& address) {
   OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd && is_descriptor_shortage(errno)) return out_of_descriptors("making a socket for " + address.to_string(), kDescriptors);
+  if (!fd && is_descriptor_shortage(errno)) return out_of_descriptors("making a socket for " + address.to_string(), kDescriptorsOfOne);
   if (!fd) return system_error("making a socket for " + address.to_string());
   return fd;
 }

@@ -16,7 +16,6 @@ namespace tutti {
 namespace {
 
 constexpr size_t kLongestFile = 1024;
-constexpr uint64_t kDescriptors = 32;  // that a small communicator takes
 constexpr auto kRemedy =
     "ranks that meet by a file run as one user, whom a shared file system must show as the file's owner; to meet otherwise, set "
     "TUTTI_STORE=host:port (of rank 0)";
@@ -24,7 +23,7 @@ constexpr auto kRemedy =
 std::string user(uid_t id) { return "user " + std::to_string(id); }
 
 Status cannot_open(const std::string& doing) {
-  return is_descriptor_shortage(errno) ? out_of_descriptors(doing, kDescriptors) : system_error(doing);
+  return is_descriptor_shortage(errno) ? out_of_descriptors(doing, kDescriptorsOfOne) : system_error(doing);
 }
 
 // In a directory with the sticky bit, as /tmp has it, only the owner of a file or of the directory may replace the file.

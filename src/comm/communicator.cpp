@@ -89,8 +89,8 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
 }
 
 Communicator::~Communicator() {
-  for (const auto& [kind, account] : accounts_)
-    if (account.calls < kCallsToTell) if_possible([&] { tell(account); });
+  for (const auto& entry : accounts_)
+    if (entry.second.calls < kCallsToTell) if_possible([&] { tell(entry.second); });
   engine_.reset();  // its thread asks the control
   Control::retire(std::move(parts_->control));
 }

@@ -20,7 +20,6 @@ constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says w
 constexpr uint64_t kPause = 10 * kMillisecond;  // before a full backlog is tried again
 constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
 constexpr size_t kMostStrangers = 64;
-constexpr uint64_t kDescriptors = 64;  // of a process with a communicator, generously
 
 // One rank's way into the tree.
 class Joining {
@@ -199,7 +198,7 @@ Status Joining::accept_strangers(uint64_t now) {
       short_of_descriptors_ = true;
       return {};
     }
-    if (!fd.ok() && is_descriptor_shortage(error)) return out_of_descriptors("accepting a control connection", kDescriptors);
+    if (!fd.ok() && is_descriptor_shortage(error)) return out_of_descriptors("accepting a control connection", kDescriptorsOfOne);
     if (!fd.ok()) return fd.status();
     if (!*fd) return {};
     if (strangers_.size() >= kMostStrangers) strangers_.pop_front();
