@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <functional>
 #include <list>
+#include <set>
 
 #include "clock.h"
 #include "control_tree.h"
@@ -59,6 +60,7 @@ class Joining {
   Bootstrap& bootstrap_;
   std::vector<int> missing_;  // children
   std::vector<ControlTree::Neighbour> neighbours_;
+  std::set<int> left_;                 // neighbours that have said goodbye and are gone
   std::list<Stranger> strangers_;      // the oldest first
   bool short_of_descriptors_ = false;  // until one of the strangers goes
   bool welcomed_ = false;
@@ -126,7 +128,8 @@ std::vector<pollfd> Joining::poll_set() {
   for (const Stranger& stranger : strangers_) set.push_back({stranger.socket.fd(), POLLIN, 0});
   for (const ControlTree::Neighbour& neighbour : neighbours_) {
     const bool speaks = neighbour.rank < options_.rank && !welcomed_;  // later words are for the tree
-    set.push_back({neighbour.socket.fd(), static_cast<short>(speaks ? POLLIN : POLLRDHUP), 0});
+    const int fd = left_.contains(neighbour.rank) ? -1 : neighbour.socket.fd();
+    set.push_back({fd, static_cast<short>(speaks ? POLLIN : POLLRDHUP), 0});
   }
   return set;
 }
@@ -180,10 +183,15 @@ Status Joining::hear_parent() {
   return alive && decoding == Decoding::incomplete ? Status() : ended(parent);
 }
 
-// A neighbour closed: with a word of why, or because it died.
+// A neighbour closed: with a word of why, or because it died.  One that joined before others may have come to the end of the
+// communicator already; its goodbye is for the tree.
 Status Joining::ended(ControlTree::Neighbour& neighbour) {
   ControlFrame frame;
   neighbour.socket.fill();
+  if (neighbour.socket.holds(options_.size, FrameKind::goodbye_up)) {
+    left_.insert(neighbour.rank);
+    return {};
+  }
   while (neighbour.socket.next(options_.size, frame) == Decoding::complete)
     if (frame.kind == FrameKind::failure || frame.kind == FrameKind::report) return frame.cause.status;
   return unless_heard(Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during birth"));

@@ -55,6 +55,14 @@ Decoding ControlSocket::next(int size, ControlFrame& frame) {
   return decoding;
 }
 
+bool ControlSocket::holds(int size, FrameKind kind) const {
+  ControlFrame frame;
+  size_t used = 0;
+  for (std::string_view rest = in_; decode(rest, size, frame, used) == Decoding::complete; rest.remove_prefix(used))
+    if (frame.kind == kind) return true;
+  return false;
+}
+
 void ControlSocket::send(const ControlFrame& frame, bool may_drop) {
   if (!open() || (may_drop && out_.size() > kManyQueued)) return;
   out_ += encode(frame);

@@ -22,6 +22,8 @@ class ControlSocket {
   bool fill();
   // The next frame.  Malformed: the peer does not speak our language.
   Decoding next(int size, ControlFrame& frame);
+  // Whether a frame of that kind has come and still waits for next().
+  bool holds(int size, FrameKind kind) const;
 
   // Queues a frame and sends what the system takes.  A frame that will be repeated or only informs may be dropped when much is queued.
   void send(const ControlFrame& frame, bool may_drop = false);

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "control_fixture.h"
 #include "control_tree.h"
 
@@ -341,6 +343,30 @@ TEST(ControlBirth, StrangersAreDropped) {
     const auto control = Control::create(thread, control_options(rank, 2), seat);
     ASSERT_TRUE(control.ok()) << control.status().message();
     EXPECT_TRUE((*control)->goodbye().ok());
+  });
+}
+
+// A rank that has joined may come to the end of the communicator before others have joined.
+TEST(Control, WhoLeavesEarlyIsNotBlamed) {
+  Roundtable table(3);
+  std::atomic<bool> left{false};
+  as_ranks(3, [&](int rank) {
+    Status status;
+    auto thread = start_control_thread(status);
+    ASSERT_TRUE(status.ok()) << status.message();
+    auto seat = table.seat(rank);
+    const auto exchange = [&](const std::string& mine) {
+      auto blobs = seat.exchange(mine);
+      while (rank == 2 && !left) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return blobs;
+    };
+    ExchangeOnly bootstrap(exchange, seat.deadline());
+    auto control = Control::create(thread, control_options(rank, 3), bootstrap);
+    ASSERT_TRUE(control.ok()) << control.status().message();
+    EXPECT_TRUE((*control)->goodbye().ok());
+    EXPECT_FALSE((*control)->failed());
+    (*control).reset();
+    if (rank == 1) left = true;
   });
 }
 
