@@ -121,6 +121,7 @@ MeetingClient::Options client_options(const Making& making, const std::string& s
   options.deadline = making.deadline;
   options.waiting_for = "rendezvous at " + shown;
   options.log = making.options.log;
+  options.called_off = making.options.called_off;
   return options;
 }
 

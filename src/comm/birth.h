@@ -41,6 +41,8 @@ struct BirthOptions {
   std::string setting_store;
   std::string interface;
   uint64_t timeout_ns = 120'000'000'000;
+  // Asked now and then while ranks are missing: why it has become pointless to wait for them; success: it has not.
+  std::function<Status()> called_off;
   // Where launchers leave their word; see launcher.h.
   Environment environment;
   Log log;

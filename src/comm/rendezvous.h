@@ -116,6 +116,7 @@ class MeetingClient {
     Log log;
     uint64_t deadline = 0;      // of the birth, by clock.h; 0: `timeout_ns` from now
     bool only_meeting = false;  // no later one will listen at the same addresses
+    std::function<Status()> called_off;  // see BirthOptions
     std::string refused_hint;   // what it means that all of the only meeting's addresses refuse
   };
 
@@ -145,6 +146,7 @@ class MeetingClient {
   Answer round(const std::string& blob, std::vector<std::string>& blobs, Status& why);
   MeetingRequest request(RequestKind kind) const;
   Answer await_reply(uint64_t until, MeetingReply& reply, Status& why);
+  Answer await_input(uint64_t until, Status& why) const;
   std::optional<Answer> next_reply(MeetingReply& reply, Status& why);
   bool receive(Status& why);
   Status server_lost() const;

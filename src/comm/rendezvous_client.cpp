@@ -19,6 +19,7 @@ constexpr uint64_t kNextNotices = 30 * kSecond;
 constexpr uint64_t kAddressPatience =
     2 * kSecond;                        // to connect, and to be greeted: a silent listener must not hide the next address
 constexpr uint64_t kGrace = kSecond;    // the server's verdict, which knows more, comes at the deadline
+constexpr uint64_t kCalledOffPause = 50 * kMillisecond;  // between questions whether it is still worth waiting
 constexpr uint64_t kVerdict = kSecond;  // for the server to say what the first cause is
 
 Status unreachable(std::string text) { return Status(Code::unreachable, std::move(text)); }
@@ -105,6 +106,7 @@ Result<std::unique_ptr<MeetingClient>> MeetingClient::join(Options options, cons
       if (answer == Answer::blobs) return client;
       if (answer == Answer::refusal) return search.why;
     }
+    if (Status off = wanted.called_off ? wanted.called_off() : Status(); !off.ok()) return off;
     const uint64_t now = now_ns();
     const std::string waited = std::to_string((now - begin) / kSecond) + " s";
     if (now + pause >= wanted.deadline && !search.elsewhere.ok()) return search.elsewhere;
@@ -228,9 +230,23 @@ MeetingClient::Answer MeetingClient::await_reply(uint64_t until, MeetingReply& r
     const size_t before = in_.size();
     if (!receive(why)) return Answer::none;
     if (in_.size() != before) continue;
-    why = unreachable("no answer from " + options_.waiting_for);
-    if (!wait_for(fd_.get(), POLLIN, until)) return Answer::none;
+    if (const Answer input = await_input(until, why); input != Answer::blobs) return input;
   }
+}
+
+// `blobs`: there is something to read.
+MeetingClient::Answer MeetingClient::await_input(uint64_t until, Status& why) const {
+  const bool asks = round_ == 0 && options_.called_off;
+  while (!wait_for(fd_.get(), POLLIN, asks ? std::min(until, now_ns() + kCalledOffPause) : until)) {
+    if (Status off = asks ? options_.called_off() : Status(); !off.ok()) {
+      why = off;
+      return Answer::refusal;
+    }
+    if (now_ns() < until) continue;
+    why = unreachable("no answer from " + options_.waiting_for);
+    return Answer::none;
+  }
+  return Answer::blobs;
 }
 
 // What has come; nullopt: nothing whole yet.

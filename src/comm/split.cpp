@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <span>
 
 #include "assembly.h"
@@ -17,6 +18,7 @@
 #include "clock.h"
 #include "descriptor_limit.h"
 #include "local_arena.h"
+#include "rendezvous_frames.h"
 
 namespace tutti {
 namespace {
@@ -145,22 +147,48 @@ Result<std::string> meeting_point_of(const Communicator& parent, const Group& gr
   return std::string(first.text.data());
 }
 
-Result<std::shared_ptr<Bootstrap>> bootstrap_for(const AssemblyOptions& options, const Group& group, const std::string& id,
-                                                 const LocalArena::Child& child, const Log& log) {
+BirthOptions birth_options(const AssemblyOptions& options, const std::string& id, const Log& log) {
+  BirthOptions birth;
+  birth.rank = options.rank;
+  birth.size = options.size;
+  birth.unique_id = id;
+  birth.name = options.name;
+  if (birth.name.size() > kLongestName) birth.name.erase(0, birth.name.size() - kLongestName);  // of splits of splits of splits
+  birth.interface = options.settings.interface;
+  birth.timeout_ns = options.settings.birth_timeout_ns;
+  birth.log = log;
+  return birth;
+}
+
+// A rank that dies before it has come to the meeting is missing there, and only the parent knows why; so the parent is asked while
+// ranks are missing, and for a moment before another reason is believed.
+Result<Birth> meet_while_parent_lives(const Communicator& parent, BirthOptions birth) {
+  constexpr uint64_t kWord = 500 * kMillisecond;
+  birth.called_off = [&parent] { return parent.failed_status(); };
+  auto born = meet(birth);
+  const uint64_t until = now_ns() + kWord;
+  while (!born.ok() && now_ns() < until) {
+    if (Status failed = parent.failed_status(); !failed.ok()) return failed;
+    const timespec pause{0, kMillisecond};
+    ::nanosleep(&pause, nullptr);
+  }
+  return born;
+}
+
+// The meeting that this rank has opened, to which nobody else will come, ends once all of its ranks have come and gone: this one.
+void end_meeting(BirthOptions birth) {
+  birth.size = 1;
+  (void)meet(birth);
+}
+
+Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, const AssemblyOptions& options, const Group& group,
+                                                 const std::string& id, const LocalArena::Child& child) {
   const uint64_t deadline = now_ns() + options.settings.birth_timeout_ns;
   if (group.size() == 1)
     return std::shared_ptr<Bootstrap>(std::make_shared<ExchangeOnly>(
         [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline));
   if (child.meeting) return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.meeting, group.rank, deadline));
-  BirthOptions birth;
-  birth.rank = group.rank;
-  birth.size = group.size();
-  birth.unique_id = id;
-  birth.name = options.name;
-  birth.interface = options.settings.interface;
-  birth.timeout_ns = options.settings.birth_timeout_ns;
-  birth.log = log;
-  auto born = meet(birth);
+  auto born = meet_while_parent_lives(parent, birth_options(options, id, parent.parts().log));
   if (!born.ok()) return born.status();
   return std::move(born->bootstrap);
 }
@@ -175,24 +203,26 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   const auto group = group_of(parent, *votes, color);
   if (!group.ok()) return group.status();
   LocalArena::Child child;
-  const auto notices = gather(parent, prepare_or_say_why(parent, *group, child));
+  const Notice mine = prepare_or_say_why(parent, *group, child);
+  const auto notices = gather(parent, mine);
   if (!notices.ok()) return notices.status();
   if (color < 0) return std::unique_ptr<Communicator>();
   const auto id = meeting_point_of(parent, *group, *notices);
   if (!id.ok() && parts.local_arena) parts.local_arena->forget_child(group->split, color);
-  if (!id.ok()) return id.status();
 
   AssemblyOptions options;
   options.rank = group->rank;
   options.size = group->size();
   options.name = parts.name + "/" + std::to_string(color);
   options.settings = parts.settings;
+  if (!id.ok() && mine.word == Word::meeting_point) end_meeting(birth_options(options, mine.text.data(), parts.log));
+  if (!id.ok()) return id.status();
   options.local_end = parts.local_end;
   options.control_thread = parts.control_thread;
   options.workers = parts.workers;
   options.local_arena = parts.local_arena && !child.arena ? make_local_arena() : child.arena;
   options.tuning = parent.tuning();
-  auto bootstrap = bootstrap_for(options, *group, *id, child, parts.log);
+  auto bootstrap = bootstrap_for(parent, options, *group, *id, child);
   if (!bootstrap.ok()) return bootstrap.status();
   options.bootstrap = std::move(*bootstrap);
   return assemble(std::move(options));

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -45,6 +47,32 @@ uint32_t members(tutti_comm* comm, int world_rank) {
   return tutti_all_reduce(comm, &mine, &all, 1, TUTTI_UINT32, TUTTI_SUM, nullptr) == TUTTI_SUCCESS ? all : 0;
 }
 
+size_t threads() {
+  size_t n = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++n;
+  return n;
+}
+
+// A meeting to which nobody comes ends soon, and its thread with it.
+bool ends_meeting(size_t threads_before) {
+  for (int i = 0; i < 5'000 && threads() > threads_before; ++i) usleep(1'000);
+  return threads() <= threads_before;
+}
+
+// The names of splits of splits outgrow what a meeting may be called.
+bool splits_deeply(tutti_comm* comm) {
+  std::vector<tutti_comm*> line{comm};
+  bool well = true;
+  for (int depth = 0; well && depth < 30; ++depth) {
+    tutti_comm* child = nullptr;
+    well = tutti_comm_split(line.back(), 2'000'000'000, 0, &child) == TUTTI_SUCCESS;
+    if (well) line.push_back(child);
+    if (!well) failed("a deep split", line.back());
+  }
+  for (size_t i = 1; i < line.size(); ++i) well = tutti_comm_destroy(line[i]) == TUTTI_SUCCESS && well;
+  return well;
+}
+
 }  // namespace
 
 // split_program RANK: the one without descriptors
@@ -55,6 +83,7 @@ int main(int, char** argv) {
   const uint32_t all = (1u << tutti_comm_size(comm)) - 1;
   const uint32_t same_parity = all & (rank % 2 == 0 ? 0x55555555u : 0xaaaaaaaau);
   members(comm, rank);
+  const size_t threads_before = threads();
   tutti_status status = TUTTI_SUCCESS;
   if (rank == poor) {
     const FewDescriptors few(8);
@@ -65,9 +94,11 @@ int main(int, char** argv) {
   std::printf("split: %s: %s\n", tutti_status_string(status), status == TUTTI_SUCCESS ? "" : tutti_last_error(comm));
   if ((child != nullptr) != (status == TUTTI_SUCCESS)) return failed("a child beside a failure", comm);
   if (members(comm, rank) != all) return failed("the parent", comm);
+  if (!child && !ends_meeting(threads_before)) return failed("a meeting was left behind", comm);
   if (child && (members(child, rank) != same_parity || tutti_comm_destroy(child) != TUTTI_SUCCESS)) return failed("the child", comm);
   if (tutti_comm_split(comm, rank % 2, 0, &child) != TUTTI_SUCCESS) return failed("a later split", comm);
   if (members(child, rank) != same_parity) return failed("the later child", child);
+  if (!splits_deeply(comm)) return 1;
   if (tutti_comm_destroy(child) != TUTTI_SUCCESS || tutti_comm_destroy(comm) != TUTTI_SUCCESS) return failed("destroy", nullptr);
   return std::puts("all well"), 0;
 }

@@ -378,5 +378,19 @@ TEST(Meet, AFileThatMayNotBeWrittenIsASentenceAndNoSignal) {
   EXPECT_THAT(birth.status().message(), HasSubstr("raise the limit (ulimit -f unlimited)"));
 }
 
+// While ranks are missing, whoever waits asks whether it is still worth it.
+TEST(Meet, ThatIsCalledOff) {
+  const auto id = make_unique_id("", kLong, kSilent);
+  ASSERT_TRUE(id.ok()) << id.status().message();
+  BirthOptions options = options_for(0, 2);
+  options.unique_id = *id;
+  int asked = 0;
+  options.called_off = [&] { return ++asked < 3 ? Status() : Status(Code::peer_lost, "rank 1 died meanwhile"); };
+  const auto birth = meet(options);
+  ASSERT_FALSE(birth.ok());
+  EXPECT_EQ(birth.status().code(), Code::peer_lost);
+  EXPECT_EQ(birth.status().message(), "rank 1 died meanwhile");
+}
+
 }  // namespace
 }  // namespace tutti
