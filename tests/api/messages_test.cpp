@@ -186,7 +186,7 @@ TEST(Messages, AllToAllWithEmptyParts) {
   const LocalWorld world(3);
   ASSERT_EQ(world.size(), 3);
   world.run([&](int rank, tutti_comm* comm) {
-    for (const size_t unit : {0, 1, 40'000}) {
+    for (const size_t unit : {size_t{0}, size_t{1}, size_t{40'000}}) {
       std::vector<size_t> gives(3), gets(3), from(3), to(3);  // rank r gives r · unit to each rank above it, nothing to others
       for (int peer = 0; peer < 3; ++peer) {
         gives[static_cast<size_t>(peer)] = peer > rank ? static_cast<size_t>(rank) * unit : 0;
