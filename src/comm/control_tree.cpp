@@ -171,8 +171,14 @@ Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
 
 void Control::retire(std::unique_ptr<Control> control) {
   auto* const tree = dynamic_cast<ControlTree*>(control.get());
-  if (!tree || !tree->is_leaving() || tree->is_done()) return;
-  const std::shared_ptr<ControlThread> thread = std::move(tree->thread_keeper_);
+  if (!tree) return;
+  const std::shared_ptr<ControlThread> thread = tree->thread_keeper_;
+  const auto is_needed = [&] {
+    const std::lock_guard lock(thread->mutex());
+    return tree->is_leaving() && !tree->is_done();
+  };
+  if (!is_needed()) return;
+  tree->thread_keeper_.reset();
   (void)!control.release();
   thread->keep(std::unique_ptr<ControlMember>(tree));
 }

@@ -163,10 +163,10 @@ BirthOptions birth_options(const AssemblyOptions& options, const std::string& id
 // A rank that dies before it has come to the meeting is missing there, and only the parent knows why; so the parent is asked while
 // ranks are missing, and for a moment before another reason is believed.
 Result<Birth> meet_while_parent_lives(const Communicator& parent, BirthOptions birth) {
-  constexpr uint64_t kWord = 500 * kMillisecond;
+  constexpr uint64_t kPatience = 500 * kMillisecond;
   birth.called_off = [&parent] { return parent.failed_status(); };
   auto born = meet(birth);
-  const uint64_t until = now_ns() + kWord;
+  const uint64_t until = now_ns() + kPatience;
   while (!born.ok() && now_ns() < until) {
     if (Status failed = parent.failed_status(); !failed.ok()) return failed;
     const timespec pause{0, kMillisecond};
