@@ -185,12 +185,21 @@ Result<OwnedFd> listen_when_free(const HostPort& at, const std::string& shown, u
   }
 }
 
+// Some sandboxes have no network at all, in which not even this host's own addresses lead anywhere.
+void warn_of_no_network(const Log& log) {
+  const auto interfaces = list_interfaces();
+  if (!interfaces.ok() || std::ranges::any_of(*interfaces, &Interface::up)) return;
+  log.warn(
+      "no network interface of this host is up, not even lo (ip link set lo up); ranks of one host meet without by file:/path");
+}
+
 // "host:port".  There is no secret: whoever knows the address, the name and the size belongs to the job.
 Result<Birth> meet_at_host(Making& making, const std::string& store) {
   const auto at = parse_host_port(store);
   if (!at.ok()) return at.status();
   const std::string& what = making.launch.store_is;
   const std::string shown = store + (what.empty() ? "" : " (" + what + ")");
+  warn_of_no_network(making.options.log);
   if (!making.hosts()) return join(making, shown, locate_host(*at, making));
   auto listener = listen_when_free(*at, shown, making.deadline, making.options.log);
   if (!listener.ok() && is_descriptor_shortage(errno))
