@@ -516,11 +516,11 @@ TEST(Strangers, AFloodDelaysNoRankForLong) {
 
 TEST(Shortage, OfDescriptorsIsToldToAllWhoCome) {
   const Hall hall = open_hall(options_for(40));
+  // Connects when no descriptor is left, so that one is missing to accept it, however fast the meeting has accepted the others.
+  const OwnedFd last(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   const rlimit few{entries("/proc/self/fd") + 14, before.rlim_max};
-  std::vector<std::unique_ptr<MeetingClient>> none;
-  std::vector<Status> results;
   std::vector<std::unique_ptr<Stranger>> ranks;  // that wait for the others
   for (uint32_t rank = 0; rank < 20; ++rank) {
     ::setrlimit(RLIMIT_NOFILE, &few);
@@ -536,8 +536,12 @@ TEST(Shortage, OfDescriptorsIsToldToAllWhoCome) {
     request.patience_ms = 60'000;
     ranks.back()->say(encode(request));
   }
+  EXPECT_EQ(::connect(last.get(), hall.address.data(), hall.address.length()), 0);
   ASSERT_GT(ranks.size(), 3u);
-  for (const auto& rank : ranks) EXPECT_THAT(rank->hear(), HasSubstr("Too many open files; this takes some 64 descriptors"));
+  for (auto& rank : ranks) {
+    EXPECT_THAT(rank->hear(), HasSubstr("Too many open files; this takes some 64 descriptors"));
+    rank.reset();
+  }
   ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
