@@ -70,7 +70,7 @@ TEST(Engine, SaysWhenALinkIsLost) {
   world.start([&](int rank, Wires& wires) { return exercise.operation(rank, wires); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::peer_lost);
-  EXPECT_NE(status.message().find("the stream was cut; this rank was in all_reduce #1"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("the stream was cut (seen by this rank); this rank was in all_reduce #1"), std::string::npos) << status.message();
 }
 
 TEST(Engine, NamesBothCallsOnMismatch) {
