@@ -161,7 +161,7 @@ TEST_F(TcpAcceptorTest, PeersDoNotWaitBehindStrangersWhoseOldestLeaveFirst) {
 }
 
 TEST_F(TcpAcceptorTest, APeerIsHeardWhereNoDescriptorIsLeft) {
-  if (kSanitized) GTEST_SKIP() << "UndefinedBehaviorSanitizer needs descriptors itself";
+  if (test::kSanitized) GTEST_SKIP() << "UndefinedBehaviorSanitizer needs descriptors itself";
   listen(kForever);
   std::vector<Stranger> strangers;
   for (int i = 0; i < 5; ++i) strangers.push_back(half_a_hello());
