@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "net_address.h"
+
 namespace tutti {
 namespace {
 
@@ -14,14 +16,10 @@ constexpr size_t kMostRead = 64 << 10;  // per fill, so that one busy neighbour 
 
 // A host that vanishes sends no goodbye: half a minute of silence to keep-alive probes or to unacknowledged data is its death.
 void watch_host(int fd) {
-  const int on = 1, idle = 10, interval = 5, count = 4;
   const unsigned unacknowledged_ms = 30'000;
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+  keep_alive(fd);
   ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof unacknowledged_ms);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  (void)set_no_delay(fd);  // only speed is lost
 }
 
 }  // namespace

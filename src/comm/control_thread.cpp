@@ -15,6 +15,7 @@ namespace tutti {
 namespace {
 
 constexpr int kEventsAtOnce = 64;
+constexpr uint64_t kOutOfMemoryPause = 10 * kMillisecond;
 
 int wait_ms(uint64_t now, uint64_t next) {
   if (next == UINT64_MAX) return -1;
@@ -62,17 +63,16 @@ void ControlThread::run() {
     end_kept();
     epoll_event events[kEventsAtOnce];
     const int ready = ::epoll_wait(epoll_.get(), events, kEventsAtOnce, wait_ms(now_ns(), next));
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     if (stop_) return;
-    for (int i = 0; i < ready; ++i) {
-      const auto found = members_.find(static_cast<uint32_t>(events[i].data.u64 >> 32));
-      if (found != members_.end()) found->second->on_ready(static_cast<uint32_t>(events[i].data.u64), events[i].events);
+    try {
+      next = serve(std::span(events, static_cast<size_t>(std::max(ready, 0))));
+    } catch (const std::bad_alloc&) {  // what was not dealt with is told again
+      next = now_ns() + kOutOfMemoryPause;
+      lock.unlock();
+      const timespec pause{0, static_cast<long>(kOutOfMemoryPause)};
+      ::nanosleep(&pause, nullptr);
     }
-    eventfd_t count;
-    ::eventfd_read(wake_.get(), &count);
-    const uint64_t now = now_ns();
-    next = UINT64_MAX;
-    for (const auto& [id, member] : members_) next = std::min(next, member->on_tick(now));
   }
 }
 
@@ -104,6 +104,20 @@ void ControlThread::end_kept() {
   const auto done = std::partition(kept_.begin(), kept_.end(), [](const auto& member) { return !member->is_done(); });
   ended.assign(std::make_move_iterator(done), std::make_move_iterator(kept_.end()));
   kept_.erase(done, kept_.end());
+}
+
+// When there is something to do next.
+uint64_t ControlThread::serve(std::span<const epoll_event> events) {
+  for (const epoll_event& event : events) {
+    const auto found = members_.find(static_cast<uint32_t>(event.data.u64 >> 32));
+    if (found != members_.end()) found->second->on_ready(static_cast<uint32_t>(event.data.u64), event.events);
+  }
+  eventfd_t count;
+  ::eventfd_read(wake_.get(), &count);
+  const uint64_t now = now_ns();
+  uint64_t next = UINT64_MAX;
+  for (const auto& [id, member] : members_) next = std::min(next, member->on_tick(now));
+  return next;
 }
 
 uint32_t ControlThread::enroll(ControlMember& member) {

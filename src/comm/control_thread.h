@@ -1,11 +1,14 @@
 // The control thread: one epoll loop for all control trees of a process.  Asleep unless a socket or a timer speaks.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -58,6 +61,7 @@ class ControlThread {
  private:
   ControlThread() = default;
   void run();
+  uint64_t serve(std::span<const epoll_event> events);
   void end_kept();
 
   OwnedFd epoll_, wake_;

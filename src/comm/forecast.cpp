@@ -57,9 +57,8 @@ std::pair<double, std::string_view> Forecaster::walk(const Algorithm& algorithm,
 
 const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t bytes) {
   const uint32_t place = size_class(bytes);
-  const auto [entry, is_new] = known_.try_emplace({collective, place});
-  std::vector<Forecast>& forecasts = entry->second;
-  if (!is_new) return forecasts;
+  if (const auto known = known_.find({collective, place}); known != known_.end()) return known->second;
+  std::vector<Forecast> forecasts;  // known once it is whole: half of them would make this rank choose otherwise than the others
   const uint64_t from = class_begin(place), to = class_begin(place + 1);
   // The class below ends where this one begins.
   const auto below = place > 0 ? known_.find({collective, place - 1}) : known_.end();
@@ -79,7 +78,7 @@ const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t byte
     forecasts.push_back({index, algorithm.name, least, most, bound});
   }
   if (flat_serves(terms_, collective, from)) forecasts.push_back({kFlat, "flat", flat_seconds(from), flat_seconds(to), "latency"});
-  return forecasts;
+  return known_.emplace(std::pair(collective, place), std::move(forecasts)).first->second;
 }
 
 }  // namespace tutti

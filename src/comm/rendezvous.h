@@ -63,9 +63,6 @@ struct MeetingOptions {
 // Listens on every interface (port 0: the kernel picks one), IPv6 and IPv4 where the host has both.
 Result<OwnedFd> listen_everywhere(uint16_t port);
 
-// A peer whose host vanishes is noticed within half a minute; a refusal to set this costs only that.
-void watch_peer(int fd);
-
 // A meeting run by a thread of this process, that of rank 0.
 class MeetingServer {
  public:

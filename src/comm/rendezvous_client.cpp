@@ -162,7 +162,7 @@ MeetingClient::Answer MeetingClient::attempt(const SocketAddress& address, const
   keeper_.clear();
   secret_ = secret;
   if (const auto here = local_address_of(fd_.get()); here.ok()) local_end_ = *here;
-  watch_peer(fd_.get());
+  keep_alive(fd_.get());
   if (const Status no_delay = set_no_delay(fd_.get()); !no_delay.ok()) options_.log.info(no_delay.message());  // only speed is lost
   why = greet(address, std::min(options_.deadline, now_ns() + kAddressPatience));
   if (!why.ok()) return Answer::none;

@@ -82,7 +82,7 @@ void Meeting::add_guest(OwnedFd fd, uint64_t now) {
   const auto from = peer_address_of(fd.get());
   const Status no_delay = set_no_delay(fd.get());  // only speed is lost
   if (!no_delay.ok()) options_.log.info(no_delay.message());
-  watch_peer(fd.get());
+  keep_alive(fd.get());
   Guest guest;
   guest.fd = std::move(fd);
   if (from.ok()) guest.from = *from;

@@ -75,14 +75,6 @@ std::string this_process() {
   return "host " + printable(host_name()).substr(0, kLongestWho / 2) + ", pid " + std::to_string(::getpid());
 }
 
-void watch_peer(int fd) {
-  const int on = 1, idle = 10, interval = 5, count = 4;
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-}
-
 Result<std::unique_ptr<MeetingServer>> MeetingServer::start(std::vector<OwnedFd> listeners, MeetingOptions options) {
   std::unique_ptr<MeetingServer> server(new MeetingServer);
   for (const OwnedFd& listener : listeners) {

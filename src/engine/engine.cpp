@@ -187,11 +187,13 @@ Status Engine::drive(Operation& operation) {
 }
 
 // Not under the lock, which others need meanwhile; a descriptor that one of them closes costs at most a short sleep.
-bool Engine::sleep(std::vector<pollfd>& awaited) {
+bool Engine::sleep(std::vector<pollfd>& awaited) noexcept {
   awaited.clear();
-  {
+  try {
     const std::lock_guard lock(mutex_);
     if (transports_.size() != 1 || !transports_[0]->awaited(awaited)) return false;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
   const timespec longest{0, static_cast<long>(Waiter::kLongestSleepNs)};
   ::ppoll(awaited.data(), awaited.size(), &longest, nullptr);
@@ -234,8 +236,9 @@ bool Engine::test(Operation& operation, Status& status) {
   return true;
 }
 
-// Looks after an operation that does not move: reports it each second (if `tells`; true if it did), and when its time is over.
-bool Engine::watch(Operation& operation, uint64_t now, bool tells) {
+// Looks after an operation that does not move: reports it each second (if `tells`), and when its time is over.  A report for which there is no
+// memory is made at the next look.
+void Engine::watch(Operation& operation, uint64_t now, bool tells) noexcept try {
   if (operation.has_moved) {
     operation.has_moved = false;
     operation.waited_ns = operation.told_ns = 0;
@@ -246,16 +249,15 @@ bool Engine::watch(Operation& operation, uint64_t now, bool tells) {
   if (operation.waited_ns >= operation.timeout_ns) {
     if (!operation.gave_up) supervisor_.timed_out(operation, operation.waited_ns);
     operation.gave_up = true;
-    return true;
+  } else if (tells && operation.waited_ns - operation.told_ns >= kStallNs) {
+    supervisor_.stalled(operation, operation.waited_ns);
+    operation.told_ns = operation.waited_ns;
   }
-  if (!tells || operation.waited_ns - operation.told_ns < kStallNs) return false;
-  operation.told_ns = operation.waited_ns;
-  supervisor_.stalled(operation, operation.waited_ns);
-  return true;
+} catch (const std::bad_alloc&) {
 }
 
 // A rank reports one call at a time: the first collective, since its place in the order says something to others.
-void Engine::watch_all(uint64_t now) {
+void Engine::watch_all(uint64_t now) noexcept {
   const auto is_collective = [](const auto& operation) {
     return operation->signature().collective != static_cast<uint8_t>(Collective::point_to_point);
   };
@@ -271,14 +273,18 @@ Status Engine::end() {
 }
 
 // The failure of the communicator, with where this rank was when it first learned of it.  Under the lock.
-Status Engine::ended(const Operation& operation) {
+Status Engine::ended(const Operation& operation) noexcept {
   if (!end_.ok()) return end_;
   const Status failure = supervisor_.failure();
-  char after[32];
-  std::snprintf(after, sizeof after, "%.1f s", static_cast<double>(now_ns() - operation.started_ns) * 1e-9);
-  end_ = Status(failure.code(), failure.message() + "; this rank was in " + describe(operation.signature()) + " (" +
-                                    std::string(operation.algorithm()) + "), step " + std::to_string(operation.step()) + " of " +
-                                    std::to_string(operation.steps()) + ", after " + after);
+  end_ = failure;  // at least
+  try {
+    char after[32];
+    std::snprintf(after, sizeof after, "%.1f s", static_cast<double>(now_ns() - operation.started_ns) * 1e-9);
+    end_ = Status(failure.code(), failure.message() + "; this rank was in " + describe(operation.signature()) + " (" +
+                                      std::string(operation.algorithm()) + "), step " + std::to_string(operation.step()) + " of " +
+                                      std::to_string(operation.steps()) + ", after " + after);
+  } catch (const std::bad_alloc&) {
+  }
   return end_;
 }
 

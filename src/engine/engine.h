@@ -96,12 +96,13 @@ class Engine {
   bool advance_all();
   void remove_finished();
   Status begin_progress_thread();
-  Status ended(const Operation& operation);
+  Status ended(const Operation& operation) noexcept;
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
-  bool watch(Operation& operation, uint64_t now, bool tells);
-  void watch_all(uint64_t now);
-  bool sleep(std::vector<pollfd>& awaited);  // until a link may move; false if only asking tells
+  // None of these lets an exception out: an operation that was started must be driven to its end, however little memory there is.
+  void watch(Operation& operation, uint64_t now, bool tells) noexcept;
+  void watch_all(uint64_t now) noexcept;
+  bool sleep(std::vector<pollfd>& awaited) noexcept;  // until a link may move; false if only asking tells
   void progress_loop();
 
   std::vector<Transport*> transports_;

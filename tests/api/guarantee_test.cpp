@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 
 #include "local_world.h"
+#include "sanitized.h"
 
 namespace {
 
@@ -135,11 +136,22 @@ bool try_failing(const Case& test, long n) {
   return failed;
 }
 
-TEST(Guarantee, AnyAllocationMayFail) {
+class OverTransports : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { ::setenv("TUTTI_TRANSPORT", GetParam(), 1); }
+  void TearDown() override { ::unsetenv("TUTTI_TRANSPORT"); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Guarantee, OverTransports, testing::Values("memory", "tcp"));
+
+TEST_P(OverTransports, AnyAllocationMayFail) {
+  const bool shares_memory = std::string(GetParam()) == "memory";
   for (const Case& test : kCases) {
+    const long stride = shares_memory ? 1 : kSanitized ? 23 : 7;  // over TCP each try takes a birth's time; a prime, so that no loop hides
     long n = 0;
-    while (n < 1'000 && try_failing(test, n)) ++n;
+    while (n < 1'000 && try_failing(test, n)) n += stride;
     EXPECT_LT(n, 1'000) << test.name;
+    EXPECT_GT(n, shares_memory ? 0 : 1) << test.name << ": nothing was failed";
     if (testing::Test::HasFailure()) return;
   }
 }
