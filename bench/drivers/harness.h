@@ -134,9 +134,9 @@ struct Page {  // zero bytes are a valid page
   double times_us[kMostRanks][kMostIterations];
 };
 
-class Meeting {
+class Rendezvous {
  public:
-  Meeting(int rank, int size) : rank_(rank), size_(size) {
+  Rendezvous(int rank, int size) : rank_(rank), size_(size) {
     const char* path = std::getenv("COMPARE_PAGE");
     if (path == nullptr || size > kMostRanks) fail("COMPARE_PAGE is not set, or there are more than 64 ranks");
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -263,7 +263,7 @@ inline double checksum(const float* memory, size_t count) {
 template <class Driver>
 class Measurement {
  public:
-  Measurement(Driver& driver, const Settings& settings) : driver_(driver), settings_(settings), meeting_(driver.rank, driver.size) {
+  Measurement(Driver& driver, const Settings& settings) : driver_(driver), settings_(settings), rendezvous_(driver.rank, driver.size) {
     const size_t largest = *std::max_element(settings.sizes.begin(), settings.sizes.end());
     bytes_ = std::max(settings.rotate_bytes, 2 * stride(largest));
     void* memory = nullptr;
@@ -295,9 +295,9 @@ class Measurement {
         fill(input(i, bytes), count, driver_.rank, turn_ + i);
         std::memset(output(i, bytes), 0xA5, count * sizeof(float));
       }
-      meeting_.barrier();
+      rendezvous_.barrier();
       uint64_t last = ticks();
-      double* times = meeting_.page().times_us[driver_.rank] + done;
+      double* times = rendezvous_.page().times_us[driver_.rank] + done;
       for (size_t i = 0; i < pass; ++i) {
         driver_.all_reduce(input(i, bytes), output(i, bytes), count);
         const uint64_t now = ticks();
@@ -314,14 +314,14 @@ class Measurement {
   }
 
   uint64_t count_wrong_output(const float* memory, size_t count, size_t slot) {
-    if (driver_.result() == Result::same) return meeting_.all_equal(checksum(memory, count)) ? 0 : count;
+    if (driver_.result() == Result::same) return rendezvous_.all_equal(checksum(memory, count)) ? 0 : count;
     return count_wrong(memory, count, driver_.result(), driver_.rank, driver_.size, turn_ + slot);
   }
 
   double timed(size_t bytes, int iterations) {
     const double start = seconds();
     iterate(bytes, iterations);
-    return meeting_.largest((seconds() - start) / iterations);
+    return rendezvous_.largest((seconds() - start) / iterations);
   }
 
   void run_size(size_t bytes) {
@@ -334,17 +334,17 @@ class Measurement {
     } else {
       timed(bytes, 2);
     }
-    const double before = meeting_.round_trip();
-    meeting_.page().wrong += iterate(bytes, iterations);
-    meeting_.barrier();
-    const double after = meeting_.round_trip();
+    const double before = rendezvous_.round_trip();
+    rendezvous_.page().wrong += iterate(bytes, iterations);
+    rendezvous_.barrier();
+    const double after = rendezvous_.round_trip();
     if (driver_.rank == 0) print(bytes, iterations, before, after);
-    meeting_.barrier();
-    if (driver_.rank == 0) meeting_.page().wrong = 0;
+    rendezvous_.barrier();
+    if (driver_.rank == 0) rendezvous_.page().wrong = 0;
   }
 
   void print(size_t bytes, int iterations, double before, double after) {
-    Page& page = meeting_.page();
+    Page& page = rendezvous_.page();
     std::vector<double> times(static_cast<size_t>(iterations));
     for (int r = 0; r < driver_.size; ++r)
       for (size_t i = 0; i < times.size(); ++i) times[i] = std::max(times[i], page.times_us[r][i]);
@@ -363,7 +363,7 @@ class Measurement {
 
   Driver& driver_;
   const Settings& settings_;
-  Meeting meeting_;
+  Rendezvous rendezvous_;
   std::byte* memory_ = nullptr;  // until the process ends
   size_t bytes_ = 0;
   uint64_t turn_ = 0;  // every iteration has other values

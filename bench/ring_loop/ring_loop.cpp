@@ -43,15 +43,15 @@ struct Rank {
         pool(arena, me()),
         next(arena, me(), static_cast<uint32_t>((rank + 1) % size)),
         previous(arena, me(), static_cast<uint32_t>((rank + size - 1) % size)) {
-    auto wires = std::make_unique<Wires>();
-    wires->resize(size);
-    wires->bank.pool = &pool;
-    wires->streams = [](int) { return false; };
-    wires->connect = [this](int peer, LinkUse) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
-    engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), supervisor);
+    auto link_table = std::make_unique<LinkTable>();
+    link_table->resize(size);
+    link_table->bank.pool = &pool;
+    link_table->streams = [](int) { return false; };
+    link_table->connect = [this](int peer, LinkUse) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
+    engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(link_table), supervisor);
     program = std::make_shared<const Program>(compile(
         algorithms()[*find_algorithm(Collective::all_reduce, "ring")].plan(rank, size, 0), Collective::all_reduce, rank, size, 0));
-    slots = PlanOperation::slots_per_stripe(*program, engine->wires());
+    slots = PlanOperation::slots_per_stripe(*program, engine->link_table());
   }
   uint32_t me() const { return static_cast<uint32_t>(rank); }
 
@@ -126,10 +126,10 @@ void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
   arithmetic.element_bytes = sizeof(float);
   const size_t bytes = count * sizeof(float);
   const auto operation = *r.engine->start(
-      [&](Wires& wires) {
+      [&](LinkTable& link_table) {
         auto made = std::make_shared<PlanOperation>(
             r.program, "ring", Binding::chunked(input, output, bytes, r.program->blocks, stripe_bytes_for(bytes, r.size)),
-            arithmetic, Signature{}, kLanes, r.slots, wires);
+            arithmetic, Signature{}, kLanes, r.slots, link_table);
         made->timeout_ns = UINT64_MAX;
         return made;
       },

@@ -98,12 +98,12 @@ TUTTI_API const char *tutti_status_string(tutti_status status);
  * library and stays until the next failure on the same communicator or thread. */
 TUTTI_API const char *tutti_last_error(const tutti_comm *comm);
 
-/* ---- birth and end of communicators ---- */
+/* ---- bootstrap and end of communicators ---- */
 
 /* Names one communicator to be; made by one rank, handed to the others by the caller's own means (MPI_Bcast, a file …). */
 typedef struct tutti_unique_id { char internal[128]; } tutti_unique_id;
 
-/* Makes an id and opens the meeting point in this process, where the ranks that create a communicator with it will meet. */
+/* Makes an id and opens the rendezvous point in this process, where the ranks that create a communicator with it will meet. */
 TUTTI_API tutti_status tutti_get_unique_id(tutti_unique_id *id);
 
 /* A key/value store of the caller's (etcd, torch's store, a dictionary …).  Values are at most 512 bytes.  Each returns 0 on success;
@@ -128,7 +128,7 @@ typedef struct tutti_config {
 
 TUTTI_API void tutti_config_init(tutti_config *config);
 
-/* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BIRTH_TIMEOUT.  `config` may be NULL: everything from
+/* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BOOTSTRAP_TIMEOUT.  `config` may be NULL: everything from
  * the launcher (torchrun, mpirun, srun, hydra, or TUTTI_RANK/TUTTI_SIZE/TUTTI_STORE).  On failure *comm is NULL and
  * tutti_last_error(NULL) explains. */
 TUTTI_API tutti_status tutti_comm_create(tutti_comm **comm, const tutti_config *config);
@@ -153,7 +153,7 @@ TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
 TUTTI_API int tutti_comm_size(const tutti_comm *comm);
 
-/* What a communicator has done since its birth on this rank. */
+/* What a communicator has done since its bootstrap on this rank. */
 typedef struct tutti_stats {
   size_t struct_size;        /* sizeof(tutti_stats); set by the caller */
   uint64_t operations;       /* finished operations */

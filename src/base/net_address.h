@@ -1,4 +1,4 @@
-// Network addresses and interfaces: parse, resolve, list, choose; and the few socket calls that birth, control and tcp share.
+// Network addresses and interfaces: parse, resolve, list, choose; and the few socket calls that bootstrap, control and tcp share.
 // Every descriptor made here closes on exec.  Nothing here suppresses SIGPIPE: senders pass MSG_NOSIGNAL.
 #pragma once
 

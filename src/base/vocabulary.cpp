@@ -62,7 +62,7 @@ bool same_call(Signature a, Signature b) {
 std::string describe(const Signature& signature) {
   if (signature.collective >= kCollectives || signature.data_type >= kDataTypes || signature.op >= kReduceOps)
     return "an unreadable call";
-  if (signature.algorithm == kMeasuring) return "measuring the machine at the birth of the communicator";
+  if (signature.algorithm == kMeasuring) return "measuring the machine at the bootstrap of the communicator";
   const auto collective = static_cast<Collective>(signature.collective);
   if (signature.algorithm == kSplitting) return "comm_split (call #" + std::to_string(signature.sequence) + ")";
   std::string text(name(collective));

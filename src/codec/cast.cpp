@@ -178,7 +178,7 @@ struct FromShort {
 };
 
 template <class Format>
-void EncodeEight(const Eight& eight, const Chunk& chunk, const Occasion& occasion, std::byte* packet) {
+void EncodeEight(const Eight& eight, const Chunk& chunk, const EncodeContext& context, std::byte* packet) {
   Group groups[kMostGroups + kRow];  // some for what stands behind the end in the last block
   const Layout& layout = eight.layout;
   const float damping = eight.stochastic && chunk.residual != nullptr ? static_cast<float>(1 / (1 + eight.omega(chunk.n))) : 1;
@@ -191,7 +191,7 @@ void EncodeEight(const Eight& eight, const Chunk& chunk, const Occasion& occasio
   write_kind(packet, PacketKind::finite);
   for (size_t g = 0; g < layout.groups(chunk.n); ++g) write_float(packet, 1 + g, groups[g].scale);
   auto* codes = reinterpret_cast<uint32_t*>(packet + layout.codes_at(chunk.n));
-  const ToShort<Format> row{groups, layout.shift(), eight.greatest, eight.stochastic, random_key(occasion)};
+  const ToShort<Format> row{groups, layout.shift(), eight.greatest, eight.stochastic, random_key(context)};
   EncodeRange<8>(row, chunk, 0, chunk.n, codes);
 }
 
@@ -210,9 +210,9 @@ Status DecodeEight(const Eight& eight, const std::byte* packet, size_t n, const 
   return refused("holds an infinity or a not-a-number");
 }
 
-void EncodeShort(const Eight& eight, const Chunk& chunk, const Occasion& occasion, std::byte* packet) {
-  if (eight.mantissa == 3) return EncodeEight<Short<3, 7>>(eight, chunk, occasion, packet);
-  EncodeEight<Short<2, 15>>(eight, chunk, occasion, packet);
+void EncodeShort(const Eight& eight, const Chunk& chunk, const EncodeContext& context, std::byte* packet) {
+  if (eight.mantissa == 3) return EncodeEight<Short<3, 7>>(eight, chunk, context, packet);
+  EncodeEight<Short<2, 15>>(eight, chunk, context, packet);
 }
 
 Status DecodeShort(const Eight& eight, const std::byte* packet, size_t n, const Output& output) {
@@ -240,11 +240,11 @@ class SixteenBits final : public Codec {
   explicit SixteenBits(bool half) : half_(half) {}
   size_t chunk() const override { return kChunk; }
   size_t do_packet_bytes(size_t n, uint32_t) const override { return 4 + (2 * n + 3) / 4 * 4; }
-  void do_encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
+  void do_encode(const Chunk& chunk, const EncodeContext&, std::byte* packet) const override {
     if (half_) return HWY_DYNAMIC_DISPATCH(EncodeHalf)(chunk, packet);
     HWY_DYNAMIC_DISPATCH(EncodeBrain)(chunk, packet);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     if (!opened.finite) return opened.status;
     const bool finite =
@@ -265,10 +265,10 @@ class EightBits final : public Codec {
   explicit EightBits(const Eight& eight) : eight_(eight) {}
   size_t chunk() const override { return eight_.layout.chunk(); }
   size_t do_packet_bytes(size_t n, uint32_t) const override { return eight_.layout.packet_bytes(n); }
-  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
-    HWY_DYNAMIC_DISPATCH(EncodeShort)(eight_, chunk, occasion, packet);
+  void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const override {
+    HWY_DYNAMIC_DISPATCH(EncodeShort)(eight_, chunk, context, packet);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeShort)(eight_, packet, n, output) : opened.status;
   }

@@ -28,7 +28,7 @@
 namespace tutti {
 
 // Where and when a chunk is encoded.  Random numbers are functions of this and the place in the chunk, never of a clock or of call order.
-struct Occasion {
+struct EncodeContext {
   uint64_t seed = 0;     // equal on all ranks
   uint32_t step = 0;     // calls that this tensor has seen; equal on all ranks
   uint32_t rank = 0;     // of the encoder; decode() does not look at it
@@ -44,7 +44,7 @@ struct Output {
   // thread may read it.  Only for codecs that can (Codec::streams).
   bool streaming = false;
   // As many numbers each, which whoever decodes will read next: they are brought near meanwhile.  Only a hint, to any address or none.
-  const float* soon[2] = {};
+  const float* prefetch[2] = {};
 };
 inline constexpr size_t kStreamingAlignment = 64;
 
@@ -66,17 +66,17 @@ class Codec {
     const kernels::StandardFloats mode;
     return do_packet_bytes(n, step);
   }
-  void encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
+  void encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const {
     const kernels::StandardFloats mode;
-    do_encode(chunk, occasion, packet);
+    do_encode(chunk, context, packet);
   }
 
   // Writes n numbers; where nothing was sent, add[i] / divisor, which is the same but for the sign of a zero.  `packet`,
   // packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is
   // wrong, and `out` is then undefined.
-  Status decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const {
+  Status decode(const std::byte* packet, size_t n, const EncodeContext& context, const Output& output) const {
     const kernels::StandardFloats mode;
-    return do_decode(packet, n, occasion, output);
+    return do_decode(packet, n, context, output);
   }
 
   // Whether output may be streaming.
@@ -92,8 +92,8 @@ class Codec {
  private:
   // The same in the standard mode.
   virtual size_t do_packet_bytes(size_t n, uint32_t step) const = 0;
-  virtual void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const = 0;
-  virtual Status do_decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const = 0;
+  virtual void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const = 0;
+  virtual Status do_decode(const std::byte* packet, size_t n, const EncodeContext& context, const Output& output) const = 0;
 };
 
 // First word of every packet, in the byte order of the machine (all are little endian).

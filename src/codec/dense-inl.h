@@ -123,7 +123,7 @@ HWY_INLINE Output From(const Output& output, size_t i) {
           behind(output.add, i),
           output.divisor,
           output.streaming,
-          {behind(output.soon[0], i), behind(output.soon[1], i)}};
+          {behind(output.prefetch[0], i), behind(output.prefetch[1], i)}};
 }
 
 HWY_INLINE Chunk From(const Chunk& chunk, size_t i) {
@@ -185,8 +185,8 @@ HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n,
 // What is read soon, of 64 bytes.  Beside decoding a chunk, which takes as long as reading another one, it costs no time of its own; all at
 // once it would.
 HWY_INLINE void BringNear(const Output& output, size_t i) {
-  for (const float* soon : output.soon)
-    if (soon != nullptr) hwy::Prefetch(soon + i);
+  for (const float* next : output.prefetch)
+    if (next != nullptr) hwy::Prefetch(next + i);
 }
 
 // row(code, i, worst) is the number; it may raise `worst`, which tells codes that no encoding writes.

@@ -83,14 +83,14 @@ T* behind(T* numbers, size_t i) {
   return numbers == nullptr ? nullptr : numbers + i;
 }
 
-// Random numbers are a hash of the occasion and the place in the chunk: two rounds of multiplication ("lowbias32" of C. Wellons, Hash
+// Random numbers are a hash of the context and the place in the chunk: two rounds of multiplication ("lowbias32" of C. Wellons, Hash
 // Prospector), with half of the key before and half between them.
 struct RandomKey {
   uint32_t first = 0, second = 0;
 };
-inline RandomKey random_key(const Occasion& occasion) {
+inline RandomKey random_key(const EncodeContext& context) {
   uint64_t state = 0;
-  for (const uint64_t part : {occasion.seed, uint64_t{occasion.step} << 32 | occasion.rank, occasion.element}) {
+  for (const uint64_t part : {context.seed, uint64_t{context.step} << 32 | context.rank, context.element}) {
     state += part + 0x9E3779B97F4A7C15u;  // SplitMix64 (Steele, Lea, Flood 2014)
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9u;
     state = (state ^ state >> 27) * 0x94D049BB133111EBu;

@@ -114,7 +114,7 @@ HWY_INLINE bool Measure(const Quantization& q, const Chunk& chunk, float damping
 }
 
 template <uint32_t kBits>
-void EncodeAs(const Quantization& q, const Chunk& chunk, const Occasion& occasion, std::byte* packet) {
+void EncodeAs(const Quantization& q, const Chunk& chunk, const EncodeContext& context, std::byte* packet) {
   Group groups[kMostGroups + kRow];  // some for what stands behind the end in the last block
   const Layout& layout = q.layout;
   const float damping = q.stochastic && chunk.residual != nullptr ? static_cast<float>(1 / (1 + q.omega(chunk.n))) : 1;
@@ -134,15 +134,15 @@ void EncodeAs(const Quantization& q, const Chunk& chunk, const Occasion& occasio
       EncodeRange<kBits>(row, chunk, g * layout.group, layout.group_size(chunk.n, g), codes + g * layout.group * kBits / 32);
     }
   } else {
-    const AnyRow row{groups, layout.shift(), q.reach(), q.minmax ? q.offset() : 0, q.offset(), q.stochastic, random_key(occasion)};
+    const AnyRow row{groups, layout.shift(), q.reach(), q.minmax ? q.offset() : 0, q.offset(), q.stochastic, random_key(context)};
     EncodeRange<kBits>(row, chunk, 0, chunk.n, codes);
   }
 }
 
-void Quantize(const Quantization& q, const Chunk& chunk, const Occasion& occasion, std::byte* packet) {
-  if (q.layout.bits == 8) return EncodeAs<8>(q, chunk, occasion, packet);
-  if (q.layout.bits == 4) return EncodeAs<4>(q, chunk, occasion, packet);
-  EncodeAs<2>(q, chunk, occasion, packet);
+void Quantize(const Quantization& q, const Chunk& chunk, const EncodeContext& context, std::byte* packet) {
+  if (q.layout.bits == 8) return EncodeAs<8>(q, chunk, context, packet);
+  if (q.layout.bits == 4) return EncodeAs<4>(q, chunk, context, packet);
+  EncodeAs<2>(q, chunk, context, packet);
 }
 
 // ---- codes to numbers ----
@@ -221,10 +221,10 @@ class Quantizer final : public Codec {
   explicit Quantizer(const Quantization& q) : q_(q) {}
   size_t chunk() const override { return q_.layout.chunk(); }
   size_t do_packet_bytes(size_t n, uint32_t) const override { return q_.layout.packet_bytes(n); }
-  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
-    HWY_DYNAMIC_DISPATCH(Quantize)(q_, chunk, occasion, packet);
+  void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const override {
+    HWY_DYNAMIC_DISPATCH(Quantize)(q_, chunk, context, packet);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(Dequantize)(q_, packet, n, output) : opened.status;
   }

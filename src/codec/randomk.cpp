@@ -26,18 +26,18 @@ uint64_t mix(uint64_t z) {
 }
 constexpr uint64_t kGamma = 0x9E3779B97F4A7C15u;
 
-uint64_t stream_of(const Occasion& occasion) {
-  uint64_t stream = mix(occasion.seed + kGamma);
-  stream = mix(stream ^ (occasion.step + kGamma));
-  return mix(stream ^ (occasion.element + kGamma));
+uint64_t stream_of(const EncodeContext& context) {
+  uint64_t stream = mix(context.seed + kGamma);
+  stream = mix(stream ^ (context.step + kGamma));
+  return mix(stream ^ (context.element + kGamma));
 }
 
 // Marks k of n elements.  Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", 1987): a draw for each, no retries.  Of more than
 // half of the elements those are drawn that stay.
-void draw(const Occasion& occasion, size_t n, size_t k, uint64_t* marks) {
+void draw(const EncodeContext& context, size_t n, size_t k, uint64_t* marks) {
   const size_t n_words = sparse::words(n), drawn = std::min(k, n - k);
   std::memset(marks, 0, n_words * sizeof *marks);
-  uint64_t counter = stream_of(occasion);
+  uint64_t counter = stream_of(context);
   for (size_t last = n - drawn; last < n; ++last) {
     counter += kGamma;
     const size_t any = (mix(counter) >> 32) * (last + 1) >> 32;  // 0 … last; that 2^32 is no multiple of it shifts less than 2^-16
@@ -57,14 +57,14 @@ class RandomK final : public Codec {
   size_t chunk() const override { return chunk_; }
   size_t do_packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
 
-  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
-    write(chunk, occasion, packet);
-    if (chunk.decoded.out != nullptr) (void)do_decode(packet, chunk.n, occasion, chunk.decoded);
+  void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const override {
+    write(chunk, context, packet);
+    if (chunk.decoded.out != nullptr) (void)do_decode(packet, chunk.n, context, chunk.decoded);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
-    const Layout from = layout(n, occasion.step);
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext& context, const Output& output) const override {
+    const Layout from = layout(n, context.step);
     uint64_t marks[sparse::kMostWords];
-    draw(occasion, n, from.k, marks);
+    draw(context, n, from.k, marks);
     return sparse::decode(from, packet, marks, output);
   }
 
@@ -76,13 +76,13 @@ class RandomK final : public Codec {
   size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
   Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, true}; }
 
-  void write(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
-    const Layout to = layout(chunk.n, occasion.step);
+  void write(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const {
+    const Layout to = layout(chunk.n, context.step);
     if (sparse::survey(chunk.value, chunk.residual, chunk.n, nullptr, 0) >= sparse::kNotFinite)
       return sparse::write_not_finite(to, packet);
     if (chunk.residual != nullptr) add(chunk.residual, chunk.value, chunk.n);
     uint64_t marks[sparse::kMostWords];
-    draw(occasion, to.n, to.k, marks);
+    draw(context, to.n, to.k, marks);
     Writer writer(to, chunk, false, spec_.values == ValueType::int8 ? greatest(chunk, to, marks) : 0, packet);
     for_each_value(chunk, to, marks, [&](const uint32_t* index, float* value, size_t count) { writer.add(index, value, count); });
     writer.finish();

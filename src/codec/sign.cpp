@@ -120,10 +120,10 @@ class Sign final : public Codec {
   explicit Sign(uint32_t group) : layout_{.bits = 1, .group = group} {}
   size_t chunk() const override { return layout_.chunk(); }
   size_t do_packet_bytes(size_t n, uint32_t) const override { return layout_.packet_bytes(n); }
-  void do_encode(const Chunk& chunk, const Occasion&, std::byte* packet) const override {
+  void do_encode(const Chunk& chunk, const EncodeContext&, std::byte* packet) const override {
     HWY_DYNAMIC_DISPATCH(EncodeSigns)(layout_, chunk, packet);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext&, const Output& output) const override {
     const Opened opened = open(packet, n, output.out);
     return opened.finite ? HWY_DYNAMIC_DISPATCH(DecodeSigns)(layout_, packet, n, output) : opened.status;
   }

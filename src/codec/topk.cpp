@@ -107,13 +107,13 @@ class TopK final : public Codec {
 
   size_t chunk() const override { return chunk_; }
   size_t do_packet_bytes(size_t n, uint32_t step) const override { return layout(n, step).bytes(); }
-  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
-    write(chunk, occasion, packet);
-    if (chunk.decoded.out != nullptr) (void)do_decode(packet, chunk.n, occasion, chunk.decoded);
+  void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const override {
+    write(chunk, context, packet);
+    if (chunk.decoded.out != nullptr) (void)do_decode(packet, chunk.n, context, chunk.decoded);
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion& occasion, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext& context, const Output& output) const override {
     uint64_t marks[sparse::kMostWords];
-    return sparse::decode(layout(n, occasion.step), packet, marks, output);
+    return sparse::decode(layout(n, context.step), packet, marks, output);
   }
   double contraction(size_t n, uint32_t step) const override { return sparse::contraction(n, sent(n, step), spec_.values); }
   bool unbiased() const override { return false; }
@@ -123,8 +123,8 @@ class TopK final : public Codec {
   size_t sent(size_t n, uint32_t step) const { return sparse::elements_sent(spec_, n, step); }
   Layout layout(size_t n, uint32_t step) const { return {n, sent(n, step), spec_.values, false}; }
 
-  void write(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const {
-    const Layout to = layout(chunk.n, occasion.step);
+  void write(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const {
+    const Layout to = layout(chunk.n, context.step);
     Selection selection(chunk, to.k);
     if (!selection.finite()) return sparse::write_not_finite(to, packet);
     Writer writer(to, chunk, spec_.masking, selection.greatest(), packet);

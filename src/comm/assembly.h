@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "birth.h"
+#include "join_job.h"
 #include "communicator.h"
 #include "control.h"
 #include "log.h"

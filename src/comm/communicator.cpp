@@ -7,7 +7,7 @@
 #include "byte_units.h"
 #include "clock.h"
 #include "spaces.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -75,16 +75,16 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   terms_.lanes = static_cast<uint32_t>(parts_->settings.lanes);
   terms_.slot_bytes = parts_->pool->slot_bytes();
   terms_.slots = parts_->pool->slots();
-  auto wires = std::make_unique<Wires>();
-  wires->resize(parts_->size);
-  wires->bank.pool = parts_->pool.get();
-  for (size_t peer = 0; peer < parts_->message_pools.size(); ++peer) wires->message_banks[peer].pool = parts_->message_pools[peer].get();
-  wires->workers = parts_->workers;
-  wires->streams = [this](int peer) { return parts_->transport_of[static_cast<size_t>(peer)]->streams(); };
-  wires->connect = [this](int peer, LinkUse use) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer, use); };
+  auto link_table = std::make_unique<LinkTable>();
+  link_table->resize(parts_->size);
+  link_table->bank.pool = parts_->pool.get();
+  for (size_t peer = 0; peer < parts_->message_pools.size(); ++peer) link_table->message_banks[peer].pool = parts_->message_pools[peer].get();
+  link_table->workers = parts_->workers;
+  link_table->streams = [this](int peer) { return parts_->transport_of[static_cast<size_t>(peer)]->streams(); };
+  link_table->connect = [this](int peer, LinkUse use) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer, use); };
   std::vector<Transport*> transports;
   for (const auto& transport : parts_->transports) transports.push_back(transport.get());
-  engine_ = std::make_unique<Engine>(std::move(transports), std::move(wires), static_cast<Supervisor&>(*this),
+  engine_ = std::make_unique<Engine>(std::move(transports), std::move(link_table), static_cast<Supervisor&>(*this),
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
 }
 
@@ -110,7 +110,7 @@ Status Communicator::failed_status() const { return failed() ? engine_->end() : 
 
 Communicator::Compiled Communicator::compile_for(const Plan& plan, Collective collective, int root) {
   auto program = std::make_shared<const Program>(compile(plan, collective, parts_->rank, parts_->size, std::max(root, 0)));
-  const uint32_t slots = PlanOperation::slots_per_stripe(*program, engine_->wires());
+  const uint32_t slots = PlanOperation::slots_per_stripe(*program, engine_->link_table());
   return {std::move(program), slots};
 }
 
@@ -255,7 +255,7 @@ Communicator::Prepared Communicator::prepare_wide(const Call& call) {
 }
 
 // A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where its receive wants it.
-std::shared_ptr<Operation> Communicator::make_message(const Message& message, std::byte* to, Wires& wires) {
+std::shared_ptr<Operation> Communicator::make_message(const Message& message, std::byte* to, LinkTable& link_table) {
   auto& compiled = message_programs_[{message.peer, message.send}];
   if (!compiled.program) {
     Plan plan(1);
@@ -272,7 +272,7 @@ std::shared_ptr<Operation> Communicator::make_message(const Message& message, st
   call.type = message.type;
   auto operation = std::make_shared<PlanOperation>(
       compiled.program, "direct", Binding::fixed(std::move(block), pieces.stripe_bytes).at_least_one_stripe(), Arithmetic(),
-      sign(call, 0, 0), pieces.lanes, compiled.slots, wires);
+      sign(call, 0, 0), pieces.lanes, compiled.slots, link_table);
   operation->set_tags({{{message.count, message.type}}, {}, 0});
   call.messages = {message};
   return fill_in(operation, call, bytes);
@@ -283,7 +283,7 @@ Result<Engine::Operations> Communicator::start_messages(const std::vector<Messag
   if (Status status = check_own_messages(messages, parts_->rank); !status.ok()) return status;
   Choice choice{0, "direct", "each message travels once"};
   uint64_t bytes = 0;
-  const auto make = [&](Wires& wires) {
+  const auto make = [&](LinkTable& link_table) {
     Engine::Operations operations;
     auto own = messages.begin();  // the receive that the next send to this rank itself is for
     for (const Message& message : messages) {
@@ -291,7 +291,7 @@ Result<Engine::Operations> Communicator::start_messages(const std::vector<Messag
       const bool to_itself = message.peer == parts_->rank;
       if (to_itself && !message.send) continue;
       if (to_itself) own = std::find_if(own, messages.end(), [this](const Message& m) { return m.peer == parts_->rank && !m.send; });
-      operations.push_back(make_message(message, to_itself ? (own++)->data : nullptr, wires));
+      operations.push_back(make_message(message, to_itself ? (own++)->data : nullptr, link_table));
       if (timeout_ns > 0) operations.back()->timeout_ns = timeout_ns;
     }
     return operations;
@@ -326,10 +326,10 @@ Result<std::shared_ptr<Operation>> Communicator::start(const Call& call, bool as
   const Signature signature = sign(call, remembered_.choice.algorithm, next_sequence());
   Arithmetic arithmetic = prepared.wide ? prepared.wide_arithmetic : remembered_.arithmetic;
   if (const kernels::Store store = output_store(call, remembered_.bytes); !prepared.wide) arithmetic.output_store = store;
-  const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
+  const auto make = [&](LinkTable& link_table) -> std::shared_ptr<Operation> {
     auto operation =
         std::make_shared<PlanOperation>(prepared.compiled.program, remembered_.choice.name, std::move(prepared.binding), arithmetic,
-                                        signature, prepared.cut.lanes, prepared.compiled.slots, wires);
+                                        signature, prepared.cut.lanes, prepared.compiled.slots, link_table);
     operation->set_tags(std::move(prepared.tags));
     if (prepared.wide) return fill_in(std::make_shared<WideOperation>(std::move(prepared.wide), operation), call, remembered_.bytes);
     return fill_in(operation, call, remembered_.bytes);
@@ -356,11 +356,11 @@ Status Communicator::run_duet(const Compiled& compiled, Collective collective, c
   signature.algorithm = kMeasuring;
   signature.count = call.count;
   signature.context = parts_->context;
-  const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
+  const auto make = [&](LinkTable& link_table) -> std::shared_ptr<Operation> {
     auto binding = Binding::chunked(input, output, bytes, compiled.program->blocks, pieces.stripe_bytes);
     auto operation = std::make_shared<PlanOperation>(compiled.program, "a measurement", std::move(binding), arithmetic, signature,
-                                                     pieces.lanes, compiled.slots, wires);
-    operation->timeout_ns = parts_->settings.birth_timeout_ns;
+                                                     pieces.lanes, compiled.slots, link_table);
+    operation->timeout_ns = parts_->settings.bootstrap_timeout_ns;
     return operation;
   };
   auto operation = engine_->start(make, false);
@@ -393,7 +393,7 @@ Status Communicator::free(void* memory) {
 Result<std::shared_ptr<Operation>> Communicator::start_flat(const Call& call, bool asynchronous) {
   Arithmetic arithmetic = remembered_.arithmetic;
   arithmetic.output_store = output_store(call, remembered_.bytes);
-  const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
+  const auto make = [&](LinkTable&) -> std::shared_ptr<Operation> {
     const FlatExchange exchange(*parts_->board, call.input, call.output, remembered_.bytes, arithmetic,
                                 flat_hash(remembered_.flat_kind, next_sequence()));
     return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), sign(call, kFlat, next_sequence())),

@@ -138,7 +138,7 @@ class Communicator final : private Supervisor {
   Prepared prepare(const Call& call);
   bool must_be_wide(const Call& call) const;
   Prepared prepare_wide(const Call& call);
-  std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, Wires& wires);
+  std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, LinkTable& link_table);
   Status run_queued(const Call& call);
   Status run_messages(const Call& call);
   static Choice lent_choice();

@@ -119,7 +119,7 @@ Result<std::shared_ptr<Operation>> Communicator::start_coded(const Call& call, b
   if (!choice.ok()) return choice.status();
   Compiled compiled = program_of(choice->algorithm, Collective::all_reduce, -1);
   const Program& program = *compiled.program;
-  compiled.slots = PlanOperation::slots_per_stripe(program, engine_->wires(), true);
+  compiled.slots = PlanOperation::slots_per_stripe(program, engine_->link_table(), true);
   CodedCut cut = cut_coded(terms_, packed, program.blocks, program.widest_run);
   if (compiled.slots > 0) cut.lanes = std::min(cut.lanes, parts_->pool->slots() / compiled.slots);
   if (cut.lanes == 0)
@@ -140,9 +140,9 @@ Result<std::shared_ptr<Operation>> Communicator::start_coded(const Call& call, b
   if (Status status = tensor.begin(); !status.ok()) return status;
   TensorTaken taken(tensor);
   auto coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
-  const auto make = [&](Wires& wires) -> std::shared_ptr<Operation> {
+  const auto make = [&](LinkTable& link_table) -> std::shared_ptr<Operation> {
     auto operation = std::make_shared<PlanOperation>(compiled.program, remembered.choice.name, std::move(binding), Arithmetic(),
-                                                     signature, cut.lanes, compiled.slots, wires);
+                                                     signature, cut.lanes, compiled.slots, link_table);
     operation->set_coder(std::move(coder));
     return fill_in(operation, call, remembered.bytes);
   };

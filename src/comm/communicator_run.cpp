@@ -132,7 +132,7 @@ Status Communicator::all_lend(const Call& call, bool& all) {
     exchange.enter();
     status = finish_flat(exchange, call.timeout_ns, [&] { return signature; });
   } else {
-    const auto make = [&](Wires&) -> std::shared_ptr<Operation> {
+    const auto make = [&](LinkTable&) -> std::shared_ptr<Operation> {
       return fill_in(std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), signature), vote, 1);
     };
     auto operation = engine_->start(make, false);

@@ -7,7 +7,7 @@
 #include <limits>
 #include <optional>
 
-#include "birth_bytes.h"
+#include "bytes.h"
 #include "settings.h"
 #include "words.h"
 

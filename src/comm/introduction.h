@@ -1,4 +1,4 @@
-// What a rank tells the others about itself at birth.  Decoded by a pure function of untrusted bytes, in which every field is bounded:
+// What a rank tells the others about itself at bootstrap.  Decoded by a pure function of untrusted bytes, in which every field is bounded:
 // who learns a job's rendezvous can write to all of its ranks.
 #pragma once
 

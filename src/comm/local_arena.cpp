@@ -7,9 +7,9 @@ Result<LocalArena::Child> LocalArena::child(uint32_t split, int color, int size)
   const std::pair key(split, color);
   auto found = children_.find(key);
   if (found == children_.end()) {
-    auto meeting = ThreadMeeting::open(size);
-    if (!meeting.ok()) return meeting.status();
-    found = children_.emplace(key, Entry{{std::make_shared<LocalArena>(), std::move(*meeting)}, size}).first;
+    auto rendezvous = ThreadRendezvous::open(size);
+    if (!rendezvous.ok()) return rendezvous.status();
+    found = children_.emplace(key, Entry{{std::make_shared<LocalArena>(), std::move(*rendezvous)}, size}).first;
   }
   Child child = found->second.child;
   if (--found->second.left == 0) children_.erase(found);

@@ -24,7 +24,7 @@ class LocalArena {
   // What a group that splits off shares.
   struct Child {
     std::shared_ptr<LocalArena> arena;
-    std::shared_ptr<ThreadMeeting> meeting;
+    std::shared_ptr<ThreadRendezvous> rendezvous;
   };
   uint32_t draw_number() { return ++splits_; }  // names a split; drawn by one rank for all
   // Made by the first of the group's `size` ranks to ask, forgotten when all have asked.

@@ -206,7 +206,7 @@ class Pair {
 };
 
 // What a processor does by itself; as in the engine the caller's data comes from afar, and slots stay near.
-void measure_here(Buffer& buffer, Findings& findings) {
+void measure_here(Buffer& buffer, Measurements& measurements) {
   constexpr size_t kSlot = 64 << 10, kFar = 1 << 20;
   const auto reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
   const auto rate = [&](auto work) {
@@ -219,9 +219,9 @@ void measure_here(Buffer& buffer, Findings& findings) {
     }
     return typical(taken) / kSlot;
   };
-  findings.copy_byte_s =
+  measurements.copy_byte_s =
       rate([](std::byte* slot, std::byte* far) { kernels::copy(slot, nullptr, far, kSlot, kernels::Store::cached); });
-  findings.reduce_byte_s = rate(
+  measurements.reduce_byte_s = rate(
       [&](std::byte* slot, std::byte* far) { reduce(slot, nullptr, slot, far, kSlot / sizeof(float), 1, kernels::Store::cached); });
 }
 
@@ -247,23 +247,23 @@ ProbePairs probe_pairs(const Team& team) {
   return pairs;
 }
 
-Result<Findings> probe(Communicator& comm, const Team& team) {
-  Findings findings;
-  findings.cores = static_cast<double>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1l));
-  findings.machine = machine_number();
+Result<Measurements> probe(Communicator& comm, const Team& team) {
+  Measurements measurements;
+  measurements.cores = static_cast<double>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1l));
+  measurements.machine = machine_number();
   const ProbePairs pairs = probe_pairs(team);
   const auto has_place = [&](const int(&pair)[2]) { return pair[0] == comm.rank() || pair[1] == comm.rank(); };
-  if (!has_place(pairs.inside) && !has_place(pairs.between)) return findings;
+  if (!has_place(pairs.inside) && !has_place(pairs.between)) return measurements;
   Buffer buffer;
   if (!buffer) return Status(Code::out_of_memory, "no memory for measuring the machine; set TUTTI_TUNING=off");
-  measure_here(buffer, findings);
-  for (const auto& [pair, times] : {std::pair{&pairs.inside, &findings.inside}, std::pair{&pairs.between, &findings.between}}) {
+  measure_here(buffer, measurements);
+  for (const auto& [pair, times] : {std::pair{&pairs.inside, &measurements.inside}, std::pair{&pairs.between, &measurements.between}}) {
     if (!has_place(*pair)) continue;
     Pair end(comm, *pair, buffer);
-    const size_t kinds = times == &findings.inside ? kInside : kBetween;
+    const size_t kinds = times == &measurements.inside ? kInside : kBetween;
     if (Status s = (*pair)[0] == comm.rank() ? end.lead(kinds, *times) : end.follow(); !s.ok()) return s;
   }
-  return findings;
+  return measurements;
 }
 
 }  // namespace tutti

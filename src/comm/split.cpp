@@ -13,8 +13,8 @@
 #include <span>
 
 #include "assembly.h"
-#include "birth.h"
-#include "birth_bytes.h"
+#include "join_job.h"
+#include "bytes.h"
 #include "clock.h"
 #include "descriptor_limit.h"
 #include "local_arena.h"
@@ -29,13 +29,13 @@ struct Vote {
 };
 static_assert(sizeof(Vote) == 16);
 
-enum class Word : uint8_t { nothing, meeting_point, failure };
+enum class Word : uint8_t { nothing, rendezvous_point, failure };
 
 // What a rank says once it knows its group.
 struct Notice {
   Word word = Word::nothing;
   uint8_t code = 0;                 // of a failure
-  std::array<char, 382> text = {};  // a meeting point's, or a sentence with its remedy; ends with a zero
+  std::array<char, 382> text = {};  // a rendezvous point's, or a sentence with its remedy; ends with a zero
 };
 static_assert(sizeof(Notice) == 384);
 
@@ -94,7 +94,7 @@ bool is_sound(const Notice& notice) {
   return (end == notice.text.begin()) == (notice.word == Word::nothing);
 }
 
-// A birth opens a dozen descriptors, and its first rank one more for each rank that comes.  To lack them now is heard by all at once.
+// A bootstrap opens a dozen descriptors, and its first rank one more for each rank that comes.  To lack them now is heard by all at once.
 Status check_descriptors(const Group& group) {
   constexpr size_t kOfEach = 16;
   const size_t needed = kOfEach + (group.rank == 0 ? 2 * group.members.size() : 0);
@@ -120,8 +120,8 @@ Notice prepare(const Communicator& parent, const Group& group, LocalArena::Child
   }
   if (Status status = check_descriptors(group); !status.ok()) return notice_of(status);
   if (group.rank != 0) return {};
-  auto id = make_unique_id(parts.settings.interface, parts.settings.birth_timeout_ns, parts.log);
-  return id.ok() ? notice_of(Word::meeting_point, Code::success, *id) : notice_of(id.status());
+  auto id = make_unique_id(parts.settings.interface, parts.settings.bootstrap_timeout_ns, parts.log);
+  return id.ok() ? notice_of(Word::rendezvous_point, Code::success, *id) : notice_of(id.status());
 }
 
 Notice prepare_or_say_why(const Communicator& parent, const Group& group, LocalArena::Child& child) {
@@ -133,7 +133,7 @@ Notice prepare_or_say_why(const Communicator& parent, const Group& group, LocalA
 }
 
 // Where the group meets ("" where it needs no such place), or the failure of its first rank that had one.
-Result<std::string> meeting_point_of(const Communicator& parent, const Group& group, std::span<const Notice> notices) {
+Result<std::string> rendezvous_point_of(const Communicator& parent, const Group& group, std::span<const Notice> notices) {
   for (const int rank : group.members) {
     const Notice& notice = notices[static_cast<size_t>(rank)];
     if (!is_sound(notice)) return unreadable(parent, rank);
@@ -143,29 +143,29 @@ Result<std::string> meeting_point_of(const Communicator& parent, const Group& gr
   }
   const Notice& first = notices[static_cast<size_t>(group.members[0])];
   const bool expected = group.size() > 1 && !parent.parts().local_arena;
-  if (expected != (first.word == Word::meeting_point)) return unreadable(parent, group.members[0]);
+  if (expected != (first.word == Word::rendezvous_point)) return unreadable(parent, group.members[0]);
   return std::string(first.text.data());
 }
 
-BirthOptions birth_options(const AssemblyOptions& options, const std::string& id, const Log& log) {
-  BirthOptions birth;
-  birth.rank = options.rank;
-  birth.size = options.size;
-  birth.unique_id = id;
-  birth.name = options.name;
-  if (birth.name.size() > kLongestName) birth.name.erase(0, birth.name.size() - kLongestName);  // of splits of splits of splits
-  birth.interface = options.settings.interface;
-  birth.timeout_ns = options.settings.birth_timeout_ns;
-  birth.log = log;
-  return birth;
+JoinOptions bootstrap_options(const AssemblyOptions& options, const std::string& id, const Log& log) {
+  JoinOptions bootstrap;
+  bootstrap.rank = options.rank;
+  bootstrap.size = options.size;
+  bootstrap.unique_id = id;
+  bootstrap.name = options.name;
+  if (bootstrap.name.size() > kLongestName) bootstrap.name.erase(0, bootstrap.name.size() - kLongestName);  // of splits of splits of splits
+  bootstrap.interface = options.settings.interface;
+  bootstrap.timeout_ns = options.settings.bootstrap_timeout_ns;
+  bootstrap.log = log;
+  return bootstrap;
 }
 
-// A rank that dies before it has come to the meeting is missing there, and only the parent knows why; so the parent is asked while
+// A rank that dies before it has come to the rendezvous is missing there, and only the parent knows why; so the parent is asked while
 // ranks are missing, and for a moment before another reason is believed.
-Result<Birth> meet_while_parent_lives(const Communicator& parent, BirthOptions birth) {
+Result<JoinedJob> meet_while_parent_lives(const Communicator& parent, JoinOptions bootstrap) {
   constexpr uint64_t kPatience = 500 * kMillisecond;
-  birth.called_off = [&parent] { return parent.failed_status(); };
-  auto born = meet(birth);
+  bootstrap.called_off = [&parent] { return parent.failed_status(); };
+  auto born = join_job(bootstrap);
   const uint64_t until = now_ns() + kPatience;
   while (!born.ok() && now_ns() < until) {
     if (Status failed = parent.failed_status(); !failed.ok()) return failed;
@@ -175,20 +175,20 @@ Result<Birth> meet_while_parent_lives(const Communicator& parent, BirthOptions b
   return born;
 }
 
-// The meeting that this rank has opened, to which nobody else will come, ends once all of its ranks have come and gone: this one.
-void end_meeting(BirthOptions birth) {
-  birth.size = 1;
-  (void)meet(birth);
+// The rendezvous that this rank has opened, to which nobody else will come, ends once all of its ranks have come and gone: this one.
+void end_rendezvous(JoinOptions bootstrap) {
+  bootstrap.size = 1;
+  (void)join_job(bootstrap);
 }
 
 Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, const AssemblyOptions& options, const Group& group,
                                                  const std::string& id, const LocalArena::Child& child) {
-  const uint64_t deadline = now_ns() + options.settings.birth_timeout_ns;
+  const uint64_t deadline = now_ns() + options.settings.bootstrap_timeout_ns;
   if (group.size() == 1)
     return std::shared_ptr<Bootstrap>(std::make_shared<ExchangeOnly>(
         [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline));
-  if (child.meeting) return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.meeting, group.rank, deadline));
-  auto born = meet_while_parent_lives(parent, birth_options(options, id, parent.parts().log));
+  if (child.rendezvous) return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.rendezvous, group.rank, deadline));
+  auto born = meet_while_parent_lives(parent, bootstrap_options(options, id, parent.parts().log));
   if (!born.ok()) return born.status();
   return std::move(born->bootstrap);
 }
@@ -207,7 +207,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   const auto notices = gather(parent, mine);
   if (!notices.ok()) return notices.status();
   if (color < 0) return std::unique_ptr<Communicator>();
-  const auto id = meeting_point_of(parent, *group, *notices);
+  const auto id = rendezvous_point_of(parent, *group, *notices);
   if (!id.ok() && parts.local_arena) parts.local_arena->forget_child(group->split, color);
 
   AssemblyOptions options;
@@ -215,7 +215,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   options.size = group->size();
   options.name = parts.name + "/" + std::to_string(color);
   options.settings = parts.settings;
-  if (!id.ok() && mine.word == Word::meeting_point) end_meeting(birth_options(options, mine.text.data(), parts.log));
+  if (!id.ok() && mine.word == Word::rendezvous_point) end_rendezvous(bootstrap_options(options, mine.text.data(), parts.log));
   if (!id.ok()) return id.status();
   options.local_end = parts.local_end;
   options.control_thread = parts.control_thread;

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "birth_bytes.h"
+#include "bytes.h"
 #include "build_config.h"
 #include "communicator.h"
 #include "owned_fd.h"
@@ -124,16 +124,16 @@ class Agreement {
   Status measure() {
     const auto mine = probe(comm_, parts_.team);
     if (!mine.ok()) return mine.status();
-    const auto blobs = bootstrap_.exchange(encode_findings(*mine));
+    const auto blobs = bootstrap_.exchange(encode_measurements(*mine));
     if (!blobs.ok()) return blobs.status();
-    std::vector<Findings> all;
+    std::vector<Measurements> all;
     for (const std::string& blob : *blobs) {
-      const auto findings = decode_findings(blob);
-      if (!findings.ok()) return findings.status();
-      all.push_back(*findings);
+      const auto measurements = decode_measurements(blob);
+      if (!measurements.ok()) return measurements.status();
+      all.push_back(*measurements);
     }
     tuning_.profile = conclude(all, comm_.terms(), parts_.inside_streams);
-    tuning_.source = "measured at birth";
+    tuning_.source = "measured at bootstrap";
     if (parts_.rank != 0 || settings_.tuning_cache.empty()) return {};
     const Status written = write_profile(profile_path(settings_.tuning_cache, key()), tuning_.profile, key());
     if (!written.ok()) parts_.log.warn("TUTTI_TUNING_CACHE: " + written.message());

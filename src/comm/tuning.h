@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "birth.h"
+#include "join_job.h"
 #include "machine_profile.h"
 #include "tuning_rules.h"
 
@@ -16,7 +16,7 @@ class Communicator;
 struct Tuning {
   bool predicts = false;  // algorithms are chosen by prediction; else by fixed sizes
   MachineProfile profile;
-  std::string source;             // "measured at birth", "read from /x"
+  std::string source;             // "measured at bootstrap", "read from /x"
   std::vector<TuningRule> rules;  // of TUTTI_TUNING_FILE
 };
 

@@ -89,7 +89,7 @@ size_t Coder::message_bytes(const Binding& binding, const Instruction& instructi
 
 // ---- one chunk ----
 
-Occasion Coder::occasion(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
+EncodeContext Coder::context(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
 
 // This rank's value, in `room` if it is nowhere as aligned float32.
 const float* Coder::own(uint32_t lane, const Place& place, float* room) {
@@ -107,11 +107,11 @@ void Coder::encode(const float* from, const Place& place, std::byte* packet, con
   Chunk chunk{from, nullptr, nullptr, place.n, decoded};
   if (tensor_->residual()) chunk.residual = tensor_->residual() + place.element;
   if (tensor_->velocity() && tensor_->spec().masking) chunk.momentum = tensor_->velocity() + place.element;
-  codec_.encode(chunk, occasion(place), packet);
+  codec_.encode(chunk, context(place), packet);
 }
 
 Status Coder::decode(const std::byte* packet, const Place& place, const Output& output) const {
-  return codec_.decode(packet, place.n, occasion(place), output);
+  return codec_.decode(packet, place.n, context(place), output);
 }
 
 // Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
@@ -176,8 +176,8 @@ Status Coder::reduce(const Binding& binding, const Instruction& instruction, uin
     if (!leaves && v.partial.empty()) v.partial.resize(binding.stripe_bytes() / element_bytes_);
     float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
     Output to{out, sum};
-    if (leaves && tensor_->residual() != nullptr) to.soon[0] = tensor_->residual() + place.element;
-    if (sum != mine_.data() && place.n == chunk_) to.soon[1] = sum + chunk_;  // the next chunk, or just behind the last one
+    if (leaves && tensor_->residual() != nullptr) to.prefetch[0] = tensor_->residual() + place.element;
+    if (sum != mine_.data() && place.n == chunk_) to.prefetch[1] = sum + chunk_;  // the next chunk, or just behind the last one
     for (damaged = 0; damaged < messages.size(); ++damaged) {
       status = decode(messages[damaged] + place.in_message, place, to);
       if (!status.ok()) return;

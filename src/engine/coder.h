@@ -83,7 +83,7 @@ class Coder {
   template <class Fn>
   size_t each_chunk(const Binding& binding, std::span<const Segment> segments, uint64_t stripe, Fn fn) const;
   Value& value(uint32_t lane, uint32_t block) { return values_[lane * blocks_ + block]; }
-  Occasion occasion(const Place& place) const;
+  EncodeContext context(const Place& place) const;
   const float* own(uint32_t lane, const Place& place, float* room);
   void encode(const float* from, const Place& place, std::byte* packet, const Output& decoded = {});
   Status decode(const std::byte* packet, const Place& place, const Output& output) const;

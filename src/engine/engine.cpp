@@ -19,8 +19,8 @@ constexpr uint64_t kGraceNs = 100'000'000;          // between seeing a link clo
 
 }  // namespace
 
-Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor, uint32_t pauses)
-    : transports_(std::move(transports)), wires_(std::move(wires)), supervisor_(supervisor), pauses_(pauses) {}
+Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> link_table, Supervisor& supervisor, uint32_t pauses)
+    : transports_(std::move(transports)), link_table_(std::move(link_table)), supervisor_(supervisor), pauses_(pauses) {}
 
 Engine::~Engine() {
   {
@@ -39,11 +39,11 @@ Status Engine::begin_progress_thread() {
   return {};
 }
 
-Result<Engine::Operations> Engine::start_all(const std::function<Operations(Wires&)>& make, bool asynchronous) {
+Result<Engine::Operations> Engine::start_all(const std::function<Operations(LinkTable&)>& make, bool asynchronous) {
   const std::lock_guard lock(mutex_);
   if (asynchronous)
     if (Status status = begin_progress_thread(); !status.ok()) return status;
-  Operations operations = make(*wires_);
+  Operations operations = make(*link_table_);
   const size_t before = operations_.size();
   try {
     operations_.insert(operations_.end(), operations.begin(), operations.end());
@@ -64,8 +64,8 @@ Result<Engine::Operations> Engine::start_all(const std::function<Operations(Wire
   return operations;
 }
 
-Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous) {
-  auto operations = start_all([&](Wires& wires) { return Operations{make(wires)}; }, asynchronous);
+Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared_ptr<Operation>(LinkTable&)>& make, bool asynchronous) {
+  auto operations = start_all([&](LinkTable& link_table) { return Operations{make(link_table)}; }, asynchronous);
   if (!operations.ok()) return operations.status();
   return std::move(operations->front());
 }

@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "operation.h"
-#include "peer_queues.h"
+#include "link_table.h"
 #include "waiter.h"
 
 namespace tutti {
@@ -46,16 +46,16 @@ struct EngineTotals {
 class Engine {
  public:
   // `pauses`: how long to wait before giving the core away, see Waiter.
-  Engine(std::vector<Transport*> transports, std::unique_ptr<Wires> wires, Supervisor& supervisor,
+  Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> link_table, Supervisor& supervisor,
          uint32_t pauses = Waiter::kPauses);
   ~Engine();
 
-  Wires& wires() { return *wires_; }
+  LinkTable& link_table() { return *link_table_; }
 
   // Makes operations and queues them in this order, all or (with a status or an exception) none.  Does not wait.
   using Operations = std::vector<std::shared_ptr<Operation>>;
-  Result<Operations> start_all(const std::function<Operations(Wires&)>& make, bool asynchronous);
-  Result<std::shared_ptr<Operation>> start(const std::function<std::shared_ptr<Operation>(Wires&)>& make, bool asynchronous);
+  Result<Operations> start_all(const std::function<Operations(LinkTable&)>& make, bool asynchronous);
+  Result<std::shared_ptr<Operation>> start(const std::function<std::shared_ptr<Operation>(LinkTable&)>& make, bool asynchronous);
 
   // Drives everything until `operation` has finished or the communicator has failed.
   Status drive(Operation& operation);
@@ -106,7 +106,7 @@ class Engine {
   void progress_loop();
 
   std::vector<Transport*> transports_;
-  std::unique_ptr<Wires> wires_;
+  std::unique_ptr<LinkTable> link_table_;
   Supervisor& supervisor_;
   uint32_t pauses_;
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "peer_queues.h"
+#include "link_table.h"
 #include "status.h"
 #include "vocabulary.h"
 

@@ -15,27 +15,27 @@ bool adjoins(const std::byte* last, size_t bytes, const std::byte* next) { retur
 
 bool is_message(const Signature& signature) { return signature.collective == static_cast<uint8_t>(Collective::point_to_point); }
 
-SlotBank& bank_of(Wires& wires, const Signature& signature, const Program& program) {
-  return is_message(signature) && !program.peers.empty() ? wires.message_banks[static_cast<size_t>(program.peers[0].rank)] : wires.bank;
+SlotBank& bank_of(LinkTable& link_table, const Signature& signature, const Program& program) {
+  return is_message(signature) && !program.peers.empty() ? link_table.message_banks[static_cast<size_t>(program.peers[0].rank)] : link_table.bank;
 }
 
 }  // namespace
 
 PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std::string_view algorithm, Binding binding,
-                             const Arithmetic& arithmetic, const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires)
+                             const Arithmetic& arithmetic, const Signature& signature, uint32_t lanes, uint32_t slots, LinkTable& link_table)
     : Operation(signature, algorithm),
       shared_program_(std::move(shared_program)),
       program_(*shared_program_),
       binding_(std::move(binding)),
       arithmetic_(arithmetic),
-      wires_(wires),
-      bank_(bank_of(wires, signature, program_)),
+      link_table_(link_table),
+      bank_(bank_of(link_table, signature, program_)),
       slots_per_stripe_(slots) {
   lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lanes, binding_.stripes()));
   lanes_.resize(lane_count_);
   peers_.resize(program_.peers.size());
   const LinkUse use = is_message(signature) ? LinkUse::messages : LinkUse::collectives;
-  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) peers_[i].queues = &wires.peer(program_.peers[i].rank, use);
+  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) peers_[i].queues = &link_table.peer(program_.peers[i].rank, use);
 }
 
 void PlanOperation::enter() noexcept {
@@ -50,8 +50,8 @@ void PlanOperation::end(bool well) {
   coder_.reset();
 }
 
-uint32_t PlanOperation::slots_per_stripe(const Program& program, const Wires& wires, bool coded) {
-  const auto streams = [&](const Port& port) { return wires.streams(program.peers[port.link].rank); };
+uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded) {
+  const auto streams = [&](const Port& port) { return link_table.streams(program.peers[port.link].rank); };
   uint32_t slots = 0;
   for (const Instruction& i : program.instructions) {
     const bool straight = !coded && i.take == Take::recv && i.keep_home && i.outs.empty() && program.widest_run < kMaxPieces;
@@ -60,7 +60,7 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, const Wires& wi
     slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
     // A loan is read-only, so a result that is passed on may need a slot of its own.
     const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
-    slots += !i.outs.empty() && reduces && !coded && wires.bank.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
+    slots += !i.outs.empty() && reduces && !coded && link_table.bank.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
   }
   return slots;
 }
@@ -287,7 +287,7 @@ bool PlanOperation::fill_slot(Lane& lane, const Instruction& instruction) {
   }
   std::byte* to = lane.slot.data;
   for (const Part& part : lane.parts) {
-    wires_.workers->copy(to, nullptr, part.own, part.bytes, Store::cached);
+    link_table_.workers->copy(to, nullptr, part.own, part.bytes, Store::cached);
     to += part.bytes;
   }
   return true;
@@ -301,7 +301,7 @@ bool PlanOperation::end_stripe(Lane& lane) {
   } else {
     parts_of(lane, program_.identities, false);
     for (const Part& part : lane.parts)
-      if (part.own != part.home) wires_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
+      if (part.own != part.home) link_table_.workers->copy(part.home, nullptr, part.own, part.bytes, arithmetic_.output_store);
   }
   bank_.reserved -= lane.reserved;
   lane.reserved = 0;

@@ -21,7 +21,7 @@
 #include "coder.h"
 #include "kernels.h"
 #include "operation.h"
-#include "peer_queues.h"
+#include "link_table.h"
 #include "program.h"
 
 namespace tutti {
@@ -36,9 +36,9 @@ struct Arithmetic {
 
 class PlanOperation final : public Operation {
  public:
-  // `slots`: slots_per_stripe(program, wires).  A point to point operation is one message.
+  // `slots`: slots_per_stripe(program, link_table).  A point to point operation is one message.
   PlanOperation(std::shared_ptr<const Program> program, std::string_view algorithm, Binding binding, const Arithmetic& arithmetic,
-                const Signature& signature, uint32_t lanes, uint32_t slots, Wires& wires);
+                const Signature& signature, uint32_t lanes, uint32_t slots, LinkTable& link_table);
 
   void enter() noexcept override;
   bool advance(bool may_start) override;
@@ -50,7 +50,7 @@ class PlanOperation final : public Operation {
   uint32_t steps() const override { return program_.steps; }
 
   // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec.
-  static uint32_t slots_per_stripe(const Program& program, const Wires& wires, bool coded = false);
+  static uint32_t slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded = false);
 
   // A codec changes what travels.  Before the operation is started.
   void set_coder(std::unique_ptr<Coder> coder) { coder_ = std::move(coder); }
@@ -150,7 +150,7 @@ class PlanOperation final : public Operation {
   const Program& program_;
   Binding binding_;
   Arithmetic arithmetic_;
-  Wires& wires_;
+  LinkTable& link_table_;
   SlotBank& bank_;
   uint32_t slots_per_stripe_;
   uint32_t lane_count_;

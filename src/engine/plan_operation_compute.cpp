@@ -28,13 +28,13 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
     if (landed) received = part.home;
     const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
     if (instruction.take == Take::recv) {
-      if (instruction.keep_home) wires_.workers->copy(part.home, nullptr, received, part.bytes, store);
+      if (instruction.keep_home) link_table_.workers->copy(part.home, nullptr, received, part.bytes, store);
     } else {
       std::byte* home = instruction.keep_home ? part.home : received;
       std::byte* pass = instruction.keep_home && gives ? received : nullptr;
       const std::byte* left = instruction.received_is_left ? received : part.own;
       const std::byte* right = instruction.received_is_left ? part.own : received;
-      wires_.workers->reduce(arithmetic_.reduce, arithmetic_.element_bytes, home, pass, left, right,
+      link_table_.workers->reduce(arithmetic_.reduce, arithmetic_.element_bytes, home, pass, left, right,
                              part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1,
                              instruction.keep_home ? store : Store::cached);
     }
@@ -63,7 +63,7 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
     for (const Port& out : instruction.outs)
       if (const Offer* offer = offer_of(lane, out)) targets[n_targets++] = {offer->home + offset, store};
     if (lane.slot) targets[n_targets++] = {lane.slot.data + offset, Store::cached};
-    wires_.workers->fold(arithmetic_.fold, arithmetic_.element_bytes, targets, n_targets, sources.data(), n,
+    link_table_.workers->fold(arithmetic_.fold, arithmetic_.element_bytes, targets, n_targets, sources.data(), n,
                          part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1);
     offset += part.bytes;
   }

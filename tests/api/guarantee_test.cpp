@@ -155,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(Guarantee, OverTransports, testing::Values("memory", "t
 TEST_P(OverTransports, AnyAllocationMayFail) {
   const bool shares_memory = std::string(GetParam()) == "memory";
   for (const Case& test : kCases) {
-    const long stride = shares_memory ? 1 : kSanitized ? 23 : 7;  // over TCP each try takes a birth's time; a prime, so that no loop hides
+    const long stride = shares_memory ? 1 : kSanitized ? 23 : 7;  // over TCP each try takes a bootstrap's time; a prime, so that no loop hides
     long n = 0;
     while (n < 1'000 && try_failing(test, n)) n += stride;
     EXPECT_LT(n, 1'000) << test.name;

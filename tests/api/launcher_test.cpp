@@ -80,7 +80,7 @@ TEST(Examples, Compress) {
   }
 }
 
-// torchrun's variables without torchrun: its agent owns MASTER_PORT, so the meeting point must be elsewhere.
+// torchrun's variables without torchrun: its agent owns MASTER_PORT, so the rendezvous point must be elsewhere.
 TEST(TorchrunVariables, AreEnough) {
   const std::filesystem::path folder = new_folder();
   const std::vector<std::string> command = {program_from("API_TEST_RANK_PROGRAM"), "program", "23", "20"};

@@ -262,7 +262,7 @@ TEST(Messages, RequestsOutliveADeadCommunicator) {
 }
 
 // One thread ends the communicators of all ranks one after another.
-TEST(Messages, EndsNeedNoMeeting) {
+TEST(Messages, EndsNeedNoRendezvous) {
   tutti_comm* comms[5];
   ASSERT_EQ(tutti_comm_create_local(comms, 5), TUTTI_SUCCESS);
   for (tutti_comm* comm : comms) EXPECT_EQ(tutti_comm_destroy(comm), TUTTI_SUCCESS) << tutti_last_error(nullptr);

@@ -15,7 +15,7 @@ class SplitFailure : public testing::TestWithParam<const char*> {};
 
 void expect_split_failure_of(int poor, const std::string& transport) {
   ProcessWorld world(4, {program_from("API_TEST_SPLIT_PROGRAM"), std::to_string(poor)}, {}, transport);
-  const auto endings = world.wait();  // half of the birth timeout, which nobody waits out
+  const auto endings = world.wait();  // half of the bootstrap timeout, which nobody waits out
   for (int rank = 0; rank < 4; ++rank) {
     const Ending& ending = endings[static_cast<size_t>(rank)];
     EXPECT_FALSE(ending.timed_out) << "rank " << rank;

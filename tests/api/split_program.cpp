@@ -53,13 +53,13 @@ size_t threads() {
   return n;
 }
 
-// A meeting to which nobody comes ends soon, and its thread with it.
-bool ends_meeting(size_t threads_before) {
+// A rendezvous to which nobody comes ends soon, and its thread with it.
+bool ends_rendezvous(size_t threads_before) {
   for (int i = 0; i < 5'000 && threads() > threads_before; ++i) usleep(1'000);
   return threads() <= threads_before;
 }
 
-// The names of splits of splits outgrow what a meeting may be called.
+// The names of splits of splits outgrow what a rendezvous may be called.
 bool splits_deeply(tutti_comm* comm) {
   std::vector<tutti_comm*> line{comm};
   bool well = true;
@@ -94,7 +94,7 @@ int main(int, char** argv) {
   std::printf("split: %s: %s\n", tutti_status_string(status), status == TUTTI_SUCCESS ? "" : tutti_last_error(comm));
   if ((child != nullptr) != (status == TUTTI_SUCCESS)) return failed("a child beside a failure", comm);
   if (members(comm, rank) != all) return failed("the parent", comm);
-  if (!child && !ends_meeting(threads_before)) return failed("a meeting was left behind", comm);
+  if (!child && !ends_rendezvous(threads_before)) return failed("a rendezvous was left behind", comm);
   if (child && (members(child, rank) != same_parity || tutti_comm_destroy(child) != TUTTI_SUCCESS)) return failed("the child", comm);
   if (tutti_comm_split(comm, rank % 2, 0, &child) != TUTTI_SUCCESS) return failed("a later split", comm);
   if (members(child, rank) != same_parity) return failed("the later child", child);

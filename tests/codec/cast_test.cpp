@@ -35,8 +35,8 @@ TEST(Cast, EightBitsAreTheReference) {
   for (const char* text : kEight) {
     const CodecSpec spec = spec_of(text);
     expect_reference(text, *make_cast(spec),
-                     [&](const std::vector<float>& sums, bool feedback, const Occasion& occasion, auto& decoded) {
-                       return reference::fp8(spec, sums, feedback, occasion, decoded);
+                     [&](const std::vector<float>& sums, bool feedback, const EncodeContext& context, auto& decoded) {
+                       return reference::fp8(spec, sums, feedback, context, decoded);
                      });
   }
 }
@@ -54,10 +54,10 @@ std::vector<uint32_t> sixteen(const std::vector<float>& sums, float greatest, st
 }
 
 TEST(Cast, SixteenBitsAreTheReference) {
-  expect_reference("fp16", *make_cast(spec_of("fp16")), [](const std::vector<float>& sums, bool, const Occasion&, auto& decoded) {
+  expect_reference("fp16", *make_cast(spec_of("fp16")), [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
     return sixteen<reference::Half>(sums, 65504, decoded);
   });
-  expect_reference("bf16", *make_cast(spec_of("bf16")), [](const std::vector<float>& sums, bool, const Occasion&, auto& decoded) {
+  expect_reference("bf16", *make_cast(spec_of("bf16")), [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
     return sixteen<reference::Brain>(sums, 0x1.FEp127f, decoded);
   });
 }

@@ -51,10 +51,10 @@ inline uint64_t split_mix(uint64_t z) {
 }
 
 // In (0, 1).
-inline float uniform(const Occasion& occasion, size_t i) {
-  uint64_t key = split_mix(occasion.seed + 0x9E3779B97F4A7C15u);
-  key = split_mix(key + ((uint64_t{occasion.step} << 32) + occasion.rank) + 0x9E3779B97F4A7C15u);
-  key = split_mix(key + occasion.element + 0x9E3779B97F4A7C15u);
+inline float uniform(const EncodeContext& context, size_t i) {
+  uint64_t key = split_mix(context.seed + 0x9E3779B97F4A7C15u);
+  key = split_mix(key + ((uint64_t{context.step} << 32) + context.rank) + 0x9E3779B97F4A7C15u);
+  key = split_mix(key + context.element + 0x9E3779B97F4A7C15u);
   uint32_t x = static_cast<uint32_t>(key) + static_cast<uint32_t>(i);
   x = (x ^ x >> 16) * 0x21F0AAADu;
   x = (x ^ x >> 15 ^ static_cast<uint32_t>(key >> 32)) * 0x735A2D97u;
@@ -78,7 +78,7 @@ inline Step step_of(float half, float middle, float reach) {
 }
 
 // The packet of finite sums, and in `decoded` what it decodes to.
-inline Packet quantize(const CodecSpec& spec, const std::vector<float>& sums, bool feedback, const Occasion& occasion,
+inline Packet quantize(const CodecSpec& spec, const std::vector<float>& sums, bool feedback, const EncodeContext& context,
                        std::vector<float>& decoded) {
   const bool minmax = spec.range == Range::minmax, stochastic = spec.rounding == Rounding::stochastic;
   const size_t n = sums.size(), group = group_size(spec, spec.bits == 8 ? 1024 : 512), groups = (n + group - 1) / group;
@@ -114,7 +114,7 @@ inline Packet quantize(const CodecSpec& spec, const std::vector<float>& sums, bo
     for (size_t i = first; i < end; ++i) {
       float y = std::clamp((sums[i] - center) * step.up * step.inverse, -reach, reach);
       if (minmax) y += reach;
-      y = stochastic ? std::floor(y) + (uniform(occasion, i) < y - std::floor(y) ? 1.0f : 0.0f) : std::nearbyint(y);
+      y = stochastic ? std::floor(y) + (uniform(context, i) < y - std::floor(y) ? 1.0f : 0.0f) : std::nearbyint(y);
       const int code = static_cast<int>(y) + (minmax ? 0 : 1 << (spec.bits - 1));
       put_code(packet, codes, spec.bits, i, n, static_cast<uint32_t>(code));
       decoded[i] = middle + (minmax ? y - reach : y) * scale;
@@ -151,7 +151,7 @@ inline float eight(uint32_t code, int mantissa, int bias) {
                        : std::ldexp(static_cast<float>(fraction + (1 << mantissa)), exponent - bias - mantissa);
 }
 
-inline Packet fp8(const CodecSpec& spec, const std::vector<float>& sums, bool feedback, const Occasion& occasion,
+inline Packet fp8(const CodecSpec& spec, const std::vector<float>& sums, bool feedback, const EncodeContext& context,
                   std::vector<float>& decoded) {
   const bool stochastic = spec.rounding == Rounding::stochastic, e4m3 = spec.type == CastType::fp8_e4m3;
   const int mantissa = e4m3 ? 3 : 2, bias = e4m3 ? 7 : 15;
@@ -175,12 +175,12 @@ inline Packet fp8(const CodecSpec& spec, const std::vector<float>& sums, bool fe
       while (code < last && eight(code + 1, mantissa, bias) <= y) ++code;
       if (code < last) {
         const float below = eight(code, mantissa, bias), part = (y - below) / (eight(code + 1, mantissa, bias) - below);
-        const float random = uniform(occasion, i) - 0x1p-24f;  // the hash's 23 bits
+        const float random = uniform(context, i) - 0x1p-24f;  // the hash's 23 bits
         const bool normal = code >= 1u << mantissa;            // there the lowest of them do not count
         const float dropped = std::ldexp(1.0f, 23 - mantissa);
         if (stochastic) {
           code += normal ? std::floor(random * 8388608 / static_cast<float>(1 << mantissa)) + part * dropped >= dropped
-                         : uniform(occasion, i) < part;
+                         : uniform(context, i) < part;
         } else {
           code += part > 0.5f || (part == 0.5f && code % 2 == 1);
         }

@@ -18,8 +18,8 @@ class Channel {
     if (uses_feedback(spec_of(spec), *codec_)) residual_.resize(n);
   }
   std::vector<float> through(const std::vector<float>& gradient) {
-    const Occasion occasion{.step = step_++};
-    return laws::decode(*codec_, laws::encode(*codec_, gradient, residual_, occasion), gradient.size(), occasion);
+    const EncodeContext context{.step = step_++};
+    return laws::decode(*codec_, laws::encode(*codec_, gradient, residual_, context), gradient.size(), context);
   }
 
  private:

@@ -63,19 +63,19 @@ class Packet {
 };
 
 // `residual` may be empty: no feedback.
-inline Packet encode(const Codec& codec, const std::vector<float>& value, std::vector<float>& residual, const Occasion& occasion,
+inline Packet encode(const Codec& codec, const std::vector<float>& value, std::vector<float>& residual, const EncodeContext& context,
                      uint8_t fill = 0xA5) {
-  Packet packet(codec, value.size(), occasion.step, fill);
+  Packet packet(codec, value.size(), context.step, fill);
   const Chunk chunk{.value = value.data(), .residual = residual.empty() ? nullptr : residual.data(), .n = value.size()};
-  codec.encode(chunk, occasion, packet.data());
+  codec.encode(chunk, context, packet.data());
   EXPECT_TRUE(packet.intact()) << "encode() wrote beside the packet";
   return packet;
 }
 
-inline std::vector<float> decode(const Codec& codec, const Packet& packet, size_t n, const Occasion& occasion,
+inline std::vector<float> decode(const Codec& codec, const Packet& packet, size_t n, const EncodeContext& context,
                                  const std::vector<float>* add = nullptr, uint32_t divisor = 1) {
   std::vector<float> out(n + 1, 4711);  // the last one is a guard
-  const Status status = codec.decode(packet.data(), n, occasion, {out.data(), add ? add->data() : nullptr, divisor});
+  const Status status = codec.decode(packet.data(), n, context, {out.data(), add ? add->data() : nullptr, divisor});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(out.back(), 4711) << "decode() wrote beside its output";
   out.pop_back();
@@ -83,9 +83,9 @@ inline std::vector<float> decode(const Codec& codec, const Packet& packet, size_
 }
 
 // What C makes of x where errors are lost, or, with feedback, the first time.
-inline std::vector<float> sent(const Codec& codec, const std::vector<float>& x, bool feedback, const Occasion& occasion) {
+inline std::vector<float> sent(const Codec& codec, const std::vector<float>& x, bool feedback, const EncodeContext& context) {
   std::vector<float> residual(feedback ? x.size() : 0);
-  return decode(codec, encode(codec, x, residual, occasion), x.size(), occasion);
+  return decode(codec, encode(codec, x, residual, context), x.size(), context);
 }
 
 // Lengths that end inside every kind of block, up to a whole chunk.
@@ -112,12 +112,12 @@ inline void expect_what_is_sent_is_what_is_kept(const Codec& codec, const Sample
   std::vector<float> residual(n), value = sample.values;
   for (size_t i = 0; i < n; ++i) residual[i] = value[n - 1 - i] / 4;
   for (uint32_t step = first_step; step < first_step + 4; ++step) {
-    const Occasion occasion{.seed = 7, .step = step, .rank = 1, .element = 3 * codec.chunk()};
+    const EncodeContext context{.seed = 7, .step = step, .rank = 1, .element = 3 * codec.chunk()};
     std::vector<float> sum(n), expected(n);
     for (size_t i = 0; i < n; ++i) sum[i] = value[i] + residual[i];
     if (std::any_of(sum.begin(), sum.end(), [](float v) { return !std::isfinite(v); })) return;  // another law's business
-    const Packet packet = encode(codec, value, residual, occasion);
-    const std::vector<float> decoded = decode(codec, packet, n, occasion);
+    const Packet packet = encode(codec, value, residual, context);
+    const std::vector<float> decoded = decode(codec, packet, n, context);
     for (size_t i = 0; i < n; ++i) {
       expected[i] = sum[i] - decoded[i];
       ASSERT_EQ(residual[i], expected[i]) << "element " << i << ", step " << step << ": " << sum[i] << " was to be sent, "
@@ -183,67 +183,67 @@ inline void expect_unbiased(const Codec& codec, const Sample& sample, uint32_t s
       << "ω = " << omega << ", ‖x‖² = " << square_norm(sample.values);
 }
 
-// The same occasion, the same bits: whatever the memory held, at other addresses, and by whichever rank it is decoded.
+// The same context, the same bits: whatever the memory held, at other addresses, and by whichever rank it is decoded.
 inline void expect_determinism(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   const size_t n = sample.values.size();
-  const Occasion occasion{.seed = 11, .step = step, .rank = 5, .element = codec.chunk()};
+  const EncodeContext context{.seed = 11, .step = step, .rank = 5, .element = codec.chunk()};
   std::vector<float> residual(n, 0.25f), again = residual;
-  const Packet packet = encode(codec, sample.values, residual, occasion, 0x00);
-  EXPECT_EQ(packet, encode(codec, sample.values, again, occasion, 0xFF)) << "a packet holds what was there before";
+  const Packet packet = encode(codec, sample.values, residual, context, 0x00);
+  EXPECT_EQ(packet, encode(codec, sample.values, again, context, 0xFF)) << "a packet holds what was there before";
   EXPECT_EQ(bits_of(residual), bits_of(again));
 
   std::vector<float> moved(n + 1), moved_residual(n + 1, 0.25f), moved_out(n + 1);
   std::copy(sample.values.begin(), sample.values.end(), moved.begin() + 1);
   Packet other(codec, n, step);
-  codec.encode({.value = moved.data() + 1, .residual = moved_residual.data() + 1, .n = n}, occasion, other.data());
+  codec.encode({.value = moved.data() + 1, .residual = moved_residual.data() + 1, .n = n}, context, other.data());
   EXPECT_EQ(packet, other);
-  Occasion elsewhere = occasion;
+  EncodeContext elsewhere = context;
   elsewhere.rank = 9;
   EXPECT_TRUE(codec.decode(packet.data(), n, elsewhere, {moved_out.data() + 1}).ok());
   moved_out.erase(moved_out.begin());
-  EXPECT_EQ(bits_of(moved_out), bits_of(decode(codec, packet, n, occasion)));
+  EXPECT_EQ(bits_of(moved_out), bits_of(decode(codec, packet, n, context)));
 }
 
 // out = (add + decoded) / divisor, `add` apart from and the same as `out`; a zero of either sign (codec.h).
 inline void expect_decoding(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   const size_t n = sample.values.size();
-  const Occasion occasion{.seed = 13, .step = step};
+  const EncodeContext context{.seed = 13, .step = step};
   std::vector<float> none;
-  const Packet packet = encode(codec, sample.values, none, occasion);
-  const std::vector<float> decoded = decode(codec, packet, n, occasion);
+  const Packet packet = encode(codec, sample.values, none, context);
+  const std::vector<float> decoded = decode(codec, packet, n, context);
   std::vector<float> add(n), expected(n);
   for (size_t i = 0; i < n; ++i) add[i] = sample.values[n - 1 - i] / 3;
   for (const uint32_t divisor : {1u, 2u, 3u, 64u, 1000u}) {
     for (size_t i = 0; i < n; ++i) expected[i] = (add[i] + decoded[i]) / static_cast<float>(divisor);
-    EXPECT_EQ(decode(codec, packet, n, occasion, &add, divisor), expected) << divisor;
+    EXPECT_EQ(decode(codec, packet, n, context, &add, divisor), expected) << divisor;
     std::vector<float> in_place = add;
     const Output hinted{in_place.data(), in_place.data(), divisor, false, {decoded.data(), nullptr}};
-    EXPECT_TRUE(codec.decode(packet.data(), n, occasion, hinted).ok());
+    EXPECT_TRUE(codec.decode(packet.data(), n, context, hinted).ok());
     EXPECT_EQ(in_place, expected) << divisor;
     for (size_t i = 0; i < n; ++i) expected[i] = decoded[i] / static_cast<float>(divisor);
-    EXPECT_EQ(decode(codec, packet, n, occasion, nullptr, divisor), expected) << divisor;
+    EXPECT_EQ(decode(codec, packet, n, context, nullptr, divisor), expected) << divisor;
   }
 }
 
 // What encode() says will be decoded is what is decoded, to the bit, and asking for it changes nothing else.
 inline void expect_decoded_foretold(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   const size_t n = sample.values.size();
-  const Occasion occasion{.seed = 23, .step = step, .rank = 2};
+  const EncodeContext context{.seed = 23, .step = step, .rank = 2};
   for (const size_t kept : {size_t{0}, n}) {
     for (const uint32_t divisor : {1u, 2u, 3u}) {
       std::vector<float> residual(kept, 0.125f), again = residual, decoded(n + 1, 4711);
-      const Packet expected = encode(codec, sample.values, residual, occasion);
+      const Packet expected = encode(codec, sample.values, residual, context);
       Packet packet(codec, n, step);
       codec.encode({.value = sample.values.data(),
                     .residual = kept > 0 ? again.data() : nullptr,
                     .n = n,
                     .decoded = {.out = decoded.data(), .divisor = divisor}},
-                   occasion, packet.data());
+                   context, packet.data());
       EXPECT_EQ(packet, expected);
       EXPECT_EQ(bits_of(again), bits_of(residual));
       EXPECT_EQ(decoded.back(), 4711) << "encode() wrote beside what it foretells";
       decoded.pop_back();
-      EXPECT_EQ(bits_of(decoded), bits_of(decode(codec, packet, n, occasion, nullptr, divisor))) << "divisor " << divisor;
+      EXPECT_EQ(bits_of(decoded), bits_of(decode(codec, packet, n, context, nullptr, divisor))) << "divisor " << divisor;
     }
   }
 }
@@ -252,15 +252,15 @@ inline void expect_decoded_foretold(const Codec& codec, const Sample& sample, ui
 inline void expect_streaming(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   if (!codec.streams()) return;
   const size_t n = sample.values.size();
-  const Occasion occasion{.seed = 29, .step = step};
+  const EncodeContext context{.seed = 29, .step = step};
   std::vector<float, LargePages<float>> out(n + 16, 4711), foretold = out;
   ASSERT_EQ(reinterpret_cast<uintptr_t>(out.data()) % kStreamingAlignment, 0u);
   Packet packet(codec, n, step);
   codec.encode({.value = sample.values.data(), .n = n, .decoded = {.out = foretold.data(), .divisor = 3, .streaming = true}},
-               occasion, packet.data());
-  EXPECT_TRUE(codec.decode(packet.data(), n, occasion, {.out = out.data(), .divisor = 3, .streaming = true}).ok());
+               context, packet.data());
+  EXPECT_TRUE(codec.decode(packet.data(), n, context, {.out = out.data(), .divisor = 3, .streaming = true}).ok());
   kernels::flush_streams();
-  std::vector<float> expected = decode(codec, packet, n, occasion, nullptr, 3);
+  std::vector<float> expected = decode(codec, packet, n, context, nullptr, 3);
   expected.resize(n + 16, 4711);
   EXPECT_EQ(bits_of({out.begin(), out.end()}), bits_of(expected));
   EXPECT_EQ(bits_of({foretold.begin(), foretold.end()}), bits_of(expected));
@@ -273,23 +273,23 @@ inline void expect_not_finite_survived(const Codec& codec, size_t n, uint32_t st
   for (const size_t place : {size_t{0}, n / 2, n - 1}) {
     for (const auto& [spoilt, kept] :
          {std::pair{kNan, 0.5f}, {-kNan, 0.5f}, {kInfinity, 0.5f}, {-kInfinity, 0.5f}, {kGreatest, kGreatest}}) {
-      const Occasion occasion{.seed = 17, .step = step};
+      const EncodeContext context{.seed = 17, .step = step};
       std::vector<float> value = well, residual(n, 0.5f);
       value[place] = spoilt, residual[place] = kept;
       const std::vector<float> before = residual;
-      Packet packet = encode(codec, value, residual, occasion);
+      Packet packet = encode(codec, value, residual, context);
       EXPECT_EQ(packet.word(0), static_cast<uint32_t>(PacketKind::not_finite)) << spoilt << " at " << place;
       EXPECT_EQ(residual, before);
       std::vector<float> foretold(n);
-      codec.encode({.value = value.data(), .residual = residual.data(), .n = n, .decoded = {foretold.data()}}, occasion,
+      codec.encode({.value = value.data(), .residual = residual.data(), .n = n, .decoded = {foretold.data()}}, context,
                    packet.data());
       EXPECT_EQ(bits_of(foretold), bits_of(std::vector<float>(n, kNan)));
       for (size_t i = 1; i < packet.bytes() / 4; ++i) ASSERT_EQ(packet.word(i), 0u) << "word " << i;
       const std::vector<uint32_t> nans = bits_of(std::vector<float>(n, kNan));
-      EXPECT_EQ(bits_of(decode(codec, packet, n, occasion)), nans);
-      EXPECT_EQ(bits_of(decode(codec, packet, n, occasion, &finite, 3)), nans);
+      EXPECT_EQ(bits_of(decode(codec, packet, n, context)), nans);
+      EXPECT_EQ(bits_of(decode(codec, packet, n, context, &finite, 3)), nans);
       std::vector<float> none;
-      EXPECT_EQ(encode(codec, spoilt == kGreatest ? std::vector<float>(n, kInfinity) : value, none, occasion), packet);
+      EXPECT_EQ(encode(codec, spoilt == kGreatest ? std::vector<float>(n, kInfinity) : value, none, context), packet);
     }
   }
 }

@@ -25,11 +25,11 @@ class Verbatim : public Codec {
   explicit Verbatim(Flaw flaw) : flaw_(flaw) {}
   size_t chunk() const override { return 64; }
   size_t do_packet_bytes(size_t n, uint32_t) const override { return 4 + 4 * n; }
-  void do_encode(const Chunk& chunk, const Occasion& occasion, std::byte* packet) const override {
+  void do_encode(const Chunk& chunk, const EncodeContext& context, std::byte* packet) const override {
     write(chunk, packet);
     Output decoded = chunk.decoded;
     if (flaw_ == Flaw::foretells_undivided) decoded.divisor = 1;
-    if (decoded.out) (void)do_decode(packet, chunk.n, occasion, decoded);
+    if (decoded.out) (void)do_decode(packet, chunk.n, context, decoded);
   }
   void write(const Chunk& chunk, std::byte* packet) const {
     auto* words = reinterpret_cast<uint32_t*>(packet);
@@ -46,7 +46,7 @@ class Verbatim : public Codec {
         chunk.residual[i] = chunk.value[i] + chunk.residual[i] - numbers[i];
     }
   }
-  Status do_decode(const std::byte* packet, size_t n, const Occasion&, const Output& output) const override {
+  Status do_decode(const std::byte* packet, size_t n, const EncodeContext&, const Output& output) const override {
     const auto& [out, add, divisor, streaming, soon] = output;
     const auto kind = reinterpret_cast<const uint32_t*>(packet)[0];
     if (kind > 1 && flaw_ != Flaw::accepts_anything) return Status(Code::mismatch, "unknown kind");

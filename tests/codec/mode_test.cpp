@@ -45,11 +45,11 @@ std::vector<std::byte> traces(const char* text, const Inputs& inputs) {
   const auto codec = make_codec(*parse_codec(text));
   const size_t n = inputs.value.size();
   Floats residual = inputs.residual, foretold(n), decoded(n);
-  const Occasion occasion{.seed = 5, .step = 3, .rank = 1};
-  std::vector<std::byte> packet(codec->packet_bytes(n, occasion.step));
+  const EncodeContext context{.seed = 5, .step = 3, .rank = 1};
+  std::vector<std::byte> packet(codec->packet_bytes(n, context.step));
   const Chunk chunk{inputs.value.data(), residual.data(), nullptr, n, {foretold.data(), nullptr, 3}};
-  codec->encode(chunk, occasion, packet.data());
-  const Status status = codec->decode(packet.data(), n, occasion, {decoded.data(), inputs.add.data(), 3});
+  codec->encode(chunk, context, packet.data());
+  const Status status = codec->decode(packet.data(), n, context, {decoded.data(), inputs.add.data(), 3});
   EXPECT_TRUE(status.ok()) << status.message();
   for (const Floats* floats : {&residual, &foretold, &decoded}) append(packet, floats->data(), n * sizeof(float));
   return packet;

@@ -43,8 +43,8 @@ TEST(Quantize, IsTheReference) {
   for (const char* text : kSpecs) {
     const CodecSpec spec = spec_of(text);
     expect_reference(text, *make_quantize(spec),
-                     [&](const std::vector<float>& sums, bool feedback, const Occasion& occasion, auto& decoded) {
-                       return reference::quantize(spec, sums, feedback, occasion, decoded);
+                     [&](const std::vector<float>& sums, bool feedback, const EncodeContext& context, auto& decoded) {
+                       return reference::quantize(spec, sums, feedback, context, decoded);
                      });
   }
 }

@@ -21,24 +21,24 @@ CodecSpec randomk_of(uint32_t k, ValueType values = ValueType::fp32) {
   return spec;
 }
 
-std::vector<std::byte> encode(const Codec& codec, const Floats& value, Floats* residual, const Occasion& occasion) {
-  std::vector<std::byte> packet(codec.packet_bytes(value.size(), occasion.step), std::byte{0xA5});
-  codec.encode({value.data(), residual != nullptr ? residual->data() : nullptr, nullptr, value.size()}, occasion, packet.data());
+std::vector<std::byte> encode(const Codec& codec, const Floats& value, Floats* residual, const EncodeContext& context) {
+  std::vector<std::byte> packet(codec.packet_bytes(value.size(), context.step), std::byte{0xA5});
+  codec.encode({value.data(), residual != nullptr ? residual->data() : nullptr, nullptr, value.size()}, context, packet.data());
   return packet;
 }
 
-Floats through(const Codec& codec, const Floats& value, Floats* residual, const Occasion& occasion) {
+Floats through(const Codec& codec, const Floats& value, Floats* residual, const EncodeContext& context) {
   Floats out(value.size(), -1);
-  Occasion elsewhere = occasion;
+  EncodeContext elsewhere = context;
   elsewhere.rank += 5;
-  const Status status = codec.decode(encode(codec, value, residual, occasion).data(), value.size(), elsewhere, {out.data()});
+  const Status status = codec.decode(encode(codec, value, residual, context).data(), value.size(), elsewhere, {out.data()});
   EXPECT_TRUE(status.ok()) << status.message();
   return out;
 }
 
-std::vector<size_t> chosen(const Codec& codec, size_t n, const Occasion& occasion) {
+std::vector<size_t> chosen(const Codec& codec, size_t n, const EncodeContext& context) {
   Floats residual(n);
-  const Floats out = through(codec, Floats(n, 1), &residual, occasion);
+  const Floats out = through(codec, Floats(n, 1), &residual, context);
   std::vector<size_t> places;
   for (size_t i = 0; i < n; ++i)
     if (out[i] != 0) places.push_back(i);
@@ -54,19 +54,19 @@ TEST(RandomKTest, Laws) {
   }
 }
 
-TEST(RandomKTest, ChoosesKByTheOccasionAlone) {
+TEST(RandomKTest, ChoosesKByTheContextAlone) {
   for (const size_t n : {1u, 2u, 63u, 64u, 65u, 1000u, 4096u})
     for (const uint32_t k : {1u, 5u, 41u, 700u, 2048u, 2049u, 4095u, 4096u}) {
       const auto codec = make_randomk(randomk_of(k));
-      const Occasion occasion{.seed = 3, .step = 7, .rank = 2, .element = 8192};
-      const auto places = chosen(*codec, n, occasion);
+      const EncodeContext context{.seed = 3, .step = 7, .rank = 2, .element = 8192};
+      const auto places = chosen(*codec, n, context);
       EXPECT_EQ(places.size(), std::min<size_t>(k, n));
-      Occasion same = occasion;
+      EncodeContext same = context;
       same.rank = 9;
       EXPECT_EQ(chosen(*codec, n, same), places);
       EXPECT_EQ(codec->packet_bytes(n, 7), 4 + 4 * std::min<size_t>(k, n));
       if (n < 1000 || k < 5 || k >= n) continue;
-      for (const Occasion& other : {Occasion{4, 7, 2, 8192}, Occasion{3, 8, 2, 8192}, Occasion{3, 7, 2, 12288}})
+      for (const EncodeContext& other : {EncodeContext{4, 7, 2, 8192}, EncodeContext{3, 8, 2, 8192}, EncodeContext{3, 7, 2, 12288}})
         EXPECT_NE(chosen(*codec, n, other), places);
     }
   // Part of the packet's format, for processes of other builds choose as well.
@@ -99,15 +99,15 @@ TEST(RandomKTest, EverySetIsEquallyLikely) {
 }
 
 // Chunks of one tensor, steps and seeds that follow one another: each place of a chunk of 4096 as often as any other.
-TEST(RandomKTest, NeighbouringOccasionsAreIndependent) {
+TEST(RandomKTest, NeighbouringContextsAreIndependent) {
   const auto codec = make_randomk(randomk_of(41));
   std::vector<double> times(4096), together(3);
   constexpr uint32_t kDraws = 3000;
   std::vector<size_t> before[3];
   for (uint32_t t = 0; t < kDraws; ++t) {
-    const Occasion occasions[] = {{.seed = 5, .step = t}, {.seed = 5, .step = 1, .element = 4096 * (t + 1)}, {.seed = t + 10}};
+    const EncodeContext contexts[] = {{.seed = 5, .step = t}, {.seed = 5, .step = 1, .element = 4096 * (t + 1)}, {.seed = t + 10}};
     for (size_t o = 0; o < 3; ++o) {
-      const auto places = chosen(*codec, 4096, occasions[o]);
+      const auto places = chosen(*codec, 4096, contexts[o]);
       for (const size_t i : places) ++times[i];
       std::vector<size_t> both;
       std::set_intersection(places.begin(), places.end(), before[o].begin(), before[o].end(), std::back_inserter(both));
@@ -123,14 +123,14 @@ TEST(RandomKTest, NeighbouringOccasionsAreIndependent) {
   for (const double n : together) EXPECT_NEAR(n, overlap, 5 * std::sqrt(overlap));
 }
 
-// A sum of what all ranks sent, encoded once more at the same occasion: nothing is scaled and nothing more is lost.
+// A sum of what all ranks sent, encoded once more at the same context: nothing is scaled and nothing more is lost.
 TEST(RandomKTest, WhatWasSentIsSentAgainAsItIs) {
   const auto codec = make_randomk(randomk_of(41));
-  const Occasion occasion{.seed = 3, .step = 5};
+  const EncodeContext context{.seed = 3, .step = 5};
   const Floats input = reference::hard_inputs(4096, 9)[0].values;
-  const Floats once = through(*codec, input, nullptr, occasion);
-  for (const size_t i : chosen(*codec, 4096, occasion)) EXPECT_EQ(once[i], input[i]);
-  EXPECT_EQ(through(*codec, once, nullptr, occasion), once);
+  const Floats once = through(*codec, input, nullptr, context);
+  for (const size_t i : chosen(*codec, 4096, context)) EXPECT_EQ(once[i], input[i]);
+  EXPECT_EQ(through(*codec, once, nullptr, context), once);
   EXPECT_FALSE(codec->unbiased());
 }
 
@@ -158,8 +158,8 @@ TEST(RandomKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
     for (const size_t n : {1u, 100u, 4096u})
       for (const reference::Input& input : reference::hard_inputs(n, 31)) {
         const auto codec = make_randomk(randomk_of(n > 100 ? 41 : 7, type));
-        const Occasion occasion{.seed = 8, .step = 3};
-        const auto places = chosen(*make_randomk(randomk_of(n > 100 ? 41 : 7)), n, occasion);
+        const EncodeContext context{.seed = 8, .step = 3};
+        const auto places = chosen(*make_randomk(randomk_of(n > 100 ? 41 : 7)), n, context);
         float greatest = 0;
         for (const size_t i : places) greatest = std::max(greatest, std::fabs(input.values[i]));
         Floats expected(n), kept = input.values;
@@ -170,10 +170,10 @@ TEST(RandomKTest, WhatIsSentAndWhatIsKeptIsTheInput) {
         std::vector<std::byte> first;
         on_every_target([&] {
           Floats residual(n);
-          const auto packet = encode(*codec, input.values, &residual, occasion);
+          const auto packet = encode(*codec, input.values, &residual, context);
           ASSERT_EQ(residual, kept) << input.name;
           residual.assign(n, 0);
-          ASSERT_EQ(through(*codec, input.values, &residual, occasion), expected) << input.name;
+          ASSERT_EQ(through(*codec, input.values, &residual, context), expected) << input.name;
           if (first.empty()) first = packet;
           ASSERT_EQ(packet, first);
         });

@@ -24,7 +24,7 @@ TEST(Sign, KeepsTheLaws) {
 TEST(Sign, IsTheReference) {
   for (const char* text : kSpecs) {
     const CodecSpec spec = spec_of(text);
-    expect_reference(text, *make_sign(spec), [&](const std::vector<float>& sums, bool, const Occasion&, auto& decoded) {
+    expect_reference(text, *make_sign(spec), [&](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
       return reference::sign(spec, sums, decoded);
     });
   }

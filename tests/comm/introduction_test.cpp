@@ -1,4 +1,4 @@
-// What ranks tell each other at birth is written and read alike, and whatever is out of bounds is an error that names the rank.
+// What ranks tell each other at bootstrap is written and read alike, and whatever is out of bounds is an error that names the rank.
 #include "introduction.h"
 
 #include <gmock/gmock.h>
@@ -7,7 +7,7 @@
 
 #include <functional>
 
-#include "birth_bytes.h"
+#include "bytes.h"
 #include "listener_address.h"
 #include "settings.h"
 

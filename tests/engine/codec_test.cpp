@@ -155,13 +155,13 @@ TEST(Codec, WhatCannotBeDecodedIsNamed) {
     auto* bytes = reinterpret_cast<std::byte*>(garbage.data());
     Signature signature;
     signature.detail = tensor->identity();
-    world.start([&](int rank, Wires& wires) -> std::shared_ptr<Operation> {
+    world.start([&](int rank, LinkTable& link_table) -> std::shared_ptr<Operation> {
       const auto program = std::make_shared<const Program>(compile(algorithm.plan(rank, 2, 0), Collective::all_reduce, rank, 2, 0));
       const auto operation = [&](Binding binding) {
         const Arithmetic sum{kernels::reduce_kernel(DataType::uint8, ReduceOp::max),
                              kernels::fold_kernel(DataType::uint8, ReduceOp::max)};
         return std::make_shared<PlanOperation>(program, name, std::move(binding), sum, signature, 1,
-                                               PlanOperation::slots_per_stripe(*program, wires, true), wires);
+                                               PlanOperation::slots_per_stripe(*program, link_table, true), link_table);
       };
       if (rank == 1) return operation(Binding::fixed({{bytes, bytes, packet}, {bytes + packet, bytes + packet, packet}}, 8192));
       auto coded = operation(Coder::bind(*tensor, values.data(), values.data(), 2, 1));

@@ -12,7 +12,7 @@
 
 #include "exercise.h"
 #include "sample_teams.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti::test {
 
@@ -52,7 +52,7 @@ struct Setup {
 inline std::vector<const Algorithm*> carriers() {
   std::vector<const Algorithm*> rows;
   for (const Algorithm& row : algorithms())
-    if (row.collective == Collective::all_reduce && textbook(row.collective, row.name)->may_carry_codec) rows.push_back(&row);
+    if (row.collective == Collective::all_reduce && cost_model(row.collective, row.name)->may_carry_codec) rows.push_back(&row);
   return rows;
 }
 
@@ -87,7 +87,7 @@ class CodedWorld {
   Status step() {
     ++sequence_;
     std::vector<std::shared_ptr<PlanOperation>> operations(ranks_);
-    world_->start([&](int rank, Wires& wires) -> std::shared_ptr<Operation> {
+    world_->start([&](int rank, LinkTable& link_table) -> std::shared_ptr<Operation> {
       const auto r = static_cast<size_t>(rank);
       void* output = setup_.in_place ? inputs_[r].data() : outputs_[r].data();
       EXPECT_TRUE(tensors_[r]->begin().ok());
@@ -101,7 +101,7 @@ class CodedWorld {
       auto binding = Coder::bind(*tensors_[r], inputs_[r].data(), output, program.blocks, setup_.chunks_per_stripe);
       operations[r] =
           std::make_shared<PlanOperation>(programs_[r], setup_.algorithm->name, std::move(binding), Arithmetic(), signature,
-                                          setup_.lanes, PlanOperation::slots_per_stripe(program, wires, true), wires);
+                                          setup_.lanes, PlanOperation::slots_per_stripe(program, link_table, true), link_table);
       operations[r]->set_coder(std::make_unique<Coder>(tensors_[r], job, setup_.lanes, program.blocks));
       return operations[r];
     });

@@ -27,8 +27,8 @@ void exercise(const Algorithm& algorithm, const Team& team, Wiring wiring, uint3
     Exercise first(c, 1, &world);
     c.in_place = may_be_in_place;
     Exercise second(c, 2, &world);
-    world.start([&](int rank, Wires& wires) { return first.operation(rank, wires); });
-    world.start([&](int rank, Wires& wires) { return second.operation(rank, wires); });
+    world.start([&](int rank, LinkTable& link_table) { return first.operation(rank, link_table); });
+    world.start([&](int rank, LinkTable& link_table) { return second.operation(rank, link_table); });
     const Status status = world.finish();
     ASSERT_TRUE(status.ok()) << status.message();
     first.expect_right();
@@ -67,7 +67,7 @@ TEST(Engine, SaysWhenALinkIsLost) {
   EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
   Exercise exercise({&ring, 3, 0, 5000, false, 2, 1024}, 1, &world);
   world.cut(1, 2);
-  world.start([&](int rank, Wires& wires) { return exercise.operation(rank, wires); });
+  world.start([&](int rank, LinkTable& link_table) { return exercise.operation(rank, link_table); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::peer_lost);
   EXPECT_NE(status.message().find("the stream was cut (seen by this rank); this rank was in all_reduce #1"), std::string::npos) << status.message();
@@ -78,8 +78,8 @@ TEST(Engine, NamesBothCallsOnMismatch) {
   const Algorithm& tree = algorithms()[*find_algorithm(Collective::broadcast, "direct")];
   EngineWorld world(2, Wiring::slots, shape_of(2, 4096, 1), 5);
   Exercise reduce({&ring, 2, 0, 100, false, 1, 256}, 1, &world), broadcast({&tree, 2, 0, 100, false, 1, 256}, 1, &world);
-  world.start_at(0, [&](int rank, Wires& wires) { return broadcast.operation(rank, wires); });
-  world.start_at(1, [&](int rank, Wires& wires) { return reduce.operation(rank, wires); });
+  world.start_at(0, [&](int rank, LinkTable& link_table) { return broadcast.operation(rank, link_table); });
+  world.start_at(1, [&](int rank, LinkTable& link_table) { return reduce.operation(rank, link_table); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::mismatch);
   EXPECT_NE(status.message().find("all_reduce"), std::string::npos) << status.message();

@@ -56,24 +56,24 @@ class EngineWorld {
           r->links.push_back(std::make_unique<MoodyLink>(std::move(link), mood));
         }
       }
-      auto wires = std::make_unique<Wires>();
-      wires->resize(size);
-      wires->bank.pool = &r->pool;
-      for (SlotBank& bank : wires->message_banks) bank.pool = &r->pool;
+      auto link_table = std::make_unique<LinkTable>();
+      link_table->resize(size);
+      link_table->bank.pool = &r->pool;
+      for (SlotBank& bank : link_table->message_banks) bank.pool = &r->pool;
       const auto link = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
-      wires->streams = [link](int peer) { return link(peer).streams(); };
-      wires->connect = [link](int peer, LinkUse) -> Link& { return link(peer); };
-      r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(wires), r->supervisor);
+      link_table->streams = [link](int peer) { return link(peer).streams(); };
+      link_table->connect = [link](int peer, LinkUse) -> Link& { return link(peer); };
+      r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(link_table), r->supervisor);
     }
   }
 
-  using Make = std::function<std::shared_ptr<Operation>(int rank, Wires& wires)>;
+  using Make = std::function<std::shared_ptr<Operation>(int rank, LinkTable& link_table)>;
   void start(const Make& make) {
     for (int rank = 0; rank < size_; ++rank) start_at(rank, make);
   }
   void start_at(int rank, const Make& make) {
     Rank& r = *ranks_[static_cast<size_t>(rank)];
-    r.operations.push_back(*r.engine->start([&](Wires& wires) { return make(rank, wires); }, false));
+    r.operations.push_back(*r.engine->start([&](LinkTable& link_table) { return make(rank, link_table); }, false));
   }
 
   // What `from` sends to `to` no longer arrives, and `to` sees that.
@@ -103,11 +103,11 @@ class EngineWorld {
 
   bool ended(int rank) const { return ranks_[static_cast<size_t>(rank)]->operations.empty(); }  // well
   memory::Heap& heap(int rank) { return ranks_[static_cast<size_t>(rank)]->heap; }
-  Wires& wires(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->wires(); }
+  LinkTable& link_table(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->link_table(); }
   uint32_t free_slots(int rank) {
     return ranks_[static_cast<size_t>(rank)]->pool.available(ranks_[static_cast<size_t>(rank)]->pool.slots());
   }
-  uint32_t reserved(int rank) { return wires(rank).bank.reserved; }
+  uint32_t reserved(int rank) { return link_table(rank).bank.reserved; }
 
  private:
   struct Rank {

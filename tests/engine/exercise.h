@@ -50,11 +50,11 @@ class Exercise {
   uint32_t lanes() const { return case_.lanes; }
 
   // The slots that a stripe of it takes on `rank`.
-  uint32_t slots(int rank, Wires& wires) const {
-    return PlanOperation::slots_per_stripe(*programs_[static_cast<size_t>(rank)], wires);
+  uint32_t slots(int rank, LinkTable& link_table) const {
+    return PlanOperation::slots_per_stripe(*programs_[static_cast<size_t>(rank)], link_table);
   }
 
-  std::shared_ptr<Operation> operation(int rank, Wires& wires) {
+  std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
     Arithmetic arithmetic;
     arithmetic.reduce = kernels::reduce_kernel(DataType::int32, ReduceOp::sum);
     arithmetic.fold = kernels::fold_kernel(DataType::int32, ReduceOp::sum);
@@ -64,7 +64,7 @@ class Exercise {
     signature.sequence = static_cast<uint32_t>(salt_);
     const auto& program = programs_[static_cast<size_t>(rank)];
     return std::make_shared<PlanOperation>(program, case_.algorithm->name, bind(rank, *program), arithmetic, signature, case_.lanes,
-                                           slots(rank, wires), wires);
+                                           slots(rank, link_table), link_table);
   }
 
   void expect_right() const {

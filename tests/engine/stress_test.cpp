@@ -32,7 +32,7 @@ uint32_t least_slots(std::deque<Exercise>& exercises, const Team& team, Wiring w
   EngineWorld world(team, wiring, shape_of(team.size, kSlot, 1), 1);
   uint32_t most = 1;
   for (Exercise& exercise : exercises)
-    for (int rank = 0; rank < team.size; ++rank) most = std::max(most, exercise.lanes() * exercise.slots(rank, world.wires(rank)));
+    for (int rank = 0; rank < team.size; ++rank) most = std::max(most, exercise.lanes() * exercise.slots(rank, world.link_table(rank)));
   return most;
 }
 
@@ -52,7 +52,7 @@ void run(const Team& team, Wiring wiring, uint32_t seed, uint32_t spare_slots, i
     const auto rank = static_cast<int>(random() % started.size());
     size_t& next = started[static_cast<size_t>(rank)];
     if (next == exercises.size() || (rank == slow_rank && random() % 8 != 0)) continue;
-    world.start_at(rank, [&](int r, Wires& wires) { return exercises[next].operation(r, wires); });
+    world.start_at(rank, [&](int r, LinkTable& link_table) { return exercises[next].operation(r, link_table); });
     ++next;
     --left;
     const Status status = world.advance(static_cast<int>(random() % 60));

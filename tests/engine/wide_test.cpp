@@ -32,7 +32,7 @@ class WideCase {
           std::make_shared<const Program>(compile(algorithm.plan(rank, team, root), algorithm.collective, rank, team.size, root)));
   }
 
-  std::shared_ptr<Operation> operation(int rank, Wires& wires) {
+  std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
     const auto me = static_cast<size_t>(rank), p = static_cast<size_t>(team_.size);
     const size_t first = scatters_ ? me * count_ : 0;
     auto numbers = std::make_unique<WideNumbers>(DataType::float16, inputs_[me].data(), WideNumbers::Place{inputs_[me].size(), 0},
@@ -52,7 +52,7 @@ class WideCase {
     signature.data_type = static_cast<uint8_t>(DataType::float16);
     signature.op = static_cast<uint8_t>(ReduceOp::avg);
     auto inner = std::make_shared<PlanOperation>(programs_[me], algorithm_.name, std::move(binding), arithmetic, signature, lanes_,
-                                                 PlanOperation::slots_per_stripe(program, wires), wires);
+                                                 PlanOperation::slots_per_stripe(program, link_table), link_table);
     return std::make_shared<WideOperation>(std::move(numbers), std::move(inner));
   }
 
@@ -83,8 +83,8 @@ void expect_averages(const Algorithm& algorithm, const Team& team, Wiring wiring
     SCOPED_TRACE(std::string(algorithm.name) + ", " + std::to_string(team.size) + " ranks, " + std::to_string(count) + " elements");
     EngineWorld world(team, wiring, shape_of(team.size, 4096, 3), static_cast<uint32_t>(count));
     WideCase first(algorithm, team, 0, count, 3), second(algorithm, team, team.size - 1, count, 1);
-    world.start([&](int rank, Wires& wires) { return first.operation(rank, wires); });
-    world.start([&](int rank, Wires& wires) { return second.operation(rank, wires); });
+    world.start([&](int rank, LinkTable& link_table) { return first.operation(rank, link_table); });
+    world.start([&](int rank, LinkTable& link_table) { return second.operation(rank, link_table); });
     const Status status = world.finish();
     ASSERT_TRUE(status.ok()) << status.message();
     first.expect_each(kSixtyThousand);
@@ -114,7 +114,7 @@ TEST(WideOperation, WritesNothingAfterAFailure) {
   EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
   WideCase wide(ring, 3, 0, 5000, 2);
   world.cut(1, 2);
-  world.start([&](int rank, Wires& wires) { return wide.operation(rank, wires); });
+  world.start([&](int rank, LinkTable& link_table) { return wide.operation(rank, link_table); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::peer_lost);
   EXPECT_NE(status.message().find("this rank was in all_reduce"), std::string::npos) << status.message();
@@ -127,8 +127,8 @@ TEST(WideOperation, IsWhatItsCallerCalled) {
   EngineWorld world(3, Wiring::slots, shape_of(3, 4096, 2), 5);
   WideCase wide(ring, 3, 0, 100, 1);
   Exercise other({&ring, 3, 0, 100, false, 1, 256}, 1, &world);
-  for (const int rank : {0, 1}) world.start_at(rank, [&](int r, Wires& wires) { return wide.operation(r, wires); });
-  world.start_at(2, [&](int r, Wires& wires) { return other.operation(r, wires); });
+  for (const int rank : {0, 1}) world.start_at(rank, [&](int r, LinkTable& link_table) { return wide.operation(r, link_table); });
+  world.start_at(2, [&](int r, LinkTable& link_table) { return other.operation(r, link_table); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::mismatch);
   EXPECT_NE(status.message().find("float16, avg"), std::string::npos) << status.message();

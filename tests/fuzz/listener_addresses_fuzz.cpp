@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "birth_bytes.h"
+#include "bytes.h"
 #include "fuzz_check.h"
 #include "listener_address.h"
 #include "net_address.h"

@@ -52,7 +52,7 @@ class TcpTransportTest : public testing::Test {
   bool alive_[3] = {true, true, true};
 };
 
-TEST_F(TcpTransportTest, AddressesFitABirthBlob) {
+TEST_F(TcpTransportTest, AddressesFitABootstrapBlob) {
   EXPECT_LE(world_.address(0).size(), 128u);
   EXPECT_NE(world_.address(0), world_.address(1));
   EXPECT_NE(endpoint(0).secret, endpoint(1).secret);

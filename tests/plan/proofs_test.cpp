@@ -4,7 +4,7 @@
 #include "all_plans.h"
 #include "checker.h"
 #include "sanitized.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -13,9 +13,9 @@ constexpr int kRanks = 130;
 
 class EveryPlan : public testing::TestWithParam<Algorithm> {};
 
-TEST_P(EveryPlan, IsProvedAndCostsWhatTheTextbookSays) {
+TEST_P(EveryPlan, IsProvedAndCostsWhatTheCostModelSays) {
   const Algorithm& algorithm = GetParam();
-  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   ASSERT_NE(book, nullptr);
   for (const int size : test::sizes_up_to(kRanks)) {
     for (const int root : roots_of(algorithm, size)) {
@@ -42,7 +42,7 @@ TEST_P(EveryPlan, OfOneRankIsEmpty) { EXPECT_TRUE(GetParam().plan(0, 1, 0).steps
 TEST_P(EveryPlan, OfFourThousandRanksIsMadeInStepsOfOneRank) {
   const Algorithm& algorithm = GetParam();
   const auto p = uint64_t{4096};
-  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   uint64_t most = 0;
   for (const int rank : {0, 1, 2047, 2048, 4094, 4095}) {
     const Plan plan = algorithm.plan(rank, 4096, 2048);
@@ -65,7 +65,7 @@ TEST(Registry, FindsEveryAlgorithmAtItsPlace) {
   }
   EXPECT_FALSE(find_algorithm(Collective::all_reduce, "star").has_value());
   EXPECT_FALSE(find_algorithm(Collective::all_to_all, "ring").has_value());
-  EXPECT_EQ(textbook(Collective::all_to_all, "ring"), nullptr);
+  EXPECT_EQ(cost_model(Collective::all_to_all, "ring"), nullptr);
 }
 
 TEST(Registry, HasEveryNameOfAllReduce) {

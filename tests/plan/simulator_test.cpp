@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "all_plans.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {

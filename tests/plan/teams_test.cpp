@@ -9,7 +9,7 @@
 #include "checker.h"
 #include "sample_teams.h"
 #include "schedule.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -18,7 +18,7 @@ class EveryPlan : public testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryPlan, IsProvedForTeamsOfSeveralHosts) {
   const Algorithm& algorithm = GetParam();
-  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   for (const auto& ranks : host_mixes()) {
     for (const bool shuffled : {false, true}) {
       SCOPED_TRACE(label(ranks) + (shuffled ? " shuffled" : ""));

@@ -50,7 +50,7 @@ TEST(Simulate, Table) {
                                 HasSubstr("1K  doubling *"), HasSubstr("64M  ring"), HasSubstr("64M  direct")));
 }
 
-TEST(Simulate, JsonHoldsTheTextbook) {
+TEST(Simulate, JsonHoldsTheCostModel) {
   const auto json = json_of("simulate -n 8 --link 8Gb/s,0 -s 8M -a ring" + std::string(kBare));
   ASSERT_TRUE(json.is_object());
   EXPECT_EQ(json["ranks"], 8);

@@ -21,7 +21,7 @@ namespace {
 constexpr uint64_t kLastWordsNs = 3'000'000'000;  // for ranks that outlive another: Tutti tells them within a second
 constexpr uint64_t kTermNs = 1'000'000'000;       // between SIGTERM and SIGKILL
 
-// A directory for the ranks' meeting point that goes away with the job.
+// A directory for the ranks' rendezvous point that goes away with the job.
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {

@@ -14,7 +14,7 @@ int main(void) {
   tutti_comm *comm;
   int i, rank, size;
 
-  if (tutti_comm_create(&comm, NULL) != TUTTI_SUCCESS) { /* rank, size and meeting point come from the launcher */
+  if (tutti_comm_create(&comm, NULL) != TUTTI_SUCCESS) { /* rank, size and rendezvous point come from the launcher */
     fprintf(stderr, "%s\n", tutti_last_error(NULL));
     return 1;
   }

@@ -5,7 +5,7 @@
 
 #include "algorithms.h"
 #include "proving.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -51,7 +51,7 @@ Result<std::string> cost_table() {
   table += "\n" + line + "\n";
   std::string last;
   for (const Algorithm& algorithm : algorithms()) {
-    const Textbook& book = *textbook(algorithm.collective, algorithm.name);
+    const CostModel& book = *cost_model(algorithm.collective, algorithm.name);
     const std::string collective(name(algorithm.collective));
     table += "| " + (collective == last ? "" : collective) + " | " + std::string(algorithm.name);
     for (const Formula& formula : {book.rounds, book.messages, book.data, book.reduced}) table += " | " + std::string(formula.text);

@@ -6,7 +6,7 @@
 
 #include "schedule.h"
 #include "selection.h"
-#include "textbook.h"
+#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -20,7 +20,7 @@ std::string told(const Cost& cost) {
 
 Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root) {
   const Result<Proof> proof = prove(algorithm.collective, root, plans_of_all_ranks(algorithm, team, root));
-  const Textbook* book = textbook(algorithm.collective, algorithm.name);
+  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   if (!proof.ok() || !book || team.size == 1) return proof;
   const auto members = team.ranks_by_host();
   if (!std::ranges::all_of(members, [&](const auto& ranks) { return ranks.size() == members[0].size(); })) return proof;

@@ -22,7 +22,7 @@ constexpr size_t kSecretDigits = 32;
 constexpr size_t kMostPending = 64;                         // connections that have not said the secret yet
 constexpr uint64_t kPendingPatience = 5000 * kMillisecond;  // with each
 constexpr uint64_t kPause = 10 * kMillisecond;              // before a connection is tried again
-constexpr uint64_t kWord = 500 * kMillisecond;              // in which the birth says why the other side is gone
+constexpr uint64_t kWord = 500 * kMillisecond;              // in which the bootstrap says why the other side is gone
 constexpr uint64_t kDescriptors = 64;                       // of a process with a communicator, generously
 
 constexpr char kMagic[8] = "tutti02";  // begins what is sent either way

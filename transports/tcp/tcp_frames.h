@@ -26,7 +26,7 @@ inline constexpr uint32_t kHelloMagic = 0x68747554;   // "Tuth"
 inline constexpr uint32_t kHeaderMagic = 0x6d747554;  // "Tutm"
 inline constexpr uint32_t kVersion = 1;               // of Hello and Header; the signature has its own
 
-// Random, made by each listener and told to its peers at birth: who does not know it is a stranger.
+// Random, made by each listener and told to its peers at bootstrap: who does not know it is a stranger.
 using Secret = std::array<uint8_t, 16>;
 
 struct Hello {

@@ -1,6 +1,6 @@
 // `tcp`: links over TCP sockets.
 //
-// Birth.  open() listens; every rank publishes address(); set_peers() takes what the others published.  Connections are made later,
+// Bootstrap.  open() listens; every rank publishes address(); set_peers() takes what the others published.  Connections are made later,
 // by links, when they are first used.
 //
 // No epoll: the engine asks the link whose message it needs, one read each.  progress() looks only at links that have something queued

@@ -1,0 +1,343 @@
+// The C API: library, bootstrap and end of communicators, memory.  Collectives are in api_collectives.cpp.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <thread>
+
+#include "api_internal.h"
+#include "assembly.h"
+#include "join_job.h"
+#include "clock.h"
+#include "launcher.h"
+#include "quiet_thread.h"
+#include "thread_bootstrap.h"
+
+namespace tutti::api {
+namespace {
+
+static_assert(static_cast<int>(Code::internal) == TUTTI_INTERNAL && static_cast<int>(Code::mismatch) == TUTTI_MISMATCH);
+static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cast<int>(ReduceOp::avg) == TUTTI_AVG);
+
+thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
+
+Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) { return load_settings(tutti_environment(), warnings); }
+
+Log early_log(const Settings& settings) { return Log(settings.debug, "tutti", 2); }
+
+tutti_comm* wrap(std::unique_ptr<Communicator> communicator) {
+  auto comm = std::make_unique<tutti_comm>();
+  comm->communicator = std::move(communicator);
+  return comm.release();
+}
+
+// Before the end of a communicator.  While it lives, requests must have been waited for; those of a dead one keep its failure.
+Status end_requests(tutti_comm& comm) {
+  const Status failure = comm.communicator->failed_status();
+  const std::lock_guard lock(comm.request_mutex);
+  if (comm.requests.empty()) return {};
+  if (failure.ok()) {
+    const tutti_request& first = **comm.requests.begin();
+    const size_t n = comm.requests.size();
+    return wrong("tutti_comm_destroy: " + std::to_string(n) + (n == 1 ? " request has" : " requests have") + " not been waited for" +
+                 (first.operations.empty() ? "" : ", such as that of " + describe(first.operations.front()->signature())) +
+                 "; end each by tutti_wait or tutti_test first");
+  }
+  for (tutti_request* request : comm.requests) {
+    request->failure = failure;
+    request->operations.clear();
+    request->comm = nullptr;
+  }
+  return {};
+}
+
+Result<JoinOptions> bootstrap_options(const tutti_config& config, const Settings& settings) {
+  JoinOptions bootstrap;
+  bootstrap.rank = config.rank;
+  bootstrap.size = config.size;
+  if (config.id) bootstrap.unique_id = std::string(config.id->internal, strnlen(config.id->internal, sizeof config.id->internal));
+  if (config.store) bootstrap.store = config.store;
+  if (config.callbacks) {
+    const tutti_store_callbacks callbacks = *config.callbacks;
+    if (!callbacks.set || !callbacks.get) return wrong("tutti_config.callbacks needs both set and get");
+    bootstrap.callbacks = StoreCallbacks{
+        [callbacks](const std::string& key, const std::string& value) {
+          return callbacks.set(callbacks.context, key.c_str(), value.data(), value.size()) == 0;
+        },
+        [callbacks](const std::string& key, int timeout_ms) -> std::optional<std::string> {
+          char value[512];
+          size_t length = sizeof value;
+          if (callbacks.get(callbacks.context, key.c_str(), value, &length, timeout_ms) != 0 || length > sizeof value)
+            return std::nullopt;
+          return std::string(value, length);
+        }};
+  }
+  if (config.name) bootstrap.name = config.name;
+  bootstrap.setting_rank = settings.rank;
+  bootstrap.setting_size = settings.size;
+  bootstrap.setting_store = settings.store;
+  bootstrap.interface = settings.interface;
+  bootstrap.timeout_ns = settings.bootstrap_timeout_ns;
+  bootstrap.environment = process_environment();
+  bootstrap.log = early_log(settings);
+  return bootstrap;
+}
+
+Status create(tutti_comm** comm, const tutti_config& config) {
+  std::vector<std::string> warnings;
+  auto settings = settings_with_warnings(warnings);
+  if (!settings.ok()) return settings.status();
+  for (const auto& warning : warnings) early_log(*settings).warn(warning);
+  auto options = bootstrap_options(config, *settings);
+  if (!options.ok()) return options.status();
+  auto born = join_job(*options);
+  if (!born.ok()) return born.status();
+  AssemblyOptions assembly;
+  assembly.rank = born->membership.rank;
+  assembly.size = born->membership.size;
+  assembly.name = options->name;
+  assembly.settings = std::move(*settings);
+  assembly.bootstrap = std::move(born->bootstrap);
+  assembly.local_end = born->membership.local_address;
+  auto made = assemble(std::move(assembly));
+  if (!made.ok()) return made.status();
+  *comm = wrap(std::move(*made));
+  return {};
+}
+
+// body(rank) on a thread for each rank; returns when all have ended.  What goes wrong fails the rendezvous.
+void run_ranks(ThreadRendezvous& rendezvous, int size, const std::function<void(int)>& body) {
+  const auto guarded_body = [&](int rank) {
+    try {
+      body(rank);
+    } catch (const std::bad_alloc&) {
+      (void)rendezvous.fail(Status(Code::out_of_memory, "out of memory"));
+    }
+  };
+  std::vector<std::thread> threads;
+  try {
+    threads.reserve(static_cast<size_t>(size));
+    for (int rank = 0; rank < size && rendezvous.failure().ok(); ++rank) {
+      auto thread = start_quiet_thread([&guarded_body, rank] { guarded_body(rank); }, "tutti-bootstrap",
+                                       [&rendezvous](const std::string& what) { (void)rendezvous.fail(Status(Code::internal, what)); });
+      if (thread.ok())
+        threads.push_back(std::move(*thread));
+      else
+        (void)rendezvous.fail(Status(thread.status().code(), thread.status().message() + " for each rank"));
+    }
+  } catch (const std::bad_alloc&) {
+    (void)rendezvous.fail(Status(Code::out_of_memory, "out of memory"));
+  }
+  for (auto& thread : threads) thread.join();
+}
+
+Status create_local(tutti_comm** comms, int size) {
+  std::vector<std::string> warnings;
+  auto settings = settings_with_warnings(warnings);
+  if (!settings.ok()) return settings.status();
+  for (const auto& warning : warnings) early_log(*settings).warn(warning);
+  auto rendezvous = ThreadRendezvous::open(size);
+  if (!rendezvous.ok()) return rendezvous.status();
+  const auto arena = settings->transport.memory ? make_local_arena() : nullptr;
+  const uint64_t deadline = now_ns() + settings->bootstrap_timeout_ns;
+  std::vector<std::unique_ptr<Communicator>> made(static_cast<size_t>(size));
+  const auto create_rank = [&](int rank) {
+    AssemblyOptions assembly;
+    assembly.rank = rank;
+    assembly.size = size;
+    assembly.name = "local";
+    assembly.settings = *settings;
+    assembly.bootstrap = std::make_shared<ThreadBootstrap>(*rendezvous, rank, deadline);
+    assembly.local_arena = arena;
+    auto result = assemble(std::move(assembly));
+    if (result.ok())
+      made[static_cast<size_t>(rank)] = std::move(*result);
+    else
+      (void)(*rendezvous)->fail(result.status());
+  };
+  run_ranks(**rendezvous, size, create_rank);
+  if (Status failure = (*rendezvous)->failure(); !failure.ok()) return failure;
+  std::vector<std::unique_ptr<tutti_comm>> wrapped;  // all or none are handed out
+  for (auto& communicator : made) wrapped.emplace_back(wrap(std::move(communicator)));
+  for (auto& comm : wrapped) *comms++ = comm.release();
+  return {};
+}
+
+}  // namespace
+
+tutti_status report(tutti_comm* comm, const Status& status) {
+  if (status.ok()) return TUTTI_SUCCESS;
+  if (comm) {
+    const std::lock_guard lock(comm->error_mutex);
+    comm->last_error = status.message();
+  } else {
+    thread_error = status.message();
+  }
+  return static_cast<tutti_status>(status.code());
+}
+
+RequestHolder::RequestHolder(tutti_comm* comm) : comm_(comm), request_(new tutti_request{comm, {}, {}}) {
+  std::unique_ptr<tutti_request> until_known(request_);
+  const std::lock_guard lock(comm->request_mutex);
+  comm->requests.insert(request_);
+  (void)!until_known.release();
+}
+
+RequestHolder::~RequestHolder() {
+  if (!request_) return;
+  {
+    const std::lock_guard lock(comm_->request_mutex);
+    comm_->requests.erase(request_);
+  }
+  delete request_;
+}
+
+tutti_status end_orphan(tutti_request* request) {
+  const std::unique_ptr<tutti_request> owned(request);
+  return report(nullptr, request->failure);
+}
+
+Status check_comm(const tutti_comm* comm) {
+  if (!comm) return wrong("the communicator is NULL");
+  if (comm->communicator->in_child())
+    return wrong("this communicator was inherited through fork(); only the process that created it may use it");
+  return {};
+}
+
+}  // namespace tutti::api
+
+using namespace tutti;
+using namespace tutti::api;
+
+const char* tutti_version(void) {
+#define TUTTI_TEXT(x) #x
+#define TUTTI_DOTTED(a, b, c) TUTTI_TEXT(a) "." TUTTI_TEXT(b) "." TUTTI_TEXT(c)
+  return TUTTI_DOTTED(TUTTI_VERSION_MAJOR, TUTTI_VERSION_MINOR, TUTTI_VERSION_PATCH);
+}
+
+const char* tutti_status_string(tutti_status status) { return code_name(static_cast<Code>(status)); }
+
+const char* tutti_last_error(const tutti_comm* comm) {
+  if (!comm) return thread_error.c_str();
+  const std::lock_guard lock(comm->error_mutex);
+  return comm->last_error.c_str();
+}
+
+tutti_status tutti_get_unique_id(tutti_unique_id* id) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!id) return wrong("tutti_get_unique_id: id is NULL");
+    std::vector<std::string> warnings;
+    auto settings = settings_with_warnings(warnings);
+    if (!settings.ok()) return settings.status();
+    auto text = make_unique_id(settings->interface, settings->bootstrap_timeout_ns, early_log(*settings));
+    if (!text.ok()) return text.status();
+    if (text->size() >= sizeof id->internal) return Status(Code::internal, "a unique id does not fit");
+    std::memset(id, 0, sizeof *id);
+    std::memcpy(id->internal, text->data(), text->size());
+    return {};
+  });
+}
+
+void tutti_config_init(tutti_config* config) {
+  if (config) *config = {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr};
+}
+
+tutti_status tutti_comm_create(tutti_comm** comm, const tutti_config* config) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!comm) return wrong("tutti_comm_create: comm is NULL");
+    *comm = nullptr;
+    tutti_config defaults;
+    tutti_config_init(&defaults);
+    if (config && config->struct_size != sizeof *config)
+      return wrong("tutti_config.struct_size is " + std::to_string(config->struct_size) + ", not " +
+                   std::to_string(sizeof *config) + "; fill the struct with tutti_config_init first");
+    return create(comm, config ? *config : defaults);
+  });
+}
+
+tutti_status tutti_comm_create_local(tutti_comm** comms, int size) {
+  return guarded(nullptr, [&]() -> Status {
+    if (!comms) return wrong("tutti_comm_create_local: comms is NULL");
+    if (size < 1 || size > static_cast<int>(kMostRanks))
+      return wrong("tutti_comm_create_local: size is " + std::to_string(size) + ", must be 1 to " + std::to_string(kMostRanks));
+    std::fill(comms, comms + size, nullptr);
+    return create_local(comms, size);
+  });
+}
+
+tutti_status tutti_comm_split(tutti_comm* comm, int color, int key, tutti_comm** child) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!child) return wrong("tutti_comm_split: child is NULL");
+    *child = nullptr;
+    if (color < -1) return wrong("tutti_comm_split: color is " + std::to_string(color) + ", must be -1 or more");
+    auto made = split(*comm->communicator, color, key);
+    if (!made.ok()) return made.status();
+    if (*made) *child = wrap(std::move(*made));
+    return {};
+  });
+}
+
+tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    comm->communicator->abort(reason ? reason : "");
+    return {};
+  });
+}
+
+tutti_status tutti_comm_destroy(tutti_comm* comm) {
+  if (!comm) return TUTTI_SUCCESS;
+  return guarded(nullptr, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (Status status = end_requests(*comm); !status.ok()) return status;
+    const std::unique_ptr<tutti_comm> owned(comm);
+    return comm->communicator->goodbye();
+  });
+}
+
+int tutti_comm_rank(const tutti_comm* comm) { return comm ? comm->communicator->rank() : -1; }
+int tutti_comm_size(const tutti_comm* comm) { return comm ? comm->communicator->size() : -1; }
+
+tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
+  return guarded(const_cast<tutti_comm*>(comm), [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!stats || stats->struct_size != sizeof *stats)
+      return wrong("tutti_comm_stats: set stats->struct_size to sizeof(tutti_stats)");
+    const auto from = comm->communicator->statistics();
+    const auto text = [](char* to, size_t room, const std::string& words) { std::snprintf(to, room, "%s", words.c_str()); };
+    stats->operations = from.totals.operations;
+    stats->input_bytes = from.totals.input_bytes;
+    stats->sent_bytes = from.totals.sent_bytes;
+    stats->received_bytes = from.totals.received_bytes;
+    stats->nanoseconds = from.totals.nanoseconds;
+    stats->memory_bytes = from.memory_bytes;
+    text(stats->last_algorithm, sizeof stats->last_algorithm, from.algorithm);
+    text(stats->last_reason, sizeof stats->last_reason, from.reason);
+    text(stats->transports, sizeof stats->transports, from.transports);
+    stats->last_lanes = from.cut.lanes;
+    stats->last_stripe_bytes = static_cast<uint32_t>(from.cut.stripe_bytes);
+    stats->last_predicted_us = from.predicted_s * 1e6;
+    text(stats->last_codec, sizeof stats->last_codec, from.codec);
+    return {};
+  });
+}
+
+tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
+    *memory = nullptr;
+    *memory = comm->communicator->allocate(bytes);
+    if (!*memory) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
+    return {};
+  });
+}
+
+tutti_status tutti_free(tutti_comm* comm, void* memory) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    return memory ? comm->communicator->free(memory) : Status();
+  });
+}

@@ -1,0 +1,332 @@
+// The loop, and what the ranks' messages mean.
+#include "rendezvous_rounds.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "clock.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kLinger = 5 * kSecond;           // for answers to be taken; a stopped process must not hold the rendezvous
+constexpr uint64_t kOthersDone = 2 * kSecond;       // after rank 0 is done, for the others to be
+constexpr uint64_t kLatecomers = kSecond;           // after a failure, for ranks that are on their way
+constexpr uint64_t kRanksFirst = kSecond / 2;       // ranks that wait for each other elsewhere know better at the deadline
+constexpr uint64_t kWorthSaying = kSecond;          // between the deadlines of ranks
+constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own close or word, which says more than that it was lost
+constexpr size_t kNamedRanks = 16;                  // in a list of ranks
+
+std::string seconds(uint64_t ns) {
+  if (ns % kSecond == 0) return std::to_string(ns / kSecond) + " s";
+  return std::to_string(ns / kMillisecond) + " ms";
+}
+
+// Whose trouble that is, unless the sentence names a rank.
+Status told_by(const std::string& who, const Status& why) {
+  const bool names_someone = why.code() == Code::peer_lost || why.message().find("rank ") != std::string::npos;
+  return names_someone ? why : Status(why.code(), who + ": " + why.message());
+}
+
+}  // namespace
+
+Rendezvous::Rendezvous(std::vector<OwnedFd> listeners, RendezvousOptions options, std::string keeper,
+                 std::shared_ptr<RendezvousServer::Shared> shared)
+    : listeners_(std::move(listeners)), options_(std::move(options)), keeper_(std::move(keeper)), shared_(std::move(shared)) {
+  size_ = static_cast<uint32_t>(options_.size);
+  last_activity_ = now_ns();
+  deadline_ = options_.deadline;
+  if (deadline_ == 0 && shared_) deadline_ = last_activity_ + options_.timeout_ns;
+  came_.resize(size_);
+  reserve_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+void Rendezvous::run() {
+  for (uint64_t now = now_ns(); !finished(now); now = now_ns()) {
+    std::vector<pollfd> set = poll_set(now);
+    if (::poll(set.data(), set.size(), wait_ms(now)) < 0 && errno != EINTR) return;
+    now = now_ns();
+    auto entry = set.begin() + 1;
+    std::vector<bool> calls;  // a listener has someone waiting
+    for (size_t i = 0; i < listeners_.size(); ++i) calls.push_back((entry++)->revents != 0);
+    for (auto guest = guests_.begin(); entry != set.end(); ++entry, ++guest) {
+      if (entry->revents & POLLOUT) flush(*guest);
+      if (entry->revents & (POLLIN | POLLHUP | POLLERR)) receive(*guest);
+    }
+    if (set[0].revents != 0 && stop_deadline_ == 0) begin_stop(now);
+    for (size_t i = 0; i < calls.size() && i < listeners_.size(); ++i)
+      if (calls[i]) accept_guests(i, now);
+    check_deadlines(now);
+    guests_.remove_if([](const Guest& guest) { return guest.gone; });
+  }
+  RendezvousReply farewell;
+  farewell.kind = ReplyKind::ended;
+  for (Guest& guest : guests_)
+    if (guest.role == Role::member) answer(guest, farewell);
+}
+
+// The owner leaves.  It has said before that it is done, or why it cannot go on; if not, it is lost to the others.
+void Rendezvous::begin_stop(uint64_t now) {
+  stop_deadline_ = now + kLatecomers;
+  const bool owner_done = !done_.empty() && done_[0];
+  if (failure_.ok() && suspicion_.ok() && owner_done) {
+    stop_deadline_ = now + kOthersDone;
+    return;
+  }
+  Status why(Code::peer_lost, keeper_ + " gave up the bootstrap; its own message says why");
+  {
+    const std::lock_guard lock(shared_->mutex);
+    if (!shared_->given_up.ok()) why = told_by(keeper_, shared_->given_up);
+  }
+  if (failure_.ok()) fail(suspicion_.ok() ? why : suspicion_);
+  if (!met() && now < deadline_) late_until_ = now + kLatecomers;
+}
+
+bool Rendezvous::finished(uint64_t now) const {
+  if (stop_deadline_ != 0) {
+    if (now >= stop_deadline_) return true;
+    if (now < late_until_ && came_count_ < size_) return false;
+    return std::none_of(guests_.begin(), guests_.end(), [](const Guest& guest) { return guest.proven; });
+  }
+  if (met() && members_ == 0) return guests_.empty();
+  return !shared_ && now >= last_activity_ + options_.timeout_ns + kLinger;
+}
+
+uint64_t Rendezvous::guest_deadline(const Guest& guest) const {
+  if (guest.role == Role::stranger) return guest.since + options_.stranger_ns;
+  return guest.role == Role::leaving ? guest.since + kLinger : UINT64_MAX;
+}
+
+// UINT64_MAX: there is nobody to give a verdict to.
+uint64_t Rendezvous::verdict_deadline() const {
+  if (deadline_ == 0 || !failure_.ok() || (met() && members_ == 0)) return UINT64_MAX;
+  return met() ? deadline_ + kRanksFirst : deadline_;
+}
+
+int Rendezvous::wait_ms(uint64_t now) const {
+  uint64_t next = verdict_deadline();
+  if (suspicion_until_ != 0 && failure_.ok()) next = std::min(next, suspicion_until_);
+  for (const Guest& guest : guests_) next = std::min(next, guest_deadline(guest));
+  if (stop_deadline_ != 0) next = std::min(next, stop_deadline_);
+  if (late_until_ > now) next = std::min(next, late_until_);
+  if (!shared_) next = std::min(next, last_activity_ + options_.timeout_ns + kLinger);
+  if (accept_again_ > now) next = std::min(next, accept_again_);
+  if (next == UINT64_MAX) return -1;
+  return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
+}
+
+// The stop signal, the listeners, then every guest in order; an entry that is not wanted has descriptor -1.
+std::vector<pollfd> Rendezvous::poll_set(uint64_t now) const {
+  std::vector<pollfd> set;
+  set.push_back({shared_ && stop_deadline_ == 0 ? shared_->stop.get() : -1, POLLIN, 0});
+  for (const OwnedFd& listener : listeners_) set.push_back({accept_again_ > now ? -1 : listener.get(), POLLIN, 0});
+  for (const Guest& guest : guests_)
+    set.push_back({guest.fd.get(), static_cast<short>(guest.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+  return set;
+}
+
+void Rendezvous::check_deadlines(uint64_t now) {
+  for (Guest& guest : guests_) {
+    if (guest.gone || now < guest_deadline(guest)) continue;
+    if (guest.role == Role::stranger) drop_stranger(guest, "it did not say who it is within " + seconds(options_.stranger_ns));
+    guest.gone = true;
+  }
+  if (suspicion_until_ != 0 && now >= suspicion_until_) fail(suspicion_);
+  if (now >= verdict_deadline()) fail(Status(Code::unreachable, late_sentence()));
+}
+
+std::string Rendezvous::late_sentence() const {
+  const std::string within =
+      hurried_by_.empty() ? "within " + seconds(options_.timeout_ns) : "before the TUTTI_BOOTSTRAP_TIMEOUT of " + hurried_by_;
+  std::string text = "rendezvous at " + options_.shown + ": ";
+  if (met() && given_count_ == 0)
+    return text + "the bootstrap of the communicator did not end " + within + "; still at it: " + listed_ranks(done_);
+  text += std::to_string(given_count_) + " of " + std::to_string(size_) + " ranks came ";
+  if (met()) text += "to round " + std::to_string(round_) + " of the bootstrap ";
+  text += within + "; missing: " + listed_ranks(given_);
+  if (!turned_away_.empty()) text += "; turned away: " + turned_away_;
+  return text + (met() || options_.missing_hint.empty() ? "" : "; " + options_.missing_hint);
+}
+
+// The ranks that are not among `those`.
+std::string Rendezvous::listed_ranks(const std::vector<bool>& those) const {
+  std::string text;
+  size_t named = 0, missing = 0;
+  for (uint32_t rank = 0; rank < size_; ++rank) {
+    if (rank < those.size() && those[rank]) continue;
+    if (++missing > kNamedRanks) continue;
+    text += (named++ == 0 ? "" : ", ") + std::to_string(rank);
+  }
+  if (missing > named) text += " and " + std::to_string(missing - named) + " more";
+  return text;
+}
+
+std::string Rendezvous::who(const Guest& guest) const {
+  return "rank " + std::to_string(guest.rank) + " (" + (guest.who.empty() ? "from " + guest.from.to_string() : guest.who) + ")";
+}
+
+void Rendezvous::take_request(Guest& guest, RendezvousRequest request) {
+  if (guest.role == Role::stranger && !admit(guest, request)) return;
+  if (request.version != kRendezvousVersion || request.rank != guest.rank)
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " speaks as another rank"));
+  last_activity_ = now_ns();
+  switch (request.kind) {
+    case RequestKind::give: return take_blob(guest, std::move(request));
+    case RequestKind::done: return take_done(guest);
+    case RequestKind::failed: break;
+  }
+  const Status cause = told_by(who(guest), Status(request.code, printable(request.blob)));
+  if (request.code != Code::peer_lost) return fail(cause);
+  if (!suspicion_.ok()) return;
+  suspicion_ = cause;
+  suspicion_until_ = last_activity_ + kOwnCause;
+}
+
+void Rendezvous::take_blob(Guest& guest, RendezvousRequest request) {
+  if (request.round != round_ || guest.gave)
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
+                                           std::to_string(request.round) + ", the others in round " + std::to_string(round_)));
+  guest.gave = true;
+  given_[guest.rank] = true;
+  blobs_[guest.rank] = std::move(request.blob);
+  ++given_count_;
+  const auto gone = std::find(done_.begin(), done_.end(), true);
+  if (gone != done_.end())
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
+                                           std::to_string(round_) + ", but rank " + std::to_string(gone - done_.begin()) +
+                                           " is done with the bootstrap"));
+  if (given_count_ == size_) complete_round();
+}
+
+void Rendezvous::take_done(Guest& guest) {
+  if (!met() || given_count_ > 0) return fail_by(guest, "left before the others were done");
+  guest.role = Role::leaving;
+  guest.since = last_activity_;
+  done_[guest.rank] = true;
+  --members_;
+}
+
+// Why a rank may not take part, though the rendezvous goes on without it.
+Status Rendezvous::objection(const RendezvousRequest& request) const {
+  const std::string rendezvous = "the rendezvous at " + options_.shown;
+  const std::string rank = "rank " + std::to_string(request.rank);
+  if (request.version != kRendezvousVersion)
+    return Status(Code::mismatch, rendezvous + " speaks version " + std::to_string(kRendezvousVersion) +
+                                      " of Tutti's rendezvous, this rank version " + std::to_string(request.version) +
+                                      ": all ranks must use the same Tutti");
+  if (size_ != 0 && request.name != options_.name)
+    return Status(Code::mismatch, rendezvous + " is of " + in_quotes(options_.name) + ", but " + rank + " came for " +
+                                      in_quotes(request.name) + ": another job may be using this address");
+  if (size_ != 0 && request.size != size_)
+    return Status(Code::mismatch, rendezvous + " is of " + std::to_string(size_) + " ranks, but " + rank + " says that there are " +
+                                      std::to_string(request.size));
+  return {};
+}
+
+bool Rendezvous::admit(Guest& guest, const RendezvousRequest& request) {
+  const bool known = request.version == kRendezvousVersion;
+  if (known && request.secret != options_.secret) return drop_stranger(guest, "it does not know this rendezvous's secret"), false;
+  guest.rank = request.rank;
+  const Status refusal = objection(request);
+  if (!refusal.ok() || !failure_.ok()) {
+    if (!refusal.ok()) turned_away_ = "from " + guest.from.to_string() + ", because " + refusal.message();
+    if (refusal.ok() && request.rank < came_.size() && !came_[request.rank]) came_[request.rank] = true, ++came_count_;
+    turn_away(guest, refusal.ok() ? failure_ : refusal, known && size_ != 0 && request.name != options_.name);
+    return false;
+  }
+  if (request.kind != RequestKind::give || request.round != 0)
+    return drop_stranger(guest, "it speaks of a round to which it has not come"), false;
+  if (size_ == 0) {  // a unique id does not know for whom it was made
+    size_ = request.size;
+    options_.name = request.name;
+  }
+  came_.resize(size_);
+  given_.resize(size_);
+  done_.resize(size_);
+  blobs_.resize(size_);
+  guest.who = printable(request.blob);
+  if (came_[guest.rank]) {
+    const auto first = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& other) {
+      return &other != &guest && other.role == Role::member && other.rank == guest.rank;
+    });
+    const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(guest.rank) +
+                                           " joined twice: two jobs at the same address? " + who(guest) +
+                                           (first == guests_.end() ? "" : " and " + who(*first)));
+    turn_away(guest, twice);
+    fail(twice);
+    return false;
+  }
+  welcome(guest, request);
+  return true;
+}
+
+void Rendezvous::welcome(Guest& guest, const RendezvousRequest& request) {
+  guest.role = Role::member;
+  guest.proven = true;
+  came_[guest.rank] = true;
+  ++came_count_;
+  ++members_;
+  keep_deadline_of(guest, request.patience_ms);
+  RendezvousReply admitted;
+  admitted.kind = ReplyKind::admitted;
+  admitted.text = keeper_;
+  answer(guest, admitted);
+}
+
+// When one rank gives up, the bootstrap has failed for all; so all get the verdict then, which knows more than that rank.
+void Rendezvous::keep_deadline_of(const Guest& guest, uint32_t patience_ms) {
+  const uint64_t now = now_ns(), its = now + patience_ms * kMillisecond;
+  if (deadline_ == 0) deadline_ = now + options_.timeout_ns;
+  if (its >= deadline_) return;
+  if (its + kWorthSaying < deadline_) hurried_by_ = who(guest);
+  deadline_ = its;
+}
+
+// Before anyone is told that all have come: see rendezvous.h.
+void Rendezvous::close_doors() {
+  listeners_.clear();
+  reserve_.reset();
+  std::optional<SocketAddress> reached;
+  for (Guest& guest : guests_) {
+    if (guest.role == Role::stranger) guest.gone = true;
+    const auto here = local_address_of(guest.fd.get());
+    if (guest.role == Role::member && here.ok() && !here->is_unix() && (!reached || reached->is_loopback())) reached = *here;
+  }
+  if (shared_) {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->reached_at = reached;
+  }
+  blobs_.assign(size_, {});  // who the ranks are is nobody else's business
+  if (reached && !reached->is_loopback()) blobs_[0] = reached->to_string();
+  if (options_.all_met) options_.all_met();
+}
+
+void Rendezvous::complete_round() {
+  if (!met()) close_doors();
+  RendezvousReply reply;
+  reply.round = round_++;
+  reply.blobs = std::move(blobs_);
+  blobs_.assign(size_, {});
+  given_.assign(size_, false);
+  given_count_ = 0;
+  const auto bytes = std::make_shared<const std::string>(encode(reply));
+  for (Guest& guest : guests_) {
+    if (guest.role != Role::member) continue;
+    guest.gave = false;
+    answer(guest, bytes);
+  }
+}
+
+void Rendezvous::fail(const Status& status) {
+  if (!failure_.ok()) return;
+  failure_ = status;
+  for (Guest& guest : guests_)
+    if (guest.role == Role::member && !guest.gone) turn_away(guest, status);
+}
+
+void Rendezvous::fail_by(const Guest& guest, const std::string& deed) { fail(Status(Code::peer_lost, who(guest) + " " + deed)); }
+
+}  // namespace tutti

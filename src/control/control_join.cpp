@@ -1,0 +1,284 @@
+// How a control tree comes up: every rank with children listens, all tell each other where, and each connects to its parent.
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <list>
+#include <set>
+
+#include "clock.h"
+#include "control_tree.h"
+#include "descriptor_limit.h"
+#include "listener_address.h"
+#include "net_address.h"
+#include "rendezvous.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
+constexpr uint64_t kPause = 10 * kMillisecond;  // before a full backlog is tried again
+constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
+constexpr size_t kMostStrangers = 64;
+
+// One rank's way into the tree.
+class Joining {
+ public:
+  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd listener, Bootstrap& bootstrap)
+      : options_(options), listeners_(std::move(listeners)), listener_(std::move(listener)), bootstrap_(bootstrap) {
+    missing_ = children_of(options.rank, options.size);
+  }
+
+  // The neighbours, parent first.
+  Result<std::vector<ControlTree::Neighbour>> run();
+
+ private:
+  struct Stranger {
+    ControlSocket socket;
+    uint64_t deadline;
+  };
+
+  Status connect_to_parent();
+  Result<OwnedFd> connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed);
+  Status step();
+  Status wait(std::vector<pollfd>& set);
+  Status overdue() const;
+  Status hear_parent();
+  Status accept_strangers(uint64_t now);
+  void hear_stranger(Stranger& stranger);
+  Status ended(ControlTree::Neighbour& neighbour);
+  Status unless_heard(const Status& view);
+  void tell_failure(const Status& why);
+  const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
+  bool complete() const { return missing_.empty() && (options_.rank == 0 || welcomed_); }
+  std::vector<pollfd> poll_set();
+
+  const Control::Options& options_;
+  const std::vector<ListenerAddress> listeners_;
+  OwnedFd listener_;
+  Bootstrap& bootstrap_;
+  std::vector<int> missing_;  // children
+  std::vector<ControlTree::Neighbour> neighbours_;
+  std::set<int> left_;                 // neighbours that have said goodbye and are gone
+  std::list<Stranger> strangers_;      // the oldest first
+  bool short_of_descriptors_ = false;  // until one of the strangers goes
+  bool welcomed_ = false;
+};
+
+// A neighbour that went away may have heard why the bootstrap has failed before this rank does: nobody is blamed until the bootstrap has had
+// time to say so.
+Status Joining::unless_heard(const Status& view) {
+  const auto heard = await(bootstrap_, {}, now_ns() + kWord);
+  return heard.ok() ? view : heard.status();
+}
+
+// Word from elsewhere is passed on as it is; what fails here is put into words by `failed`.
+Result<OwnedFd> Joining::connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed) {
+  errno = 0;
+  auto fd = start_connect(address);
+  while (!fd.ok() && errno == EAGAIN && now_ns() < bootstrap_.deadline()) {  // the backlog of a unix listener is full
+    if (const auto heard = await(bootstrap_, {}, now_ns() + kPause); !heard.ok()) return heard.status();
+    errno = 0;
+    fd = start_connect(address);
+  }
+  if (!fd.ok()) return failed(fd.status());
+  pollfd entry{fd->get(), POLLOUT, 0};
+  const auto ready = await(bootstrap_, {&entry, 1});
+  if (!ready.ok()) return ready.status();
+  if (!*ready) return failed(Status(Code::unreachable, "no answer from " + address.to_string()));
+  if (Status connected = connect_result(fd->get(), address); !connected.ok()) return failed(connected);
+  return fd;
+}
+
+Status Joining::connect_to_parent() {
+  const int rank = parent_of(options_.rank);
+  const ListenerAddress& theirs = listeners_[static_cast<size_t>(rank)];
+  const auto failed = [&](const Status& why) {
+    return unless_heard(Status(why.code(), name_of(options_.rank) + " cannot reach " + name_of(rank) + ": " + why.message() +
+                                               "; is the address right (TUTTI_INTERFACE), is a firewall in the way?"));
+  };
+  const auto address = SocketAddress::parse(theirs.address);
+  if (!address.ok()) return failed(address.status());
+  auto fd = connect_to(*address, failed);
+  if (!fd.ok()) return fd.status();
+  ControlFrame hello;
+  hello.kind = FrameKind::hello;
+  hello.secret = theirs.secret;
+  hello.rank = options_.rank;
+  neighbours_.push_back({rank, ControlSocket(std::move(*fd)), false, true});
+  neighbours_.back().socket.send(hello);
+  return {};
+}
+
+Result<std::vector<ControlTree::Neighbour>> Joining::run() {
+  Status status = options_.rank == 0 ? Status() : connect_to_parent();
+  while (status.ok() && !complete()) status = step();
+  if (!status.ok()) {
+    tell_failure(status);
+    return status;
+  }
+  return std::move(neighbours_);
+}
+
+// The listener, the strangers, then the neighbours.
+std::vector<pollfd> Joining::poll_set() {
+  std::vector<pollfd> set;
+  set.push_back({missing_.empty() || short_of_descriptors_ ? -1 : listener_.get(), POLLIN, 0});
+  for (const Stranger& stranger : strangers_) set.push_back({stranger.socket.fd(), POLLIN, 0});
+  for (const ControlTree::Neighbour& neighbour : neighbours_) {
+    const bool speaks = neighbour.rank < options_.rank && !welcomed_;  // later words are for the tree
+    const int fd = left_.contains(neighbour.rank) ? -1 : neighbour.socket.fd();
+    set.push_back({fd, static_cast<short>(speaks ? POLLIN : POLLRDHUP), 0});
+  }
+  return set;
+}
+
+// Until something happens, or a stranger's time is over.
+Status Joining::wait(std::vector<pollfd>& set) {
+  const uint64_t next = strangers_.empty() ? UINT64_MAX : strangers_.front().deadline;
+  return await(bootstrap_, set, next).status();
+}
+
+Status Joining::step() {
+  std::vector<pollfd> set = poll_set();
+  const size_t known = neighbours_.size();
+  if (Status status = wait(set); !status.ok()) return status;
+  const uint64_t now = now_ns();
+  auto entry = set.begin() + 1;
+  for (Stranger& stranger : strangers_) {
+    if ((entry++)->revents != 0) hear_stranger(stranger);
+    if (stranger.socket.open() && now >= stranger.deadline) stranger.socket.close();
+  }
+  if (strangers_.remove_if([](const Stranger& stranger) { return !stranger.socket.open(); }) > 0) short_of_descriptors_ = false;
+  for (size_t i = 0; i < known; ++i, ++entry) {
+    if (entry->revents == 0) continue;
+    const bool is_parent = neighbours_[i].rank < options_.rank;
+    const Status status = is_parent && !welcomed_ ? hear_parent() : ended(neighbours_[i]);
+    if (!status.ok()) return status;
+  }
+  if (set[0].revents != 0)
+    if (Status status = accept_strangers(now); !status.ok()) return status;
+  return complete() || now < bootstrap_.deadline() ? Status() : overdue();
+}
+
+Status Joining::overdue() const {
+  if (missing_.empty())
+    return Status(Code::unreachable, name_of(parent_of(options_.rank)) + " did not answer on its control connection");
+  return Status(Code::unreachable, name_of(missing_.front()) + " did not connect to " + name_of(options_.rank) + " at " +
+                                       listeners_[static_cast<size_t>(options_.rank)].address +
+                                       "; can its host reach this address (TUTTI_INTERFACE), is a firewall in the way?");
+}
+
+Status Joining::hear_parent() {
+  ControlTree::Neighbour& parent = neighbours_.front();
+  const bool alive = parent.socket.fill();
+  ControlFrame frame;
+  const Decoding decoding = parent.socket.next(options_.size, frame);
+  if (decoding == Decoding::complete && frame.kind == FrameKind::failure) return frame.cause.status;
+  if (decoding == Decoding::complete && frame.kind == FrameKind::welcome) {
+    welcomed_ = true;
+    return {};
+  }
+  return alive && decoding == Decoding::incomplete ? Status() : ended(parent);
+}
+
+// A neighbour closed: with a word of why, or because it died.  One that joined before others may have come to the end of the
+// communicator already; its goodbye is for the tree.
+Status Joining::ended(ControlTree::Neighbour& neighbour) {
+  ControlFrame frame;
+  neighbour.socket.fill();
+  if (neighbour.socket.holds(options_.size, FrameKind::goodbye_up)) {
+    left_.insert(neighbour.rank);
+    return {};
+  }
+  while (neighbour.socket.next(options_.size, frame) == Decoding::complete)
+    if (frame.kind == FrameKind::failure || frame.kind == FrameKind::report) return frame.cause.status;
+  return unless_heard(Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during bootstrap"));
+}
+
+// Friends say who they are at once; so among many the oldest make room.
+Status Joining::accept_strangers(uint64_t now) {
+  for (;;) {
+    auto fd = accept_from(listener_.get());
+    const int error = errno;
+    if (!fd.ok() && is_descriptor_shortage(error) && !strangers_.empty()) {
+      short_of_descriptors_ = true;
+      return {};
+    }
+    if (!fd.ok() && is_descriptor_shortage(error)) return out_of_descriptors("accepting a control connection", kDescriptorsOfOne);
+    if (!fd.ok()) return fd.status();
+    if (!*fd) return {};
+    if (strangers_.size() >= kMostStrangers) strangers_.pop_front();
+    strangers_.push_back({ControlSocket(std::move(*fd)), now + kStrangerPatience});
+  }
+}
+
+void Joining::hear_stranger(Stranger& stranger) {
+  const bool alive = stranger.socket.fill();
+  ControlFrame frame;
+  const Decoding decoding = stranger.socket.next(options_.size, frame);
+  if (alive && decoding == Decoding::incomplete) return;
+  const auto expected = std::find(missing_.begin(), missing_.end(), frame.rank);
+  if (decoding != Decoding::complete || frame.kind != FrameKind::hello || expected == missing_.end() ||
+      frame.secret != listeners_[static_cast<size_t>(options_.rank)].secret) {
+    options_.log.warn("control tree: dropped a stranger who does not know this rank's secret");
+    stranger.socket.close();
+    return;
+  }
+  missing_.erase(expected);
+  neighbours_.push_back({frame.rank, std::move(stranger.socket), false, true});
+  ControlFrame welcome;
+  welcome.kind = FrameKind::welcome;
+  neighbours_.back().socket.send(welcome);
+}
+
+// So that the others say more than "it closed its connection".
+void Joining::tell_failure(const Status& why) {
+  for (ControlTree::Neighbour& neighbour : neighbours_) {
+    ControlFrame frame;
+    frame.kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
+    frame.cause = {options_.rank, false, why};
+    neighbour.socket.send(frame);
+  }
+}
+
+// Listens, where this rank has children.
+ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener) {
+  ListenerAddress mine;
+  if (children_of(options.rank, options.size).empty()) return mine;
+  const auto secret = make_secret();
+  const auto address = options.listen_address.empty() ? SocketAddress::random_unix() : SocketAddress::parse(options.listen_address);
+  mine.status = !secret.ok() ? secret.status() : address.status();
+  if (!mine.status.ok()) return mine;
+  auto listening = listen_on(*address, kMostStrangers);
+  const auto bound = listening.ok() ? local_address_of(listening->get()) : Result<SocketAddress>(listening.status());
+  mine.status = bound.status();
+  if (!mine.status.ok()) return mine;
+  listener = std::move(*listening);
+  mine.secret = *secret;
+  mine.address = bound->to_string();
+  return mine;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Control>> Control::create(std::shared_ptr<ControlThread> thread, Options options, Bootstrap& bootstrap) {
+  OwnedFd listener;
+  const auto blobs = bootstrap.exchange(encode(open_listener(options, listener)));
+  if (!blobs.ok()) return blobs.status();
+  std::vector<ListenerAddress> listeners;
+  for (size_t rank = 0; rank < blobs->size(); ++rank) {
+    listeners.push_back(decode_listener_address((*blobs)[rank]));
+    const Status& status = listeners.back().status;
+    if (!status.ok()) return Status(status.code(), options.rank_names[rank] + " cannot join the control tree: " + status.message());
+  }
+  auto neighbours = Joining(options, std::move(listeners), std::move(listener), bootstrap).run();
+  if (!neighbours.ok()) return neighbours.status();
+  auto tree = std::make_unique<ControlTree>(std::move(thread), std::move(options), std::move(*neighbours));
+  const Status begun = tree->begin();
+  if (!begun.ok()) return begun;
+  return std::unique_ptr<Control>(std::move(tree));
+}
+
+}  // namespace tutti

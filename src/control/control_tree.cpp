@@ -1,0 +1,445 @@
+#include "control_tree.h"
+
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <set>
+
+#include "clock.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's word on a failure
+constexpr uint64_t kPingPatience = 400 * kMillisecond;
+constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
+constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
+constexpr uint64_t kLongestLook = kSecond;  // that counts as waiting: a job that was stopped is not late
+constexpr uint64_t kGoodbyeNotice = 30 * kSecond;
+constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
+
+ControlFrame frame_of(FrameKind kind) {
+  ControlFrame frame;
+  frame.kind = kind;
+  return frame;
+}
+
+ControlFrame frame_of(FrameKind kind, const Cause& cause) {
+  ControlFrame frame = frame_of(kind);
+  frame.cause = cause;
+  return frame;
+}
+
+}  // namespace
+
+ControlTree::ControlTree(std::shared_ptr<ControlThread> thread, Options options, std::vector<Neighbour> neighbours)
+    : thread_keeper_(std::move(thread)),
+      thread_(thread_keeper_.get()),
+      options_(std::move(options)),
+      neighbours_(std::move(neighbours)),
+      judge_(options_.rank_names, options_.settle_ns) {}
+
+Status ControlTree::begin() {
+  const std::lock_guard lock(thread_->mutex());
+  member_ = thread_->enroll(*this);
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Status watching = thread_->watch(member_, static_cast<uint32_t>(i), neighbours_[i].socket.fd());
+    if (!watching.ok()) return watching;
+  }
+  watch_processes();
+  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // what came during bootstrap
+  thread_->wake();
+  return {};
+}
+
+// Closing is how the others learn of it, if there was neither failure nor goodbye.
+ControlTree::~ControlTree() {
+  const std::lock_guard lock(thread_->mutex());
+  thread_->dismiss(member_);
+  for (const Process& process : processes_)
+    if (process.fd) thread_->unwatch(process.fd.get());
+  for (Neighbour& neighbour : neighbours_) {
+    if (!neighbour.socket.open()) continue;
+    thread_->unwatch(neighbour.socket.fd());
+    neighbour.socket.hang_up();
+  }
+}
+
+// Each rank of a host watches the next one up and down, the last and the first one another.
+void ControlTree::watch_processes() {
+  const auto watched = [&](int rank) { return options_.local_pids[static_cast<size_t>(rank)] > 0; };
+  std::set<int> ranks;
+  for (const int step : {1, options_.size - 1}) {
+    int rank = options_.rank;
+    for (int i = 1; i < options_.size && !options_.local_pids.empty(); ++i) {
+      rank = (rank + step) % options_.size;
+      if (!watched(rank)) continue;
+      ranks.insert(rank);
+      break;
+    }
+  }
+  for (const int rank : ranks) {
+    OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, options_.local_pids[static_cast<size_t>(rank)], 0)));
+    if (!fd) continue;  // a kernel before 5.3, or it has just died, which its connections tell
+    const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
+    if (!thread_->watch(member_, which, fd.get()).ok()) continue;
+    processes_.push_back({rank, std::move(fd)});
+  }
+}
+
+// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
+bool ControlTree::crashed(int rank) const {
+  if (rank < 0 || options_.local_pids.empty() || options_.local_pids[static_cast<size_t>(rank)] <= 0) return false;
+  std::ifstream status("/proc/" + std::to_string(options_.local_pids[static_cast<size_t>(rank)]) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
+  return false;
+}
+
+// ---- what the caller's threads do ----
+
+Status ControlTree::failure() const {
+  const std::lock_guard lock(thread_->mutex());
+  return failure_;
+}
+
+void ControlTree::fail(int culprit, const Status& cause) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over() || pending_) return;
+  raise({culprit, false, cause});
+  thread_->wake();
+}
+
+void ControlTree::stalled(const Stall& stall) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over()) return;
+  last_stall_ = stall;
+  last_stall_at_ = now_ns();
+  if (!pending_ && crashed(stall.waits_for))
+    raise({stall.waits_for, false, Status(Code::peer_lost, name_of(stall.waits_for) + " has crashed: it is writing a core dump")});
+  take_stall(own_stall(FrameKind::stall, stall));
+  thread_->wake();
+}
+
+void ControlTree::timed_out(const Stall& stall) {
+  const std::lock_guard lock(thread_->mutex());
+  if (over() || over_time_) return;
+  over_time_ = stall;
+  over_time_until_ = now_ns() + kVerdictPatience;
+  take_stall(own_stall(FrameKind::timed_out, stall));
+  thread_->wake();
+}
+
+Status ControlTree::goodbye() {
+  std::unique_lock lock(thread_->mutex());
+  leaving_ = true;
+  if (!over()) {
+    for (size_t i = 0; i < neighbours_.size(); ++i) {
+      if (!is_child(i)) continue;
+      ControlFrame frame = frame_of(FrameKind::leaving);
+      frame.rank = options_.rank;
+      send(neighbours_[i], frame);
+    }
+    tell_leaving(options_.rank);
+  }
+  if (!over()) advance_goodbye();
+  if (failed()) return failure_;
+  return thread_->has_staying() ? Status() : wait_for_others(lock);
+}
+
+// This process has no other communicator: the ranks below, in this and other trees, may have nobody but it to pass word on.
+Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
+  uint64_t waited = 0, told = 0;
+  for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
+    if (waited >= options_.timeout_ns)
+      return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
+    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
+    thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
+    const uint64_t now = now_ns();
+    waited += std::min(now - last, kLongestLook);
+    last = now;
+    if (waited < told + kGoodbyeNotice) continue;
+    told = waited;
+    options_.log.warn("tutti_comm_destroy waits until others have called it, too: " + thread_->awaited_ones());
+  }
+  return failed() ? failure_ : Status();
+}
+
+void Control::retire(std::unique_ptr<Control> control) {
+  auto* const tree = dynamic_cast<ControlTree*>(control.get());
+  if (!tree) return;
+  const std::shared_ptr<ControlThread> thread = tree->thread_keeper_;
+  const auto is_needed = [&] {
+    const std::lock_guard lock(thread->mutex());
+    return tree->is_leaving() && !tree->is_done();
+  };
+  if (!is_needed()) return;
+  tree->thread_keeper_.reset();
+  (void)!control.release();
+  thread->keep(std::unique_ptr<ControlMember>(tree));
+}
+
+std::string ControlTree::awaited_ones() const {
+  std::set<int> silent;  // children are kept in the order in which they connected
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i) && !neighbours_[i].goodbye) silent.insert(neighbours_[i].rank);
+  std::string text = "of communicator " + options_.name;
+  for (const int rank : silent) text += (rank == *silent.begin() ? " " : ", ") + name_of(rank) + " or a rank behind it";
+  return text;
+}
+
+// ---- what the control thread does ----
+
+void ControlTree::on_ready(uint32_t which, uint32_t events) {
+  if (which >= neighbours_.size()) {
+    Process& process = processes_[which - neighbours_.size()];
+    if (!process.fd) return;
+    thread_->unwatch(process.fd.get());
+    process.fd.reset();
+    if (!over()) tell_exit(process.rank);
+    return;
+  }
+  Neighbour& neighbour = neighbours_[which];
+  if (!neighbour.socket.open()) return;
+  if (events & EPOLLOUT) {
+    neighbour.socket.flush();
+    if (!neighbour.socket.has_queued()) thread_->want_output(member_, which, neighbour.socket.fd(), false);
+  }
+  if (!(events & ~uint32_t{EPOLLOUT})) return;
+  const bool alive = neighbour.socket.fill();
+  ControlFrame frame;
+  Decoding decoding;
+  while ((decoding = neighbour.socket.next(options_.size, frame)) == Decoding::complete && neighbour.socket.open())
+    handle(which, frame);
+  if (!alive || decoding == Decoding::malformed) closed(which);
+}
+
+uint64_t ControlTree::on_tick(uint64_t now) {
+  if (over()) return UINT64_MAX;
+  if (pending_ && now >= pending_until_) apply(*pending_);
+  if (probe_until_ != 0 && now >= probe_until_) end_probe();
+  if (over_time_ && now >= over_time_until_ && !over()) {
+    const Cause own_view = late_cause(over_time_->waits_for, options_.rank, *over_time_, options_.rank_names);
+    send_up(frame_of(FrameKind::report, own_view));
+    apply(own_view);
+  }
+  if (parent() == nullptr && !over()) {
+    if (const auto verdict = judge_.due(now)) apply(*verdict);
+    while (const auto late = judge_.late(now)) {
+      ControlFrame frame = frame_of(FrameKind::late);
+      frame.rank = late->rank;
+      frame.text = late->text;
+      tell_late(frame);
+    }
+  }
+  if (over()) return UINT64_MAX;
+  uint64_t next = parent() == nullptr ? judge_.next() : UINT64_MAX;
+  if (pending_) next = std::min(next, pending_until_);
+  if (probe_until_ != 0) next = std::min(next, probe_until_);
+  if (over_time_) next = std::min(next, over_time_until_);
+  return next;
+}
+
+void ControlTree::handle(size_t which, const ControlFrame& frame) {
+  if (frame.kind == FrameKind::ping) {
+    send(neighbours_[which], frame_of(FrameKind::pong), true);
+    if (!over()) start_probe(now_ns());
+    return;
+  }
+  if (frame.kind == FrameKind::pong) {
+    neighbours_[which].answered = true;
+    return;
+  }
+  if (over()) return;
+  const bool understood = is_child(which) ? handle_from_child(which, frame) : handle_from_parent(frame);
+  if (!understood) closed(which);
+}
+
+bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
+  switch (frame.kind) {
+    case FrameKind::report: raise(frame.cause); return true;
+    case FrameKind::stall:
+    case FrameKind::timed_out: take_stall(frame); return true;
+    case FrameKind::suspect: suspect(frame.rank); return true;
+    case FrameKind::leaving:
+      neighbours_[which].leaving |= frame.rank == neighbours_[which].rank;
+      tell_leaving(frame.rank);
+      return true;
+    case FrameKind::exited: tell_exit(frame.rank); return true;
+    case FrameKind::goodbye_up:
+      neighbours_[which].goodbye = true;
+      advance_goodbye();
+      return true;
+    default: return false;
+  }
+}
+
+bool ControlTree::handle_from_parent(const ControlFrame& frame) {
+  switch (frame.kind) {
+    case FrameKind::failure: apply(frame.cause); return true;
+    case FrameKind::late: tell_late(frame); return true;
+    case FrameKind::leaving:
+      neighbours_[0].leaving |= frame.rank == neighbours_[0].rank;
+      judge_.leaving(frame.rank);
+      return true;
+    case FrameKind::query:
+      query_ = frame.query;
+      send_down(frame);
+      return true;
+    default: return false;
+  }
+}
+
+void ControlTree::closed(size_t which) {
+  Neighbour& neighbour = neighbours_[which];
+  if (!neighbour.socket.open()) return;
+  thread_->unwatch(neighbour.socket.fd());
+  neighbour.socket.close();
+  if (over() || neighbour.goodbye) return;
+  if (neighbour.leaving) {  // it is done; of those behind it nothing more will be heard
+    neighbour.goodbye = true;
+    return advance_goodbye();
+  }
+  const Cause cause = died_cause(neighbour.rank, name_of(neighbour.rank));
+  if (is_child(which))
+    raise(cause);
+  else
+    apply(pending_ ? *pending_ : cause);  // nobody above will answer
+}
+
+// ---- failures ----
+
+void ControlTree::raise(const Cause& cause) {
+  if (over() || pending_) return;
+  if (parent() == nullptr) return apply(cause);
+  pending_ = cause;
+  pending_until_ = now_ns() + kRootPatience;
+  send_up(frame_of(FrameKind::report, cause));
+}
+
+void ControlTree::apply(const Cause& cause) {
+  if (over()) return;
+  send_down(frame_of(FrameKind::failure, cause));
+  if (leaving_ && cause.by_close) {
+    left_ = true;
+  } else {
+    failure_ = cause.status;
+    failed_.store(true, std::memory_order_release);
+  }
+  thread_->changed().notify_all();
+}
+
+// ---- stalls and deadlines ----
+
+ControlFrame ControlTree::own_stall(FrameKind kind, const Stall& stall) const {
+  ControlFrame frame = frame_of(kind);
+  frame.rank = options_.rank;
+  frame.stall = stall;
+  frame.query = query_;
+  return frame;
+}
+
+void ControlTree::take_stall(const ControlFrame& frame) {
+  const bool deadline = frame.kind == FrameKind::timed_out;
+  const uint64_t now = now_ns();
+  if (parent() != nullptr) {
+    send_up(frame, !deadline);
+  } else if (const auto verdict = deadline ? judge_.timed_out(frame.rank, frame.stall, now, frame.query)
+                                           : judge_.stalled(frame.rank, frame.stall, now, frame.query)) {
+    return apply(*verdict);
+  } else if (const auto query = judge_.query()) {
+    ControlFrame down = frame_of(FrameKind::query);
+    down.query = query_ = *query;
+    send_down(down);
+  }
+  if (deadline) start_probe(now);
+}
+
+void ControlTree::start_probe(uint64_t now) {
+  if (last_probe_ != 0 && now < last_probe_ + kProbePause) return;
+  last_probe_ = now;
+  probe_until_ = now + kPingPatience;
+  for (Neighbour& neighbour : neighbours_) {
+    neighbour.answered = !neighbour.socket.open();
+    send(neighbour, frame_of(FrameKind::ping));
+  }
+}
+
+void ControlTree::end_probe() {
+  probe_until_ = 0;
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Neighbour& neighbour = neighbours_[i];
+    if (neighbour.answered || over()) continue;
+    if (!is_child(i)) return apply(silent_cause(neighbour.rank, name_of(neighbour.rank)));  // it cuts this subtree off
+    suspect(neighbour.rank);
+  }
+}
+
+void ControlTree::suspect(int rank) {
+  if (parent() == nullptr) return judge_.suspect(rank);
+  ControlFrame frame = frame_of(FrameKind::suspect);
+  frame.rank = rank;
+  send_up(frame);
+}
+
+void ControlTree::tell_late(const ControlFrame& frame) {
+  send_down(frame, true);
+  const bool waiting = last_stall_at_ != 0 && now_ns() < last_stall_at_ + kStallFreshNs && last_stall_.waited_ns >= kNearlyLateNs;
+  if (waiting) options_.log.warn(frame.text);
+}
+
+// ---- the end ----
+
+// Those who still wait for a leaving rank must learn that they wait in vain.
+void ControlTree::tell_leaving(int rank) {
+  if (parent() == nullptr) return judge_.leaving(rank);
+  ControlFrame frame = frame_of(FrameKind::leaving);
+  frame.rank = rank;
+  send_up(frame);
+}
+
+// The same way: the root, which hears who has left, tells deaths from departures.
+void ControlTree::tell_exit(int rank) {
+  if (parent() == nullptr) return judge_.exited(rank, now_ns());
+  ControlFrame frame = frame_of(FrameKind::exited);
+  frame.rank = rank;
+  send_up(frame);
+}
+
+void ControlTree::advance_goodbye() {
+  if (!leaving_ || left_) return;
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i) && !neighbours_[i].goodbye) return;
+  send_up(frame_of(FrameKind::goodbye_up));
+  left_ = true;
+  thread_->changed().notify_all();
+}
+
+// ---- sending ----
+
+ControlTree::Neighbour* ControlTree::parent() {
+  if (options_.rank == 0 || neighbours_.empty() || !neighbours_[0].socket.open()) return nullptr;
+  return &neighbours_[0];
+}
+
+void ControlTree::send(Neighbour& neighbour, const ControlFrame& frame, bool may_drop) {
+  if (!neighbour.socket.open()) return;
+  neighbour.socket.send(frame, may_drop);
+  const auto which = static_cast<uint32_t>(&neighbour - neighbours_.data());
+  if (neighbour.socket.has_queued()) thread_->want_output(member_, which, neighbour.socket.fd(), true);
+}
+
+void ControlTree::send_up(const ControlFrame& frame, bool may_drop) {
+  if (Neighbour* up = parent()) send(*up, frame, may_drop);
+}
+
+void ControlTree::send_down(const ControlFrame& frame, bool may_drop) {
+  for (size_t i = 0; i < neighbours_.size(); ++i)
+    if (is_child(i)) send(neighbours_[i], frame, may_drop);
+}
+
+}  // namespace tutti

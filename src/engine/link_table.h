@@ -1,0 +1,55 @@
+// Call order is link order: on each link and direction, operations take their turns one after another.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "transport.h"
+#include "workers.h"
+
+namespace tutti {
+
+// One direction of one link.  An operation draws a number when it is started and may use the link when that number is served.
+struct LinkQueue {
+  uint64_t drawn = 0;
+  uint64_t served = 0;
+};
+
+struct PeerQueues {
+  Link* link = nullptr;
+  LinkQueue sends, receives;
+};
+
+// Slots that operations reserve from, in call order.
+struct SlotBank {
+  SlotPool* pool = nullptr;
+  uint32_t reserved = 0;  // promised to lanes that have not acquired them yet
+  bool blocked = false;   // the engine's, while it goes through its queue: an earlier operation has still to reserve from here
+};
+
+// What operations of one communicator share on this rank.  Collectives reserve from one bank.  The messages to each peer have a bank of
+// their own, so that a message whose receiver is late keeps nobody else waiting: neither collectives nor messages to other peers.
+struct LinkTable {
+  SlotBank bank;                                       // of collectives
+  std::vector<SlotBank> message_banks;                 // by rank of the receiver
+  std::vector<PeerQueues> peers[kLinkUses];            // by rank
+  std::function<bool(int peer)> streams;               // what the links to it are; makes none
+  std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed
+  std::shared_ptr<Workers> workers = std::make_shared<Workers>(1);  // for large kernel calls
+
+  // For so many ranks, without banks for messages.
+  void resize(int ranks) {
+    for (auto& row : peers) row.resize(static_cast<size_t>(ranks));
+    message_banks.resize(static_cast<size_t>(ranks));
+  }
+
+  PeerQueues& peer(int rank, LinkUse use) {
+    PeerQueues& entry = peers[static_cast<size_t>(use)][static_cast<size_t>(rank)];
+    if (!entry.link) entry.link = &connect(rank, use);
+    return entry;
+  }
+};
+
+}  // namespace tutti

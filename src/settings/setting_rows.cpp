@@ -1,0 +1,206 @@
+// The table of settings.
+#include <array>
+#include <iterator>
+
+#include "byte_units.h"
+#include "net_address.h"
+#include "settings.h"
+#include "vocabulary.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kShortestTimeout = 1'000'000;                 // 1 ms
+constexpr uint64_t kLongestTimeout = 1000 * 3'600'000'000'000u;  // 1000 h
+constexpr size_t kLongestText = 4096;
+constexpr size_t kLongestHostId = 100;
+constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
+static_assert(kMostRanks == 65536);  // as the rows of TUTTI_RANK and TUTTI_SIZE say
+
+Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
+
+Status read_number(std::string_view text, uint64_t least, uint64_t most, int& value) {
+  const auto number = parse_number(text);
+  if (!number) return refused(in_quotes(text) + " is no whole number");
+  if (*number < least) return refused(std::string(text) + " is too small");
+  if (*number > most) return refused(std::string(text) + " is too large");
+  value = static_cast<int>(*number);
+  return {};
+}
+
+Status read_optional_number(std::string_view text, uint64_t least, uint64_t most, int& value) {
+  if (!text.empty()) return read_number(text, least, most, value);
+  value = -1;
+  return {};
+}
+
+Status read_switch(std::string_view text, bool& value) {
+  if (text != "0" && text != "1") return refused(in_quotes(text) + " is neither 0 nor 1");
+  value = text == "1";
+  return {};
+}
+
+Status read_on_off(std::string_view text, bool& value) {
+  if (text != "on" && text != "off") return refused(in_quotes(text) + " is neither on nor off");
+  value = text == "on";
+  return {};
+}
+
+Status read_text(std::string_view text, std::string& value) {
+  if (text.size() > kLongestText) return refused("the text is longer than " + std::to_string(kLongestText) + " bytes");
+  value = text;
+  return {};
+}
+
+Status read_timeout(std::string_view text, uint64_t& value) {
+  const auto duration = parse_duration(text);
+  if (!duration.ok()) return duration.status();
+  if (*duration < kShortestTimeout) return refused(in_quotes(text) + " is shorter than 1ms");
+  if (*duration > kLongestTimeout) return refused(in_quotes(text) + " is longer than 1000h");
+  value = *duration;
+  return {};
+}
+
+Status read_slot_bytes(std::string_view text, size_t& value) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes.ok()) return bytes.status();
+  const bool power_of_two = (*bytes & (*bytes - 1)) == 0;
+  if (*bytes != 0 && (!power_of_two || *bytes < kSmallestSlot || *bytes > kLargestSlot))
+    return refused(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
+  value = *bytes;
+  return {};
+}
+
+Status read_log_level(std::string_view text, LogLevel& value) {
+  constexpr std::string_view kWords[] = {"none", "warn", "info", "trace"};  // in the order of LogLevel
+  for (size_t i = 0; i < std::size(kWords); ++i) {
+    if (text != kWords[i]) continue;
+    value = static_cast<LogLevel>(i);
+    return {};
+  }
+  return refused(in_quotes(text) + " is no level" + suggestion(text, kWords));
+}
+
+Status read_transports(std::string_view text, TransportSet& value) {
+  constexpr std::string_view kWords[] = {"memory", "shm", "tcp"};
+  const bool exclude = text.starts_with('^');
+  TransportSet set{exclude, exclude, exclude};
+  for (const std::string_view part : split(exclude ? text.substr(1) : text, ',')) {
+    const std::string_view word = trim(part);
+    bool* const flag = word == "memory" ? &set.memory : word == "shm" ? &set.shm : word == "tcp" ? &set.tcp : nullptr;
+    if (flag == nullptr) return refused(in_quotes(word) + " is no transport" + suggestion(word, kWords));
+    *flag = !exclude;
+  }
+  if (!set.memory && !set.shm && !set.tcp) return refused(in_quotes(text) + " leaves no transport");
+  value = set;
+  return {};
+}
+
+Status read_algorithm(std::string_view text, std::vector<AlgorithmRule>& value) {
+  if (text.size() > kLongestText) return refused("the rules are longer than " + std::to_string(kLongestText) + " bytes");
+  auto rules = parse_algorithm_rules(text);
+  if (!rules.ok()) return rules.status();
+  value = std::move(*rules);
+  return {};
+}
+
+Status read_store(std::string_view text, std::string& value) {
+  constexpr std::string_view kFile = "file:";
+  if (text.empty()) {
+    value.clear();
+    return {};
+  }
+  if (text.starts_with(kFile)) {
+    if (!text.substr(kFile.size()).starts_with('/')) return refused(in_quotes(text) + " has no absolute path after file:");
+  } else if (const auto parts = parse_host_port(text); !parts.ok()) {
+    return parts.status();
+  }
+  return read_text(text, value);
+}
+
+Status read_host_id(std::string_view text, std::string& value) {
+  if (text.size() > kLongestHostId) return refused("the text is longer than " + std::to_string(kLongestHostId) + " bytes");
+  return read_text(text, value);
+}
+
+constexpr std::array<SettingRow, kSettings> kRows{{
+    {"TUTTI_ALGORITHM", "rules", "",
+     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, hierarchical, "
+     "flat",
+     "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
+     "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
+     true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},
+    {"TUTTI_TRANSPORT", "words", "memory,shm,tcp", "memory, shm, tcp, separated by commas; ^ before the list excludes instead",
+     "The transports that may be used.", false,
+     [](std::string_view text, Settings& s) { return read_transports(text, s.transport); }},
+    {"TUTTI_INTERFACE", "text", "",
+     "eth,ib (prefixes), =eth0 (exactly), ^docker,lo (all but these prefixes), ^=eth0 (all but exactly)",
+     "The network interface that other hosts connect to: the first one that is up and matches. Empty: the one that routes to the "
+     "rendezvous.",
+     false, [](std::string_view text, Settings& s) { return read_text(text, s.interface); }},
+    {"TUTTI_LANES", "number", "0", "0 (automatic) to 64", "Stripes of every block that are in flight at once.", true,
+     [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.lanes); }},
+    {"TUTTI_SLOT_BYTES", "size", "0", "0 (automatic), or a power of two from 4K to 1M",
+     "Size of a message slot. Slots are smaller where all of a rank's would exceed 16 MiB, and larger where a message of many "
+     "ranks "
+     "needs it.",
+     true, [](std::string_view text, Settings& s) { return read_slot_bytes(text, s.slot_bytes); }},
+    {"TUTTI_THREADS", "number", "0", "0 (automatic) to 64",
+     "Threads that work on one large reduction of this rank. 0: as many as the cores it may run on, divided among the ranks of "
+     "this host "
+     "that share them.",
+     false, [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.threads); }},
+    {"TUTTI_TIMEOUT", "duration", "10m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
+     "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was stopped "
+     "does not count. It also bounds how long tutti_comm_destroy waits.", false,
+     [](std::string_view text, Settings& s) { return read_timeout(text, s.timeout_ns); }},
+    {"TUTTI_BOOTSTRAP_TIMEOUT", "duration", "2m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
+     "The longest time that creating a communicator may take.", false,
+     [](std::string_view text, Settings& s) { return read_timeout(text, s.bootstrap_timeout_ns); }},
+    {"TUTTI_DEBUG", "word", "warn", "none, warn, info or trace", "How much is logged.", false,
+     [](std::string_view text, Settings& s) { return read_log_level(text, s.debug); }},
+    {"TUTTI_DEBUG_FILE", "path", "", "a path; %h is the host, %p the process id, %r the rank",
+     "The file that log lines are appended to. Empty: stderr.", false,
+     [](std::string_view text, Settings& s) { return read_text(text, s.debug_file); }},
+    {"TUTTI_DETERMINISTIC", "switch", "0", "0 or 1",
+     "1: results do not depend on algorithm, message size, lanes or transport either.", true,
+     [](std::string_view text, Settings& s) { return read_switch(text, s.deterministic); }},
+    {"TUTTI_TUNING", "word", "on", "on or off",
+     "on: the machine is measured when a communicator is created (a few milliseconds), and each call is served by the algorithm "
+     "that "
+     "is predicted to be fastest. off: by fixed sizes.",
+     true, [](std::string_view text, Settings& s) { return read_on_off(text, s.tuning); }},
+    {"TUTTI_TUNING_FILE", "path", "", "a path that rank 0 can read",
+     "A file of rules, as tutti-tune writes it, for which algorithm serves which calls. TUTTI_ALGORITHM beats it.", true,
+     [](std::string_view text, Settings& s) { return read_text(text, s.tuning_file); }},
+    {"TUTTI_TUNING_CACHE", "path", "", "a directory",
+     "Where rank 0 keeps what was measured of the machine, so that later communicators need not measure it again. Empty: nowhere.",
+     true, [](std::string_view text, Settings& s) { return read_text(text, s.tuning_cache); }},
+    {"TUTTI_TOPOLOGY_DUMP", "path", "", "a path", "Where rank 0 writes what it found out about the machine.", false,
+     [](std::string_view text, Settings& s) { return read_text(text, s.topology_dump); }},
+    {"TUTTI_HOSTID", "text", "", "at most 100 bytes",
+     "Replaces the identity of the host: ranks with different ones do not share memory.", false,
+     [](std::string_view text, Settings& s) { return read_host_id(text, s.host_id); }},
+    {"TUTTI_RANK", "number", "", "0 to 65535, less than TUTTI_SIZE", "This process's rank, where no launcher says it.", false,
+     [](std::string_view text, Settings& s) { return read_optional_number(text, 0, kMostRanks - 1, s.rank); }},
+    {"TUTTI_SIZE", "number", "", "1 to 65536", "The number of ranks, where no launcher says it.", false,
+     [](std::string_view text, Settings& s) { return read_optional_number(text, 1, kMostRanks, s.size); }},
+    {"TUTTI_STORE", "address", "", "host:port, or file:/path that all ranks see",
+     "Where the ranks meet, where no launcher says it; rank 0 listens on host:port.", false,
+     [](std::string_view text, Settings& s) { return read_store(text, s.store); }},
+    {"TUTTI_TCP_CONNECTIONS", "number", "1", "1 to 16", "TCP connections between two ranks.", true,
+     [](std::string_view text, Settings& s) { return read_number(text, 1, 16, s.tcp_connections); }},
+    {"TUTTI_TCP_CONGESTION", "text", "", "system, or a name from net.ipv4.tcp_available_congestion_control, such as cubic",
+     "The congestion control of TCP connections that carry data. Empty: reno where the system's is bbr or cubic and the way there "
+     "and back takes at most 2 ms, since both misjudge the bursts of collective calls; otherwise, and with `system`, the system's.",
+     false, [](std::string_view text, Settings& s) { return read_text(text, s.tcp_congestion); }},
+    {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
+     [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); }},
+}};
+
+}  // namespace
+
+std::span<const SettingRow, kSettings> setting_rows() { return kRows; }
+
+}  // namespace tutti

@@ -1,0 +1,99 @@
+// What a user may set.  One table (settings.cpp) is the source of every name, default, meaning and accepted value; the loader, the
+// error sentences, docs/environment.md and tutti-info's listing all read it.
+//
+// Precedence: the environment, then the file that TUTTI_CONF_FILE names, then the default.  An empty value means the default.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "algorithm_rules.h"
+#include "log.h"
+#include "status.h"
+
+namespace tutti {
+
+struct TransportSet {
+  bool memory = true, shm = true, tcp = true;
+  bool operator==(const TransportSet&) const = default;
+};
+
+struct Settings;
+
+struct SettingRow {
+  std::string_view name;      // "TUTTI_LANES"
+  std::string_view type;      // "number"
+  std::string_view standard;  // the default, as a user would write it; "" where there is none
+  std::string_view accepts;   // what a value may be
+  std::string_view meaning;
+  bool shapes_wire;                                            // rank 0's value is used by all ranks
+  Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
+};
+inline constexpr size_t kSettings = 22;
+std::span<const SettingRow, kSettings> setting_rows();
+
+// A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
+struct SettingOrigin {
+  std::string text, source;
+  bool operator==(const SettingOrigin&) const = default;
+};
+
+struct Settings {
+  Settings();  // every default, from the table
+
+  std::vector<AlgorithmRule> algorithm;
+  TransportSet transport;
+  std::string interface;  // see choose_local_address
+  int lanes = 0;          // 0: automatic
+  size_t slot_bytes = 0;  // 0: automatic
+  int threads = 0;        // 0: automatic
+  uint64_t timeout_ns = 0;
+  uint64_t bootstrap_timeout_ns = 0;
+  LogLevel debug = LogLevel::warn;
+  std::string debug_file;  // a pattern, see open_log_file
+  bool deterministic = false;
+  bool tuning = true;
+  std::string tuning_file, tuning_cache;  // paths; "": none
+  std::string topology_dump;
+  std::string host_id;  // see host_id()
+  int rank = -1;        // -1: not set
+  int size = -1;        // -1: not set
+  std::string store;    // "host:port" or "file:/path"
+  int tcp_connections = 0;
+  std::string tcp_congestion;  // empty: what suits the path; "system": the system's
+  std::string conf_file;
+
+  std::array<SettingOrigin, kSettings> origins;  // in the order of setting_rows()
+};
+
+// Variables by name.
+using Environment = std::map<std::string, std::string, std::less<>>;
+Environment tutti_environment();  // those of this process whose names begin with TUTTI_
+
+// The first wrong value is an error that names variable, value, source, what is accepted and the nearest accepted word.  A TUTTI_ name
+// that does not exist becomes a warning that suggests the nearest one.
+Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings);
+
+// "name = value" lines of a settings file: name → (value, "path:line").  # begins a comment line.
+struct FileSetting {
+  std::string text, source;
+};
+using FileSettings = std::map<std::string, FileSetting, std::less<>>;
+Result<FileSettings> parse_settings_file(std::string_view content, const std::string& path);
+
+// The settings that shape the wire, as rank 0 hands them to the other ranks at bootstrap; at most kLongestWireSettings bytes.
+inline constexpr size_t kLongestWireSettings = 16384;
+std::string encode_wire_settings(const Settings& settings);
+// Takes them over.  A local value that was set and differs is named in `warnings`.  On error `settings` is unchanged.
+Status apply_wire_settings(std::string_view encoded, Settings& settings, std::vector<std::string>& warnings);
+
+// docs/environment.md
+std::string environment_document();
+
+}  // namespace tutti

@@ -1,0 +1,174 @@
+#include "tuning_rules.h"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <limits>
+
+#include "algorithm_rules.h"
+#include "byte_units.h"
+#include "words.h"
+
+namespace tutti {
+namespace {
+
+constexpr std::string_view kFormat = "tutti-tuning 1";
+constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe"};
+constexpr uint64_t kAnyRanks = std::numeric_limits<int>::max();
+constexpr uint64_t kMostLanes = 64;
+constexpr uint64_t kSmallestStripe = 64, kLargestStripe = 1 << 20;
+
+Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
+
+// "4", "2-8", "2-"
+Status read_interval(std::string_view key, std::string_view text, int& least, int& most) {
+  const size_t dash = text.find('-');
+  const auto from = parse_number(text.substr(0, dash));
+  const bool open = dash != std::string_view::npos && dash + 1 == text.size();
+  const auto to = dash == std::string_view::npos ? from : open ? std::optional(kAnyRanks) : parse_number(text.substr(dash + 1));
+  if (!from || !to || *from < 1 || *from > *to || *to > kAnyRanks)
+    return refused(std::string(key) + "=" + in_quotes(text) + " is neither a number from 1 up, nor from-to, nor from-");
+  least = static_cast<int>(*from);
+  most = static_cast<int>(*to);
+  return {};
+}
+
+Status read_bytes(std::string_view text, TuningRule& rule) {
+  const size_t dash = text.find('-');
+  if (dash == std::string_view::npos) return refused("the range " + in_quotes(text) + " has no \"-\"; expected from-to or from-");
+  const auto from = parse_bytes(text.substr(0, dash));
+  if (!from.ok()) return from.status();
+  rule.from = *from;
+  if (dash + 1 == text.size()) return {};
+  const auto to = parse_bytes(text.substr(dash + 1));
+  if (!to.ok()) return to.status();
+  rule.to = *to;
+  if (rule.to <= rule.from) return refused("the range " + in_quotes(text) + " is empty; it holds sizes from ≤ bytes < to");
+  return {};
+}
+
+Status read_use(std::string_view text, TuningRule& rule) {
+  if (std::find(std::begin(kAlgorithmNames), std::end(kAlgorithmNames), text) == std::end(kAlgorithmNames))
+    return refused(in_quotes(text) + " is no algorithm; there are " + listed(kAlgorithmNames) + suggestion(text, kAlgorithmNames));
+  rule.algorithm = text;
+  return {};
+}
+
+Status read_lanes(std::string_view text, TuningRule& rule) {
+  const auto lanes = parse_number(text);
+  if (!lanes || *lanes < 1 || *lanes > kMostLanes) return refused("lanes=" + in_quotes(text) + " is no number from 1 to 64");
+  rule.lanes = static_cast<uint32_t>(*lanes);
+  return {};
+}
+
+Status read_stripe(std::string_view text, TuningRule& rule) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes < kSmallestStripe || *bytes > kLargestStripe || *bytes % kSmallestStripe != 0)
+    return refused("stripe=" + in_quotes(text) + " is no multiple of 64 from 64 to 1M");
+  rule.stripe_bytes = *bytes;
+  return {};
+}
+
+Status read_pair(std::string_view key, std::string_view value, TuningRule& rule) {
+  if (key == "ranks") return read_interval(key, value, rule.least_ranks, rule.most_ranks);
+  if (key == "hosts") return read_interval(key, value, rule.least_hosts, rule.most_hosts);
+  if (key == "bytes") return read_bytes(value, rule);
+  if (key == "use") return read_use(value, rule);
+  if (key == "lanes") return read_lanes(value, rule);
+  if (key == "stripe") return read_stripe(value, rule);
+  return refused(in_quotes(key) + " is unknown; there are " + listed(kKeys) + suggestion(key, kKeys));
+}
+
+Status read_collective(std::string_view word, TuningRule& rule) {
+  const auto collective = collective_named(word);
+  if (collective && *collective != Collective::point_to_point) {
+    rule.collective = *collective;
+    return {};
+  }
+  std::array<std::string_view, kCollectives - 1> names;  // point_to_point, the last one, has no algorithms
+  for (size_t i = 0; i < names.size(); ++i) names[i] = name(static_cast<Collective>(i));
+  return refused(in_quotes(word) + " is no collective" + suggestion(word, names));
+}
+
+Status read_line(std::string_view line, TuningRule& rule) {
+  std::vector<std::string_view> seen;
+  bool first = true;
+  for (const std::string_view word : split(line, ' ')) {
+    if (word.empty()) continue;
+    if (first) {
+      if (Status status = read_collective(word, rule); !status.ok()) return status;
+      first = false;
+      continue;
+    }
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos) return refused("expected key=value, not " + in_quotes(word));
+    const std::string_view key = word.substr(0, equals);
+    if (std::find(seen.begin(), seen.end(), key) != seen.end()) return refused(in_quotes(key) + " stands there twice");
+    seen.push_back(key);
+    if (Status status = read_pair(key, word.substr(equals + 1), rule); !status.ok()) return status;
+  }
+  if (rule.algorithm.empty()) return refused("use=algorithm is missing");
+  if (rule.algorithm == "flat" && rule.collective != Collective::all_reduce && rule.collective != Collective::barrier)
+    return refused("flat serves all_reduce and barrier only");
+  return {};
+}
+
+void append_interval(std::string& text, std::string_view key, int least, int most) {
+  if (least == 1 && most == INT32_MAX) return;
+  text.append(" ").append(key).append("=").append(std::to_string(least));
+  if (most == INT32_MAX)
+    text.append("-");
+  else if (most != least)
+    text.append("-").append(std::to_string(most));
+}
+
+}  // namespace
+
+Result<std::vector<TuningRule>> parse_tuning_file(std::string_view content, const std::string& path) {
+  const auto at = [&](uint32_t line, const std::string& why) {
+    return Status(Code::invalid_argument, path + ":" + std::to_string(line) + ": " + why);
+  };
+  if (content.size() > kLongestTuningFile)
+    return refused(path + " is larger than " + describe_bytes(kLongestTuningFile) + ", the most that ranks share at bootstrap");
+  std::vector<TuningRule> rules;
+  bool named = false;
+  uint32_t number = 0;
+  for (std::string_view line : split(content, '\n')) {
+    ++number;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    line = trim(line);
+    if (line.empty() || line.front() == '#') continue;
+    if (!named) {
+      if (line != kFormat)
+        return at(number, "a tuning file begins with the line " + in_quotes(kFormat) + ", not " + in_quotes(line));
+      named = true;
+      continue;
+    }
+    TuningRule rule;
+    rule.line = number;
+    if (const Status status = read_line(line, rule); !status.ok()) return at(number, status.message());
+    rules.push_back(std::move(rule));
+  }
+  if (!named) return at(number, "the file is empty; a tuning file begins with the line " + in_quotes(kFormat));
+  return rules;
+}
+
+std::string format_tuning_file(const std::vector<TuningRule>& rules) {
+  std::string text(kFormat);
+  text += '\n';
+  for (const TuningRule& rule : rules) {
+    text += name(rule.collective);
+    append_interval(text, "ranks", rule.least_ranks, rule.most_ranks);
+    append_interval(text, "hosts", rule.least_hosts, rule.most_hosts);
+    if (rule.from != 0 || rule.to != UINT64_MAX)
+      text += " bytes=" + format_bytes(rule.from) + "-" + (rule.to == UINT64_MAX ? "" : format_bytes(rule.to));
+    text += " use=" + rule.algorithm;
+    if (rule.lanes > 0) text += " lanes=" + std::to_string(rule.lanes);
+    if (rule.stripe_bytes > 0) text += " stripe=" + format_bytes(rule.stripe_bytes);
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace tutti

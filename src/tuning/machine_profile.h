@@ -1,0 +1,57 @@
+// What the choice of algorithms knows of the machine: a dozen numbers, equal on all ranks, measured at bootstrap (probe.h), read from a cache
+// file, or standard.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "simulator.h"
+#include "status.h"
+#include "team.h"
+
+namespace tutti {
+
+struct MachineProfile {
+  LinkCost inside, between;                   // of ranks of one host; of different ones.  `streams` is the communicator's to say
+  double call_s = 0;                          // of the processor, once for each call that uses plans
+  double reduce_byte_s = 0, copy_byte_s = 0;  // data of the caller's that lies in no core's own cache
+  double switch_s = 0;                        // when a core turns to another rank
+  double cores = 1;                           // of a host
+  double neighbours = 1;                      // hosts that share one machine's cores: containers, network namespaces
+
+  // What a byte costs in a call of so many bytes, by what it costs in one of 1 MiB: cold caches and page tables, output that bypasses
+  // the caches, buffers of the kernel.  Of links that are streams their bytes; of memory, copies and reductions.
+  static constexpr std::array<uint64_t, 4> kSizes{4 << 10, 64 << 10, 1 << 20, 4 << 20};
+  static constexpr size_t kUnit = 2;  // of kSizes
+  using Scale = std::array<double, kSizes.size()>;
+  Scale inside_scale{1, 1, 1, 1}, between_scale{1, 1, 1, 1};
+
+  // Typical of today's machines, where nothing was measured.
+  static MachineProfile standard(bool inside_streams);
+
+  bool operator==(const MachineProfile&) const = default;
+};
+
+// "name value" lines below `key`, which says for whom they were measured.
+std::string encode_profile(const MachineProfile& profile, std::string_view key);
+// Every name once, every value finite and possible; `key` must be the same.
+Result<MachineProfile> decode_profile(std::string_view text, std::string_view key);
+
+// The cache: one file per key in `directory`.  Written whole or not at all.
+std::string profile_path(const std::string& directory, std::string_view key);
+Result<MachineProfile> read_profile(const std::string& path, std::string_view key);
+Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key);
+
+// "inside 0.2 µs and 0.05 µs a message, …": one line for a log.
+std::string describe(const MachineProfile& profile);
+
+// Between the sizes in proportion to their logarithms; beyond them, as at the nearest.
+double scale_at(const MachineProfile::Scale& scale, uint64_t bytes);
+
+// For the simulator: as a call of `team` of so many bytes finds the machine.
+Machine machine_for(const MachineProfile& profile, const Team& team,
+                    uint64_t bytes = MachineProfile::kSizes[MachineProfile::kUnit]);
+
+}  // namespace tutti

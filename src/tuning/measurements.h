@@ -1,0 +1,36 @@
+// What was measured of this machine (probe.h), and the profile that follows from it.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "choice.h"
+#include "machine_profile.h"
+#include "status.h"
+
+namespace tutti {
+
+// Seconds, of one class of links.  Zero: not measured here.
+struct LinkTimes {
+  double doubling = 0, ring = 0, broadcast_large = 0;
+  std::array<double, MachineProfile::kSizes.size()> rings{};  // of so many bytes
+  double processor_byte_s = 0;  // between hosts: what a byte sent or received takes of the processor, seen in the ring of 1 MiB
+};
+
+// One rank's measurements.
+struct Measurements {
+  LinkTimes inside, between;
+  double copy_byte_s = 0, reduce_byte_s = 0;  // by this rank's processor alone, from far memory to near
+  double cores = 0;
+  uint64_t machine = 0;  // which kernel runs here; network namespaces and most containers share their host's
+};
+std::string encode_measurements(const Measurements& measurements);
+// Anything a peer may have sent; values are finite and possible.
+Result<Measurements> decode_measurements(std::string_view bytes);
+
+// What all ranks conclude from everyone's measurements.
+MachineProfile conclude(const std::vector<Measurements>& all, const ChoiceTerms& terms, bool inside_streams);
+
+}  // namespace tutti

@@ -1,0 +1,195 @@
+#include "machine_profile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "forecast.h"
+#include "probe.h"
+
+namespace tutti {
+namespace {
+
+using testing::HasSubstr;
+
+MachineProfile odd_profile() {
+  MachineProfile profile = MachineProfile::standard(false);
+  profile.inside.latency_s = 1.0 / 3e6;
+  profile.inside_scale[3] = profile.between_scale[0] = 0.7;
+  profile.neighbours = 3;
+  profile.between.streams = false;  // not part of the text
+  return profile;
+}
+
+TEST(MachineProfile, TextIsReadBackExactly) {
+  const auto again = decode_profile(encode_profile(odd_profile(), "k"), "k");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(*again, odd_profile());
+}
+
+TEST(MachineProfile, WhatIsStaleOrCorruptIsRefused) {
+  const std::string good = encode_profile(odd_profile(), "this build");
+  EXPECT_THAT(decode_profile(good, "another").status().message(), HasSubstr("measured for \"this build\", this is \"another\""));
+  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(decode_profile(good.substr(0, cut), "this build").ok()) << cut;
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    return decode_profile(text.replace(text.find(from), from.size(), to), "this build").status().message();
+  };
+  EXPECT_THAT(with("cores ", "cores -"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("switch ", "switch nan"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("call ", "fall "), HasSubstr("expected call"));
+  EXPECT_THAT(with("neighbours 3", "neighbours 0"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("neighbours 3", "neighbours 3x"), HasSubstr("is no possible value"));
+}
+
+TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
+  const MachineProfile::Scale scale{2, 3, 1, 0.5};
+  EXPECT_EQ(scale_at(scale, 0), 2);
+  EXPECT_EQ(scale_at(scale, 4 << 10), 2);
+  EXPECT_EQ(scale_at(scale, 16 << 10), 2.5);
+  EXPECT_EQ(scale_at(scale, 64 << 10), 3);
+  EXPECT_EQ(scale_at(scale, 256 << 10), 2);
+  EXPECT_EQ(scale_at(scale, 1 << 20), 1);
+  EXPECT_EQ(scale_at(scale, UINT64_MAX), 0.5);
+  for (const bool streams : {false, true}) {
+    MachineProfile profile = MachineProfile::standard(streams);
+    profile.inside_scale = scale;
+    profile.between_scale = {5, 1, 1, 1};
+    const Machine machine = machine_for(profile, Team(2), 4 << 10);
+    EXPECT_EQ(machine.copy_byte_s, profile.copy_byte_s * (streams ? 1 : 2));
+    EXPECT_EQ(machine.inside.processor_byte_s, profile.inside.processor_byte_s * 2);
+    EXPECT_EQ(machine.between.byte_s, profile.between.byte_s * 5);
+    EXPECT_EQ(machine.interface_byte_s, machine.between.byte_s);
+    EXPECT_EQ(machine.inside.latency_s, profile.inside.latency_s);
+    EXPECT_EQ(machine_for(profile, Team(2)).between.byte_s, profile.between.byte_s);
+  }
+}
+
+TEST(MachineProfile, TheCacheIsWrittenWhole) {
+  std::string folder = (std::filesystem::temp_directory_path() / "tutti-profile-XXXXXX").string();
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string path = profile_path(folder, "k");
+  EXPECT_NE(path, profile_path(folder, "l"));
+  EXPECT_FALSE(read_profile(path, "k").ok());
+  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());
+  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());  // replaces
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
+  EXPECT_EQ(*read_profile(path, "k"), odd_profile());
+  std::ofstream(path) << "half of a fi";
+  EXPECT_THAT(read_profile(path, "k").status().message(), HasSubstr(path));
+  EXPECT_FALSE(write_profile(folder + "/not/there", odd_profile(), "k").ok());
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Measurements, BytesAreReadBack) {
+  Measurements measurements;
+  measurements.inside.ring = 1e-6;
+  measurements.reduce_byte_s = 1e-10;
+  measurements.cores = 2;
+  measurements.machine = 77;
+  measurements.between.processor_byte_s = 3e-10;
+  const std::string bytes = encode_measurements(measurements);
+  const auto again = decode_measurements(bytes);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->inside.ring, 1e-6);
+  EXPECT_EQ(again->cores, 2);
+  EXPECT_EQ(again->machine, 77u);
+  EXPECT_EQ(again->between.processor_byte_s, 3e-10);
+  for (size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode_measurements(bytes.substr(0, cut)).ok());
+  EXPECT_FALSE(decode_measurements(bytes + "x").ok());
+  EXPECT_FALSE(decode_measurements(std::string(bytes.size(), '\xff')).ok());  // not-a-numbers
+}
+
+TEST(Measurements, ThePairsAreTheFirstOfTheirKind) {
+  Team team(5);
+  EXPECT_EQ(probe_pairs(team).inside[1], 1);
+  EXPECT_EQ(probe_pairs(team).between[0], -1);
+  team.host = {0, 1, 1, 2, 0};
+  const ProbePairs pairs = probe_pairs(team);
+  EXPECT_EQ(pairs.inside[0], 0);
+  EXPECT_EQ(pairs.inside[1], 4);
+  EXPECT_EQ(pairs.between[0], 0);
+  EXPECT_EQ(pairs.between[1], 1);
+  team.host = {0, 1, 2, 3, 4};
+  EXPECT_EQ(probe_pairs(team).inside[0], -1);
+}
+
+// Whoever takes turns on one machine's cores, on one host of it or on several.
+TEST(MachineProfile, SwitchesGrowWithTheRanksOfAMachine) {
+  MachineProfile profile = MachineProfile::standard(true);
+  profile.switch_s = 1e-6;
+  profile.cores = 2;
+  Team team(4);
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+  team.host = {0, 1, 2, 3};
+  EXPECT_EQ(machine_for(profile, team).switch_s, 0);
+  profile.neighbours = 4;
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+  team.host = {0, 0, 0, 1};  // three and one are four, not six
+  profile.neighbours = 2;
+  EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
+}
+
+// What was measured is what is predicted for the same: two ranks, by ring.
+TEST(Measurements, TheProfileExplainsThem) {
+  for (const bool streams : {false, true}) {
+    ChoiceTerms terms;
+    terms.size = 2;
+    terms.team = Team(2);
+    terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;
+    Measurements measurements;
+    measurements.inside = {2e-6, 3e-6, 300e-6, {8e-6, 50e-6, 500e-6, 1500e-6}};
+    measurements.copy_byte_s = 0.1e-9;
+    measurements.reduce_byte_s = 0.05e-9;
+    measurements.cores = 2;
+    const MachineProfile profile = conclude({measurements, Measurements()}, terms, streams);
+    EXPECT_NEAR(profile.call_s, 1e-6, 1e-9);
+    EXPECT_NEAR(profile.inside.latency_s + 2 * profile.inside.overhead_s, 1e-6, 1e-9);
+    EXPECT_EQ(profile.inside.streams, streams);
+    Forecaster forecaster(terms, profile);
+    for (size_t i = 0; i < MachineProfile::kSizes.size(); ++i) {
+      const uint64_t bytes = MachineProfile::kSizes[i];
+      const auto& forecasts = forecaster.of(Collective::all_reduce, bytes);
+      const auto ring = std::ranges::find(forecasts, "ring", &Forecast::name);
+      ASSERT_NE(ring, forecasts.end());
+      EXPECT_NEAR(ring->seconds(bytes), measurements.inside.rings[i], measurements.inside.rings[i] / 100) << bytes;
+    }
+  }
+}
+
+// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does, and explains as much.
+TEST(Measurements, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
+  ChoiceTerms terms;
+  terms.size = 2;
+  terms.team = Team(2);
+  terms.team.host = {0, 1};
+  terms.slot_bytes = pool_shape(2, 1, 0, 0).slot_bytes;
+  Measurements measurements;
+  measurements.between = {5e-6, 8e-6, 1000e-6, {10e-6, 70e-6, 1000e-6, 0}};
+  measurements.cores = 2;
+  const MachineProfile unknown = conclude({measurements, Measurements()}, terms, false);
+  EXPECT_LT(unknown.between.processor_byte_s, 0.1e-9);
+  measurements.between.processor_byte_s = 0.3e-9;
+  const MachineProfile known = conclude({measurements, Measurements()}, terms, false);
+  EXPECT_EQ(known.between.processor_byte_s, 0.3e-9);
+  EXPECT_NEAR(known.between.byte_s, unknown.between.byte_s, unknown.between.byte_s / 10);
+  const auto ring = [&](const MachineProfile& profile) {
+    Forecaster forecaster(terms, profile);
+    const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
+    return std::ranges::find(forecasts, "ring", &Forecast::name)->seconds(1 << 20);
+  };
+  EXPECT_NEAR(ring(known), 1000e-6, 10e-6);
+
+  // Disturbed: a processor that alone would take longer than the ring did.  The link keeps a rate near the broadcast's.
+  measurements.between.processor_byte_s = 5e-9;
+  const MachineProfile disturbed = conclude({measurements, Measurements()}, terms, false);
+  EXPECT_GE(disturbed.between.byte_s, unknown.between.byte_s / 2);
+  EXPECT_LE(disturbed.between.byte_s, unknown.between.byte_s * 2);
+}
+
+}  // namespace
+}  // namespace tutti
