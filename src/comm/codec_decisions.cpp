@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "coded.h"
+#include "codec_rates.h"
 #include "standard_floats.h"
 #include "tensor_codec.h"
 
@@ -17,7 +17,7 @@ std::string rate(double bytes_per_second) {
 
 }  // namespace
 
-Result<const CodecDecision*> CodecDecisions::of(const Call& call, const ChoiceTerms& terms, const Tuning* tuning,
+Result<const CodecDecision*> CodecDecisions::of(const Call& call, const RouteTerms& terms, const Tuning* tuning,
                                                 const AskMost& ask_most) {
   static const CodecDecision kAsked{true, "asked for"};
   const TensorCodec& tensor = *call.codec;

@@ -13,7 +13,7 @@
 
 namespace tutti {
 
-struct ChoiceTerms;
+struct RouteTerms;
 
 struct CodecDecision {
   bool compresses = false;
@@ -29,7 +29,7 @@ class CodecDecisions {
 
   explicit CodecDecisions(const CommunicatorParts& parts) : parts_(parts) {}
   // All ranks decide alike.  `tuning`: null before it is known.
-  Result<const CodecDecision*> of(const Call& call, const ChoiceTerms& terms, const Tuning* tuning, const AskMost& ask_most);
+  Result<const CodecDecision*> of(const Call& call, const RouteTerms& terms, const Tuning* tuning, const AskMost& ask_most);
 
  private:
   struct Entry {

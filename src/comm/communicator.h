@@ -60,7 +60,7 @@ class Communicator final : private Supervisor {
   // Measuring: a call of two ranks by a plan of theirs alone.
   Compiled prepare_duet(const Plan& plan, Collective collective) { return dispatch_->compile_for(plan, collective, 0); }
   Status run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes);
-  const ChoiceTerms& terms() const { return dispatch_->terms(); }
+  const RouteTerms& terms() const { return dispatch_->terms(); }
 
   struct Statistics {
     EngineTotals totals;

@@ -6,16 +6,6 @@
 #include "cost_model.h"
 
 namespace tutti {
-namespace {
-
-constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffers are lent costs next to nothing
-
-Choice lent_choice() {
-  return {*find_algorithm(Collective::all_reduce, "direct"), "direct", "large, and all ranks' buffers are of tutti_alloc"};
-}
-
-}  // namespace
-
 std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
   auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature, cut.lanes,
                                                    compiled.slots, link_table);
@@ -46,18 +36,25 @@ void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
 
 // ---- routes ----
 
-Result<Dispatch::Routed> Dispatch::route_anew(const Call& call) const {
+CallKind Dispatch::kind_of(const Call& call, uint64_t bytes) const {
+  return {call.collective, bytes, call.algorithm, averages_halves(call)};
+}
+
+Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const {
   auto routed = std::make_shared<RoutedCall>();
   // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
   routed->bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_.size) * element_size(call.type);
-  auto choice = choose(terms_, call.collective, routed->bytes, call.algorithm, forecaster_.get(), averages_halves(call));
-  if (!choice.ok()) return choice.status();
+  CallKind kind = kind_of(call, routed->bytes);
+  kind.all_lent = lent;
+  auto route = tutti::route(terms_, kind, forecaster_.get());
+  if (!route.ok()) return route.status();
   routed->collective = call.collective;
   routed->type = call.type;
   routed->op = call.op;
   routed->count = call.count;
   routed->wanted = call.algorithm;
-  routed->route = std::move(*choice);
+  routed->route = std::move(*route);
+  routed->predictable = !lent;
   routed->arithmetic = arithmetic_of(call);
   routed->flat_kind = hash_of(sign(call, kFlat, 0));
   return Routed(std::move(routed));
@@ -71,22 +68,13 @@ Result<Dispatch::Routed> Dispatch::route(const Call& call, bool lent) {
   };
   Routed& known = lent ? last_lent_ : last_;
   if (serves(known)) return known;
-  auto routed = route_anew(call);
-  if (!routed.ok()) return routed;
-  if (lent) {
-    auto as_lent = std::make_shared<RoutedCall>(**routed);
-    as_lent->route = lent_choice();
-    as_lent->predictable = false;
-    *routed = std::move(as_lent);
-  }
-  known = *routed;
+  auto routed = route_anew(call, lent);
+  if (routed.ok()) known = *routed;
   return routed;
 }
 
-// `direct` then copies nothing at all.  Two ranks need not ask: their ring does the same.
 bool Dispatch::asks_whether_lent(const Call& call, const RoutedCall& routed) const {
-  return call.collective == Collective::all_reduce && routed.bytes >= kAskFrom && parts_.size > 2 && terms_.single_host &&
-         !terms_.deterministic && terms_.rules.empty() && terms_.file.empty() && routed.wanted.empty() && parts_.pool->lends();
+  return parts_.pool->lends() && tutti::asks_whether_lent(terms_, kind_of(call, routed.bytes));
 }
 
 bool Dispatch::can_lend(const Call& call, uint64_t bytes) const {

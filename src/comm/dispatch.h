@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "coded.h"
 #include "communicator_parts.h"
 #include "engine.h"
 #include "forecast.h"
 #include "plan.h"
 #include "recent_memory.h"
+#include "route.h"
 #include "routed_call.h"
 #include "tuning.h"
 #include "wide_operation.h"
@@ -66,13 +66,13 @@ class Dispatch {
 
   // Before the first call that has a choice; equal on all ranks.
   void tune(const std::shared_ptr<const Tuning>& tuning);
-  const ChoiceTerms& terms() const { return terms_; }
+  const RouteTerms& terms() const { return terms_; }
 
   using Routed = std::shared_ptr<const RoutedCall>;
   // Where a call without a codec leads.  Repeated calls are the rule: that of the last one is kept.  `lent`: all ranks' buffers are of
   // tutti_alloc.
   Result<Routed> route(const Call& call, bool lent = false);
-  Result<Routed> route_anew(const Call& call) const;  // nothing is kept
+  Result<Routed> route_anew(const Call& call, bool lent = false) const;  // nothing is kept
   const RoutedCall* last_route() const { return last_.get(); }
   const Routed& repeated() const { return last_; }
   // Should the ranks ask each other whether all their buffers can be lent?  All ranks answer alike.
@@ -108,6 +108,7 @@ class Dispatch {
   PreparedCall prepare_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) const;
 
  private:
+  CallKind kind_of(const Call& call, uint64_t bytes) const;
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   bool must_be_wide(const Call& call, const RoutedCall& routed) const;
   void bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
@@ -118,7 +119,7 @@ class Dispatch {
 
   const CommunicatorParts& parts_;
   Engine& engine_;
-  ChoiceTerms terms_;
+  RouteTerms terms_;
   std::unique_ptr<Forecaster> forecaster_;  // none: algorithms are chosen by fixed sizes
   Routed last_, last_lent_;
   std::map<std::pair<uint8_t, int>, Compiled> programs_;       // by (algorithm, root)

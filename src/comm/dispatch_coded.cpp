@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "algorithms.h"
-#include "coded.h"
+#include "codec_rates.h"
 #include "dispatch.h"
 #include "tensor_codec.h"
 
@@ -20,19 +20,19 @@ Packed packed_by(const TensorCodec& tensor) {
 
 Result<Dispatch::Coded> Dispatch::prepare_coded(const Call& call, uint32_t sequence) {
   TensorCodec& tensor = *call.codec;
-  const Packed packed = packed_by(tensor);
-  const auto widest_run = [this](uint8_t algorithm) {
-    return program_of(algorithm, Collective::all_reduce, -1).program->widest_run;
-  };
-  auto choice = choose_coded(terms_, packed, call.algorithm, forecaster_.get(), widest_run);
-  if (!choice.ok()) return choice.status();
+  Packed packed = packed_by(tensor);
+  packed.widest_run = [this](uint8_t algorithm) { return program_of(algorithm, Collective::all_reduce, -1).program->widest_run; };
+  CallKind kind = kind_of(call, packed.bytes);
+  kind.packed = &packed;
+  auto route = tutti::route(terms_, kind, forecaster_.get());
+  if (!route.ok()) return route.status();
   auto routed = std::make_shared<RoutedCall>();
   routed->collective = call.collective;
   routed->type = call.type;
   routed->op = call.op;
   routed->count = call.count;
   routed->bytes = tensor.count() * element_size(tensor.type());
-  routed->route = std::move(*choice);
+  routed->route = std::move(*route);
   routed->predictable = false;
 
   PreparedCall prepared;
@@ -56,7 +56,7 @@ Result<Dispatch::Coded> Dispatch::prepare_coded(const Call& call, uint32_t seque
   if (Status status = tensor.begin(); !status.ok()) return status;
   TensorTaken taken(call.codec);
   prepared.coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
-  return Coded{std::move(routed), packed, std::move(taken), std::move(prepared)};
+  return Coded{std::move(routed), std::move(packed), std::move(taken), std::move(prepared)};
 }
 
 }  // namespace tutti

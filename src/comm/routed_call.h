@@ -5,7 +5,7 @@
 #include <string>
 
 #include "call.h"
-#include "choice.h"
+#include "route.h"
 #include "plan_operation.h"
 
 namespace tutti {
@@ -17,7 +17,7 @@ struct RoutedCall {
   size_t count = 0;
   uint64_t bytes = 0;  // of the whole data
   std::string wanted;  // the caller's option
-  Choice route;
+  Route route;
   Arithmetic arithmetic;    // but for its output_store
   uint32_t flat_kind = 0;   // hash of its signature, for flat exchanges
   bool predictable = true;  // its time is what was predicted for its kind
