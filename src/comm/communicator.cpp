@@ -80,7 +80,7 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts) : parts_(st
   link_table->bank.pool = parts_->pool.get();
   for (size_t peer = 0; peer < parts_->message_pools.size(); ++peer) link_table->message_banks[peer].pool = parts_->message_pools[peer].get();
   link_table->workers = parts_->workers;
-  link_table->streams = [this](int peer) { return parts_->transport_of[static_cast<size_t>(peer)]->streams(); };
+  link_table->form = [this](int peer) { return parts_->transport_of[static_cast<size_t>(peer)]->form(); };
   link_table->connect = [this](int peer, LinkUse use) -> Link& { return parts_->transport_of[static_cast<size_t>(peer)]->link(peer, use); };
   std::vector<Transport*> transports;
   for (const auto& transport : parts_->transports) transports.push_back(transport.get());
