@@ -46,7 +46,7 @@ struct Rank {
     auto link_table = std::make_unique<LinkTable>();
     link_table->resize(size);
     link_table->bank.pool = &pool;
-    link_table->streams = [](int) { return false; };
+    link_table->form = [](int) { return LinkForm::slots; };
     link_table->connect = [this](int peer, LinkUse) -> Link& { return peer == (this->rank + 1) % this->size ? next : previous; };
     engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(link_table), supervisor);
     program = std::make_shared<const Program>(compile(
@@ -81,8 +81,8 @@ void ring_by_hand(Rank& r, const float* input, float* output, size_t count) {
   const Binding binding =
       Binding::chunked(input, output, count * sizeof(float), p, stripe_bytes_for(count * sizeof(float), r.size));
   const kernels::ReduceFn reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
-  Link& to = r.next;
-  Link& from = r.size == 2 ? r.next : r.previous;
+  SlotLink& to = r.next;
+  SlotLink& from = r.size == 2 ? r.next : r.previous;
   const Signature signature;
   const auto block = [&](int back) { return (r.me() + 2 * p - static_cast<uint32_t>(back)) % p; };
   for (uint64_t wave = 0; wave < binding.stripes(); wave += kLanes) {

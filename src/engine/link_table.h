@@ -18,8 +18,18 @@ struct LinkQueue {
 };
 
 struct PeerQueues {
-  Link* link = nullptr;
+  Link* link = nullptr;       // null: none yet
+  SlotLink* slots = nullptr;  // the link, if it has this form
+  ByteLink* bytes = nullptr;  // likewise
+  PutLink* puts = nullptr;    // likewise
   LinkQueue sends, receives;
+
+  void set(Link& made) {
+    link = &made;
+    if (made.form() == LinkForm::slots) slots = static_cast<SlotLink*>(link);
+    if (made.form() == LinkForm::bytes) bytes = static_cast<ByteLink*>(link);
+    if (made.form() == LinkForm::puts) puts = static_cast<PutLink*>(link);
+  }
 };
 
 // Slots that operations reserve from, in call order.
@@ -35,7 +45,7 @@ struct LinkTable {
   SlotBank bank;                                       // of collectives
   std::vector<SlotBank> message_banks;                 // by rank of the receiver
   std::vector<PeerQueues> peers[kLinkUses];            // by rank
-  std::function<bool(int peer)> streams;               // what the links to it are; makes none
+  std::function<LinkForm(int peer)> form;               // of the links to it; makes none
   std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed
   std::shared_ptr<Workers> workers = std::make_shared<Workers>(1);  // for large kernel calls
 
@@ -47,7 +57,7 @@ struct LinkTable {
 
   PeerQueues& peer(int rank, LinkUse use) {
     PeerQueues& entry = peers[static_cast<size_t>(use)][static_cast<size_t>(rank)];
-    if (!entry.link) entry.link = &connect(rank, use);
+    if (!entry.link) entry.set(connect(rank, use));
     return entry;
   }
 };

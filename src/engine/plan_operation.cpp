@@ -51,18 +51,29 @@ void PlanOperation::end(bool well) {
 }
 
 uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded) {
-  const auto streams = [&](const Port& port) { return link_table.streams(program.peers[port.link].rank); };
-  uint32_t slots = 0;
+  const auto has_form = [&](LinkForm form) {
+    return [&, form](const Port& port) { return link_table.form(program.peers[port.link].rank) == form; };
+  };
+  const auto slots_form = has_form(LinkForm::slots), bytes_form = has_form(LinkForm::bytes), puts_form = has_form(LinkForm::puts);
+  uint32_t sent = 0, held = 0;  // slots that leave with messages, and the most that one instruction holds besides
   for (const Instruction& i : program.instructions) {
+    const auto count = [](const std::vector<Port>& ports, const auto& form) {
+      return static_cast<uint32_t>(std::count_if(ports.begin(), ports.end(), form));
+    };
     const bool straight = !coded && i.take == Take::recv && i.keep_home && i.outs.empty() && program.widest_run < kMaxPieces;
-    if (!straight) slots += static_cast<uint32_t>(std::count_if(i.ins.begin(), i.ins.end(), streams));
-    const bool by_reference = !coded && std::all_of(i.outs.begin(), i.outs.end(), streams) && program.widest_run < kMaxPieces;
-    slots += !i.outs.empty() && !by_reference && i.take == Take::nothing;
-    // A loan is read-only, so a result that is passed on may need a slot of its own.
+    const uint32_t taken = (straight ? 0 : count(i.ins, bytes_form)) + count(i.ins, puts_form);
+    const uint32_t passed_on = i.outs.empty() ? 0 : std::min(taken, 1u);
+    sent += passed_on;
+    held = std::max(held, taken - passed_on);
+    if (i.outs.empty()) continue;
+    const bool by_reference = !coded && count(i.outs, bytes_form) == i.outs.size() && program.widest_run < kMaxPieces;
+    sent += !by_reference && i.take == Take::nothing;
+    // A loan is read-only, so a result that is passed on may need a slot of its own; so does a loan that no put may send.
     const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
-    slots += !i.outs.empty() && reduces && !coded && link_table.bank.pool->lends() && !std::all_of(i.ins.begin(), i.ins.end(), streams);
+    const bool puts_loan = i.take == Take::recv && count(i.outs, puts_form) > 0;
+    sent += !coded && (reduces || puts_loan) && link_table.bank.pool->lends() && count(i.ins, slots_form) > 0;
   }
-  return slots;
+  return sent + held;
 }
 
 bool PlanOperation::advance(bool may_start) {
@@ -164,6 +175,14 @@ Slot PlanOperation::acquire(Lane& lane) {
   return slot;
 }
 
+// Returns the slot that held the message of an in port.  One of this lane's own is free again, so it stays reserved for the lane.
+void PlanOperation::let_go(Lane& lane, const Port& port, Slot slot) {
+  bank_.pool->release(slot);
+  if (peers_[port.link].queues->slots) return;
+  ++lane.reserved;
+  ++bank_.reserved;
+}
+
 // ---- taking ----
 
 bool PlanOperation::take(Lane& lane, const Instruction& instruction) {
@@ -171,7 +190,7 @@ bool PlanOperation::take(Lane& lane, const Instruction& instruction) {
     const Port& port = instruction.ins[lane.port];
     if (!receive_turn(lane, port)) return false;
     if (travels(lane)) {
-      if (!take_from(lane, instruction, *peers_[port.link].queues->link)) return false;
+      if (!take_from(lane, instruction, *peers_[port.link].queues)) return false;
       traffic_.received_bytes += lane.bytes;
     }
     received_one(port);
@@ -180,37 +199,43 @@ bool PlanOperation::take(Lane& lane, const Instruction& instruction) {
   return true;
 }
 
-bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, Link& link) {
-  const Signature signature = signature_of(lane);
-  Progress progress;
-  if (!link.streams()) {
-    progress = link.receive(lane.slot, lane.bytes, signature);
-    if (progress == Progress::done && lane.bytes == 0) lane.slot = {};
-    if (progress == Progress::done && lane.slot.target)
-      lane.offers.push_back({instruction.ins[lane.port].link, std::exchange(lane.slot.target, nullptr)});
-  } else if (!coder_ && instruction.take == Take::recv && instruction.keep_home && all_stream(instruction.outs) &&
-             lane.parts.size() <= kMaxPieces) {
+bool PlanOperation::take_from(Lane& lane, const Instruction& instruction, PeerQueues& peer) {
+  const Progress progress = peer.slots  ? take_slot(lane, instruction, *peer.slots)
+                            : peer.puts ? take_put(lane, *peer.puts)
+                                        : take_bytes(lane, instruction, *peer.bytes);
+  if (progress != Progress::done) return fail(progress, instruction.ins[lane.port], lane);
+  if (instruction.take == Take::fold) lane.gathered.push_back(std::exchange(lane.slot, {}));
+  return true;
+}
+
+Progress PlanOperation::take_slot(Lane& lane, const Instruction& instruction, SlotLink& link) {
+  const Progress progress = link.receive(lane.slot, lane.bytes, signature_of(lane));
+  if (progress != Progress::done) return progress;
+  if (lane.bytes == 0) lane.slot = {};
+  if (lane.slot.target) lane.offers.push_back({instruction.ins[lane.port].link, std::exchange(lane.slot.target, nullptr)});
+  return progress;
+}
+
+Progress PlanOperation::take_put(Lane& lane, PutLink& link) {
+  if (lane.bytes > 0 && !lane.slot && !(lane.slot = acquire(lane))) return Progress::busy;
+  return link.receive(lane.slot, lane.bytes, signature_of(lane));
+}
+
+Progress PlanOperation::take_bytes(Lane& lane, const Instruction& instruction, ByteLink& link) {
+  const bool straight = !coder_ && instruction.take == Take::recv && instruction.keep_home && all_take_bytes(instruction.outs) &&
+                        lane.parts.size() <= kMaxPieces;
+  if (straight || lands_at_home(lane, instruction)) {
     // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
-    if (instruction.after_flush && !may_overwrite(lane)) return false;
+    if (straight && instruction.after_flush && !may_overwrite(lane)) return Progress::busy;
     lane.pieces.clear();
     for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
-    progress = link.receive(Pieces(lane.pieces), signature);
-    lane.from_home = true;
-  } else if (lands_at_home(lane, instruction)) {
-    lane.pieces.clear();
-    for (const Part& part : lane.parts) lane.pieces.push_back({part.home, part.bytes});
-    progress = link.receive(Pieces(lane.pieces), signature);
-  } else {
-    if (!lane.slot) lane.slot = acquire(lane);
-    if (!lane.slot) return false;
-    const Piece piece{lane.slot.data, lane.bytes};
-    progress = link.receive(Pieces(&piece, 1), signature);
+    const Progress progress = link.receive(Pieces(lane.pieces), signature_of(lane));
+    lane.from_home = straight;
+    return progress;
   }
-  if (progress == Progress::done && instruction.take == Take::fold) {
-    lane.gathered.push_back(lane.slot);
-    lane.slot = {};
-  }
-  return progress == Progress::done || fail(progress, instruction.ins[lane.port], lane);
+  if (!lane.slot && !(lane.slot = acquire(lane))) return Progress::busy;
+  const Piece piece{lane.slot.data, lane.bytes};
+  return link.receive(Pieces(&piece, 1), signature_of(lane));
 }
 
 // Is a contribution from a stream best received where its sum will be?  Then the kernel's copy brings that memory into the cache and the
@@ -227,7 +252,7 @@ bool PlanOperation::lands_at_home(const Lane& lane, const Instruction& instructi
 bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
   const auto& outs = instruction.outs;
   if (outs.empty()) return true;
-  const bool by_reference = lane.from_home && !lane.slot && all_stream(outs) && lane.parts.size() <= kMaxPieces;
+  const bool by_reference = lane.from_home && !lane.slot && all_take_bytes(outs) && lane.parts.size() <= kMaxPieces;
   if (lane.bytes > 0 && !lane.slot && !by_reference && receivers_of_slot(lane, instruction) > 0) {
     if (!lend(lane, instruction) && !fill_slot(lane, instruction)) return false;
     if (instruction.offers && lane.parts.size() == 1 && bank_.pool->reaches(lane.parts[0].home, lane.bytes))
@@ -239,9 +264,9 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
     if (!send_turn(lane, port)) return false;
     if (travels(lane)) {
       PeerState& peer = peers_[port.link];
-      Link& link = *peer.queues->link;
       Progress progress;
       if (by_reference) {
+        ByteLink& link = *peer.queues->bytes;
         lane.pieces.clear();
         for (const Part& part : lane.parts) {
           const std::byte* from = instruction.take == Take::nothing ? part.own : part.home;
@@ -251,8 +276,9 @@ bool PlanOperation::give(Lane& lane, const Instruction& instruction) {
         if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
       } else {
         static constexpr Slot kWord{nullptr, Slot::kDelivered, nullptr};
+        Link& link = *peer.queues->link;
         progress = link.send(offer_of(lane, port) || lane.bytes == 0 ? kWord : lane.slot, lane.bytes, signature_of(lane));
-        if (progress == Progress::done) peer.ticket = link.last_ticket();
+        if (progress == Progress::done && !peer.queues->slots) peer.ticket = link.last_ticket();
       }
       if (progress != Progress::done) return fail(progress, port, lane);
       traffic_.sent_bytes += lane.bytes;
@@ -271,7 +297,7 @@ void PlanOperation::share(Lane& lane, const Instruction& instruction) {
 
 // The value as it lies in this rank's memory, if the peers can reach it there.
 bool PlanOperation::lend(Lane& lane, const Instruction& instruction) {
-  if (!instruction.lends || lane.parts.size() != 1) return false;
+  if (!instruction.lends || lane.parts.size() != 1 || any_takes_puts(instruction.outs)) return false;
   lane.slot = bank_.pool->lend(lane.parts[0].own, lane.bytes);
   if (lane.slot) lane.loans.push_back({lane.slot, lane.bytes, instruction.outs[0].link});
   return static_cast<bool>(lane.slot);
@@ -332,8 +358,12 @@ void PlanOperation::received_one(const Port& port) {
   if (++peer.receives == program_.peers[port.link].receives * binding_.stripes()) ++peer.queues->receives.served;
 }
 
-bool PlanOperation::all_stream(const std::vector<Port>& ports) const {
-  return std::all_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->link->streams(); });
+bool PlanOperation::all_take_bytes(const std::vector<Port>& ports) const {
+  return std::all_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->bytes != nullptr; });
+}
+
+bool PlanOperation::any_takes_puts(const std::vector<Port>& ports) const {
+  return std::any_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->puts != nullptr; });
 }
 
 bool PlanOperation::flushed() const {

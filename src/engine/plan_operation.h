@@ -114,12 +114,16 @@ class PlanOperation final : public Operation {
   uint32_t number(const Lane& lane) const { return static_cast<uint32_t>(&lane - lanes_.data()); }
   void prepare(Lane& lane, const Instruction& instruction);
   bool take(Lane& lane, const Instruction& instruction);
-  bool take_from(Lane& lane, const Instruction& instruction, Link& link);
+  bool take_from(Lane& lane, const Instruction& instruction, PeerQueues& peer);
+  Progress take_slot(Lane& lane, const Instruction& instruction, SlotLink& link);
+  Progress take_put(Lane& lane, PutLink& link);
+  Progress take_bytes(Lane& lane, const Instruction& instruction, ByteLink& link);
   bool lands_at_home(const Lane& lane, const Instruction& instruction) const;
   void compute(Lane& lane, const Instruction& instruction);
   void compute_fold(Lane& lane, const Instruction& instruction);
   void compute_coded(Lane& lane, const Instruction& instruction);
   Slot slot_for_result(Lane& lane, const Instruction& instruction);
+  void copy_loan(Lane& lane);
   bool give(Lane& lane, const Instruction& instruction);
   void share(Lane& lane, const Instruction& instruction);
   bool fill_slot(Lane& lane, const Instruction& instruction);
@@ -129,12 +133,15 @@ class PlanOperation final : public Operation {
   bool end_stripe(Lane& lane);
   void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
   Slot acquire(Lane& lane);
+  void let_go(Lane& lane, const Port& port, Slot slot);
+  void let_go_gathered(Lane& lane, const Instruction& instruction);
 
   bool send_turn(const Lane& lane, const Port& port) const;
   bool receive_turn(const Lane& lane, const Port& port) const;
   void sent_one(const Port& port);
   void received_one(const Port& port);
-  bool all_stream(const std::vector<Port>& ports) const;
+  bool all_take_bytes(const std::vector<Port>& ports) const;
+  bool any_takes_puts(const std::vector<Port>& ports) const;
   bool flushed() const;            // every message has left this rank
   bool flushed(Lane& lane) const;  // by this lane, in its present stripe
   bool loans_back(Lane& lane) const;

@@ -40,10 +40,15 @@ void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
     }
     received += part.bytes;
   }
-  if (!gives && lane.slot) {
-    bank_.pool->release(lane.slot);
-    lane.slot = {};
-  }
+  if (!gives && lane.slot) let_go(lane, instruction.ins[0], std::exchange(lane.slot, {}));
+  if (any_takes_puts(instruction.outs) && !bank_.pool->writable(lane.slot)) copy_loan(lane);
+}
+
+// A loan is not in memory that puts are sent from.
+void PlanOperation::copy_loan(Lane& lane) {
+  const Slot loan = std::exchange(lane.slot, acquire(lane));
+  link_table_.workers->copy(lane.slot.data, nullptr, loan.data, lane.bytes, Store::cached);
+  bank_.pool->release(loan);
 }
 
 // In one pass over all contributions to everywhere the result goes: home, the homes that peers offered, and a slot for those who did not.
@@ -67,8 +72,13 @@ void PlanOperation::compute_fold(Lane& lane, const Instruction& instruction) {
                          part.bytes / arithmetic_.element_bytes, instruction.completes ? arithmetic_.divisor : 1);
     offset += part.bytes;
   }
-  for (const Slot& slot : lane.gathered)
-    if (slot.id != lane.slot.id || !lane.slot) bank_.pool->release(slot);
+  let_go_gathered(lane, instruction);
+}
+
+// All that were received but the one that holds the result.
+void PlanOperation::let_go_gathered(Lane& lane, const Instruction& instruction) {
+  for (size_t i = 0; i < lane.gathered.size(); ++i)
+    if (!lane.slot || lane.gathered[i].id != lane.slot.id) let_go(lane, instruction.ins[i], lane.gathered[i]);
   lane.gathered.clear();
 }
 
@@ -84,15 +94,10 @@ void PlanOperation::compute_coded(Lane& lane, const Instruction& instruction) {
     for (const Slot& slot : lane.gathered) messages.push_back(slot.data);
     lane.slot = slot_for_result(lane, instruction);
     status = coder_->reduce(binding_, instruction, number(lane), lane.stripe, messages, lane.slot.data, damaged);
-    for (const Slot& slot : lane.gathered)
-      if (slot.id != lane.slot.id || !lane.slot) bank_.pool->release(slot);
-    lane.gathered.clear();
+    let_go_gathered(lane, instruction);
   }
   if (!status.ok()) trouble_ = {Trouble::Kind::damaged, program_.peers[instruction.ins[damaged].link].rank, std::move(status), {}};
-  if (instruction.outs.empty() && lane.slot) {
-    bank_.pool->release(lane.slot);
-    lane.slot = {};
-  }
+  if (instruction.outs.empty() && lane.slot) let_go(lane, instruction.ins[0], std::exchange(lane.slot, {}));
 }
 
 // One of the slots received, if it may be written, else one of this rank's own, which is reserved; none if nobody needs one.

@@ -26,6 +26,12 @@ Slot ArenaPool::acquire() {
   return {arena_.slot_data(id), id};
 }
 
+Slot ArenaPool::set_aside() {
+  const Slot slot = acquire();
+  if (slot) --slots_;
+  return slot;
+}
+
 bool ArenaPool::lends() const {
   if (lends_ == Lends::unknown) lends_ = heap_ && arena_.lends() ? Lends::yes : Lends::no;
   return lends_ == Lends::yes;

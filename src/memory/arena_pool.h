@@ -21,6 +21,7 @@ class ArenaPool final : public SlotPool {
   Slot acquire() override;
   void add_holders(Slot slot, uint32_t n) override;
   void release(Slot slot) override;
+  Slot set_aside() override;
   bool lends() const override;
   bool reaches(const std::byte* memory, size_t bytes) const override { return heap_ && heap_->contains(memory, bytes) && lends(); }
   Slot lend(const std::byte* memory, size_t bytes) override;

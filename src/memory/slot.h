@@ -31,6 +31,9 @@ class SlotPool {
   virtual void add_holders(Slot slot, uint32_t n) = 0;  // before handing it to n more receivers
   virtual void release(Slot slot) = 0;                  // drops one holder; any rank's slot
 
+  // As acquire(), for a link that keeps the slot, or another in exchange, as long as it lives: slots() no longer counts it.
+  virtual Slot set_aside() = 0;
+
   // Loans.  `lends`: there may be some.  `reaches`: the ranks that share the pool can read and write this memory.  `lend`: a loan with one
   // holder, or none, then the bytes must be copied.  `returned`: no holder is left.
   virtual bool lends() const { return false; }

@@ -94,7 +94,7 @@ TEST_P(EveryCodec, IsItsDefinition) {
   for (const size_t count : kCounts)
     for (const Content& content : kContents) {
       SCOPED_TRACE(std::to_string(count) + " elements, " + content.name);
-      CodedWorld world({&direct, kRanks, Wiring::mixed, GetParam(), count, 2, 1});
+      CodedWorld world({&direct, kRanks, Wiring::all, GetParam(), count, 2, 1});
       Definition definition(GetParam(), kRanks, count);
       for (int step = 0; step < 2; ++step) {
         std::vector<Floats> inputs(kRanks, Floats(count));
@@ -137,7 +137,7 @@ TEST(Sparsifiers, LoseNoBit) {
     for (const Algorithm* algorithm : carriers())
       for (int size = 2; size <= 9; ++size) {
         SCOPED_TRACE(std::string(algorithm->name) + " of " + std::to_string(size) + " ranks, " + spec);
-        CodedWorld world({algorithm, size, static_cast<Wiring>(size % 3), spec, kCount});
+        CodedWorld world({algorithm, size, static_cast<Wiring>(size % 5), spec, kCount});
         Floats inputs(kCount), outputs(kCount);  // of all steps and ranks
         std::minstd_rand random(static_cast<uint32_t>(size));
         for (int step = 0; step < 3; ++step) {

@@ -1,4 +1,4 @@
-// Every plan through the engine, over links that delay, over streams that read late, and over both at once.
+// Every plan through the engine, over links that delay, over streams that read late, over puts that land late, and over all at once.
 #include <gtest/gtest.h>
 
 #include "exercise.h"
@@ -40,10 +40,10 @@ void exercise(const Algorithm& algorithm, const Team& team, Wiring wiring, uint3
 
 class EveryAlgorithm : public ::testing::TestWithParam<size_t> {};
 
-TEST_P(EveryAlgorithm, OverSlotsStreamsAndBoth) {
+TEST_P(EveryAlgorithm, OverEveryFormOfLink) {
   const Algorithm& algorithm = algorithms()[GetParam()];
   for (const int size : sizes_up_to(9))
-    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed, Wiring::puts, Wiring::all}) {
       exercise(algorithm, size, wiring, static_cast<uint32_t>(17 * size + static_cast<int>(wiring)));
       if (HasFatalFailure()) return;
     }
@@ -52,8 +52,10 @@ TEST_P(EveryAlgorithm, OverSlotsStreamsAndBoth) {
 TEST_P(EveryAlgorithm, BetweenAndWithinHosts) {
   const std::vector<std::vector<int>> mixes{{2, 2}, {3, 1, 4}, {1, 5}, {2, 1, 1, 3}, {4, 4}, {1, 1, 1}};
   for (size_t i = 0; i < mixes.size(); ++i) {
-    exercise(algorithms()[GetParam()], team_of(mixes[i], i % 2 == 1), Wiring::hosts, static_cast<uint32_t>(31 * i + 1));
-    if (HasFatalFailure()) return;
+    for (const Wiring wiring : {Wiring::hosts, Wiring::hosts_puts}) {
+      exercise(algorithms()[GetParam()], team_of(mixes[i], i % 2 == 1), wiring, static_cast<uint32_t>(31 * i + 1));
+      if (HasFatalFailure()) return;
+    }
   }
 }
 

@@ -14,10 +14,32 @@
 #include "moody_links.h"
 #include "plan_operation.h"
 #include "program.h"
+#include "put_links.h"
 
 namespace tutti::test {
 
-enum class Wiring { slots, streams, mixed, hosts };  // streams between even and odd ranks, or between the team's hosts
+enum class Wiring {
+  slots,
+  streams,
+  mixed,  // streams between even and odd ranks, slots between others
+  puts,
+  all,         // by the sum of the two ranks: slots, streams, puts
+  hosts,       // streams between the team's hosts, slots within them
+  hosts_puts,  // likewise puts
+};
+
+inline LinkForm form_between(int a, int b, Wiring wiring, const Team& team) {
+  switch (wiring) {
+    case Wiring::slots: return LinkForm::slots;
+    case Wiring::streams: return LinkForm::bytes;
+    case Wiring::mixed: return (a + b) % 2 != 0 ? LinkForm::bytes : LinkForm::slots;
+    case Wiring::puts: return LinkForm::puts;
+    case Wiring::all: return static_cast<LinkForm>((a + b) % 3);
+    case Wiring::hosts: return team.host_of(a) != team.host_of(b) ? LinkForm::bytes : LinkForm::slots;
+    case Wiring::hosts_puts: return team.host_of(a) != team.host_of(b) ? LinkForm::puts : LinkForm::slots;
+  }
+  return LinkForm::slots;
+}
 
 struct QuietSupervisor final : Supervisor {
   bool failed() const override { return !cause.ok(); }
@@ -34,34 +56,28 @@ struct QuietSupervisor final : Supervisor {
 
 class EngineWorld {
  public:
-  EngineWorld(const Team& team, Wiring wiring, const memory::ArenaShape& shape, uint32_t seed)
-      : size_(team.size), bytes_(shape.bytes() / sizeof(memory::Cell) + 1), turns_(seed) {
-    auto* base = reinterpret_cast<std::byte*>(bytes_.data());
-    const memory::Arena arena(base, shape);
-    const int size = size_;
-    for (int a = 0; a < size; ++a)
-      for (int b = 0; b < size; ++b) streams_[{a, b}] = std::make_shared<Stream>();
-    for (int rank = 0; rank < size; ++rank) {
-      auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
-      for (int peer = 0; peer < size; ++peer) {
-        const bool streaming = wiring == Wiring::streams || (wiring == Wiring::mixed && (rank - peer) % 2 != 0) ||
-                               (wiring == Wiring::hosts && team.host_of(rank) != team.host_of(peer));
-        const auto mood = static_cast<uint32_t>(seed + static_cast<uint32_t>(rank * size + peer) + 1);
-        if (streaming) {
-          auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r->pool, mood);
-          r->late.push_back(link.get());
-          r->links.push_back(std::move(link));
-        } else {
-          auto link = std::make_unique<memory::ArenaLink>(arena, static_cast<uint32_t>(rank), static_cast<uint32_t>(peer));
-          r->links.push_back(std::make_unique<MoodyLink>(std::move(link), mood));
-        }
+  // `shape.slots`: of each rank, besides those that links set aside.
+  EngineWorld(const Team& team, Wiring wiring, memory::ArenaShape shape, uint32_t seed) : size_(team.size), turns_(seed) {
+    const uint32_t slots = shape.slots;
+    shape.slots += static_cast<uint32_t>(PutChannel::kCredits) * static_cast<uint32_t>(size_);
+    bytes_ = std::vector<memory::Cell>(shape.bytes() / sizeof(memory::Cell) + 1);
+    const memory::Arena arena(reinterpret_cast<std::byte*>(bytes_.data()), shape);
+    for (int a = 0; a < size_; ++a)
+      for (int b = 0; b < size_; ++b) {
+        streams_[{a, b}] = std::make_shared<Stream>();
+        puts_[{a, b}] = std::make_shared<PutChannel>();
       }
+    for (int rank = 0; rank < size_; ++rank) {
+      auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
+      for (int peer = 0; peer < size_; ++peer)
+        add_link(*r, arena, rank, peer, form_between(rank, peer, wiring, team), seed + static_cast<uint32_t>(rank * size_ + peer) + 1);
+      while (r->pool.slots() > slots) r->pool.set_aside();  // what links of other forms leave
       auto link_table = std::make_unique<LinkTable>();
-      link_table->resize(size);
+      link_table->resize(size_);
       link_table->bank.pool = &r->pool;
       for (SlotBank& bank : link_table->message_banks) bank.pool = &r->pool;
       const auto link = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
-      link_table->streams = [link](int peer) { return link(peer).streams(); };
+      link_table->form = [link](int peer) { return link(peer).form(); };
       link_table->connect = [link](int peer, LinkUse) -> Link& { return link(peer); };
       r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(link_table), r->supervisor);
     }
@@ -117,22 +133,39 @@ class EngineWorld {
     QuietSupervisor supervisor;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<LateStreamLink*> late;
+    std::vector<MoodyPutLink*> puts;
     std::unique_ptr<Engine> engine;
     std::vector<std::shared_ptr<Operation>> operations;
   };
+
+  void add_link(Rank& r, const memory::Arena& arena, int rank, int peer, LinkForm form, uint32_t mood) {
+    if (form == LinkForm::slots) {
+      auto link = std::make_unique<memory::ArenaLink>(arena, static_cast<uint32_t>(rank), static_cast<uint32_t>(peer));
+      r.links.push_back(std::make_unique<MoodyLink>(std::move(link), mood));
+    } else if (form == LinkForm::bytes) {
+      auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r.pool, mood);
+      r.late.push_back(link.get());
+      r.links.push_back(std::move(link));
+    } else {
+      auto link = std::make_unique<MoodyPutLink>(puts_[{rank, peer}], puts_[{peer, rank}], r.pool, mood, true);
+      r.puts.push_back(link.get());
+      r.links.push_back(std::move(link));
+    }
+  }
 
   Status turn() {
     const auto rank = static_cast<int>(turns_() % static_cast<uint32_t>(size_));
     if (rank == slow_ && turns_() % slow_turns_ != 0) return {};
     Rank& r = *ranks_[static_cast<size_t>(rank)];
     for (LateStreamLink* link : r.late) link->flush_some();
+    for (MoodyPutLink* link : r.puts) link->write_some();
     while (!r.operations.empty()) {
       Status status;
       if (!r.engine->test(*r.operations.front(), status)) break;
       if (!status.ok()) return status;
       r.operations.erase(r.operations.begin());
       if (r.operations.empty())
-        for (const LateStreamLink* link : r.late)
+        for (const auto& link : r.links)
           if (!link->sent(link->last_ticket()))
             return Status(Code::internal, "the last operation ended before its messages had left");
     }
@@ -142,6 +175,7 @@ class EngineWorld {
   int size_, slow_ = -1;
   uint32_t slow_turns_ = 1;
   std::map<std::pair<int, int>, std::shared_ptr<Stream>> streams_;
+  std::map<std::pair<int, int>, std::shared_ptr<PutChannel>> puts_;
   std::vector<memory::Cell> bytes_;  // for its alignment
   std::minstd_rand turns_;
   std::vector<std::unique_ptr<Rank>> ranks_;

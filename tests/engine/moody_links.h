@@ -14,10 +14,9 @@
 namespace tutti::test {
 
 // A slot link that says "busy" whenever it likes.
-class MoodyLink final : public Link {
+class MoodyLink final : public SlotLink {
  public:
-  MoodyLink(std::unique_ptr<Link> link, uint32_t seed) : link_(std::move(link)), mood_(seed) {}
-  bool streams() const override { return link_->streams(); }
+  MoodyLink(std::unique_ptr<SlotLink> link, uint32_t seed) : link_(std::move(link)), mood_(seed) {}
   Progress send(Slot slot, size_t bytes, const Signature& signature) override {
     return mood_() % 3 == 0 ? Progress::busy : link_->send(slot, bytes, signature);
   }
@@ -28,7 +27,7 @@ class MoodyLink final : public Link {
   Signature offender() const override { return link_->offender(); }
 
  private:
-  std::unique_ptr<Link> link_;
+  std::unique_ptr<SlotLink> link_;
   std::minstd_rand mood_;
 };
 
@@ -48,11 +47,10 @@ struct Stream {
 };
 
 // A stream link that reads the sender's memory as late as it may, so that memory changed too early shows.
-class LateStreamLink final : public Link {
+class LateStreamLink final : public ByteLink {
  public:
   LateStreamLink(std::shared_ptr<Stream> out, std::shared_ptr<Stream> in, SlotPool& pool, uint32_t seed)
       : out_(std::move(out)), in_(std::move(in)), pool_(pool), mood_(seed) {}
-  bool streams() const override { return true; }
 
   Progress send(Slot slot, size_t bytes, const Signature& signature) override {
     if (mood_() % 4 == 0) return Progress::busy;

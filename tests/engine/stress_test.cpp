@@ -70,7 +70,7 @@ void run(const Team& team, Wiring wiring, uint32_t seed, uint32_t spare_slots, i
 TEST(EngineStress, ManyOperationsInTheSmallestPool) {
   for (uint32_t seed = 1; seed <= 6; ++seed)
     for (const int size : {2, 3, 5, 8})
-      for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+      for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed, Wiring::puts, Wiring::all}) {
         run(size, wiring, seed, seed % 3, -1);
         if (HasFatalFailure()) return;
       }
@@ -79,7 +79,7 @@ TEST(EngineStress, ManyOperationsInTheSmallestPool) {
 TEST(EngineStress, OneRankIsFarBehind) {
   for (uint32_t seed = 1; seed <= 4; ++seed)
     for (const int size : {2, 4, 7})
-      for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+      for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed, Wiring::puts, Wiring::all}) {
         run(size, wiring, 100 + seed, 0, static_cast<int>(seed) % size);
         if (HasFatalFailure()) return;
       }
@@ -90,7 +90,7 @@ TEST(EngineStress, BetweenHosts) {
   for (uint32_t seed = 1; seed <= 4; ++seed)
     for (const auto& mix : mixes) {
       const Team team = team_of(mix, seed % 2 == 1);
-      run(team, Wiring::hosts, 200 + seed, 0, seed > 2 ? 0 : -1);
+      run(team, seed % 2 == 0 ? Wiring::hosts : Wiring::hosts_puts, 200 + seed, 0, seed > 2 ? 0 : -1);
       if (HasFatalFailure()) return;
     }
 }

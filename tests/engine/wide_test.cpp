@@ -1,4 +1,4 @@
-// Reductions of 16-bit floats in float32, by every algorithm, over slots, streams and both, one after the other and at once; what a rank
+// Reductions of 16-bit floats in float32, by every algorithm, over links of every form, one after the other and at once; what a rank
 // hears of a failure writes nothing.
 #include "wide_operation.h"
 
@@ -97,7 +97,7 @@ TEST_P(EveryReduction, AveragesWhatNoSumCanHold) {
   const Algorithm& algorithm = algorithms()[GetParam()];
   if (!is_reduction(algorithm.collective) || algorithm.collective == Collective::barrier) return;
   for (const int size : {1, 2, 3, 5})
-    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::mixed}) {
+    for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::puts, Wiring::all}) {
       expect_averages(algorithm, size, wiring);
       if (HasFatalFailure()) return;
     }

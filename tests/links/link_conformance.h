@@ -37,7 +37,7 @@ class LinkConformance : public testing::Test {
   }
   Post& at(int rank) { return *posts_[static_cast<size_t>(rank)]; }
   World& world() { return *world_; }
-  bool streams() { return at(0).link(1).streams(); }
+  LinkForm form() { return at(0).form(); }
 
   void kill(int rank) {
     posts_[static_cast<size_t>(rank)].reset();
@@ -86,7 +86,8 @@ TYPED_TEST_P(LinkConformance, AlwaysTheSameLink) {
   Link& first = this->at(0).link(1);
   EXPECT_NE(&first, &this->at(0).link(2));
   EXPECT_EQ(&first, &this->at(0).link(1));
-  EXPECT_EQ(this->at(0).link(1).streams(), this->at(1).link(0).streams());
+  EXPECT_EQ(first.form(), this->form());
+  EXPECT_EQ(this->at(1).link(0).form(), this->form());
 }
 
 TYPED_TEST_P(LinkConformance, NothingArrivesBeforeItIsSent) {
@@ -237,7 +238,7 @@ TYPED_TEST_P(LinkConformance, SentSlotsComeHome) {
 
 TYPED_TEST_P(LinkConformance, PiecesAreGatheredAndScattered) {
   this->make(2);
-  if (!this->streams()) GTEST_SKIP() << "not a stream";
+  if (this->form() != LinkForm::bytes) GTEST_SKIP() << "not a stream";
   constexpr size_t kBytes = 1'000'003;  // more than a socket takes at once
   Bytes source = pattern(5, kBytes), target(kBytes);
   const auto cut = [](Bytes& bytes, size_t pieces) {
@@ -254,10 +255,10 @@ TYPED_TEST_P(LinkConformance, PiecesAreGatheredAndScattered) {
   for (const size_t send_pieces : {size_t{1}, size_t{5}, kMaxPieces})
     for (const size_t receive_pieces : {size_t{1}, size_t{7}, kMaxPieces}) {
       uint64_t ticket = 0;
-      ASSERT_EQ(this->settled([&] { return this->at(0).link(1).send(cut(source, send_pieces), call(number), ticket); }),
+      ASSERT_EQ(this->settled([&] { return this->at(0).bytes(1).send(cut(source, send_pieces), call(number), ticket); }),
                 Progress::done);
       std::fill(target.begin(), target.end(), std::byte{0});
-      ASSERT_EQ(this->settled([&] { return this->at(1).link(0).receive(cut(target, receive_pieces), call(number)); }),
+      ASSERT_EQ(this->settled([&] { return this->at(1).bytes(0).receive(cut(target, receive_pieces), call(number)); }),
                 Progress::done);
       ASSERT_EQ(target, source);
       EXPECT_TRUE(this->eventually([&] { return this->at(0).link(1).sent(ticket); }));
@@ -267,9 +268,9 @@ TYPED_TEST_P(LinkConformance, PiecesAreGatheredAndScattered) {
 
 TYPED_TEST_P(LinkConformance, ATicketCoversAllMessagesBeforeIt) {
   this->make(2);
-  if (!this->streams()) GTEST_SKIP() << "not a stream";
+  if (this->form() != LinkForm::bytes) GTEST_SKIP() << "not a stream";
   constexpr uint32_t kMessages = test::fewer(12u, 5u);
-  Link& link = this->at(0).link(1);
+  ByteLink& link = this->at(0).bytes(1);
   Bytes source = pattern(6, 3'000'000);
   const Piece piece{source.data(), source.size()};
   std::vector<uint64_t> tickets(kMessages);

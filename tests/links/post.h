@@ -21,46 +21,51 @@ class Post {
   Post(Transport& transport, SlotPool& pool) : transport_(transport), pool_(pool) {}
 
   Link& link(int peer) { return transport_.link(peer); }
+  LinkForm form() const { return transport_.form(); }
+  SlotLink& slots(int peer) { return static_cast<SlotLink&>(link(peer)); }
+  ByteLink& bytes(int peer) { return static_cast<ByteLink&>(link(peer)); }
+  PutLink& puts(int peer) { return static_cast<PutLink&>(link(peer)); }
   SlotPool& pool() { return pool_; }
 
   // As a link's send, from a copy of `bytes`: in a slot, or from memory that is kept until it is sent.
   Progress send(int to, std::span<const std::byte> bytes, const Signature& signature) {
-    if (!link(to).streams()) {
+    if (form() != LinkForm::bytes) {
       const Slot slot = pool_.acquire();
       if (!slot) return Progress::busy;
       std::memcpy(slot.data, bytes.data(), bytes.size());
       const Progress progress = link(to).send(slot, bytes.size(), signature);
       if (progress != Progress::done) pool_.release(slot);
+      if (progress == Progress::done) kept_.push_back({to, link(to).last_ticket(), nullptr});
       return progress;
     }
     Kept kept{to, 0, std::make_unique<Bytes>(bytes.begin(), bytes.end())};
     const Piece piece{kept.bytes->data(), kept.bytes->size()};
-    const Progress progress = link(to).send(Pieces(&piece, 1), signature, kept.ticket);
+    const Progress progress = this->bytes(to).send(Pieces(&piece, 1), signature, kept.ticket);
     if (progress == Progress::done) kept_.push_back(std::move(kept));
     return progress;
   }
 
   // The next message into `bytes`, which has the length expected and is the same until not busy.
   Progress receive(int from, Bytes& bytes, const Signature& expected) {
-    if (link(from).streams()) {
+    if (form() == LinkForm::bytes) {
       const Piece piece{bytes.data(), bytes.size()};
-      return link(from).receive(Pieces(&piece, 1), expected);
+      return this->bytes(from).receive(Pieces(&piece, 1), expected);
     }
     Slot slot;
-    const Progress progress = link(from).receive(slot, bytes.size(), expected);
-    if (progress != Progress::done) return progress;
-    std::memcpy(bytes.data(), slot.data, bytes.size());
-    pool_.release(slot);
+    const Progress progress = take(from, slot, bytes.size(), expected);
+    if (progress == Progress::done) std::memcpy(bytes.data(), slot.data, bytes.size());
+    if (progress == Progress::done || form() == LinkForm::puts) pool_.release(slot);
     return progress;
   }
 
-  // The next message in a slot: the sender's own, or over a stream one of ours.  `slot` is empty at first, and the same until not busy.
+  // The next message in a slot: the sender's own, or one of ours.  `slot` is empty at first, and the same until not busy.
   Progress take(int from, Slot& slot, size_t bytes, const Signature& expected) {
-    if (!link(from).streams()) return link(from).receive(slot, bytes, expected);
+    if (form() == LinkForm::slots) return slots(from).receive(slot, bytes, expected);
     if (!slot) slot = pool_.acquire();
     if (!slot) return Progress::busy;
+    if (form() == LinkForm::puts) return puts(from).receive(slot, bytes, expected);
     const Piece piece{slot.data, bytes};
-    return link(from).receive(Pieces(&piece, 1), expected);
+    return this->bytes(from).receive(Pieces(&piece, 1), expected);
   }
 
   Status progress() {
@@ -74,7 +79,7 @@ class Post {
   struct Kept {
     int to;
     uint64_t ticket;
-    std::unique_ptr<Bytes> bytes;  // on the heap, so that it stays where it is
+    std::unique_ptr<Bytes> bytes;  // on the heap, so that it stays where it is; null: it travels in a slot
   };
 
   Transport& transport_;

@@ -18,7 +18,7 @@ using testing::HasSubstr;
 class TcpTransportTest : public testing::Test {
  protected:
   Endpoint endpoint(int rank) { return *parse_endpoint(world_.address(rank)); }
-  Link& link(int rank, int peer) { return world_.transport(rank).link(peer); }
+  ByteLink& link(int rank, int peer) { return world_.transport(rank).link_to(peer); }
 
   template <class Ask>
   Progress settled(Ask ask) {
@@ -313,7 +313,7 @@ TEST_F(TcpTransportTest, NoDescriptorIsLeftBehind) {
     uint64_t ticket = 0;
     for (int from = 0; from < 4; ++from)
       for (int to = (from + 1) % 4; to != from; to = (to + 1) % 4)
-        EXPECT_EQ(world.transport(from).link(to).send(Pieces(&piece, 1), call(1), ticket), Progress::done);
+        EXPECT_EQ(world.transport(from).link_to(to).send(Pieces(&piece, 1), call(1), ticket), Progress::done);
     for (int rank = 0; rank < 4; ++rank) EXPECT_TRUE(world.transport(rank).progress().ok());
     EXPECT_GT(descriptors(), before + 8);
   }
@@ -335,14 +335,14 @@ TEST_F(TcpTransportTest, ALinkThatCannotBeSaysWhy) {
   const Bytes bytes(10);
   std::vector<Piece> pieces(1, Piece{const_cast<std::byte*>(bytes.data()), bytes.size()});
   uint64_t ticket = 0;
-  EXPECT_EQ((*transport)->link(1).send(pieces, call(1), ticket), Progress::lost);
-  EXPECT_EQ((*transport)->link(1).error().message(), "rank 1 published no TCP address");
-  EXPECT_EQ((*transport)->link(0).receive(pieces, call(1)), Progress::lost);
-  EXPECT_EQ((*transport)->link(0).error().code(), Code::internal);
+  EXPECT_EQ((*transport)->link_to(1).send(pieces, call(1), ticket), Progress::lost);
+  EXPECT_EQ((*transport)->link_to(1).error().message(), "rank 1 published no TCP address");
+  EXPECT_EQ((*transport)->link_to(0).receive(pieces, call(1)), Progress::lost);
+  EXPECT_EQ((*transport)->link_to(0).error().code(), Code::internal);
 
   pieces.resize(kMaxPieces + 1, pieces[0]);
-  EXPECT_EQ(world_.transport(0).link(1).send(pieces, call(1), ticket), Progress::lost);
-  EXPECT_EQ(world_.transport(0).link(1).error().code(), Code::internal);
+  EXPECT_EQ(world_.transport(0).link_to(1).send(pieces, call(1), ticket), Progress::lost);
+  EXPECT_EQ(world_.transport(0).link_to(1).error().code(), Code::internal);
 }
 
 TEST(TcpTransportOptions, ImpossibleOnesAreRefused) {

@@ -10,10 +10,9 @@
 
 namespace tutti::memory {
 
-class ArenaLink final : public Link {
+class ArenaLink final : public SlotLink {
  public:
   ArenaLink(const Arena& arena, uint32_t me, uint32_t peer, LinkUse use = LinkUse::collectives);
-  bool streams() const override { return false; }
   Progress send(Slot slot, size_t bytes, const Signature& signature) override;
   Progress receive(Slot& slot, size_t bytes, const Signature& expected) override;
   Status error() const override;
@@ -34,7 +33,7 @@ class MemoryTransport : public Transport {
  public:
   MemoryTransport(const Arena& arena, uint32_t my_place, std::vector<int> places);
   std::string_view name() const override { return "memory"; }
-  bool streams() const override { return false; }
+  LinkForm form() const override { return LinkForm::slots; }
   using Transport::link;
   Link& link(int peer, LinkUse use) override;
   Status progress() override { return {}; }

@@ -20,7 +20,7 @@ class TcpTransport;
 
 inline constexpr std::string_view kSystemCongestion = "system";  // as a name of a congestion control: leave the kernel's
 
-class TcpLink final : public Link {
+class TcpLink final : public ByteLink {
  public:
   // `connectors`: one for each connection if this rank connects, none if it accepts.  `broken`: why the link can never work, or success.
   struct Setup {
@@ -33,14 +33,12 @@ class TcpLink final : public Link {
   };
   TcpLink(TcpTransport& owner, SlotPool& pool, Setup setup);
 
-  bool streams() const override { return true; }
   Progress send(Slot slot, size_t bytes, const Signature& signature) override;
   Progress send(Pieces pieces, const Signature& signature, uint64_t& ticket) override;
 
   // True once this message and all before it have left the caller's memory.  Stays false for what a loss left unsent.
   bool sent(uint64_t ticket) const override;
   uint64_t last_ticket() const override { return idle() ? 0 : accepted_; }
-  using Link::receive;
   Progress receive(Pieces pieces, const Signature& expected) override;
   Status error() const override { return error_; }
   Signature offender() const override { return offender_; }

@@ -77,8 +77,6 @@ TcpLink& TcpTransport::link_to(int peer, LinkUse use) {
   return *link;
 }
 
-Link& TcpTransport::link(int peer, LinkUse use) { return link_to(peer, use); }
-
 void TcpTransport::watch(TcpLink& link) {
   if (std::find(watched_.begin(), watched_.end(), &link) == watched_.end()) watched_.push_back(&link);
 }

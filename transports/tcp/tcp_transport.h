@@ -43,9 +43,10 @@ class TcpTransport final : public Transport {
   Status set_peers(const std::vector<std::string>& addresses, std::vector<std::string> rank_names);
 
   std::string_view name() const override { return "tcp"; }
-  bool streams() const override { return true; }
+  LinkForm form() const override { return LinkForm::bytes; }
   using Transport::link;
-  Link& link(int peer, LinkUse use) override;
+  Link& link(int peer, LinkUse use) override { return link_to(peer, use); }
+  TcpLink& link_to(int peer, LinkUse use = LinkUse::collectives);
   Status progress() override;  // not success while a link has died with messages to send
   bool awaited(std::vector<pollfd>& descriptors) override;
   bool drained() override;
@@ -60,7 +61,6 @@ class TcpTransport final : public Transport {
 
  private:
   TcpTransport(TcpOptions options, TcpAcceptor acceptor, const Secret& secret);
-  TcpLink& link_to(int peer, LinkUse use);
   TcpLink::Setup setup_for(int peer, LinkUse use) const;
 
   TcpOptions options_;

@@ -1,0 +1,7 @@
+#include "link_forms.h"
+
+namespace tutti {
+
+Link::~Link() = default;
+
+}  // namespace tutti
