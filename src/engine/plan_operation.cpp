@@ -132,7 +132,7 @@ void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
   lane.phase = Phase::take;
 }
 
-void PlanOperation::parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home) {
+void PlanOperation::parts_of(Lane& lane, std::span<const Segment> segments, bool keep_home) {
   lane.parts.clear();
   lane.bytes = 0;
   for (const Segment& segment : segments)
@@ -332,7 +332,7 @@ void PlanOperation::received_one(const Port& port) {
   if (++peer.receives == program_.peers[port.link].receives * binding_.stripes()) ++peer.queues->receives.served;
 }
 
-bool PlanOperation::all_stream(const std::vector<Port>& ports) const {
+bool PlanOperation::all_stream(std::span<const Port> ports) const {
   return std::all_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->link->streams(); });
 }
 

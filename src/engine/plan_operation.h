@@ -127,14 +127,14 @@ class PlanOperation final : public Operation {
   static const Offer* offer_of(const Lane& lane, const Port& port);
   static uint32_t receivers_of_slot(const Lane& lane, const Instruction& instruction);
   bool end_stripe(Lane& lane);
-  void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
+  void parts_of(Lane& lane, std::span<const Segment> segments, bool keep_home);
   Slot acquire(Lane& lane);
 
   bool send_turn(const Lane& lane, const Port& port) const;
   bool receive_turn(const Lane& lane, const Port& port) const;
   void sent_one(const Port& port);
   void received_one(const Port& port);
-  bool all_stream(const std::vector<Port>& ports) const;
+  bool all_stream(std::span<const Port> ports) const;
   bool flushed() const;            // every message has left this rank
   bool flushed(Lane& lane) const;  // by this lane, in its present stripe
   bool loans_back(Lane& lane) const;
