@@ -16,9 +16,9 @@
 #include "introduction.h"
 #include "local_arena.h"
 #include "locality.h"
-#include "memory_limit.h"
 #include "memory_transport.h"
 #include "net_address.h"
+#include "resource_limits.h"
 #include "topology.h"
 #if TUTTI_HAVE_SHM
 #include "shm_transport.h"

@@ -5,6 +5,7 @@
 
 #include "algorithms.h"
 #include "byte_units.h"
+#include "bytes.h"
 #include "clock.h"
 #include "spaces.h"
 #include "cost_model.h"
@@ -13,9 +14,9 @@ namespace tutti {
 namespace {
 
 uint16_t hash16(const size_t* counts, int size) {
-  uint64_t hash = 1469598103934665603u;
-  for (int r = 0; r < size; ++r) hash = (hash ^ counts[r]) * 1099511628211u;
-  return static_cast<uint16_t>(hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48);
+  Hash hash;
+  for (int r = 0; r < size; ++r) hash.add(counts[r]);
+  return hash.folded();
 }
 
 bool averages_halves(const Call& call) {
