@@ -101,6 +101,8 @@ void defer_accept(int listening_fd);
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer, int& error);  // `error`: the errno of a connection that failed
+// Until poll() sees one of `events`, the other end is gone, or the deadline (by clock.h) comes first: false.
+bool wait_for(int fd, short events, uint64_t deadline);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay

@@ -27,8 +27,6 @@
 
 namespace tutti {
 
-Result<Secret> make_secret();
-
 // Where a rendezvous is, as rank 0 writes it into files, stores and unique ids: "tutti1;<secret in
 // hex>;unix:tutti-5f0c;10.0.0.1:4242".
 struct RendezvousPoint {

@@ -3,8 +3,8 @@
 #include <cerrno>
 
 #include "clock.h"
-#include "descriptor_limit.h"
 #include "rendezvous_rounds.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {

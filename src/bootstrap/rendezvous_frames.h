@@ -13,7 +13,6 @@
 // what is wrong.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,8 +34,6 @@ inline constexpr size_t kRequestHead = 48;
 inline constexpr size_t kReplyHead = 24;
 inline constexpr size_t kLongestRequest = kRequestHead + kLongestName + kLongestBlob;
 inline constexpr size_t kLongestFirstRequest = kRequestHead + kLongestName + kLongestWho;
-
-using Secret = std::array<unsigned char, 16>;  // all zero where ranks cannot know one
 
 struct RendezvousGreeting {
   uint16_t version = kRendezvousVersion;

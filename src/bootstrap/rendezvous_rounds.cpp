@@ -47,7 +47,7 @@ Rendezvous::Rendezvous(std::vector<OwnedFd> listeners, RendezvousOptions options
 void Rendezvous::run() {
   for (uint64_t now = now_ns(); !finished(now); now = now_ns()) {
     std::vector<pollfd> set = poll_set(now);
-    if (::poll(set.data(), set.size(), wait_ms(now)) < 0 && errno != EINTR) return;
+    if (::poll(set.data(), set.size(), wait_ms(now, next_deadline(now))) < 0 && errno != EINTR) return;
     now = now_ns();
     auto entry = set.begin() + 1;
     std::vector<bool> calls;  // a listener has someone waiting
@@ -106,7 +106,7 @@ uint64_t Rendezvous::verdict_deadline() const {
   return met() ? deadline_ + kRanksFirst : deadline_;
 }
 
-int Rendezvous::wait_ms(uint64_t now) const {
+uint64_t Rendezvous::next_deadline(uint64_t now) const {
   uint64_t next = verdict_deadline();
   if (suspicion_until_ != 0 && failure_.ok()) next = std::min(next, suspicion_until_);
   for (const Guest& guest : guests_) next = std::min(next, guest_deadline(guest));
@@ -114,8 +114,7 @@ int Rendezvous::wait_ms(uint64_t now) const {
   if (late_until_ > now) next = std::min(next, late_until_);
   if (!shared_) next = std::min(next, last_activity_ + options_.timeout_ns + kLinger);
   if (accept_again_ > now) next = std::min(next, accept_again_);
-  if (next == UINT64_MAX) return -1;
-  return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
+  return next;
 }
 
 // The stop signal, the listeners, then every guest in order; an entry that is not wanted has descriptor -1.

@@ -48,7 +48,7 @@ class Rendezvous {
 
   // The loop: rendezvous_rounds.cpp.
   bool finished(uint64_t now) const;
-  int wait_ms(uint64_t now) const;
+  uint64_t next_deadline(uint64_t now) const;
   std::vector<pollfd> poll_set(uint64_t now) const;
   void begin_stop(uint64_t now);
   void check_deadlines(uint64_t now);

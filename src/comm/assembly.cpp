@@ -19,6 +19,7 @@
 #include "net_address.h"
 #include "private_memory.h"
 #include "registry.h"
+#include "resource_limits.h"
 #include "topology.h"
 
 namespace tutti {

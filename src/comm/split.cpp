@@ -13,12 +13,12 @@
 #include <span>
 
 #include "assembly.h"
-#include "join_job.h"
 #include "bytes.h"
 #include "clock.h"
-#include "descriptor_limit.h"
+#include "join_job.h"
 #include "local_arena.h"
 #include "rendezvous_frames.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {

@@ -6,7 +6,7 @@
 #include "bytes.h"
 #include "build_config.h"
 #include "communicator.h"
-#include "owned_fd.h"
+#include "files.h"
 #include "probe.h"
 #include "standard_floats.h"
 
@@ -40,18 +40,11 @@ Result<Readings> decode_readings(std::string_view bytes) {
   return readings;
 }
 
-// The tuning file; one byte more than is allowed, so that the parser sees what is too long.
+// The tuning file, after a look at whether it can be read.
 Result<std::string> read_rules(const std::string& path) {
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return system_error("opening the tuning file " + path);
-  std::string text(kLongestTuningFile + 1, '\0');
-  size_t length = 0;
-  for (ssize_t n = 1; n > 0 && length < text.size(); length += static_cast<size_t>(n)) {
-    n = ::read(fd.get(), text.data() + length, text.size() - length);
-    if (n < 0) return system_error("reading the tuning file " + path);
-  }
-  text.resize(length);
-  if (const auto rules = parse_tuning_file(text, path); !rules.ok()) return rules.status();
+  auto text = read_file(path, kLongestTuningFile, "the tuning file");
+  if (!text.ok()) return text;
+  if (const auto rules = parse_tuning_file(*text, path); !rules.ok()) return rules.status();
   return text;
 }
 

@@ -9,10 +9,10 @@
 
 #include "clock.h"
 #include "control_tree.h"
-#include "descriptor_limit.h"
 #include "listener_address.h"
 #include "net_address.h"
 #include "rendezvous.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
@@ -247,7 +247,7 @@ void Joining::tell_failure(const Status& why) {
 ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener) {
   ListenerAddress mine;
   if (children_of(options.rank, options.size).empty()) return mine;
-  const auto secret = make_secret();
+  const auto secret = Secret::random();
   const auto address = options.listen_address.empty() ? SocketAddress::random_unix() : SocketAddress::parse(options.listen_address);
   mine.status = !secret.ok() ? secret.status() : address.status();
   if (!mine.status.ok()) return mine;

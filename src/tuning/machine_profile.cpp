@@ -8,10 +8,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <iterator>
 
-#include "file_size_limit.h"
+#include "bytes.h"
+#include "files.h"
 #include "owned_fd.h"
 #include "words.h"
 
@@ -117,10 +117,8 @@ std::string describe(const MachineProfile& profile) {
 }
 
 std::string profile_path(const std::string& directory, std::string_view key) {
-  uint64_t hash = 1469598103934665603u;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
   char name[32];
-  const auto end = std::to_chars(std::begin(name), std::end(name), hash, 16).ptr;
+  const auto end = std::to_chars(std::begin(name), std::end(name), Hash().add(key).value(), 16).ptr;
   return directory + "/tutti-" + std::string(name, end) + ".profile";
 }
 
@@ -137,18 +135,7 @@ Result<MachineProfile> read_profile(const std::string& path, std::string_view ke
 }
 
 Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key) {
-  const std::string text = encode_profile(profile, key);
-  if (Status fits = within_file_size_limit(text.size(), "writing " + path); !fits.ok()) return fits;
-  std::string draft = path + ".XXXXXX";
-  const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
-  if (!fd) return system_error("writing " + draft);
-  Status status;
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    status = system_error("writing " + draft);
-  else if (::rename(draft.c_str(), path.c_str()) != 0)
-    status = system_error("renaming " + draft + " to " + path);
-  if (!status.ok()) ::unlink(draft.c_str());
-  return status;
+  return replace_file(path, encode_profile(profile, key), "the machine profile");
 }
 
 // The binary logarithm at powers of two, straight between them: exact, so that all ranks find the same bits, which a library's log2, made for

@@ -234,7 +234,7 @@ TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
 
 TEST(Rendezvous, WrongSecretIsDroppedWithoutAWord) {
   RendezvousOptions options = options_for(1);
-  options.secret[3] = 9;
+  options.secret.bytes[3] = 9;
   const Hall hall = open_hall(options);
   const Status refused = join(hall.address, client_options(0, 1, kShort)).status();
   EXPECT_EQ(refused.code(), Code::unreachable);
@@ -557,7 +557,7 @@ TEST(Rendezvous, LeavesNoDescriptorAndNoThreadBehind) {
 
 TEST(RendezvousPoint, IsReadAsItWasWritten) {
   RendezvousPoint point;
-  point.secret = *make_secret();
+  point.secret = *Secret::random();
   point.addresses = {*SocketAddress::parse("10.0.0.1:4242"), *SocketAddress::parse("[fd00::1]:4242")};
   const auto read = decode_rendezvous_point(encode(point));
   ASSERT_TRUE(read.ok()) << read.status().message();

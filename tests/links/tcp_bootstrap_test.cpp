@@ -109,7 +109,7 @@ TEST_F(TcpAcceptorTest, RefusesAWrongSecret) {
   listen();
   Stranger peer = stranger();
   Hello hello = right_hello(endpoint_, 3);
-  hello.secret[15] ^= 1;
+  hello.secret.bytes[15] ^= 1;
   peer.say(hello);
   poll_until_refused(peer);
   EXPECT_THAT(logged(), HasSubstr("secret"));

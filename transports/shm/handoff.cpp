@@ -12,8 +12,8 @@
 #include <optional>
 
 #include "clock.h"
-#include "descriptor_limit.h"
 #include "net_address.h"
+#include "resource_limits.h"
 
 namespace tutti::shm {
 namespace {

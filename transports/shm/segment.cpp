@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "descriptor_limit.h"
-#include "file_size_limit.h"
-#include "memory_limit.h"
+#include "resource_limits.h"
 
 namespace tutti::shm {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "clock.h"
-#include "descriptor_limit.h"
+#include "resource_limits.h"
 
 namespace tutti::tcp {
 namespace {
