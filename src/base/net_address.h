@@ -41,13 +41,13 @@ class SocketAddress {
   std::string host() const;       // "127.0.0.1", "::1", "fe80::1%eth0"; "" of unix
   std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500", "unix:tutti-5f0c"; parse() reads it back
 
+  std::string_view unix_name() const;  // "tutti-5f0c"; "" of others, and of the end of a connection that has none
+
   bool operator==(const SocketAddress& other) const;
 
  private:
-  std::string_view unix_name() const;
-
   sockaddr_storage storage_;
-  uint8_t unix_length_ = 0;  // of the name; 0: the end of a connection that has none
+  uint8_t unix_length_ = 0;  // of the name
 };
 
 struct HostPort {

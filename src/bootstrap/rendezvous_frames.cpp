@@ -92,6 +92,15 @@ std::string encode(const RendezvousReply& reply) {
   return writer.take();
 }
 
+RendezvousReply failure_reply(const Status& why, uint32_t round, bool look_again) {
+  RendezvousReply reply;
+  reply.kind = ReplyKind::failure;
+  reply.round = round;
+  reply.status = why;
+  reply.look_again = look_again;
+  return reply;
+}
+
 Decoding decode(std::string_view bytes, RendezvousGreeting& greeting, size_t& used, std::string& flaw) {
   if (!begins_like(bytes, kGreetingMagic)) return malformed(flaw, kNotTutti);
   if (bytes.size() < kGreeting) return Decoding::incomplete;

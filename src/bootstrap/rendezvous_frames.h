@@ -77,6 +77,8 @@ std::string encode(const RendezvousGreeting& greeting);
 std::string encode(const RendezvousRequest& request);
 std::string encode(const RendezvousReply& reply);
 
+RendezvousReply failure_reply(const Status& why, uint32_t round, bool look_again = false);
+
 // On `complete`, `used` bytes belong to this request.  On `malformed`, `flaw` says why.  A request of another version is complete
 // with nothing but its version set.
 Decoding decode(std::string_view bytes, RendezvousRequest& request, size_t& used, std::string& flaw);

@@ -213,8 +213,8 @@ TEST(Rendezvous, StrangersAreDroppedAndTheRendezvousGoesOn) {
 
 TEST(Rendezvous, SilentStrangersNeitherHoldNorFillTheDoor) {
   RendezvousOptions options = options_for(2);
-  options.most_strangers = 3;
-  options.stranger_ns = 20'000'000;
+  options.most_pending = 3;
+  options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
   std::vector<std::unique_ptr<Stranger>> crowd;
   for (int i = 0; i < 10; ++i) crowd.push_back(std::make_unique<Stranger>(hall.address));
@@ -223,7 +223,7 @@ TEST(Rendezvous, SilentStrangersNeitherHoldNorFillTheDoor) {
 
 TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
   RendezvousOptions options = options_for(2);
-  options.stranger_ns = 20'000'000;
+  options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
   RendezvousRequest request;
   request.size = 2;
@@ -481,7 +481,7 @@ TEST(Addresses, AUnixSocketServesTheRanksOfThisHost) {
 
 TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
   RendezvousOptions options = options_for(2);
-  options.most_strangers = 4;
+  options.most_pending = 4;
   const Hall hall = open_hall(options);
   RendezvousRequest request;
   request.version = kRendezvousVersion + 1;

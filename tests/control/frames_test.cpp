@@ -180,6 +180,8 @@ TEST(ControlFrames, EachKindIsReadAsItWasWritten) {
   }
 }
 
+TEST(ControlFrames, AHelloIsAsLongAsAListenerReads) { EXPECT_EQ(encode(one_of_each()[0]).size(), kHelloFrame); }
+
 TEST(ControlFrames, RanksThatDoNotExistAreRefused) {
   for (const ControlFrame& frame : one_of_each()) {
     const bool has_rank = encode(frame).size() > kFrameHead;

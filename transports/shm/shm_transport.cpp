@@ -14,7 +14,7 @@ Result<OwnedFd> get_segment(const Options& options) {
 
 }  // namespace
 
-Result<std::unique_ptr<ShmTransport>> ShmTransport::create(const HandoffSocket& socket, const Options& options) {
+Result<std::unique_ptr<ShmTransport>> ShmTransport::create(HandoffSocket& socket, const Options& options) {
   auto memory = get_segment(options);
   if (!memory.ok()) return memory.status();
   const size_t bytes = options.shape.bytes();

@@ -25,7 +25,7 @@ struct Options {
 class ShmTransport final : public memory::MemoryTransport {
  public:
   // Collective over the ranks of the host; blocks until this rank has the segment (place 0: until all others have it).
-  static Result<std::unique_ptr<ShmTransport>> create(const HandoffSocket& socket, const Options& options);
+  static Result<std::unique_ptr<ShmTransport>> create(HandoffSocket& socket, const Options& options);
 
   std::string_view name() const override { return "shm"; }
   const memory::Arena& arena() const { return arena_; }
