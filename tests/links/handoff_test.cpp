@@ -54,7 +54,7 @@ ino_t inode(int fd) {
 // A leader with `ranks - 1` others, each on a thread.
 struct Host {
   explicit Host(int ranks, uint64_t bound_ns = 10'000'000'000)
-      : names(names_of(ranks)), memory(std::move(*make_segment(4096, 2))), until(patience(bound_ns)) {}
+      : names(names_of(ranks)), memory(std::move(*make_segment(4096, 2 * heap_bytes(2)))), until(patience(bound_ns)) {}
   Status give() { return hand_over(socket, memory.get(), names, until); }
   Result<OwnedFd> take(uint32_t place) { return take_over(socket.name(), socket.secret(), place, names[0], until); }
   void expect_taken(uint32_t place) {
@@ -194,13 +194,13 @@ TEST(Handoff, AShortageOfDescriptorsIsASentence) {
   const OwnedFd place_of_the_socket(::fcntl(0, F_DUPFD_CLOEXEC, 3));  // which give() has closed
   EXPECT_THAT(host.take(1).status().message(), HasSubstr("Too many open files"));
   EXPECT_THAT(HandoffSocket::open().status().message(), HasSubstr("ulimit -n"));
-  EXPECT_THAT(make_segment(4096, 2).status().message(), HasSubstr("creating shared memory: Too many open files"));
+  EXPECT_THAT(make_segment(4096, 2 * heap_bytes(2)).status().message(), HasSubstr("creating shared memory: Too many open files"));
 }
 
 // ---- the memory ----
 
 TEST(Segment, KeepsItsSize) {
-  const auto segment = make_segment(4096, 2);
+  const auto segment = make_segment(4096, 2 * heap_bytes(2));
   ASSERT_TRUE(segment.ok()) << segment.status().message();
   EXPECT_TRUE(check_segment(segment->get(), 4096).ok());
   EXPECT_EQ(::ftruncate(segment->get(), 0), -1);

@@ -94,7 +94,7 @@ TEST_F(Loop, CarriesMessagesAndSplits) {
     ASSERT_EQ(tutti_group_begin(comm), TUTTI_SUCCESS);
     ASSERT_EQ(tutti_send(comm, &given, 1, TUTTI_INT32, (rank + 1) % 4), TUTTI_SUCCESS);
     ASSERT_EQ(tutti_recv(comm, &got, 1, TUTTI_INT32, (rank + 3) % 4), TUTTI_SUCCESS);
-    ASSERT_EQ(tutti_group_end(comm), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_group_end(comm), TUTTI_SUCCESS) << tutti_last_error(comm);
     EXPECT_EQ(got, 100 + (rank + 3) % 4);
     tutti_comm* half = nullptr;
     ASSERT_EQ(tutti_comm_split(comm, rank % 2, 0, &half), TUTTI_SUCCESS) << tutti_last_error(comm);
