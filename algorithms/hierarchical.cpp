@@ -54,7 +54,7 @@ struct Slices : Standing {
       slices = std::max(slices, static_cast<int>(ranks.size()));
     }
     for (int held = count(); held > 1; held = (held + 1) / 2) from_others += held > 3 ? 3 : 2;  // messages for each slice
-    // A stripe has about two slots for each rank of the team (src/tuning/choice.cpp).  Where hosts differ so much that a rank of the
+    // A stripe has about two slots for each rank of the team (src/tuning/pool_shape.cpp).  Where hosts differ so much that a rank of the
     // smallest would take more messages, fewer slices are cut, and some ranks of larger hosts own none.
     const auto taken = [&] { return (slices + least - 1) / least * (least + from_others) + slices; };
     while (slices > least && taken() > 2 * (team.size + 8)) --slices;

@@ -84,6 +84,13 @@ def algorithm_peers(driver):
             for name in listed]
 
 
+def before_peers(library, libs):
+    """Each of Tutti's peers in `libs` once more, with another build of the library."""
+    environment = {"LD_PRELOAD": str(library.resolve(strict=True))}
+    return [Peer(peer.name + "_before", "tutti", peer.transports, f"{peer.about}; {library}", environment=peer.environment | environment)
+            for peer in PEERS if peer.driver == "tutti" and peer.name in libs]
+
+
 def serves(peer, sample):
     """False where Tutti took another algorithm because the one that the peer stands for does not serve such a call."""
     wanted = peer.environment.get("TUTTI_ALGORITHM")

@@ -15,7 +15,7 @@ class Tutti {
  public:
   int rank = 0, size = 0;
 
-  explicit Tutti(const std::string& label) : allocates_(label == "tutti_alloc"), overlaps_(label == "tutti_overlap") {
+  explicit Tutti(const std::string& label) : allocates_(label.starts_with("tutti_alloc")), overlaps_(label.starts_with("tutti_overlap")) {
     if (const char* spec = std::getenv("COMPARE_CODEC")) spec_ = spec;
     tutti_call_options_init(&options_);
     if (tutti_comm_create(&comm_, nullptr) != TUTTI_SUCCESS) harness::fail(tutti_last_error(nullptr));

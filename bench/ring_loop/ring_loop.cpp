@@ -64,7 +64,7 @@ struct Rank {
   uint32_t slots = 0;
 };
 
-size_t stripe_bytes_for(size_t bytes, int size) {  // as choice.cpp cuts a ring
+size_t stripe_bytes_for(size_t bytes, int size) {  // as pool_shape.cpp cuts a ring
   const size_t block = bytes / static_cast<size_t>(size), even = (block + kLanes - 1) / kLanes;
   return std::clamp<size_t>((even + 63) / 64 * 64, 8 << 10, kSlotBytes);
 }

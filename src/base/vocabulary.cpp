@@ -56,6 +56,10 @@ std::optional<Collective> collective_named(std::string_view text) {
 
 bool same_call(Signature a, Signature b) {
   if (a.algorithm == kQuestion || b.algorithm == kQuestion) a.algorithm = b.algorithm;
+  if (a.algorithm == kSplitting && b.algorithm == kSplitting) {
+    a.detail = b.detail;
+    a.count = b.count;
+  }
   return a == b;
 }
 

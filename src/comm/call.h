@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "binding.h"
 #include "status.h"
 #include "vocabulary.h"
 
@@ -25,6 +26,14 @@ struct Message {  // of a group of sends and receives
 // A group's messages to this rank itself go in pairs: the k-th receive takes what the k-th send gives, and must be alike.
 Status check_own_messages(const std::vector<Message>& messages, int own_rank);
 
+// Calls of the library's own serve a call of the user's.  They bear its number and draw none of their own, so user's calls are
+// numbered as the user counts them.  Within that number they count from 1.
+struct Service {
+  uint8_t mark = 0;     // kQuestion, kSplitting (vocabulary.h)
+  uint32_t number = 0;  // of the call that is served
+  uint16_t step = 0;    // of that call's services
+};
+
 struct Call {
   Collective collective = Collective::barrier;
   const void* input = nullptr;
@@ -32,16 +41,17 @@ struct Call {
   size_t count = 0;  // elements, as in the API
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
-  int root = -1;         // where there is one: any number that the caller gave
+  int root = -1;  // where there is one: any number that the caller gave
   bool rooted = false;
   const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
-  const size_t *send_counts = nullptr, *send_offsets = nullptr, *recv_counts = nullptr, *recv_offsets = nullptr;  // all_to_all_v
-  std::vector<Message> messages;                                                                                  // point to point
-  std::string_view algorithm;                                                                                     // "" chosen
+  const size_t *send_counts = nullptr, *send_offsets = nullptr;  // all_to_all_v
+  const size_t *recv_counts = nullptr, *recv_offsets = nullptr;
+  std::vector<Message> messages;       // point to point
+  std::string_view algorithm;          // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's
   std::shared_ptr<TensorCodec> codec;  // null: none
-  const Call* about = nullptr;         // not null: a question of the library's own before that call, in whose name it is asked
-  uint8_t own = 0;                     // kSplitting: a call of the library's own, which carries that out
+  const Call* about = nullptr;         // a question: the call that it is asked before, and in whose name
+  Service service;                     // a call of the library's own
 };
 
 // Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.
@@ -54,5 +64,14 @@ struct Extent {
   bool reads = true, writes = true;
 };
 Extent extent_of(const Call& call, int rank, int size);  // all_to_all_v: nothing
+
+// What a call says of itself in every message.  `sequence`: its number; point to point calls have none.
+Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t context, uint32_t sequence);
+
+// Where the blocks of a plan lie in the call's memory.
+Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t stripe_bytes);
+
+// Partial sums of such a call would leave float16's range before the average does.
+bool averages_halves(const Call& call);
 
 }  // namespace tutti

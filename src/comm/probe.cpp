@@ -201,7 +201,7 @@ class Pair {
   Buffer& buffer_;
   int me_;
   StreamMeter* meter_ = nullptr;  // of the link between two hosts
-  std::map<std::pair<Collective, std::string_view>, Communicator::Compiled> duets_;
+  std::map<std::pair<Collective, std::string_view>, Compiled> duets_;
   std::vector<std::byte*> places_;  // input and output of each call
 };
 

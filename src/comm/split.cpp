@@ -47,16 +47,17 @@ struct Group {
   int size() const { return static_cast<int>(members.size()); }
 };
 
+// The `step`th of the split that is call `number` of the parent.
 template <class Item>
-Result<std::vector<Item>> gather(Communicator& parent, const Item& mine) {
+Result<std::vector<Item>> gather(Communicator& parent, const Item& mine, uint32_t number, uint16_t step) {
   std::vector<Item> all(static_cast<size_t>(parent.size()));
   Call call;
   call.collective = Collective::all_gather;
   call.input = &mine;
   call.output = all.data();
   call.count = sizeof mine;
-  call.own = kSplitting;
-  if (Status status = parent.run(call); !status.ok()) return status;
+  call.service = {kSplitting, number, step};
+  if (Status status = parent.run_service(call); !status.ok()) return status;
   return all;
 }
 
@@ -198,13 +199,14 @@ Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, con
 Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int key) {
   const CommunicatorParts& parts = parent.parts();
   const bool draws = parent.rank() == 0 && parts.local_arena;
-  const auto votes = gather(parent, Vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0});
+  const uint32_t number = parent.count_call();
+  const auto votes = gather(parent, Vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0}, number, 1);
   if (!votes.ok()) return votes.status();
   const auto group = group_of(parent, *votes, color);
   if (!group.ok()) return group.status();
   LocalArena::Child child;
   const Notice mine = prepare_or_say_why(parent, *group, child);
-  const auto notices = gather(parent, mine);
+  const auto notices = gather(parent, mine, number, 2);
   if (!notices.ok()) return notices.status();
   if (color < 0) return std::unique_ptr<Communicator>();
   const auto id = rendezvous_point_of(parent, *group, *notices);

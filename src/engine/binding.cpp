@@ -5,14 +5,14 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kCut = 64;  // bytes: no element and no cache line is shared by two blocks
-
-uint64_t pieces(size_t bytes, size_t piece) { return (bytes + piece - 1) / piece; }
-
 uint64_t most_stripes(const std::vector<Binding::Block>& blocks, size_t stripe_bytes) {
   uint64_t most = 0;
-  for (const auto& block : blocks) most = std::max(most, pieces(block.bytes, stripe_bytes));
+  for (const auto& block : blocks) most = std::max(most, BlockCut{block.bytes, stripe_bytes}.stripes());
   return most;
+}
+
+Span span_of(const std::byte* input, std::byte* output, const ByteRange& range) {
+  return {input ? input + range.begin : nullptr, output ? output + range.begin : nullptr, range.size()};
 }
 
 }  // namespace
@@ -21,10 +21,9 @@ Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t
   Binding binding;
   binding.input_ = static_cast<const std::byte*>(input);
   binding.output_ = static_cast<std::byte*>(output);
-  binding.bytes_ = bytes;
-  binding.blocks_ = blocks;
+  binding.vector_ = {bytes, blocks, stripe_bytes};
   binding.stripe_bytes_ = stripe_bytes;
-  binding.stripes_ = pieces(bytes, stripe_bytes * blocks);
+  binding.stripes_ = binding.vector_.stripes();
   return binding;
 }
 
@@ -56,18 +55,9 @@ const Binding::Block& Binding::block(uint32_t number) const {
 Span Binding::at(uint32_t number, uint64_t stripe) const {
   if (cut_ != Cut::chunked) {
     const Block& b = block(number);
-    const size_t begin = std::min(b.bytes, stripe * stripe_bytes_), end = std::min(b.bytes, begin + stripe_bytes_);
-    return {b.input ? b.input + begin : nullptr, b.output ? b.output + begin : nullptr, end - begin};
+    return span_of(b.input, b.output, BlockCut{b.bytes, stripe_bytes_}.at(stripe));
   }
-  const size_t chunk = stripe_bytes_ * blocks_, start = stripe * chunk;
-  if (bytes_ - start >= chunk) {  // a whole chunk: no division
-    const size_t begin = start + number * stripe_bytes_;
-    return {input_ ? input_ + begin : nullptr, output_ ? output_ + begin : nullptr, stripe_bytes_};
-  }
-  const size_t length = bytes_ - start, lines = pieces(length, kCut);
-  const auto boundary = [&](size_t n) { return std::min(length, lines * n / blocks_ * kCut); };
-  const size_t begin = boundary(number), end = boundary(number + size_t{1});
-  return {input_ ? input_ + start + begin : nullptr, output_ ? output_ + start + begin : nullptr, end - begin};
+  return span_of(input_, output_, vector_.at(number, 1, stripe));
 }
 
 }  // namespace tutti

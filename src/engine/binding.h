@@ -1,11 +1,5 @@
 // A Binding gives symbolic blocks their bytes: for block b and stripe k, where in the caller's input and output, and how long.
-//
-// Two ways to cut.
-//   chunked  one vector, any number of equal blocks: stripe k is the k-th chunk of the vector, and the blocks are parts of that chunk.
-//            So a run of blocks of one stripe is contiguous in memory.
-//   fixed    each block is a place of its own (it belongs to a rank, or is one message): stripe k is its k-th piece.
-// Every cut is at a multiple of 64 bytes from the start of its chunk or block, and follows from sizes that both ends of a message
-// know, so both ends agree on every length without a word.
+// The boundaries are those of cut.h: `chunked` is one vector, `fixed` is blocks that are places of their own.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +7,8 @@
 #include <cstdint>
 #include <utility>
 #include <vector>
+
+#include "cut.h"
 
 namespace tutti {
 
@@ -54,8 +50,7 @@ class Binding {
   Cut cut_ = Cut::chunked;
   const std::byte* input_ = nullptr;
   std::byte* output_ = nullptr;
-  size_t bytes_ = 0;
-  uint32_t blocks_ = 1;
+  VectorCut vector_;
   uint32_t rank_ = 0;
   size_t stripe_bytes_ = 64;
   uint64_t stripes_ = 0;

@@ -43,9 +43,8 @@ void Coder::finish() {
 
 Binding Coder::bind(const TensorCodec& tensor, const void* input, void* output, uint32_t blocks, size_t chunks_per_stripe) {
   const size_t chunk = tensor.codec().chunk(), element = element_size(tensor.type());
-  const uint64_t chunks = (tensor.count() + chunk - 1) / chunk;
   std::vector<Binding::Block> places(blocks);
-  const auto boundary = [&](uint64_t b) { return std::min<uint64_t>(tensor.count(), chunks * b / blocks * chunk) * element; };
+  const auto boundary = [&](uint64_t b) { return even_boundary(tensor.count(), chunk, b, blocks) * element; };
   for (uint32_t b = 0; b < blocks; ++b) {
     const uint64_t begin = boundary(b), end = boundary(b + 1);
     places[b] = {static_cast<const std::byte*>(input) + begin, static_cast<std::byte*>(output) + begin, end - begin};

@@ -95,8 +95,7 @@ bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   bank_.reserved += slots_per_stripe_;
   lane.reserved = slots_per_stripe_;
   lane.stripe = next_stripe_++;
-  lane.wave = lane.stripe - index;
-  lane.width = std::min<uint64_t>(lane_count_, binding_.stripes() - lane.wave);
+  lane.place = place_of_stripe(lane.stripe, lane_count_, binding_.stripes());
   lane.active = true;
   lane.pc = 0;
   lane.phase = Phase::prepare;
@@ -338,19 +337,15 @@ bool PlanOperation::end_stripe(Lane& lane) {
 
 // ---- turns ----
 
-uint64_t PlanOperation::turn(const Lane& lane, uint32_t index, uint32_t messages) {
-  return lane.wave * messages + index * lane.width + (lane.stripe - lane.wave);
-}
-
 bool PlanOperation::send_turn(const Lane& lane, const Port& port) const {
   const PeerState& peer = peers_[port.link];
-  return peer.queues->sends.served == peer.send_number && peer.sends == turn(lane, port.index, program_.peers[port.link].sends);
+  return peer.queues->sends.served == peer.send_number && peer.sends == turn(lane.place, port.index, program_.peers[port.link].sends);
 }
 
 bool PlanOperation::receive_turn(const Lane& lane, const Port& port) const {
   const PeerState& peer = peers_[port.link];
   return peer.queues->receives.served == peer.receive_number &&
-         peer.receives == turn(lane, port.index, program_.peers[port.link].receives);
+         peer.receives == turn(lane.place, port.index, program_.peers[port.link].receives);
 }
 
 void PlanOperation::sent_one(const Port& port) {

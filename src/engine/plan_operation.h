@@ -1,10 +1,7 @@
 // Runs a Program over links, for all stripes of a Binding.
 //
-// Lanes.  Up to `lanes` stripes are under way at once; lane l of wave w handles stripe w·lanes + l.  A lane is a cursor that walks the
-// program's instructions in order; lanes advance independently.
-//
-// Order on a link.  Messages of one direction go in the order (wave, index of the message in the program, lane).  Both ends count the
-// same numbers, so no message carries a tag.  A lane whose turn has not come waits.
+// Lanes.  Up to `lanes` stripes are under way at once.  A lane is a cursor that walks the program's instructions in order; lanes
+// advance independently.  A lane whose turn on a link (turn.h) has not come waits.
 //
 // Loans.  Memory that the peers can reach is lent instead of copied, and where a plan returns a block to the rank that sent it, that rank
 // offers the block's home, so that whoever reduces it writes the result there and sends word only (DESIGN: no plan knows of this).  A
@@ -23,6 +20,7 @@
 #include "operation.h"
 #include "link_table.h"
 #include "program.h"
+#include "turn.h"
 
 namespace tutti {
 
@@ -93,7 +91,7 @@ class PlanOperation final : public Operation {
     uint32_t port = 0;       // next in or out port of it
     uint32_t reserved = 0;   // slots promised and not yet acquired
     uint64_t stripe = 0;
-    uint64_t wave = 0, width = 0;  // first stripe of its wave, and how many there are in it
+    StripePlace place;
     size_t bytes = 0;              // of the message
     Slot slot;
     std::vector<Slot> gathered;  // contributions of a fold
@@ -138,7 +136,6 @@ class PlanOperation final : public Operation {
   void let_go(Lane& lane, const Port& port, Slot slot);
   void let_go_gathered(Lane& lane, const Instruction& instruction);
 
-  static uint64_t turn(const Lane& lane, uint32_t index, uint32_t messages);
   bool send_turn(const Lane& lane, const Port& port) const;
   bool receive_turn(const Lane& lane, const Port& port) const;
   void sent_one(const Port& port);

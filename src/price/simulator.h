@@ -48,7 +48,7 @@ struct Machine {
 struct Work {
   uint64_t bytes = 0;  // the whole vector, or the blocks of all ranks; in all_to_all, the blocks that one rank sends
   uint32_t lanes = 1;
-  size_t stripe_bytes = 65536;  // of one block (src/tuning/choice.h: cut)
+  size_t stripe_bytes = 65536;  // of one block (src/tuning/pool_shape.h: cut)
   // How many messages to walk before the rest is prolonged; two waves of stripes in any case.
   uint64_t effort = 4096;
 };

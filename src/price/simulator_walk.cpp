@@ -104,8 +104,7 @@ bool Walk::begin_stripe(uint32_t rank, Lane& lane, uint32_t index) {
   RankState& state = ranks_[rank];
   if (lane.phase != Lane::Phase::resting || state.next_stripe == count_ || state.next_stripe % lane_count_ != index) return false;
   lane.stripe = state.next_stripe++;
-  lane.wave = static_cast<uint32_t>(lane.stripe) - index;
-  lane.width = static_cast<uint32_t>(std::min<uint64_t>(lane_count_, count_ - lane.wave));
+  lane.place = place_of_stripe(lane.stripe, lane_count_, count_);
   lane.row = 0;
   lane.left = 0;
   const auto rows = outline_.rows(rank);
@@ -160,7 +159,7 @@ double Walk::ready(uint32_t rank, const Lane& lane) {
   const LinkState& from = link(lane.move.in.peer, rank);
   if (from.last == 0) return kNever;
   const Parcel& first = parcels_[parcels_[from.last].next];
-  return first.turn == turn(lane, lane.move.in) ? first.ready : kNever;
+  return first.turn == turn_of(lane, lane.move.in) ? first.ready : kNever;
 }
 
 void Walk::take(uint32_t rank, const Lane& lane, RankState& state) {
@@ -264,7 +263,7 @@ void Walk::work(uint32_t rank, Lane& lane, double time) {
 bool Walk::may_give(uint32_t rank, const Lane& lane) {
   if (lane.move.gives == Move::Gives::nothing || count_ == 1) return true;
   const LinkState& to = link(rank, lane.move.out.peer);
-  const uint32_t number = turn(lane, lane.move.out);
+  const uint32_t number = turn_of(lane, lane.move.out);
   if (to.sent != number) return false;
   return to.last == 0 || number - parcels_[parcels_[to.last].next].turn < lane_count_ * (lane.move.out.total + 1);
 }
@@ -335,7 +334,7 @@ void Walk::post(uint32_t from, uint32_t to, LinkState& on, const Parcel& parcel)
   RankState& receiver = ranks_[to];
   if (receiver.working || receiver.waiting || receiver.next <= parcel.ready) return;
   for (Lane& lane : receiver.lanes) {
-    if (lane.phase != Lane::Phase::taking || lane.move.in.peer != from || turn(lane, lane.move.in) != parcel.turn) continue;
+    if (lane.phase != Lane::Phase::taking || lane.move.in.peer != from || turn_of(lane, lane.move.in) != parcel.turn) continue;
     const double time = std::max(parcel.ready, receiver.now);
     return committed_ ? work(to, lane, time) : schedule(to, time);
   }

@@ -11,6 +11,7 @@
 #include "outline.h"
 #include "simulator.h"
 #include "stripes.h"
+#include "turn.h"
 
 namespace tutti::simulator {
 
@@ -35,7 +36,7 @@ struct Lane {
   Phase phase = Phase::resting;
   uint32_t row = 0, left = 0;  // of the row, after this move
   uint64_t stripe = 0;
-  uint32_t wave = 0, width = 0;  // first stripe of its wave, and how many there are in it
+  StripePlace place;
   uint64_t bytes = 0;
   Move move;
 };
@@ -94,8 +95,8 @@ class Walk {
   CorePool& pool_of(uint32_t rank) { return pools_[machine_.one_machine ? 0 : host_of(rank)]; }
   const LinkCost& cost(uint32_t a, uint32_t b) const { return host_of(a) == host_of(b) ? machine_.inside : machine_.between; }
   LinkState& link(uint32_t from, uint32_t to) { return links_[size_t{from} * ranks_.size() + to]; }
-  static uint32_t turn(const Lane& lane, const Move::End& end) {
-    return lane.wave * end.total + end.index * lane.width + (static_cast<uint32_t>(lane.stripe) - lane.wave);
+  static uint32_t turn_of(const Lane& lane, const Move::End& end) {
+    return static_cast<uint32_t>(turn(lane.place, end.index, end.total));
   }
 
   void schedule(uint32_t rank, double time);

@@ -6,6 +6,7 @@
 
 #include "plan_text.h"
 #include "slots.h"
+#include "turn.h"
 #include "wiring.h"
 
 namespace tutti {
@@ -158,10 +159,8 @@ bool ExpandedRun::take_step(const Context& c) {
 
 // Where the cursor's message stands in the order of its link.
 uint64_t ExpandedRun::number(const Context& c, const MessageEnd& end) const {
-  const uint32_t lane = c.cursor.stripe % expansion_.lanes, first = c.cursor.stripe - lane;
-  const uint64_t width = std::min(expansion_.lanes, expansion_.stripes - first);  // of the wave
-  const uint64_t in_wave = end.index * width + lane;
-  return earlier_[c.operation][end.link] + uint64_t{first} * wirings_[c.operation].messages(end.link) + in_wave;
+  const StripePlace place = place_of_stripe(c.cursor.stripe, expansion_.lanes, expansion_.stripes);
+  return earlier_[c.operation][end.link] + turn(place, end.index, wirings_[c.operation].messages(end.link));
 }
 
 bool ExpandedRun::send(const Context& c) {

@@ -25,7 +25,7 @@ uint64_t class_begin(uint32_t size_class) {
   return (uint64_t{2} + size_class % 2) << (size_class / 2 - 1);
 }
 
-Forecaster::Forecaster(const ChoiceTerms& terms, const MachineProfile& profile) : terms_(terms), profile_(profile) {}
+Forecaster::Forecaster(const RouteTerms& terms, const MachineProfile& profile) : terms_(terms), profile_(profile) {}
 
 double Forecast::seconds(uint64_t bytes) const {
   const uint32_t place = size_class(bytes);

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "choice.h"
 #include "machine_profile.h"
 #include "outline.h"
+#include "route.h"
 
 namespace tutti {
 
@@ -28,7 +28,7 @@ uint64_t class_begin(uint32_t size_class);
 
 class Forecaster {
  public:
-  Forecaster(const ChoiceTerms& terms, const MachineProfile& profile);
+  Forecaster(const RouteTerms& terms, const MachineProfile& profile);
 
   // Of all algorithms that can serve calls of this class, in the order of the registry.  Remembered.
   const std::vector<Forecast>& of(Collective collective, uint64_t bytes);
@@ -37,7 +37,7 @@ class Forecaster {
   double flat_seconds(uint64_t bytes) const;
   std::pair<double, std::string_view> walk(const Algorithm& algorithm, const Outline& outline, uint64_t bytes) const;
 
-  const ChoiceTerms& terms_;
+  const RouteTerms& terms_;
   MachineProfile profile_;
   std::map<uint8_t, Outline> outlines_;
   std::map<std::pair<Collective, uint32_t>, std::vector<Forecast>> known_;

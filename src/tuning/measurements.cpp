@@ -10,6 +10,7 @@
 #include "algorithms.h"
 #include "bytes.h"
 #include "outline.h"
+#include "pool_shape.h"
 
 namespace tutti {
 namespace {
@@ -73,7 +74,7 @@ double solve(double wanted, double most, Fn seconds) {
 // The ring between the two ranks that were measured.
 class TwoRanks {
  public:
-  TwoRanks(const ChoiceTerms& terms, bool inside) : terms_(terms), team_(2) {
+  TwoRanks(const RouteTerms& terms, bool inside) : terms_(terms), team_(2) {
     if (!inside) team_.host = {0, 1};
     outline_ = outline_of(algorithms()[*find_algorithm(Collective::all_reduce, "ring")], team_, 0);
   }
@@ -85,13 +86,13 @@ class TwoRanks {
 
  private:
   static constexpr uint64_t kEffort = 128;
-  const ChoiceTerms& terms_;
+  const RouteTerms& terms_;
   Team team_;
   std::optional<Outline> outline_;
 };
 
 // Sets the cost of a class of links, and of memory if slots are handed over.
-void conclude_link(const LinkTimes& times, const ChoiceTerms& terms, bool inside, LinkCost& link, MachineProfile& profile) {
+void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool inside, LinkCost& link, MachineProfile& profile) {
   const double hop = std::clamp(times.ring - times.doubling, times.doubling / 10, times.doubling);
   link.overhead_s = hop / 3;  // nothing tells the three apart: sending, being under way, and receiving
   link.latency_s = hop / 3;
@@ -152,7 +153,7 @@ Result<Measurements> decode_measurements(std::string_view bytes) {
   return measurements;
 }
 
-MachineProfile conclude(const std::vector<Measurements>& all, const ChoiceTerms& terms, bool inside_streams) {
+MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool inside_streams) {
   MachineProfile profile = MachineProfile::standard(inside_streams);
   const Measurements most = slowest(all);
   profile.cores = std::max(1.0, most.cores);

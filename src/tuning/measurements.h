@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "choice.h"
 #include "machine_profile.h"
+#include "route_terms.h"
 #include "status.h"
 
 namespace tutti {
@@ -31,6 +31,6 @@ std::string encode_measurements(const Measurements& measurements);
 Result<Measurements> decode_measurements(std::string_view bytes);
 
 // What all ranks conclude from everyone's measurements.
-MachineProfile conclude(const std::vector<Measurements>& all, const ChoiceTerms& terms, bool inside_streams);
+MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool inside_streams);
 
 }  // namespace tutti

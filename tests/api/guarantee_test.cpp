@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <numeric>
+#include <span>
 
 #include <dlfcn.h>
 
@@ -181,6 +183,39 @@ TEST(Guarantee, ThreadMayBeRefused) {
     EXPECT_EQ(values, std::vector<float>(values.size(), 3.0F));
     EXPECT_EQ(given_up, std::vector<float>(given_up.size(), static_cast<float>(rank + 1)));
   });
+}
+
+// The ranks ask each other whether all buffers can be lent.  Who fails after it was answered does not ask again.
+TEST(Guarantee, LentCallsMayFail) {
+  constexpr size_t kCount = 1 << 20;
+  constexpr int kRanks = 3;
+  bool failed = true;
+  for (long n = 0; failed && n < 200 && !HasFailure(); ++n) {
+    LocalWorld world(kRanks);
+    ASSERT_EQ(world.size(), kRanks);
+    failed = false;
+    world.run([&](int rank, tutti_comm* comm) {
+      void* memory = nullptr;
+      ASSERT_EQ(tutti_alloc(comm, kCount * sizeof(float), &memory), TUTTI_SUCCESS);
+      const std::span values(static_cast<float*>(memory), kCount);
+      std::ranges::fill(values, static_cast<float>(rank + 1));
+      const auto call = [&] { return tutti_all_reduce(comm, memory, memory, kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr); };
+      one_failed = false;
+      if (rank == 0) allocations_left = n;
+      tutti_status status = call();
+      allocations_left = -1;
+      if (rank == 0) failed = one_failed;
+      if (status == TUTTI_OUT_OF_MEMORY) status = call();
+      EXPECT_TRUE(status == TUTTI_SUCCESS || status == TUTTI_SYSTEM) << n << ": " << tutti_last_error(comm);  // TUTTI_SYSTEM: in the middle
+      if (status != TUTTI_SUCCESS) return;
+      EXPECT_EQ(std::ranges::count(values, 6.0F), static_cast<long>(kCount)) << "allocation " << n << ", rank " << rank;
+      tutti_stats stats{};
+      stats.struct_size = sizeof stats;
+      EXPECT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+      EXPECT_STREQ(stats.last_algorithm, "direct");
+    });
+  }
+  EXPECT_FALSE(failed);
 }
 
 TEST(Guarantee, GroupsMayFail) {

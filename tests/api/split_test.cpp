@@ -107,6 +107,26 @@ TEST(Split, ManyInTurn) {
   });
 }
 
+// A split is one call of the parent's, however many of its own the library makes of it: the next call is the third, and is named so.
+TEST(Split, CountsAsOneCall) {
+  const LocalWorld world(3);
+  ASSERT_EQ(world.size(), 3);
+  world.run([](int rank, tutti_comm* comm) {
+    std::vector<float> values(100'000, 1.0F);
+    const auto sum = [&](size_t count) {
+      return tutti_all_reduce(comm, values.data(), values.data(), count, TUTTI_FLOAT32, TUTTI_SUM, nullptr);
+    };
+    EXPECT_TRUE(succeeded(sum(values.size()), comm));
+    tutti_comm* child = nullptr;
+    ASSERT_TRUE(succeeded(tutti_comm_split(comm, 0, 0, &child), comm));
+    EXPECT_EQ(sum(rank == 0 ? 90'000 : 80'000), TUTTI_MISMATCH);
+    const std::string sentence = tutti_last_error(comm);
+    EXPECT_NE(sentence.find("all_reduce #3 of 90000 float32"), std::string::npos) << sentence;
+    EXPECT_NE(sentence.find("all_reduce #3 of 80000 float32"), std::string::npos) << sentence;
+    EXPECT_TRUE(succeeded(tutti_comm_destroy(child), nullptr));
+  });
+}
+
 TEST(Split, NoDescriptorIsLeftBehind) {
   const auto descriptors = [] {
     const std::filesystem::directory_iterator all("/proc/self/fd");

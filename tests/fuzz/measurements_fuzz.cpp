@@ -5,6 +5,7 @@
 
 #include "fuzz_check.h"
 #include "measurements.h"
+#include "pool_shape.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tutti;
@@ -18,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const double value : {measurements->inside.ring, measurements->between.rings[0], measurements->copy_byte_s, measurements->cores})
     FUZZ_CHECK(value >= 0 && value <= 1e6);
   if (data[0] % 64 != 0) return 0;  // concluding takes a hundred times as long as reading
-  ChoiceTerms terms;
+  RouteTerms terms;
   terms.size = 2;
   terms.team = Team(2);
   terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;

@@ -11,8 +11,8 @@ namespace {
 
 using testing::HasSubstr;
 
-ChoiceTerms terms_of(int size, std::vector<int> host = {}) {
-  ChoiceTerms terms;
+RouteTerms terms_of(int size, std::vector<int> host = {}) {
+  RouteTerms terms;
   terms.size = size;
   terms.team = Team(size);
   terms.single_host = host.empty();
@@ -30,10 +30,10 @@ MachineProfile machine_with(double latency_s, double byte_s) {
   return profile;
 }
 
-std::string chosen(const ChoiceTerms& terms, const MachineProfile& profile, uint64_t bytes,
+std::string chosen(const RouteTerms& terms, const MachineProfile& profile, uint64_t bytes,
                    Collective collective = Collective::all_reduce, std::string_view wanted = "") {
   Forecaster forecaster(terms, profile);
-  const auto choice = choose(terms, collective, bytes, wanted, &forecaster);
+  const auto choice = route(terms, {collective, bytes, wanted}, &forecaster);
   EXPECT_TRUE(choice.ok()) << choice.status().message();
   return choice.ok() ? std::string(choice->name) : "";
 }
@@ -53,7 +53,7 @@ TEST(Forecast, SizeClassesAreHalvesOfOctaves) {
 
 TEST(Forecast, TheFastestIsChosen) {
   for (const int size : {2, 3, 8}) {
-    const ChoiceTerms terms = terms_of(size, [&] {
+    const RouteTerms terms = terms_of(size, [&] {
       std::vector<int> hosts;
       for (int rank = 0; rank < size; ++rank) hosts.push_back(rank);
       return hosts;
@@ -74,7 +74,7 @@ TEST(Forecast, TheFastestIsChosen) {
 }
 
 TEST(Forecast, TheMachineDecides) {
-  const ChoiceTerms terms = terms_of(8, {0, 1, 2, 3, 4, 5, 6, 7});
+  const RouteTerms terms = terms_of(8, {0, 1, 2, 3, 4, 5, 6, 7});
   MachineProfile busy = machine_with(1e-9, 1e-12);
   busy.inside.overhead_s = busy.between.overhead_s = 1e-3;
   EXPECT_EQ(chosen(terms, busy, 1000), "doubling");                          // nothing but messages: fewest
@@ -83,7 +83,7 @@ TEST(Forecast, TheMachineDecides) {
 
 // Two ranks, and bytes that are dear to reduce: doubling reduces all of them once, the ring half of them, in twice as many messages.
 TEST(Forecast, FixedSizesBreakTies) {
-  const ChoiceTerms terms = terms_of(2, {0, 1});
+  const RouteTerms terms = terms_of(2, {0, 1});
   const auto machine = [](double latency_s) {
     MachineProfile profile = machine_with(latency_s, 1e-9);
     profile.reduce_byte_s = 5e-9;
@@ -108,17 +108,17 @@ TEST(Forecast, FixedSizesBreakTies) {
   EXPECT_EQ(chosen(terms, machine(tie), 64 << 10), "doubling");
   EXPECT_NE(chosen(terms, machine(tie), 90 << 10), "doubling");  // there the ring is clearly faster, and what is usual
   Forecaster forecaster(terms, machine(tie));
-  const auto choice = choose(terms, Collective::all_reduce, 64 << 10, "", &forecaster);
+  const auto choice = route(terms, {Collective::all_reduce, 64 << 10}, &forecaster);
   EXPECT_THAT(choice->reason, testing::MatchesRegex("predicted [0-9.]+ .+s, mostly [a-z]+; tied with [a-z]+ [0-9.]+ .+s"));
-  ChoiceTerms without = terms;  // what is forbidden wins no tie
+  RouteTerms without = terms;  // what is forbidden wins no tie
   without.rules = *parse_algorithm_rules("^doubling");
   EXPECT_NE(chosen(without, machine(tie), 64 << 10), "doubling");
 }
 
 TEST(Forecast, TheReasonTellsWhatNext) {
-  const ChoiceTerms terms = terms_of(4);
+  const RouteTerms terms = terms_of(4);
   Forecaster forecaster(terms, MachineProfile::standard(false));
-  const auto choice = choose(terms, Collective::all_reduce, 1 << 20, "", &forecaster);
+  const auto choice = route(terms, {Collective::all_reduce, 1 << 20}, &forecaster);
   ASSERT_TRUE(choice.ok());
   EXPECT_THAT(choice->reason, testing::MatchesRegex("predicted [0-9.]+ .+s, mostly [a-z]+; next [a-z]+ [0-9.]+ .+s"));
   EXPECT_LT(choice->reason.size(), 104u);  // the room in tutti_stats
@@ -127,13 +127,13 @@ TEST(Forecast, TheReasonTellsWhatNext) {
 
 TEST(Forecast, FlatOnlyWhereItServes) {
   EXPECT_EQ(chosen(terms_of(2), MachineProfile::standard(false), 4), "flat");
-  const ChoiceTerms two_hosts = terms_of(2, {0, 1});
+  const RouteTerms two_hosts = terms_of(2, {0, 1});
   EXPECT_NE(chosen(two_hosts, MachineProfile::standard(false), 4), "flat");
   // The largest flat exchange of 8 ranks lies inside a size class.
-  const ChoiceTerms eight = terms_of(8);
+  const RouteTerms eight = terms_of(8);
   Forecaster forecaster(eight, MachineProfile::standard(false));
   for (uint64_t bytes = 1024; bytes < 65536; bytes += 64) {
-    const auto choice = choose(eight, Collective::all_reduce, bytes, "", &forecaster);
+    const auto choice = route(eight, {Collective::all_reduce, bytes}, &forecaster);
     ASSERT_TRUE(choice.ok());
     EXPECT_TRUE(choice->algorithm != kFlat || flat_serves(eight, Collective::all_reduce, bytes)) << bytes;
   }
@@ -142,13 +142,13 @@ TEST(Forecast, FlatOnlyWhereItServes) {
 // Elsewhere the longer messages may still be the faster way.
 TEST(Forecast, WhatIsRoundedOnceIsDirectWithinAHost) {
   const auto profile = MachineProfile::standard(false);
-  const auto rounded_once = [&](const ChoiceTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted = "") {
+  const auto rounded_once = [&](const RouteTerms& terms, Collective collective, uint64_t bytes, std::string_view wanted = "") {
     Forecaster forecaster(terms, profile);
-    const auto choice = choose(terms, collective, bytes, wanted, &forecaster, true);
+    const auto choice = route(terms, {collective, bytes, wanted, true}, &forecaster);
     return choice.ok() ? std::string(choice->name) : choice.status().message();
   };
-  ChoiceTerms host = terms_of(4);
-  const ChoiceTerms hosts = terms_of(4, {0, 0, 1, 1});
+  RouteTerms host = terms_of(4);
+  const RouteTerms hosts = terms_of(4, {0, 0, 1, 1});
   for (const Collective collective : {Collective::all_reduce, Collective::reduce, Collective::reduce_scatter})
     for (const uint64_t bytes : {100'000u, 1u << 20, 64u << 20}) {
       EXPECT_EQ(rounded_once(host, collective, bytes), "direct");
@@ -162,20 +162,20 @@ TEST(Forecast, WhatIsRoundedOnceIsDirectWithinAHost) {
 }
 
 TEST(Forecast, EveryCollectiveHasOne) {
-  const ChoiceTerms terms = terms_of(4, {0, 0, 1, 1});
+  const RouteTerms terms = terms_of(4, {0, 0, 1, 1});
   for (int i = 0; i + 1 < kCollectives; ++i)
     EXPECT_NE(chosen(terms, MachineProfile::standard(false), 1 << 16, static_cast<Collective>(i)), "");
 }
 
 TEST(Forecast, OverridesWin) {
-  ChoiceTerms terms = terms_of(4);
+  RouteTerms terms = terms_of(4);
   const auto profile = MachineProfile::standard(false);
   EXPECT_EQ(chosen(terms, profile, 1 << 20, Collective::all_reduce, "tree"), "tree");
   terms.file = *parse_tuning_file("tutti-tuning 1\nall_reduce ranks=4 bytes=1M- use=recursive lanes=1 stripe=4K\n", "f");
   EXPECT_EQ(chosen(terms, profile, 1 << 20), "recursive");
   EXPECT_NE(chosen(terms, profile, 1000), "recursive");
   Forecaster forecaster(terms, profile);
-  const auto ruled = choose(terms, Collective::all_reduce, 1 << 20, "", &forecaster);
+  const auto ruled = route(terms, {Collective::all_reduce, 1 << 20}, &forecaster);
   EXPECT_THAT(ruled->reason, HasSubstr("TUTTI_TUNING_FILE, line 2"));
   const Cut pieces = cut(terms, 1 << 18, 1, ruled->wish);
   EXPECT_EQ(pieces.lanes, 1u);
@@ -189,7 +189,7 @@ TEST(Forecast, OverridesWin) {
 }
 
 TEST(Forecast, AFileCannotAskForMoreLanesThanThereAreSlotsFor) {
-  const ChoiceTerms terms = terms_of(4);
+  const RouteTerms terms = terms_of(4);
   EXPECT_EQ(cut(terms, 1 << 20, 1, {64, 1 << 20}).lanes, standard_lanes(true));
   EXPECT_LE(cut(terms, 1 << 20, 1, {64, 1 << 20}).stripe_bytes, terms.slot_bytes);
 }

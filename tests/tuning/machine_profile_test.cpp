@@ -137,7 +137,7 @@ TEST(MachineProfile, SwitchesGrowWithTheRanksOfAMachine) {
 // What was measured is what is predicted for the same: two ranks, by ring.
 TEST(Measurements, TheProfileExplainsThem) {
   for (const bool streams : {false, true}) {
-    ChoiceTerms terms;
+    RouteTerms terms;
     terms.size = 2;
     terms.team = Team(2);
     terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;
@@ -163,7 +163,7 @@ TEST(Measurements, TheProfileExplainsThem) {
 
 // Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does, and explains as much.
 TEST(Measurements, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
-  ChoiceTerms terms;
+  RouteTerms terms;
   terms.size = 2;
   terms.team = Team(2);
   terms.team.host = {0, 1};

@@ -3,11 +3,9 @@
 
 #include <algorithm>
 
-#include <algorithm>
-
 #include "all_plans.h"
 #include "arena.h"
-#include "choice.h"
+#include "pool_shape.h"
 #include "sample_teams.h"
 #include "slots.h"
 
@@ -101,7 +99,7 @@ TEST(Pool, HoldsTheMessagesOfEveryPlanBetweenHosts) {
 TEST(Pool, HoldsAllLanesOfAWave) {
   for (const uint32_t lanes : {0u, 1u, 8u, 64u})
     for (const int size : {2, 64, 256, 420, 512}) {
-      ChoiceTerms terms;
+      RouteTerms terms;
       terms.size = size;
       terms.lanes = lanes;
       const PoolShape pool = pool_shape(size, static_cast<uint32_t>(size), lanes, 0);

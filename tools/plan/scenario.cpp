@@ -4,8 +4,8 @@
 #include <iterator>
 #include <vector>
 
-#include "choice.h"
 #include "machine_profile.h"
+#include "pool_shape.h"
 #include "quantities.h"
 #include "words.h"
 
@@ -94,7 +94,7 @@ Result<Scenario> make_scenario(const ScenarioOptions& options) {
 }
 
 Work Scenario::work(const Outline& outline, uint64_t bytes) const {
-  ChoiceTerms terms;
+  RouteTerms terms;
   terms.size = team.size;
   terms.single_host = single_host();
   terms.lanes = lanes;

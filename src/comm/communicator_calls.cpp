@@ -1,0 +1,247 @@
+// How a communicator runs a call: the flat exchange at once, plans through the engine's queue.
+#include <utility>
+
+#include "byte_units.h"
+#include "clock.h"
+#include "communicator.h"
+#include "tensor_codec.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint32_t kFlatPauses = 40;  // some microseconds
+
+}  // namespace
+
+Status Communicator::run(const Call& call) {
+  if (!calls_.keeps_accounts() || !tuning_ || call.collective == Collective::point_to_point) return run_call(call);
+  const uint64_t start = now_ns();
+  Status status = run_call(call);
+  if (status.ok()) if_possible([&] { calls_.account(now_ns() - start); });
+  return status;
+}
+
+Status Communicator::run_call(const Call& call) {
+  if (call.collective == Collective::point_to_point) return run_messages(call);
+  if (failed()) return engine_->end();
+  if (call.codec) return run_coded(call);
+  auto routed = dispatch_->route(call);
+  if (!routed.ok()) return routed.status();
+  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed);
+  if (dispatch_->asks_whether_lent(call, **routed)) {
+    const auto lent = all_lend(call, (*routed)->bytes);
+    if (!lent.ok()) return lent.status();
+    if (*lent) routed = dispatch_->route(call, true);
+    if (!routed.ok()) return routed.status();
+  }
+  return drive(start_routed(call, *routed, false));
+}
+
+Status Communicator::drive(const Started& operation) {
+  return operation.ok() ? engine_->drive(**operation) : operation.status();
+}
+
+Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
+  if (Status status = failed_status(); !status.ok()) return status;
+  if (call.codec) {
+    const auto decision = decided(call);
+    if (!decision.ok()) return decision.status();
+    if ((*decision)->compresses) return start_coded(call, asynchronous);
+    Call plain = call;
+    plain.codec = nullptr;
+    std::string why = "none: " + (*decision)->why;
+    auto operation = start(plain, asynchronous);
+    if (operation.ok()) calls_.note_codec(std::move(why));
+    return operation;
+  }
+  const auto routed = dispatch_->route(call);
+  if (!routed.ok()) return routed.status();
+  return start_routed(call, *routed, asynchronous);
+}
+
+Communicator::Started Communicator::start_routed(const Call& call, const Routed& routed, bool asynchronous) {
+  if (routed->is_flat()) return start_flat(call, routed, asynchronous);
+  PreparedCall prepared = dispatch_->prepare(call, *routed, sequence_of(call));
+  const auto make = [&](LinkTable& table) { return dispatch_->equipped(prepared.make(table), call, routed->bytes); };
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  begun(call, routed, prepared.cut);
+  return operation;
+}
+
+void Communicator::begun(const Call& call, const Routed& routed, const Cut& cut) noexcept {
+  if (call.service.mark != 0) return;
+  ++sequence_;
+  calls_.note(routed, cut);
+}
+
+// ---- the flat exchange ----
+
+// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
+template <class Sign>
+Status Communicator::finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign) {
+  for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
+    exchange.advance();
+    if (exchange.finished()) {
+      engine_->count_flat(exchange.bytes(), static_cast<uint32_t>(parts_->size));
+      return {};
+    }
+    cpu_pause();
+  }
+  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign());
+  operation.timeout_ns = timeout_ns > 0 ? timeout_ns : parts_->settings.timeout_ns;
+  operation.input_bytes = exchange.bytes();
+  return engine_->drive_alone(operation);
+}
+
+Status Communicator::run_flat(const Call& call, const Routed& routed) {
+  Arithmetic arithmetic = routed->arithmetic;
+  arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
+  const uint32_t sequence = sequence_of(call);
+  FlatExchange exchange(*parts_->board, call.input, call.output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
+  exchange.enter();
+  begun(call, routed, {1, routed->bytes});
+  return finish_flat(exchange, call.timeout_ns, [&] { return dispatch_->sign(call, kFlat, sequence); });
+}
+
+Communicator::Started Communicator::start_flat(const Call& call, const Routed& routed, bool asynchronous) {
+  Arithmetic arithmetic = routed->arithmetic;
+  arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
+  const uint32_t sequence = sequence_of(call);
+  const auto make = [&](LinkTable&) -> std::shared_ptr<Operation> {
+    const FlatExchange exchange(*parts_->board, call.input, call.output, routed->bytes, arithmetic,
+                                flat_hash(routed->flat_kind, sequence));
+    auto operation =
+        std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), dispatch_->sign(call, kFlat, sequence));
+    return dispatch_->equipped(std::move(operation), call, routed->bytes);
+  };
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  begun(call, routed, {1, routed->bytes});
+  return operation;
+}
+
+// ---- messages ----
+
+Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, uint64_t timeout_ns, bool asynchronous) {
+  if (Status status = failed_status(); !status.ok()) return status;
+  if (Status status = check_own_messages(messages, parts_->rank); !status.ok()) return status;
+  const Routed routed = Dispatch::route_of(messages);
+  auto operations =
+      engine_->start_all([&](LinkTable& table) { return dispatch_->messages(messages, timeout_ns, table); }, asynchronous);
+  if (operations.ok()) calls_.note(routed, calls_.cut());
+  return operations;
+}
+
+Status Communicator::run_messages(const Call& call) {
+  auto operations = start_messages(call.messages, call.timeout_ns, false);
+  if (!operations.ok()) return operations.status();
+  for (const auto& operation : *operations)
+    if (Status status = engine_->drive(*operation); !status.ok()) return status;
+  return {};
+}
+
+// ---- calls with a codec ----
+
+Result<const CodecDecision*> Communicator::decided(const Call& call) {
+  const auto ask_most = [this](float mine, const Call& about) -> Result<float> {
+    float most = 0;
+    Call question = question_about(about);
+    question.collective = Collective::all_reduce;
+    question.input = &mine;
+    question.output = &most;
+    question.count = 1;
+    question.type = DataType::float32;
+    question.op = ReduceOp::max;
+    if (Status status = run_service(question); !status.ok()) return status;
+    return most;
+  };
+  return codec_decisions_.of(call, dispatch_->terms(), tuning_.get(), ask_most);
+}
+
+Status Communicator::run_coded(const Call& call) {
+  const auto decision = decided(call);
+  if (!decision.ok()) return decision.status();
+  if ((*decision)->compresses) return drive(start_coded(call, false));
+  Call plain = call;
+  plain.codec = nullptr;
+  std::string why = "none: " + (*decision)->why;
+  Status status = run_call(plain);
+  calls_.note_codec(std::move(why));
+  return status;
+}
+
+Communicator::Started Communicator::start_coded(const Call& call, bool asynchronous) {
+  auto coded = dispatch_->prepare_coded(call, sequence_of(call));
+  if (!coded.ok()) return coded.status();
+  const auto make = [&](LinkTable& table) { return dispatch_->equipped(coded->prepared.make(table), call, coded->routed->bytes); };
+  auto operation = engine_->start(make, asynchronous);
+  if (!operation.ok()) return operation;
+  coded->tensor.keep();
+  begun(call, coded->routed, coded->prepared.cut);
+  if_possible([&] { note_coded(call, *coded->routed, coded->packed); });
+  return operation;
+}
+
+void Communicator::note_coded(const Call& call, const RoutedCall& routed, const Packed& packed) {
+  constexpr int kFewRanksForRing = 8;  // beyond, a ring of coarse codecs deserves a warning
+  if (parts_->size == 1) return calls_.note_codec(std::string("none: ") + kAlone);
+  const TensorCodec& tensor = *call.codec;
+  const std::string route(routed.route.name);
+  const std::string what = tensor.text() + ": " + describe_bytes(routed.bytes) + " in packets of " + describe_bytes(packed.bytes);
+  const std::string kind = tensor.text() + " " + route + std::to_string(size_class(routed.bytes));
+  calls_.note_codec(what);
+  if (!calls_.say_once(kind, "all_reduce with codec " + what + ", by " + route + ": " + routed.route.reason)) return;
+  const bool coarse = packed.packet_bytes * 8 <= packed.chunk_bytes / element_size(tensor.type()) * 5;  // bits an element
+  if (route == "ring" && coarse && parts_->size > kFewRanksForRing)
+    parts_->log.warn("codec " + tensor.text() + " on a ring of " + std::to_string(parts_->size) +
+                     " ranks: each sum is encoded again at every rank, so errors add up; direct or recursive encode it less often");
+}
+
+// ---- the library's own calls ----
+
+Call Communicator::question_about(const Call& call) const {
+  Call question;
+  question.about = &call;
+  question.service = {kQuestion, sequence_of(call), 0};
+  question.timeout_ns = call.timeout_ns;
+  return question;
+}
+
+// One flat exchange of a byte: do all ranks' buffers lie in memory of tutti_alloc?  The answer is kept until the call has begun: if it fails
+// before, the same call comes again, and the others have been answered.
+Result<bool> Communicator::all_lend(const Call& call, uint64_t bytes) {
+  if (lent_answer_.number == sequence_of(call)) return lent_answer_.all;
+  const uint8_t mine = dispatch_->can_lend(call, bytes);
+  uint8_t least = 0;
+  Call question = question_about(call);
+  question.collective = Collective::all_reduce;
+  question.input = &mine;
+  question.output = &least;
+  question.count = 1;
+  question.type = DataType::uint8;
+  question.op = ReduceOp::min;
+  if (Status status = run_service(question); !status.ok()) return status;
+  lent_answer_ = {sequence_of(call), least == 1};
+  return lent_answer_.all;
+}
+
+Status Communicator::run_service(const Call& call) {
+  if (failed()) return engine_->end();
+  const auto routed = dispatch_->route_anew(call);
+  if (!routed.ok()) return routed.status();
+  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed);
+  return drive(start_routed(call, *routed, false));
+}
+
+Status Communicator::run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
+  PreparedCall prepared = dispatch_->prepare_duet(compiled, collective, input, output, bytes);
+  const auto make = [&](LinkTable& table) {
+    auto operation = prepared.make(table);
+    operation->timeout_ns = parts_->settings.bootstrap_timeout_ns;
+    return operation;
+  };
+  return drive(engine_->start(make, false));
+}
+
+}  // namespace tutti

@@ -1,0 +1,261 @@
+#include "dispatch.h"
+
+#include <algorithm>
+
+#include "algorithms.h"
+#include "cost_model.h"
+
+namespace tutti {
+std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
+  auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature, cut.lanes,
+                                                   compiled.slots, link_table);
+  operation->set_tags(std::move(tags));
+  if (coder) operation->set_coder(std::move(coder));
+  if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation));
+  return operation;
+}
+
+Dispatch::Dispatch(const CommunicatorParts& parts, Engine& engine) : parts_(parts), engine_(engine) {
+  terms_.size = parts.size;
+  terms_.team = parts.team;
+  terms_.single_host = parts.board != nullptr;
+  terms_.loopback = !terms_.single_host && terms_.team.hosts() == 1;
+  terms_.deterministic = parts.settings.deterministic;
+  terms_.rules = parts.settings.algorithm;
+  terms_.lanes = static_cast<uint32_t>(parts.settings.lanes);
+  terms_.slot_bytes = parts.pool->slot_bytes();
+  terms_.slots = parts.pool->slots();
+}
+
+void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
+  terms_.file = tuning->rules;
+  forecaster_ = tuning->predicts ? std::make_unique<Forecaster>(terms_, tuning->profile) : nullptr;
+  last_.reset();
+  last_lent_.reset();
+}
+
+// ---- routes ----
+
+CallKind Dispatch::kind_of(const Call& call, uint64_t bytes) const {
+  return {call.collective, bytes, call.algorithm, averages_halves(call)};
+}
+
+Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const {
+  auto routed = std::make_shared<RoutedCall>();
+  // For all_to_all_v no rank knows the whole, so it counts as middle-sized.
+  routed->bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_.size) * element_size(call.type);
+  CallKind kind = kind_of(call, routed->bytes);
+  kind.all_lent = lent;
+  auto route = tutti::route(terms_, kind, forecaster_.get());
+  if (!route.ok()) return route.status();
+  routed->collective = call.collective;
+  routed->type = call.type;
+  routed->op = call.op;
+  routed->count = call.count;
+  routed->wanted = call.algorithm;
+  routed->route = std::move(*route);
+  routed->predictable = !lent;
+  routed->arithmetic = arithmetic_of(call);
+  routed->flat_kind = hash_of(sign(call, kFlat, 0));
+  return Routed(std::move(routed));
+}
+
+Result<Dispatch::Routed> Dispatch::route(const Call& call, bool lent) {
+  const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_.size) * element_size(call.type);
+  const auto serves = [&](const Routed& known) {
+    return known && known->collective == call.collective && known->bytes == bytes && known->count == call.count &&
+           known->type == call.type && known->op == call.op && known->wanted == call.algorithm;
+  };
+  Routed& known = lent ? last_lent_ : last_;
+  if (serves(known)) return known;
+  auto routed = route_anew(call, lent);
+  if (routed.ok()) known = *routed;
+  return routed;
+}
+
+bool Dispatch::asks_whether_lent(const Call& call, const RoutedCall& routed) const {
+  return parts_.pool->lends() && tutti::asks_whether_lent(terms_, kind_of(call, routed.bytes));
+}
+
+bool Dispatch::can_lend(const Call& call, uint64_t bytes) const {
+  const auto reaches = [&](const void* memory) { return parts_.pool->reaches(static_cast<const std::byte*>(memory), bytes); };
+  return reaches(call.input) && reaches(call.output);
+}
+
+// ---- programs ----
+
+Compiled Dispatch::compile_for(const Plan& plan, Collective collective, int root) {
+  auto program = std::make_shared<const Program>(compile(plan, collective, parts_.rank, parts_.size, std::max(root, 0)));
+  const uint32_t slots = PlanOperation::slots_per_stripe(*program, engine_.link_table());
+  return {std::move(program), slots};
+}
+
+const Compiled& Dispatch::program_of(uint8_t algorithm, Collective collective, int root) {
+  auto& compiled = programs_[{algorithm, root}];
+  if (!compiled.program)
+    compiled = compile_for(algorithms()[algorithm].plan(parts_.rank, parts_.team, std::max(root, 0)), collective, root);
+  return compiled;
+}
+
+// ---- calls ----
+
+Arithmetic Dispatch::arithmetic_of(const Call& call) const {
+  Arithmetic arithmetic;
+  arithmetic.reduce = kernels::reduce_kernel(call.type, call.op);
+  arithmetic.fold = kernels::fold_kernel(call.type, call.op);
+  arithmetic.element_bytes = element_size(call.type);
+  arithmetic.divisor = call.op == ReduceOp::avg ? static_cast<uint32_t>(parts_.size) : 1;
+  return arithmetic;
+}
+
+// In place an all-reduce has just read what it writes, unless it has a codec or another rank had the core meanwhile.
+kernels::Store Dispatch::output_store(const Call& call, uint64_t bytes) {
+  if (bytes < kLeastStreamed) return kernels::Store::cached;
+  const Extent extent = extent_of(call, parts_.rank, parts_.size);
+  const uint64_t read = extent.reads ? extent.input * element_size(call.type) : 0;
+  const uint64_t written = extent.writes ? extent.output * element_size(call.type) : 0;
+  const bool in_place = call.input == call.output;
+  if (read > 0 && !in_place) recent_.touch(call.input, read);
+  if (written < kLeastStreamed) return kernels::Store::cached;
+  const bool recent = recent_.holds(call.output, written, parts_.near_bytes);
+  recent_.touch(call.output, written);
+  const bool just_read = in_place && call.collective == Collective::all_reduce && call.codec == nullptr &&
+                         (!parts_.crowded || written <= parts_.near_bytes);
+  return recent || just_read ? kernels::Store::cached : kernels::Store::streaming;
+}
+
+bool Dispatch::must_be_wide(const Call& call, const RoutedCall& routed) const {
+  return averages_halves(call) && makes_partial_sums(call.collective, routed.route.name, terms_.team);
+}
+
+void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const {
+  const size_t element = element_size(call.type);
+  const Program& program = *prepared.compiled.program;
+  const uint64_t block = call.send_counts ? terms_.slot_bytes * 4
+                         : call.counts    ? *std::max_element(call.counts, call.counts + parts_.size) * element
+                         : each_rank_has_a_part(call.collective)
+                             ? call.count * element
+                             : total_count(call, parts_.size) * element / program.blocks;
+  prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish);
+  prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes);
+  if (!call.send_counts) return;
+  prepared.tags.rank = static_cast<uint32_t>(parts_.rank);
+  for (int r = 0; r < parts_.size; ++r) {
+    prepared.tags.row.push_back({call.send_counts[r], call.type});
+    prepared.tags.column.push_back({call.recv_counts[r], call.type});
+  }
+  prepared.binding = std::move(prepared.binding).at_least_one_stripe();
+}
+
+// The same call of float32, between places in `wide`.
+void Dispatch::widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const {
+  const Extent extent = extent_of(call, parts_.rank, parts_.size);
+  prepared.wide = std::make_unique<WideNumbers>(call.type, call.input, WideNumbers::Place{extent.input, extent.input_at},
+                                                extent.writes ? call.output : nullptr,
+                                                WideNumbers::Place{extent.output, extent.output_at});
+  Call wide = call;
+  wide.type = DataType::float32;
+  wide.input = prepared.wide->input();
+  wide.output = prepared.wide->output();
+  bind(wide, routed, prepared);
+  prepared.arithmetic = arithmetic_of(wide);  // stores are cached: the result is narrowed at once
+}
+
+PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
+  PreparedCall prepared;
+  prepared.algorithm = routed.route.name;
+  prepared.signature = sign(call, routed.route.algorithm, sequence);
+  prepared.compiled = program_of(routed.route.algorithm, call.collective, call.root);
+  const bool wide = must_be_wide(call, routed);
+  if (wide)
+    widen(call, routed, prepared);
+  else
+    bind(call, routed, prepared);
+  const kernels::Store store = output_store(call, routed.bytes);
+  if (!wide) {
+    prepared.arithmetic = routed.arithmetic;
+    prepared.arithmetic.output_store = store;
+  }
+  return prepared;
+}
+
+PreparedCall Dispatch::prepare_duet(const Compiled& compiled, Collective collective, const void* input, void* output,
+                                    uint64_t bytes) const {
+  Call call;
+  call.collective = collective;
+  call.type = DataType::float32;
+  call.count = bytes / sizeof(float);
+  PreparedCall prepared;
+  prepared.algorithm = "a measurement";
+  prepared.compiled = compiled;
+  prepared.cut = cut(terms_, bytes / compiled.program->blocks, compiled.program->widest_run);
+  prepared.binding = Binding::chunked(input, output, bytes, compiled.program->blocks, prepared.cut.stripe_bytes);
+  prepared.arithmetic = arithmetic_of(call);
+  if (bytes >= kLeastStreamed) prepared.arithmetic.output_store = kernels::Store::streaming;  // so much is measured cold
+  prepared.signature = signature_of(call, parts_.size, kMeasuring, parts_.context, 0);
+  return prepared;
+}
+
+std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const {
+  operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.settings.timeout_ns;
+  operation->input_bytes = bytes;
+  const auto hold = [&](const void* memory) {
+    if (const std::byte* begin = parts_.heap->begin_of(memory)) operation->holds.push_back(begin);
+  };
+  hold(call.input);
+  hold(call.output);
+  for (const Message& message : call.messages) hold(message.data);
+  return operation;
+}
+
+// ---- messages ----
+
+// A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where its receive
+// wants it.
+std::shared_ptr<Operation> Dispatch::make_message(const Message& message, std::byte* to, LinkTable& link_table) {
+  auto& compiled = message_programs_[{message.peer, message.send}];
+  if (!compiled.program) {
+    Plan plan(1);
+    if (message.peer != parts_.rank && message.send) plan.send(message.peer, 0);
+    if (message.peer != parts_.rank && !message.send) plan.recv(message.peer, 0);
+    compiled = compile_for(plan, Collective::point_to_point, -1);
+  }
+  Call call;
+  call.collective = Collective::point_to_point;
+  call.count = message.count;
+  call.type = message.type;
+  call.messages = {message};
+  const size_t bytes = message.count * element_size(message.type);
+  std::vector<Binding::Block> block{{message.send ? message.data : nullptr, message.send ? to : message.data, bytes}};
+  PreparedCall prepared;
+  prepared.algorithm = "direct";
+  prepared.compiled = compiled;
+  prepared.cut = cut(terms_, terms_.slot_bytes * 4, 1);
+  prepared.binding = Binding::fixed(std::move(block), prepared.cut.stripe_bytes).at_least_one_stripe();
+  prepared.signature = sign(call, 0, 0);
+  prepared.tags = {{{message.count, message.type}}, {}, 0};
+  return equipped(prepared.make(link_table), call, bytes);
+}
+
+Engine::Operations Dispatch::messages(const std::vector<Message>& messages, uint64_t timeout_ns, LinkTable& link_table) {
+  Engine::Operations operations;
+  auto own = messages.begin();  // the receive that the next send to this rank itself is for
+  for (const Message& message : messages) {
+    const bool to_itself = message.peer == parts_.rank;
+    if (to_itself && !message.send) continue;
+    if (to_itself) own = std::find_if(own, messages.end(), [this](const Message& m) { return m.peer == parts_.rank && !m.send; });
+    operations.push_back(make_message(message, to_itself ? (own++)->data : nullptr, link_table));
+    if (timeout_ns > 0) operations.back()->timeout_ns = timeout_ns;
+  }
+  return operations;
+}
+
+Dispatch::Routed Dispatch::route_of(const std::vector<Message>& messages) {
+  auto routed = std::make_shared<RoutedCall>();
+  routed->route = {0, "direct", "each message travels once"};
+  routed->predictable = false;
+  for (const Message& message : messages) routed->bytes += message.count * element_size(message.type);
+  return routed;
+}
+
+}  // namespace tutti

@@ -1,0 +1,60 @@
+#include "pool_shape.h"
+
+#include <algorithm>
+
+#include "arena.h"
+
+namespace tutti {
+namespace {
+
+// Smaller messages cost more in hand-overs and system calls than they win by overlap.
+constexpr size_t kHostLeastStripe = 8 << 10;
+constexpr size_t kNetLeastStripe = 32 << 10;
+constexpr size_t kLoopbackLeastStripe = 64 << 10;  // over TCP within a host nothing overlaps: the cores that reduce also carry
+
+constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
+constexpr uint32_t kMessageSlots = 16;       // of each rank for messages, divided among its peers; one for each at least
+constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
+constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
+
+// No plan takes more slots for one lane: one for each peer's send or receive, and a few.
+uint32_t slots_of_a_lane(int size) { return 2 * (static_cast<uint32_t>(size) + 8); }
+
+}  // namespace
+
+PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes) {
+  constexpr size_t kPage = 4096;
+  const auto ranks = static_cast<uint32_t>(size);
+  const bool single_host = local_ranks == ranks;
+  if (lanes == 0) lanes = standard_lanes(single_host);
+  if (slot_bytes == 0) slot_bytes = single_host ? kHostSlotBytes : kNetSlotBytes;
+  const uint32_t least_slots = slots_of_a_lane(size);
+  // No plan moves more blocks at once than half of the ranks', and no stripe of a block is shorter than a cache line.
+  const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
+  const uint32_t message_slots = local_ranks > 1 ? std::max(kMessageSlots / (local_ranks - 1), 1u) : 0;
+  PoolShape shape{lanes * least_slots, 0, message_slots};  // two waves of lanes of most plans, one of the greediest
+  const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.all_slots(local_ranks), .slot_bytes = 0}.bytes_beside_slots();
+  const size_t room = kLargestShare - std::min(kLargestShare, beside);
+  shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.all_slots(local_ranks) / kPage * kPage), least_bytes);
+  if (shape.all_slots(local_ranks) * shape.slot_bytes > room) {  // fewer lanes then, see cut
+    shape.message_slots = local_ranks > 1 ? 1 : 0;
+    const auto affordable = static_cast<uint32_t>(room / shape.slot_bytes);
+    shape.slots = std::max(least_slots, affordable - std::min(affordable, local_ranks - 1));
+  }
+  return shape;
+}
+
+Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish) {
+  uint32_t most_lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
+  // All lanes of a wave must be able to hold their slots at once: a message of one may have to follow one of the next.
+  if (terms.slots > 0) most_lanes = std::clamp(terms.slots / slots_of_a_lane(terms.size), 1u, most_lanes);
+  const uint32_t lanes = wish.lanes > 0 ? std::min(wish.lanes, most_lanes) : most_lanes;
+  const size_t least = terms.single_host ? kHostLeastStripe : terms.loopback ? kLoopbackLeastStripe : kNetLeastStripe;
+  const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
+  if (wish.stripe_bytes > 0) return {lanes, std::min(wish.stripe_bytes, most)};
+  const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
+  const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + 63) / 64 * 64);
+  return {lanes, std::min(most, std::max<size_t>(wanted / 64 * 64, 64))};
+}
+
+}  // namespace tutti
