@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "launcher.h"
 #include "quiet_thread.h"
+#include "registry.h"
 #include "thread_bootstrap.h"
 
 namespace tutti::api {
@@ -22,7 +23,12 @@ static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cas
 
 thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
 
-Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) { return load_settings(tutti_environment(), warnings); }
+Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) {
+  auto settings = load_settings(tutti_environment(), warnings);
+  if (settings.ok())
+    if (Status status = check_transports(*settings, transport_names()); !status.ok()) return status;
+  return settings;
+}
 
 Log early_log(const Settings& settings) { return Log(settings.debug, "tutti", 2); }
 
@@ -139,7 +145,7 @@ Status create_local(tutti_comm** comms, int size) {
   for (const auto& warning : warnings) early_log(*settings).warn(warning);
   auto rendezvous = ThreadRendezvous::open(size);
   if (!rendezvous.ok()) return rendezvous.status();
-  const auto arena = settings->transport.memory ? make_local_arena() : nullptr;
+  const auto arena = make_local_arena();
   const uint64_t deadline = now_ns() + settings->bootstrap_timeout_ns;
   std::vector<std::unique_ptr<Communicator>> made(static_cast<size_t>(size));
   const auto create_rank = [&](int rank) {

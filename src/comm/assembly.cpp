@@ -1,6 +1,5 @@
 #include "assembly.h"
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,29 +9,21 @@
 #include <optional>
 #include <random>
 
-#include "build_config.h"
+#include "arena_pool.h"
+#include "connectivity.h"
 #include "cores.h"
 #include "host_identity.h"
 #include "introduction.h"
 #include "local_arena.h"
 #include "locality.h"
-#include "memory_limit.h"
-#include "memory_transport.h"
 #include "net_address.h"
+#include "private_memory.h"
+#include "registry.h"
 #include "topology.h"
-#if TUTTI_HAVE_SHM
-#include "shm_transport.h"
-#endif
-#if TUTTI_HAVE_TCP
-#include "tcp_transport.h"
-#endif
 
 namespace tutti {
 namespace {
 
-// SO_SNDBUF where TCP runs within one host whose ranks outnumber the cores; the kernel doubles it.  Measured: 3 and 4 ranks on 2 cores take
-// two thirds of the time.  Presumably bytes that wait until their receiver has a core stay in the caches.
-constexpr int kLoopbackSendBuffer = 256 << 10;
 // What counts as near to a core: its own cache, and a fair part of the last one; a virtual machine may name the whole of that although others
 // share it.
 // Of a standstill between hosts, until it is one: a connection that was interrupted sends again after as long as the interruption was.
@@ -40,31 +31,12 @@ constexpr uint64_t kLeastSettle = 5'000'000'000, kMostSettle = 30'000'000'000;
 constexpr long kOwnCache = 256 << 10;  // at least
 constexpr uint64_t kCacheShare = 1 << 20;
 
-
-// A private, zeroed mapping that ends with its last user.
-Result<std::shared_ptr<std::byte>> zeroed_memory(size_t bytes) {
-  void* base = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (base == MAP_FAILED) return cannot_map("memory for message slots", bytes);
-  ::madvise(base, bytes, MADV_HUGEPAGE);
-  return std::shared_ptr<std::byte>(static_cast<std::byte*>(base), [bytes](std::byte* memory) { ::munmap(memory, bytes); });
-}
-
 uint64_t random_number() {
   std::random_device device;
   return static_cast<uint64_t>(device()) << 32 | device();
 }
 
 }  // namespace
-
-Result<std::shared_ptr<std::byte>> LocalArena::memory(const memory::ArenaShape& shape) {
-  const std::lock_guard lock(mutex_);
-  if (!memory_) {
-    auto made = zeroed_memory(shape.bytes());
-    if (!made.ok()) return made.status();
-    memory_ = *made;
-  }
-  return memory_;
-}
 
 std::shared_ptr<LocalArena> make_local_arena() { return std::make_shared<LocalArena>(); }
 
@@ -77,7 +49,7 @@ class Assembler {
   // Whatever fails at this rank is told to the others here, once, while they can still reach it: what it holds closes afterwards.
   Result<std::unique_ptr<Communicator>> run() {
     for (const auto step : {&Assembler::begin, &Assembler::open_log, &Assembler::introduce, &Assembler::share_memory,
-                            &Assembler::open_tcp, &Assembler::watch_over, &Assembler::tune})
+                            &Assembler::open_others, &Assembler::watch_over, &Assembler::tune})
       if (Status status = (this->*step)(); !status.ok()) return options_.bootstrap->fail(status);
     return std::move(communicator_);
   }
@@ -130,18 +102,8 @@ class Assembler {
     mine.context = random_number();
     mine.cores = allowed_cores();
     mine.place = encode(locality_of(mine.cores));
-    mine.tcp = TUTTI_HAVE_TCP && options_.settings.transport.tcp;
     mine.wire = encode_wire_settings(options_.settings);
-#if TUTTI_HAVE_SHM
-    mine.shm = options_.settings.transport.shm && !options_.local_arena;
-    if (mine.shm) {
-      auto socket = shm::HandoffSocket::open();
-      if (!socket.ok()) return socket.status();
-      handoff_ = std::move(*socket);
-      mine.handoff = handoff_.name();
-      mine.handoff_secret = handoff_.secret();
-    }
-#endif
+    if (Status status = make_cards(mine); !status.ok()) return status;
     auto all = options_.bootstrap->exchange(encode(mine));
     if (!all.ok()) return all.status();
     for (int rank = 0; rank < options_.size; ++rank) {
@@ -161,8 +123,28 @@ class Assembler {
     make_team();
     share_cores();
     parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;
+    connectivity_.emplace(transport_kinds(), ranks_, parts_->rank_names);
     parts_->inside_streams = streams_inside();
-    return find_transports();
+    if (Status status = connectivity_->check(); !status.ok()) return status;
+    if (const std::string warning = connectivity_->warning(); !warning.empty() && options_.rank == 0) parts_->log.warn(warning);
+    return choose_address();
+  }
+
+  Status make_cards(Introduction& mine) {
+    const CardTerms terms{options_.settings, options_.local_arena ? &options_.local_arena->memory() : nullptr};
+    bool reaches_all = false;
+    for (const TransportKind& kind : transport_kinds()) {
+      cards_.emplace_back();
+      if (reaches_all || !kind.built() || !options_.settings.transport.allows(kind.name)) continue;
+      auto card = kind.card(terms);
+      if (!card.ok()) return card.status();
+      if (!*card) continue;
+      reaches_all = (*card)->reaches_all;
+      mine.cards.emplace(kind.name, (*card)->text);
+      cards_.back() = std::move(*card);
+    }
+    if (!reaches_all) parts_->local_arena = nullptr;  // although they are threads, the ranks go the way of processes
+    return {};
   }
 
   void make_team() {
@@ -184,47 +166,7 @@ class Assembler {
     return false;
   }
 
-  bool share(int a, int b) const {
-    const Introduction &x = ranks_[static_cast<size_t>(a)], &y = ranks_[static_cast<size_t>(b)];
-    return options_.local_arena || (may_meet(x, y) && same_user(x, y));
-  }
-
-  // Their unix sockets reach each other.
-  static bool may_meet(const Introduction& x, const Introduction& y) { return x.shm && y.shm && x.host_id == y.host_id; }
-  // No memory is handed to other users.
-  static bool same_user(const Introduction& x, const Introduction& y) {
-    return x.user == y.user && x.user_namespace == y.user_namespace;
-  }
-
-  // Why ranks of one host do not share memory although they would like to: "rank 0 (…) runs as user 0 and rank 1 (…) as user 1000", or "".
-  std::string different_users() const {
-    std::map<std::string_view, size_t> first;  // of each host
-    for (size_t rank = 0; rank < ranks_.size(); ++rank) {
-      if (!ranks_[rank].shm) continue;
-      const size_t other = first.try_emplace(ranks_[rank].host_id, rank).first->second;
-      const Introduction &x = ranks_[other], &y = ranks_[rank];
-      if (same_user(x, y)) continue;
-      return parts_->rank_names[other] + " runs as user " + std::to_string(x.user) + " and " + parts_->rank_names[rank] + " as user " +
-             std::to_string(y.user) + (x.user == y.user ? " of another user namespace" : "");
-    }
-    return "";
-  }
-
-  // Whether every pair has a transport, before anybody waits for a rank that it cannot reach; all ranks see that alike.
-  Status find_transports() {
-    if (options_.local_arena) return {};
-    bool needs_tcp = false;
-    for (int rank = 0; rank < options_.size; ++rank) needs_tcp |= !share(rank, 0);
-    if (!needs_tcp) return {};
-    const std::string users = different_users();
-    for (size_t rank = 0; rank < ranks_.size(); ++rank)
-      if (!ranks_[rank].tcp)
-        return Status(Code::unreachable, (users.empty() ? "the ranks are not all on one host" : users + ", so they share no memory") +
-                                             ", and " + parts_->rank_names[rank] +
-                                             " may not use tcp (TUTTI_TRANSPORT, or built without it)");
-    if (!users.empty() && options_.rank == 0) parts_->log.warn(users + ": they share no memory and use tcp instead");
-    return {};
-  }
+  bool share(int a, int b) const { return a == b || connectivity_->share_memory(a, b); }
 
   // Ranks in the largest group that shares memory.
   uint32_t most_that_share() const {
@@ -240,109 +182,113 @@ class Assembler {
   // The arena of the ranks that share memory with this one; alone, it still holds this rank's slots.
   Status share_memory() {
     std::vector<int> places(static_cast<size_t>(options_.size), -1);
-    int here = 0, my_place = 0, leader = options_.rank;
-    for (int rank = 0; rank < options_.size; ++rank) {
-      if (rank != options_.rank && !share(rank, options_.rank)) continue;
-      if (here == 0) leader = rank;
-      if (rank == options_.rank) my_place = here;
-      places[static_cast<size_t>(rank)] = here++;
-    }
-    const auto local_ranks = static_cast<uint32_t>(here);
+    int here = 0;
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (share(rank, options_.rank)) places[static_cast<size_t>(rank)] = here++;
     const uint32_t most = most_that_share();  // the size of slots follows from what all ranks know
     const PoolShape pool = pool_shape(options_.size, most, static_cast<uint32_t>(options_.settings.lanes), options_.settings.slot_bytes);
-    const memory::ArenaShape shape{.ranks = local_ranks, .slots = pool.all_slots(most), .slot_bytes = pool.slot_bytes};
-    const auto place = static_cast<uint32_t>(my_place);
-    std::optional<memory::Arena> arena;
-    if (here == 1 || options_.local_arena) {
-      auto bytes = options_.local_arena ? options_.local_arena->memory(shape) : zeroed_memory(shape.bytes());
-      if (!bytes.ok()) return bytes.status();
-      arena = memory::Arena(bytes->get(), shape);
-      parts_->memory = *bytes;
-      if (here > 1) parts_->transports.push_back(std::make_unique<memory::MemoryTransport>(*arena, place, places));
-#if TUTTI_HAVE_SHM
-    } else {
-      const auto wait = [this](std::span<pollfd> set, uint64_t until) { return await(*options_.bootstrap, set, until); };
-      std::vector<std::string> names(static_cast<size_t>(here));
-      for (size_t rank = 0; rank < places.size(); ++rank)
-        if (places[rank] >= 0) names[static_cast<size_t>(places[rank])] = parts_->rank_names[rank];
-      const Introduction& first = ranks_[static_cast<size_t>(leader)];
-      const shm::Options shm{shape,         place, places, std::move(names), first.handoff, first.handoff_secret,
-                             {wait, options_.bootstrap->deadline()}};
-      auto transport = shm::ShmTransport::create(handoff_, shm);
-      if (!transport.ok()) return transport.status();
-      arena = (*transport)->arena();
-      if (!(*transport)->has_window())
-        parts_->log.info(
-            "memory of tutti_alloc will be copied as any other: there is no address space to share it in (ulimit -v, ulimit -f, or "
-            "ulimit -l after mlockall)");
-      parts_->heap = (*transport)->make_heap();
-      parts_->transports.push_back(std::move(*transport));
-#endif
-    }
+    Opening opening = opening_of(connectivity_->sharing(options_.rank));
+    opening.shape = {.ranks = static_cast<uint32_t>(here), .slots = pool.all_slots(most), .slot_bytes = pool.slot_bytes};
+    opening.places = places;
+    parts_->transport_of.assign(places.size(), nullptr);
+    parts_->rank_transports.assign(places.size(), "self");
+    auto arena = here > 1 ? open_sharing(std::move(opening)) : arena_alone(opening.shape);
+    if (!arena.ok()) return arena.status();
     if (!parts_->heap) parts_->heap = std::make_unique<memory::Heap>();
     parts_->given_up = &arena->given_up();
+    make_pools(*arena, pool, places);
+    return {};
+  }
+
+  Result<memory::Arena> arena_alone(const memory::ArenaShape& shape) {
+    auto bytes = memory::private_memory(shape.bytes());
+    if (!bytes.ok()) return bytes.status();
+    parts_->memory = *bytes;
+    return memory::Arena(bytes->get(), shape);
+  }
+
+  Result<memory::Arena> open_sharing(Opening opening) {
+    const int kind = connectivity_->sharing(options_.rank);
+    auto opened = transport_kinds()[static_cast<size_t>(kind)].open(opening);
+    if (!opened.ok()) return opened.status();
+    parts_->memory = std::move(opened->memory);
+    parts_->heap = std::move(opened->heap);
+    serve(kind, std::move(opened->transport));
+    return *opened->arena;
+  }
+
+  void make_pools(const memory::Arena& arena, const PoolShape& pool, const std::vector<int>& places) {
+    const int my_place = places[static_cast<size_t>(options_.rank)];
+    const auto place = static_cast<uint32_t>(my_place);
     const memory::Heap* heap = parts_->heap.get();
     memory::ArenaPool::Part part{0, pool.slots};
-    parts_->pool = std::make_unique<memory::ArenaPool>(*arena, place, heap, part);
+    parts_->pool = std::make_unique<memory::ArenaPool>(arena, place, heap, part);
     for (const int peer : places) {
       const bool shares = peer >= 0 && peer != my_place;
       part = {part.first + part.count, shares ? pool.message_slots : 0};
-      parts_->message_pools.push_back(shares ? std::make_unique<memory::ArenaPool>(*arena, place, heap, part) : nullptr);
+      parts_->message_pools.push_back(shares ? std::make_unique<memory::ArenaPool>(arena, place, heap, part) : nullptr);
     }
-    if (here == options_.size) parts_->board = std::make_unique<FlatBoard>(*arena, place, local_ranks);
-    parts_->transport_of.assign(static_cast<size_t>(options_.size), nullptr);
-    parts_->rank_transports.assign(static_cast<size_t>(options_.size), "self");
-    for (int rank = 0; rank < options_.size; ++rank)
-      if (rank != options_.rank && places[static_cast<size_t>(rank)] >= 0) serve(rank, *parts_->transports.back());
+    const uint32_t here = arena.shape().ranks;
+    if (static_cast<int>(here) == options_.size) parts_->board = std::make_unique<FlatBoard>(arena, place, here);
+  }
+
+  // The kinds that share no memory, if any two ranks need them; all ranks see that alike.
+  Status open_others() {
+    for (size_t kind = 0; kind < cards_.size(); ++kind) {
+      const auto number = static_cast<int>(kind);
+      if (transport_kinds()[kind].shares_memory || !connectivity_->needed(number)) continue;
+      auto opened = transport_kinds()[kind].open(opening_of(number));
+      if (!opened.ok()) return opened.status();
+      if (opened->transport) serve(number, std::move(opened->transport));
+    }
     return {};
   }
 
-  void serve(int rank, Transport& transport) {
-    parts_->transport_of[static_cast<size_t>(rank)] = &transport;
-    parts_->rank_transports[static_cast<size_t>(rank)] = transport.name();
+  // What every kind needs; `kind` -1: for none.
+  Opening opening_of(int kind) {
+    Opening opening;
+    opening.rank = options_.rank;
+    opening.size = options_.size;
+    opening.communicator = options_.name;
+    opening.context = parts_->context;
+    opening.rank_names = parts_->rank_names;
+    opening.settings = &parts_->settings;
+    opening.log = parts_->log;
+    opening.process = options_.local_arena ? &options_.local_arena->memory() : nullptr;
+    opening.pool = parts_->pool.get();
+    opening.address = address_;
+    opening.within_one_host = parts_->team.hosts() == 1;
+    opening.crowded = parts_->crowded;
+    opening.exchange = [this](const std::string& mine) { return options_.bootstrap->exchange(mine); };
+    opening.wait = [this](std::span<pollfd> set, uint64_t until) { return await(*options_.bootstrap, set, until); };
+    opening.deadline = options_.bootstrap->deadline();
+    if (kind < 0) return opening;
+    opening.card = cards_[static_cast<size_t>(kind)];
+    for (const Introduction& rank : ranks_) {
+      const auto card = rank.cards.find(transport_kinds()[static_cast<size_t>(kind)].name);
+      opening.cards.push_back(card != rank.cards.end() ? std::string_view(card->second) : std::string_view());
+    }
+    return opening;
   }
 
-  // TCP, if any two ranks need it; all ranks see that alike.
-  Status open_tcp() {
-    bool needed = false;
-    for (int a = 0; a < options_.size; ++a) needed |= !share(a, 0);
-    if (auto address = choose_address(); !address.ok()) return address.status();
-    if (!needed) return {};
-#if TUTTI_HAVE_TCP
-    tcp::TcpOptions tcp;
-    tcp.rank = options_.rank;
-    tcp.size = options_.size;
-    tcp.listen_address = address_;
-    tcp.connections = parts_->settings.tcp_connections;
-    tcp.congestion = parts_->settings.tcp_congestion;
-    if (parts_->crowded && parts_->team.hosts() == 1) {
-      tcp.send_buffer = kLoopbackSendBuffer;
-      if (tcp.congestion.empty()) tcp.congestion = tcp::kSystemCongestion;  // bbr keeps still less under way
+  // Where it is the best kind between this rank and another.
+  void serve(int kind, std::unique_ptr<Transport> transport) {
+    for (int rank = 0; rank < options_.size; ++rank) {
+      if (rank == options_.rank || connectivity_->between(rank, options_.rank) != kind) continue;
+      parts_->transport_of[static_cast<size_t>(rank)] = transport.get();
+      parts_->rank_transports[static_cast<size_t>(rank)] = transport->name();
     }
-    tcp.context = parts_->context;
-    tcp.pool = parts_->pool.get();
-    tcp.name = options_.name;
-    tcp.log = parts_->log;
-    auto transport = tcp::TcpTransport::open(std::move(tcp));
-    if (!transport.ok()) return transport.status();
-    auto addresses = options_.bootstrap->exchange((*transport)->address());
-    if (!addresses.ok()) return addresses.status();
-    if (Status status = (*transport)->set_peers(*addresses, parts_->rank_names); !status.ok()) return status;
-    parts_->transports.push_back(std::move(*transport));
-    for (int rank = 0; rank < options_.size; ++rank)
-      if (rank != options_.rank && !parts_->transport_of[static_cast<size_t>(rank)]) serve(rank, *parts_->transports.back());
-#endif
-    return {};
+    parts_->transports.push_back(std::move(transport));
   }
 
   // The address that other ranks reach this one at; loopback is enough where all are in one network namespace.
-  Result<std::string> choose_address() {
+  Status choose_address() {
     const bool one_host =
         std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
     if (one_host && options_.settings.interface.empty() && options_.settings.host_id.empty()) {
       within_host_ = true;
       address_ = "127.0.0.1";
-      return address_;
+      return {};
     }
     std::optional<SocketAddress> local_end;
     if (auto parsed = SocketAddress::parse(options_.local_end); !options_.local_end.empty() && parsed.ok()) local_end = *parsed;
@@ -350,7 +296,7 @@ class Assembler {
     if (!chosen.ok()) return chosen.status();
     address_ = chosen->address.host();
     parts_->log.info("address " + address_ + " (" + chosen->interface + "): " + chosen->reason);
-    return address_;
+    return {};
   }
 
   Status watch_over() {
@@ -408,12 +354,11 @@ class Assembler {
   AssemblyOptions options_;
   std::unique_ptr<CommunicatorParts> parts_;
   std::unique_ptr<Communicator> communicator_;
+  std::vector<std::optional<Card>> cards_;  // of this rank, by kind
   std::vector<Introduction> ranks_;
+  std::optional<Connectivity> connectivity_;
   std::string address_;
   bool within_host_ = false;  // ranks reach one another by unix sockets
-#if TUTTI_HAVE_SHM
-  shm::HandoffSocket handoff_;
-#endif
 };
 
 }  // namespace

@@ -9,23 +9,22 @@
 
 #include "bytes.h"
 #include "settings.h"
+#include "transport_kind.h"
 #include "words.h"
 
 namespace tutti {
 namespace {
 
-constexpr std::string_view kVersion = "tutti3";
+constexpr std::string_view kVersion = "tutti4";
 
 constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kHexadecimal = "0123456789abcdef";
-constexpr std::string_view kSocketName = "abcdefghijklmnopqrstuvwxyz0123456789-";
+constexpr std::string_view kTransportName = "abcdefghijklmnopqrstuvwxyz0123456789_";
 constexpr std::string_view kPlace = "0123456789- ";
 
 constexpr size_t kLongestHostId = 128 + 4;  // "set:" goes before what a user set
 constexpr size_t kLongestHost = 255;
 constexpr size_t kLongestNumber = 20;
-constexpr size_t kLongestSocketName = 100;  // sun_path holds 108 bytes, the first of which is zero
-constexpr size_t kLongestSecret = 32;
 constexpr size_t kLongestCores = 16 << 10;  // 65 536 hardware threads
 constexpr size_t kLongestPlace = 64;
 constexpr uint64_t kMostPid = 9'999'999'999, kMostUser = std::numeric_limits<uint32_t>::max();
@@ -48,11 +47,6 @@ class Lines {
     const auto value = parse_number(line);
     if (!value || *value > most) refuse(what);
     return value.value_or(0);
-  }
-  bool flag(const char* what) {
-    const std::string line = text(what, 1, "01");
-    if (line.empty()) refuse(what);
-    return line == "1";
   }
   std::string_view rest() const { return rest_; }
   // What was out of bounds; "" if nothing was.
@@ -77,6 +71,21 @@ class Lines {
   std::string flaw_;
 };
 
+// "name card", once for each.
+std::map<std::string, std::string, std::less<>> read_cards(Lines& lines) {
+  constexpr const char* kWhat = "list of transports";
+  std::map<std::string, std::string, std::less<>> cards;
+  for (uint64_t left = lines.number(kWhat, kMostCards); left > 0 && lines.flaw().empty(); --left) {
+    const std::string line = lines.text(kWhat, kLongestTransportName + 1 + kLongestCard);
+    const size_t length = line.find(' ');
+    const std::string name = line.substr(0, length);
+    const bool well = length != std::string::npos && length > 0 && length <= kLongestTransportName &&
+                      name.find_first_not_of(kTransportName) == std::string::npos && line.size() - length - 1 <= kLongestCard;
+    if (!well || !cards.emplace(name, line.substr(length + 1)).second) lines.refuse(kWhat);
+  }
+  return cards;
+}
+
 std::string namespace_number(const char* path) {
   struct stat info;
   return ::stat(path, &info) == 0 ? std::to_string(info.st_ino) : "";
@@ -86,11 +95,14 @@ std::string namespace_number(const char* path) {
 
 std::string encode(const Introduction& i) {
   std::string text(kVersion);
-  for (const std::string& line :
-       {printable(i.host_id).substr(0, kLongestHostId), printable(i.host).substr(0, kLongestHost), std::to_string(i.pid),
-        i.pid_namespace, std::to_string(i.user), i.user_namespace, i.handoff, i.handoff_secret, std::to_string(i.context), i.cores,
-        i.place, std::string(i.shm ? "1" : "0"), std::string(i.tcp ? "1" : "0"), i.wire})
-    text += '\n' + line;
+  const auto add = [&text](const std::string& line) { text += '\n' + line; };
+  add(printable(i.host_id).substr(0, kLongestHostId));
+  add(printable(i.host).substr(0, kLongestHost));
+  for (const std::string& line : {std::to_string(i.pid), i.pid_namespace, std::to_string(i.user), i.user_namespace,
+                                  std::to_string(i.context), i.cores, i.place, std::to_string(i.cards.size())})
+    add(line);
+  for (const auto& [name, card] : i.cards) add(name + ' ' + card);
+  add(i.wire);
   return text;
 }
 
@@ -106,17 +118,13 @@ Result<Introduction> decode_introduction(std::string_view bytes, int rank) {
   i.pid_namespace = lines.text("process id namespace", kLongestNumber, kDigits);
   i.user = lines.number("user id", kMostUser);
   i.user_namespace = lines.text("user id namespace", kLongestNumber, kDigits);
-  i.handoff = lines.text("unix socket", kLongestSocketName, kSocketName);
-  i.handoff_secret = lines.text("secret", kLongestSecret, kHexadecimal);
   i.context = lines.number("context");
   i.cores = lines.text("set of cores", kLongestCores, kHexadecimal);
   i.place = lines.text("place in its host", kLongestPlace, kPlace);
-  i.shm = lines.flag("list of transports");
-  i.tcp = lines.flag("list of transports");
+  i.cards = read_cards(lines);
   i.wire = lines.rest();
   if (i.wire.size() > kLongestWireSettings) lines.refuse("list of settings");
   if (i.host_id.empty()) lines.refuse("host id");
-  if (i.shm && (i.handoff.empty() || i.handoff_secret.size() != kLongestSecret)) lines.refuse("unix socket");
   if (!lines.flaw().empty())
     return Status(Code::unreachable, who + "with a malformed " + lines.flaw() + ": it runs another version of Tutti, or is no rank");
   return i;

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 
 #include "status.h"
 
 namespace tutti {
+
+inline constexpr size_t kMostCards = 16;
 
 struct Introduction {
   std::string host_id;         // see host_id(); who has the same can reach this rank's unix socket
@@ -17,13 +20,11 @@ struct Introduction {
   std::string pid_namespace;   // in which that number means something; "" if the system does not say
   uint64_t user = 0;           // effective user id
   std::string user_namespace;  // likewise
-  std::string handoff;         // the unix socket at which shared memory would be handed over; "" where the rank shares none
-  std::string handoff_secret;  // what to say there
   uint64_t context = 0;        // a random number
   std::string cores;           // see allowed_cores()
   std::string place;           // see Locality
   std::string wire;            // see encode_wire_settings()
-  bool shm = false, tcp = false;
+  std::map<std::string, std::string, std::less<>> cards;  // of the transports that the rank may use, by name (see Card)
 };
 
 std::string encode(const Introduction& introduction);

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <utility>
 
-#include "arena.h"
+#include "private_memory.h"
 #include "status.h"
 #include "thread_bootstrap.h"
 
@@ -18,8 +17,7 @@ namespace tutti {
 // Thread-safe.
 class LocalArena {
  public:
-  // The ranks' common heap.  The first to ask decides its shape; all ask for the same.
-  Result<std::shared_ptr<std::byte>> memory(const memory::ArenaShape& shape);
+  memory::ProcessMemory& memory() { return memory_; }
 
   // What a group that splits off shares.
   struct Child {
@@ -36,8 +34,8 @@ class LocalArena {
     Child child;
     int left;  // ranks that have not asked
   };
+  memory::ProcessMemory memory_;
   std::mutex mutex_;
-  std::shared_ptr<std::byte> memory_;
   std::atomic<uint32_t> splits_{0};
   std::map<std::pair<uint32_t, int>, Entry> children_;
 };

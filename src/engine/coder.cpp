@@ -200,7 +200,7 @@ Status Coder::reduce(const Binding& binding, const Instruction& instruction, uin
   return status;
 }
 
-void Coder::keep_all(const Binding& binding, const std::vector<Segment>& segments, uint64_t stripe) {
+void Coder::keep_all(const Binding& binding, std::span<const Segment> segments, uint64_t stripe) {
   const kernels::StandardFloats mode;
   each_chunk(binding, segments, stripe, [&](const Place& place) {
     const float* from = own(0, place, mine_.data());

@@ -64,7 +64,7 @@ class Coder {
                 std::span<const std::byte* const> messages, std::byte* result, size_t& damaged);
 
   // One rank alone: nothing travels, so nothing need be left out.
-  void keep_all(const Binding& binding, const std::vector<Segment>& segments, uint64_t stripe);
+  void keep_all(const Binding& binding, std::span<const Segment> segments, uint64_t stripe);
 
  private:
   enum class State : uint8_t { input, partial, packet };

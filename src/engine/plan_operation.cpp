@@ -57,7 +57,7 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable
   const auto slots_form = has_form(LinkForm::slots), bytes_form = has_form(LinkForm::bytes), puts_form = has_form(LinkForm::puts);
   uint32_t sent = 0, held = 0;  // slots that leave with messages, and the most that one instruction holds besides
   for (const Instruction& i : program.instructions) {
-    const auto count = [](const std::vector<Port>& ports, const auto& form) {
+    const auto count = [](std::span<const Port> ports, const auto& form) {
       return static_cast<uint32_t>(std::count_if(ports.begin(), ports.end(), form));
     };
     const bool straight = !coded && i.take == Take::recv && i.keep_home && i.outs.empty() && program.widest_run < kMaxPieces;
@@ -143,7 +143,7 @@ void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
   lane.phase = Phase::take;
 }
 
-void PlanOperation::parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home) {
+void PlanOperation::parts_of(Lane& lane, std::span<const Segment> segments, bool keep_home) {
   lane.parts.clear();
   lane.bytes = 0;
   for (const Segment& segment : segments)
@@ -358,11 +358,11 @@ void PlanOperation::received_one(const Port& port) {
   if (++peer.receives == program_.peers[port.link].receives * binding_.stripes()) ++peer.queues->receives.served;
 }
 
-bool PlanOperation::all_take_bytes(const std::vector<Port>& ports) const {
+bool PlanOperation::all_take_bytes(std::span<const Port> ports) const {
   return std::all_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->bytes != nullptr; });
 }
 
-bool PlanOperation::any_takes_puts(const std::vector<Port>& ports) const {
+bool PlanOperation::any_takes_puts(std::span<const Port> ports) const {
   return std::any_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->puts != nullptr; });
 }
 

@@ -131,7 +131,7 @@ class PlanOperation final : public Operation {
   static const Offer* offer_of(const Lane& lane, const Port& port);
   static uint32_t receivers_of_slot(const Lane& lane, const Instruction& instruction);
   bool end_stripe(Lane& lane);
-  void parts_of(Lane& lane, const std::vector<Segment>& segments, bool keep_home);
+  void parts_of(Lane& lane, std::span<const Segment> segments, bool keep_home);
   Slot acquire(Lane& lane);
   void let_go(Lane& lane, const Port& port, Slot slot);
   void let_go_gathered(Lane& lane, const Instruction& instruction);
@@ -140,8 +140,8 @@ class PlanOperation final : public Operation {
   bool receive_turn(const Lane& lane, const Port& port) const;
   void sent_one(const Port& port);
   void received_one(const Port& port);
-  bool all_take_bytes(const std::vector<Port>& ports) const;
-  bool any_takes_puts(const std::vector<Port>& ports) const;
+  bool all_take_bytes(std::span<const Port> ports) const;
+  bool any_takes_puts(std::span<const Port> ports) const;
   bool flushed() const;            // every message has left this rank
   bool flushed(Lane& lane) const;  // by this lane, in its present stripe
   bool loans_back(Lane& lane) const;

@@ -8,115 +8,211 @@
 namespace tutti {
 namespace {
 
+constexpr uint32_t kNone = ~uint32_t{0};
+
+// Small numbers for the blocks that a plan touches.  A rank of all_to_all touches few of very many blocks.
+class BlockNumbers {
+ public:
+  explicit BlockNumbers(const Plan& plan) : blocks_(plan.blocks()) {
+    uint64_t touches = 0;
+    for (const Step& step : plan.steps()) touches += step.count;
+    few_ = touches < blocks_ / 4;
+  }
+  size_t count() const { return few_ ? numbers_.size() : blocks_; }
+  uint32_t make(uint32_t block) {
+    return few_ ? numbers_.try_emplace(block, static_cast<uint32_t>(numbers_.size())).first->second : block;
+  }
+  uint32_t find(uint32_t block) const {  // kNone: the plan does not touch the block
+    if (!few_) return block;
+    const auto found = numbers_.find(block);
+    return found == numbers_.end() ? kNone : found->second;
+  }
+
+ private:
+  uint32_t blocks_;
+  bool few_;
+  std::unordered_map<uint32_t, uint32_t> numbers_;  // if few_
+};
+
 class Compiler {
  public:
   Compiler(const Plan& plan, Collective collective, int rank, int size, int root)
-      : plan_(plan), collective_(collective), rank_(rank), size_(size), root_(root) {}
+      : plan_(plan), collective_(collective), rank_(rank), size_(size), root_(root), numbers_(plan) {}
 
   Program run() {
     program_.blocks = plan_.blocks();
     program_.widest_run = plan_.widest_run();
     program_.steps = static_cast<uint32_t>(plan_.steps().size());
     fuse();
-    for (size_t i = 0; i < program_.instructions.size(); ++i) keep_what_is_needed(i);
+    find_first_touches();
+    for (auto i = static_cast<uint32_t>(program_.instructions.size()); i-- > 0;) look_ahead(i);
     place();
-    for (size_t i = 0; i < program_.instructions.size(); ++i) find_loans(i);
     find_identities();
     return std::move(program_);
   }
 
  private:
-  struct Run {
-    uint32_t block, count;
+  struct BlockState {
+    uint32_t first = kNone;      // the first instruction that touches the block
+    uint32_t next = kNone;       // while looking ahead from an instruction: the next one that touches it
+    bool reduced_later = false;  // likewise: a later one writes a reduction over its home
+    bool written = false;        // while placing: its home holds the current value
+    bool sent = false;           // likewise: an earlier instruction may send it from memory
+    uint32_t scratch = kNone;
   };
 
-  uint32_t peer_index(int rank) {
-    for (uint32_t i = 0; i < program_.peers.size(); ++i)
-      if (program_.peers[i].rank == rank) return i;
-    program_.peers.push_back({rank});
-    return static_cast<uint32_t>(program_.peers.size() - 1);
+  uint32_t link_of(uint32_t peer) {
+    if (peer >= links_.size()) links_.resize(peer + size_t{1}, kNone);
+    if (links_[peer] == kNone) {
+      links_[peer] = static_cast<uint32_t>(program_.peers.size());
+      program_.peers.push_back({static_cast<int>(peer)});
+    }
+    return links_[peer];
   }
-  Port in_port(uint32_t peer) {
-    const uint32_t link = peer_index(static_cast<int>(peer));
-    return {link, program_.peers[link].receives++};
+  void add_in_port(uint32_t peer) {
+    const uint32_t link = link_of(peer);
+    program_.ports.push_back({link, program_.peers[link].receives++});
   }
-  Port out_port(uint32_t peer) {
-    const uint32_t link = peer_index(static_cast<int>(peer));
-    return {link, program_.peers[link].sends++};
+  void add_out_port(uint32_t peer) {
+    const uint32_t link = link_of(peer);
+    program_.ports.push_back({link, program_.peers[link].sends++});
   }
 
   // Groups each receive, and each first send, with the sends of the same blocks that follow it.
   void fuse() {
     const auto& steps = plan_.steps();
+    size_t ports = 0;
+    for (const Step& step : steps) ports += step.peers;
+    program_.ports.reserve(ports);  // instructions view into it
     for (size_t i = 0; i < steps.size();) {
       const Step& first = steps[i];
       Instruction instruction;
       instruction.step = static_cast<uint32_t>(i);
+      instruction.block = first.block;
+      instruction.count = first.count;
+      const size_t ins = program_.ports.size();
       if (first.verb != Verb::send) {
-        instruction.take = first.verb == Verb::recv ? Take::recv : first.verb == Verb::recv_reduce ? Take::recv_reduce : Take::fold;
-        instruction.completes = first.completes;
-        for (const uint32_t peer : plan_.peers_of(first)) instruction.ins.push_back(in_port(peer));
-        if (first.verb == Verb::recv_reduce) instruction.received_is_left = static_cast<int>(first.peer) < rank_;
-        if (first.verb == Verb::fold)
-          for (const uint32_t peer : plan_.peers_of(first)) instruction.own_position += static_cast<int>(peer) < rank_;
+        set_take(instruction, first);
         ++i;
       }
+      const size_t outs = program_.ports.size();
       for (; i < steps.size() && steps[i].verb == Verb::send && steps[i].block == first.block && steps[i].count == first.count; ++i)
-        instruction.outs.push_back(out_port(steps[i].peer));
-      program_.instructions.push_back(std::move(instruction));
-      runs_.push_back({first.block, first.count});
+        add_out_port(steps[i].peer);
+      instruction.ins = std::span(program_.ports).subspan(ins, outs - ins);
+      instruction.outs = std::span(program_.ports).subspan(outs);
+      first_touch_.push_back(touched_.size());
+      for (uint32_t k = 0; k < first.count; ++k) touched_.push_back(numbers_.make((first.block + k) % plan_.blocks()));
+      program_.instructions.push_back(instruction);
     }
   }
 
+  void set_take(Instruction& instruction, const Step& step) {
+    instruction.take = step.verb == Verb::recv ? Take::recv : step.verb == Verb::recv_reduce ? Take::recv_reduce : Take::fold;
+    instruction.completes = step.completes;
+    for (const uint32_t peer : plan_.peers_of(step)) {
+      add_in_port(peer);
+      if (step.verb == Verb::fold) instruction.own_position += static_cast<int>(peer) < rank_;
+    }
+    if (step.verb == Verb::recv_reduce) instruction.received_is_left = static_cast<int>(step.peer) < rank_;
+  }
+
+  void find_first_touches() {
+    states_.resize(numbers_.count());
+    for (uint32_t i = 0; i < program_.instructions.size(); ++i)
+      each_block(i, [i](uint32_t, BlockState& state) { state.first = std::min(state.first, i); });
+  }
+
   template <class Fn>
-  void each_block(size_t i, Fn fn) const {
-    for (uint32_t k = 0; k < runs_[i].count; ++k) fn((runs_[i].block + k) % plan_.blocks());
+  void each_block(size_t i, Fn fn) {
+    const Instruction& instruction = program_.instructions[i];
+    for (uint32_t k = 0, block = instruction.block; k < instruction.count; ++k) {
+      fn(block, states_[touched_[first_touch_[i] + k]]);
+      if (++block == plan_.blocks()) block = 0;
+    }
   }
-  bool touches(size_t i, uint32_t block) const {
-    return (block + plan_.blocks() - runs_[i].block) % plan_.blocks() < runs_[i].count;
+  bool is_output(uint32_t block) const { return has_output(collective_, rank_, size_, root_, block); }
+
+  // Called from the last instruction to the first.
+  void look_ahead(uint32_t i) {
+    Instruction& instruction = program_.instructions[i];
+    if (instruction.take == Take::nothing)
+      find_loans(i);
+    else
+      keep_what_is_needed(i);
+    const bool reduces_at_home = instruction.keep_home && instruction.take != Take::recv;
+    each_block(i, [&](uint32_t, BlockState& state) {
+      state.next = i;
+      state.reduced_later |= reduces_at_home;
+    });
   }
-  bool reads_home(size_t i) const { return program_.instructions[i].take != Take::recv; }
 
   // A received or reduced value stays here if a later instruction reads it, or if it is output and no later one replaces it.
-  void keep_what_is_needed(size_t i) {
+  void keep_what_is_needed(uint32_t i) {
     Instruction& instruction = program_.instructions[i];
-    if (instruction.take == Take::nothing) return;
     instruction.last_touch = true;
-    each_block(i, [&](uint32_t block) {
-      for (size_t later = i + 1; later < program_.instructions.size(); ++later)
-        if (touches(later, block)) {
-          instruction.last_touch = false;
-          instruction.keep_home |= reads_home(later);
-          return;
-        }
-      instruction.keep_home |= has_output(collective_, rank_, size_, root_, block);
+    each_block(i, [&](uint32_t block, const BlockState& state) {
+      if (state.next == kNone) {
+        instruction.keep_home |= is_output(block);
+        return;
+      }
+      instruction.last_touch = false;
+      instruction.keep_home |= program_.instructions[state.next].take != Take::recv;
     });
     if (instruction.outs.empty() && instruction.take != Take::recv) instruction.keep_home = true;
   }
 
-  // Walks the program in order, noting which blocks have been written, and cuts each run into segments.
-  void place() {
-    for (size_t i = 0; i < program_.instructions.size(); ++i) {
-      Instruction& instruction = program_.instructions[i];
-      each_block(i, [&](uint32_t block) { add_segment(instruction, block); });
-      if (instruction.take == Take::nothing) {
-        each_block(i, [&](uint32_t block) { sent_[block] = true; });
-        continue;
-      }
-      each_block(i, [&](uint32_t block) {
-        instruction.after_flush |= instruction.keep_home && sent_.contains(block);
-        if (instruction.keep_home) written_[block] = true;
-        if (!instruction.outs.empty() && instruction.take == Take::recv && instruction.keep_home) sent_[block] = true;
-      });
-    }
+  // A send may lend its blocks if all that is later written over them are final values received from others: these contain what was
+  // sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting likewise, still reads.)
+  // It may offer their home if nothing touched it before and the next to touch it is one plain receive of the same run from the same
+  // peer.
+  void find_loans(uint32_t i) {
+    Instruction& send = program_.instructions[i];
+    send.lends = true;
+    uint32_t next = kNone;
+    bool untouched = true, all_output = true;
+    each_block(i, [&](uint32_t block, const BlockState& state) {
+      send.lends &= !state.reduced_later;
+      untouched &= state.first == i;
+      all_output &= is_output(block);
+      next = std::min(next, state.next);
+    });
+    if (next == kNone || !untouched || !all_output) return;
+    const Instruction& back = program_.instructions[next];
+    send.offers = back.block == send.block && back.count == send.count && back.take == Take::recv && back.keep_home &&
+                  back.outs.empty() && send.outs.size() == 1 && back.ins[0].link == send.outs[0].link;
   }
 
-  void add_segment(Instruction& instruction, uint32_t block) {
-    Segment next{block, 1, !written_.contains(block), has_output(collective_, rank_, size_, root_, block), 0};
-    const bool has_home = instruction.keep_home || !next.from_input;
-    if (!next.in_output && has_home) next.scratch = scratch_of(block);
-    if (!instruction.segments.empty()) {
-      Segment& last = instruction.segments.back();
+  // Walks the program in order, noting which blocks have been written, and cuts each run into segments.
+  void place() {
+    std::vector<size_t> first_segment;
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      Instruction& instruction = program_.instructions[i];
+      const bool keeps = instruction.keep_home;
+      const bool sends_from_memory =
+          instruction.take == Take::nothing || (instruction.take == Take::recv && keeps && !instruction.outs.empty());
+      first_segment.push_back(program_.segments.size());
+      each_block(i, [&](uint32_t block, BlockState& state) {
+        add_segment(program_.segments, first_segment.back(), keeps, block, state);
+        instruction.after_flush |= keeps && state.sent;
+      });
+      each_block(i, [&](uint32_t, BlockState& state) {
+        state.written |= keeps;
+        state.sent |= sends_from_memory;
+      });
+    }
+    first_segment.push_back(program_.segments.size());
+    for (size_t i = 0; i < program_.instructions.size(); ++i)
+      program_.instructions[i].segments =
+          std::span(program_.segments).subspan(first_segment[i], first_segment[i + 1] - first_segment[i]);
+  }
+
+  // `first`: the first one of the run in `segments`.
+  void add_segment(std::vector<Segment>& segments, size_t first, bool keep_home, uint32_t block, BlockState& state) {
+    Segment next{block, 1, !state.written, is_output(block), 0};
+    const bool has_home = keep_home || !next.from_input;
+    if (!next.in_output && has_home) next.scratch = scratch_of(state);
+    if (segments.size() > first) {
+      Segment& last = segments.back();
       const bool scratch_follows = next.in_output || !has_home || last.scratch + last.count == next.scratch;
       if (last.block + last.count == block && last.from_input == next.from_input && last.in_output == next.in_output &&
           scratch_follows) {
@@ -124,52 +220,22 @@ class Compiler {
         return;
       }
     }
-    instruction.segments.push_back(next);
+    segments.push_back(next);
   }
 
-  bool same_run(size_t i, size_t j) const { return runs_[i].block == runs_[j].block && runs_[i].count == runs_[j].count; }
-  bool overlaps(size_t i, size_t j) const {
-    bool any = false;
-    each_block(j, [&](uint32_t block) { any |= touches(i, block); });
-    return any;
-  }
-
-  // A send may lend its blocks if all that is later written over them are final values received from others: these contain what was
-  // sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting likewise, still reads.)
-  // It may offer their home if the next to touch it is one plain receive of the same run from the same peer.
-  void find_loans(size_t i) {
-    Instruction& send = program_.instructions[i];
-    if (send.take != Take::nothing) return;
-    send.lends = true;
-    bool alone = true;
-    for (size_t j = 0; j < program_.instructions.size(); ++j) {
-      const Instruction& other = program_.instructions[j];
-      if (j == i || !overlaps(i, j)) continue;
-      if (j > i && other.keep_home) send.lends &= other.take == Take::recv;
-      if (j > i && alone)
-        send.offers = same_run(i, j) && other.take == Take::recv && other.keep_home && other.outs.empty() &&
-                      send.outs.size() == 1 && other.ins[0].link == send.outs[0].link && all_output(other);
-      alone = false;
-    }
-  }
-  static bool all_output(const Instruction& instruction) {
-    return std::all_of(instruction.segments.begin(), instruction.segments.end(), [](const Segment& s) { return s.in_output; });
-  }
-
-  uint32_t scratch_of(uint32_t block) {
-    const auto [entry, added] = scratch_.try_emplace(block, program_.scratch_blocks);
-    if (added) ++program_.scratch_blocks;
-    return entry->second;
+  uint32_t scratch_of(BlockState& state) {
+    if (state.scratch == kNone) state.scratch = program_.scratch_blocks++;
+    return state.scratch;
   }
 
   void find_identities() {
-    Instruction collected;
     const auto consider = [&](uint32_t block) {
+      const uint32_t number = numbers_.find(block);
+      BlockState state = number == kNone ? BlockState() : states_[number];
       // A message of a group that travels is not a block of this rank's at both ends; one to oneself takes part in no step.
-      if (collective_ == Collective::point_to_point && sent_.contains(block)) return;
-      if (!written_.contains(block) && has_input(collective_, rank_, size_, root_, block) &&
-          has_output(collective_, rank_, size_, root_, block))
-        add_segment(collected, block);
+      if (collective_ == Collective::point_to_point && state.sent) return;
+      if (!state.written && has_input(collective_, rank_, size_, root_, block) && is_output(block))
+        add_segment(program_.identities, 0, false, block, state);
     };
     if (collective_ == Collective::all_to_all) {
       const auto r = static_cast<uint32_t>(rank_), p = static_cast<uint32_t>(size_);
@@ -177,17 +243,17 @@ class Compiler {
     } else {
       for (uint32_t block = 0; block < plan_.blocks(); ++block) consider(block);
     }
-    program_.identities = std::move(collected.segments);
   }
 
   const Plan& plan_;
   Collective collective_;
   int rank_, size_, root_;
+  BlockNumbers numbers_;
+  std::vector<BlockState> states_;   // by number
+  std::vector<uint32_t> touched_;    // the numbers of the blocks of all instructions, one after the other
+  std::vector<size_t> first_touch_;  // of each instruction
+  std::vector<uint32_t> links_;      // by peer
   Program program_;
-  std::vector<Run> runs_;                       // of each instruction
-  std::unordered_map<uint32_t, bool> written_;  // blocks whose home holds the current value
-  std::unordered_map<uint32_t, bool> sent_;     // blocks that some earlier instruction may send from memory
-  std::unordered_map<uint32_t, uint32_t> scratch_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // A Program is a Plan made ready for one rank's engine: steps fused where a message can pass on in its slot, and for each
-// instruction where its operands live.  Made once per (collective, algorithm, root) and used for every size.
+// instruction where its operands live.  Made once per (collective, algorithm, root) and used for every size.  The engine runs it, the
+// checker proves it (src/proof) and the simulator prices it (src/price); none of them reads the plan.
 //
 // Fusion (the only place that knows of it):
 //   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in place and
@@ -10,11 +11,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <span>
 #include <vector>
 
 #include "plan.h"
-#include "status.h"
 
 namespace tutti {
 
@@ -45,8 +45,9 @@ struct Instruction {
   bool offers = false;  // send: the same peer returns these blocks, and nothing touches their home meanwhile, so it may fill it
   uint32_t own_position = 0;  // fold: place of this rank among the contributions
   uint32_t step = 0;          // in the plan, for messages
-  std::vector<Port> ins, outs;
-  std::vector<Segment> segments;
+  uint32_t block = 0, count = 0;  // the run, counted modulo the blocks
+  std::span<const Port> ins, outs;
+  std::span<const Segment> segments;  // of the run
 };
 
 struct Program {
@@ -54,13 +55,20 @@ struct Program {
     int rank;
     uint32_t sends = 0, receives = 0;  // messages per stripe
   };
+  Program() = default;
+  Program(Program&&) = default;
+  Program& operator=(Program&&) = default;
+
   std::vector<Peer> peers;
   std::vector<Instruction> instructions;
+  std::vector<Port> ports;           // of all instructions, which view their parts
+  std::vector<Segment> segments;     // likewise
   std::vector<Segment> identities;  // input blocks that are output as they are
   uint32_t blocks = 0, widest_run = 1, scratch_blocks = 0;
   uint32_t steps = 0;  // of the plan
 };
 
+// In time proportional to the blocks that the plan moves, and to the ranks.
 Program compile(const Plan& plan, Collective collective, int rank, int size, int root);
 
 }  // namespace tutti

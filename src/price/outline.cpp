@@ -1,7 +1,5 @@
 #include "outline.h"
 
-#include "spaces.h"
-
 namespace tutti {
 namespace {
 
@@ -9,45 +7,33 @@ uint32_t step_between(uint32_t from, uint32_t to, uint32_t around) { return to >
 
 }  // namespace
 
-// As the engine's compiler fuses steps: a receive with the send of the same run behind it, and sends of one run with each other.
-std::vector<Move> Outline::moves_of(const Plan& plan) {
-  const auto rank = static_cast<int>(first_row_.size()) - 1;
-  const auto& steps = plan.steps();
+std::vector<Move> Outline::moves_of(const Program& program) {
   std::vector<Move> moves;
-  moves.reserve(steps.size());
-  sends_.assign(size(), 0);
-  receives_.assign(size(), 0);
-  for (size_t i = 0; i < steps.size();) {
-    const Step& first = steps[i];
-    const bool received = first.verb != Verb::send;
+  moves.reserve(program.ports.size());
+  for (const Instruction& instruction : program.instructions) {
+    const auto add = [&]() -> Move& {
+      Move& move = moves.emplace_back();
+      move.block = instruction.block;
+      move.count = instruction.count;
+      return move;
+    };
+    for (const Port& port : instruction.ins) {
+      const Program::Peer& peer = program.peers[port.link];
+      add().in = {static_cast<uint32_t>(peer.rank), port.index, peer.receives};
+    }
+    const bool received = !instruction.ins.empty();
     if (received) {
-      for (const uint32_t peer : plan.peers_of(first)) {
-        Move& move = moves.emplace_back();
-        move.in = {peer, receives_[peer]++, 0};
-        move.block = first.block;
-        move.count = first.count;
-      }
-      Move& last = moves.back();
-      last.reduced = first.verb == Verb::recv ? 0 : first.peers;
-      const bool goes_on = i + 1 < steps.size() && steps[i + 1].verb == Verb::send && steps[i + 1].block == first.block &&
-                           steps[i + 1].count == first.count;
-      last.kept = first.verb == Verb::recv && (!goes_on || has_output(collective_, rank, size_, root_, first.block));
-      ++i;
+      moves.back().reduced = instruction.take == Take::recv ? 0 : static_cast<uint32_t>(instruction.ins.size());
+      moves.back().kept = instruction.take == Take::recv && instruction.keep_home;
     }
     Move::Gives gives = received ? Move::Gives::received : Move::Gives::own;
-    for (; i < steps.size() && steps[i].verb == Verb::send && steps[i].block == first.block && steps[i].count == first.count; ++i) {
-      if (gives != Move::Gives::received) moves.emplace_back();
-      Move& move = moves.back();
-      move.out = {steps[i].peer, sends_[steps[i].peer]++, 0};
+    for (const Port& port : instruction.outs) {
+      const Program::Peer& peer = program.peers[port.link];
+      Move& move = gives == Move::Gives::received ? moves.back() : add();
+      move.out = {static_cast<uint32_t>(peer.rank), port.index, peer.sends};
       move.gives = gives;
-      move.block = first.block;
-      move.count = first.count;
       gives = Move::Gives::same;
     }
-  }
-  for (Move& move : moves) {
-    if (move.in.peer != Move::kNobody) move.in.total = receives_[move.in.peer];
-    if (move.out.peer != Move::kNobody) move.out.total = sends_[move.out.peer];
   }
   return moves;
 }
@@ -77,10 +63,10 @@ bool Outline::extend(MoveRow& row, const Move& last, const Move& next) const {
   return true;
 }
 
-void Outline::add(const Plan& plan) {
-  blocks_ = plan.blocks();
-  widest_run_ = plan.widest_run();
-  const std::vector<Move> moves = moves_of(plan);
+void Outline::add(const Program& program) {
+  blocks_ = program.blocks;
+  widest_run_ = program.widest_run;
+  const std::vector<Move> moves = moves_of(program);
   for (size_t i = 0; i < moves.size(); ++i) {
     messages_ += moves[i].gives != Move::Gives::nothing;
     if (i > 0 && extend(rows_.back(), moves[i - 1], moves[i])) continue;
@@ -90,8 +76,9 @@ void Outline::add(const Plan& plan) {
 }
 
 Outline outline_of(const Algorithm& algorithm, const Team& team, int root) {
-  Outline outline(algorithm.collective, team.size, root);
-  for (int rank = 0; rank < team.size; ++rank) outline.add(algorithm.plan(rank, team, root));
+  Outline outline(algorithm.collective, team.size);
+  for (int rank = 0; rank < team.size; ++rank)
+    outline.add(compile(algorithm.plan(rank, team, root), algorithm.collective, rank, team.size, root));
   return outline;
 }
 

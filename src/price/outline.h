@@ -1,6 +1,6 @@
-// The plans of all ranks as far as time is concerned, in little memory: what a rank takes and gives, in order, with repetitions folded
-// up.  A ring over 4 096 ranks has 33 million messages and 16 thousand rows.  Made once, priced for every machine and size
-// (simulator.h).  Plans are added rank by rank, so that only one of them is in memory at a time.
+// The programs of all ranks as far as time is concerned, in little memory: the messages that a rank takes and gives, in order, with
+// repetitions folded up.  A ring over 4 096 ranks has 33 million messages and 16 thousand rows.  Made once, priced for every machine and
+// size (simulator.h).  Programs are added rank by rank, so that only one of them is in memory at a time.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "plan.h"
+#include "program.h"
 
 namespace tutti {
 
@@ -41,9 +42,9 @@ struct MoveRow {
 
 class Outline {
  public:
-  Outline(Collective collective, int size, int root) : collective_(collective), size_(size), root_(root) {}
+  Outline(Collective collective, int size) : collective_(collective), size_(size) {}
   // Of the next rank, beginning with 0.
-  void add(const Plan& plan);
+  void add(const Program& program);
 
   Collective collective() const { return collective_; }
   uint32_t size() const { return static_cast<uint32_t>(size_); }
@@ -55,16 +56,15 @@ class Outline {
   }
 
  private:
-  std::vector<Move> moves_of(const Plan& plan);
+  static std::vector<Move> moves_of(const Program& program);
   bool extend(MoveRow& row, const Move& last, const Move& next) const;
 
   Collective collective_;
-  int size_, root_;
+  int size_;
   uint32_t blocks_ = 0, widest_run_ = 1;
   uint64_t messages_ = 0;
   std::vector<MoveRow> rows_;
   std::vector<size_t> first_row_{0};
-  std::vector<uint32_t> sends_, receives_;  // by peer, of the rank being added
 };
 
 Outline outline_of(const Algorithm& algorithm, const Team& team, int root);

@@ -82,18 +82,14 @@ Status read_log_level(std::string_view text, LogLevel& value) {
   return refused(in_quotes(text) + " is no level" + suggestion(text, kWords));
 }
 
+// Which names exist is checked by check_transports().
 Status read_transports(std::string_view text, TransportSet& value) {
-  constexpr std::string_view kWords[] = {"memory", "shm", "tcp"};
-  const bool exclude = text.starts_with('^');
-  TransportSet set{exclude, exclude, exclude};
-  for (const std::string_view part : split(exclude ? text.substr(1) : text, ',')) {
-    const std::string_view word = trim(part);
-    bool* const flag = word == "memory" ? &set.memory : word == "shm" ? &set.shm : word == "tcp" ? &set.tcp : nullptr;
-    if (flag == nullptr) return refused(in_quotes(word) + " is no transport" + suggestion(word, kWords));
-    *flag = !exclude;
+  TransportSet set;
+  if (text != "auto") {
+    set.excludes = text.starts_with('^');
+    for (const std::string_view word : split(set.excludes ? text.substr(1) : text, ',')) set.names.emplace_back(trim(word));
   }
-  if (!set.memory && !set.shm && !set.tcp) return refused(in_quotes(text) + " leaves no transport");
-  value = set;
+  value = std::move(set);
   return {};
 }
 
@@ -131,8 +127,8 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
      "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
      true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},
-    {"TUTTI_TRANSPORT", "words", "memory,shm,tcp", "memory, shm, tcp, separated by commas; ^ before the list excludes instead",
-     "The transports that may be used.", false,
+    {"TUTTI_TRANSPORT", "words", "auto", "auto (all), or names of transports, separated by commas; ^ before the list excludes instead",
+     "The transports that may be used; `tutti-info` lists them.", false,
      [](std::string_view text, Settings& s) { return read_transports(text, s.transport); }},
     {"TUTTI_INTERFACE", "text", "",
      "eth,ib (prefixes), =eth0 (exactly), ^docker,lo (all but these prefixes), ^=eth0 (all but exactly)",

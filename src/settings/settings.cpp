@@ -29,14 +29,16 @@ std::string no_setting(std::string_view name, std::string_view source) {
   return in_quotes(name) + " (" + std::string(source) + ") is no setting of Tutti" + suggestion(name, names);
 }
 
+Status refusal(const SettingRow& row, const SettingOrigin& given, const std::string& why, std::string_view accepts) {
+  return Status(Code::invalid_argument, std::string(row.name) + "=" + in_quotes(given.text) + " (" + given.source + "): " + why +
+                                            (why.ends_with('?') ? " Accepted: " : ". Accepted: ") + std::string(accepts));
+}
+
 // Sets row `index` to `text`; an empty text is the default.
 Status assign(Settings& settings, size_t index, std::string_view given, const std::string& source) {
   const SettingRow& row = setting_rows()[index];
   const std::string_view text = trim(given);
-  const auto refuse = [&](const std::string& why) {
-    return Status(Code::invalid_argument, std::string(row.name) + "=" + in_quotes(text) + " (" + source + "): " + why +
-                                              (why.ends_with('?') ? " Accepted: " : ". Accepted: ") + std::string(row.accepts));
-  };
+  const auto refuse = [&](const std::string& why) { return refusal(row, {std::string(text), source}, why, row.accepts); };
   if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }))
     return refuse("it holds a control character");
   const std::string_view value = text.empty() ? row.standard : text;
@@ -131,6 +133,25 @@ Result<Settings> load_settings(const Environment& environment, std::vector<std::
     return Status(Code::invalid_argument,
                   "TUTTI_RANK=" + std::to_string(settings.rank) + " must be less than TUTTI_SIZE=" + std::to_string(settings.size));
   return settings;
+}
+
+bool TransportSet::allows(std::string_view name) const {
+  return excludes != (std::find(names.begin(), names.end(), name) != names.end());
+}
+
+Status check_transports(const Settings& settings, std::span<const std::string_view> known) {
+  const size_t index = *row_named("TUTTI_TRANSPORT");
+  const SettingRow& row = setting_rows()[index];
+  const SettingOrigin& given = settings.origins[index];
+  std::string accepts;
+  for (const std::string_view name : known) accepts.append(name).append(", ");
+  accepts += "separated by commas; ^ before the list excludes instead";
+  for (const std::string& name : settings.transport.names)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return refusal(row, given, in_quotes(name) + " is no transport" + suggestion(name, known), accepts);
+  if (std::none_of(known.begin(), known.end(), [&](std::string_view name) { return settings.transport.allows(name); }))
+    return refusal(row, given, in_quotes(given.text) + " leaves no transport", accepts);
+  return {};
 }
 
 std::string encode_wire_settings(const Settings& settings) {

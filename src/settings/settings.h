@@ -19,8 +19,11 @@
 
 namespace tutti {
 
+// The transports that a user allows, by name: those listed, or all but those.
 struct TransportSet {
-  bool memory = true, shm = true, tcp = true;
+  bool excludes = true;
+  std::vector<std::string> names;
+  bool allows(std::string_view name) const;
   bool operator==(const TransportSet&) const = default;
 };
 
@@ -79,6 +82,10 @@ Environment tutti_environment();  // those of this process whose names begin wit
 // The first wrong value is an error that names variable, value, source, what is accepted and the nearest accepted word.  A TUTTI_ name
 // that does not exist becomes a warning that suggests the nearest one.
 Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings);
+
+// TUTTI_TRANSPORT against the transports that exist, which this room does not know: an error, like those of load_settings, if it names another or
+// leaves none.
+Status check_transports(const Settings& settings, std::span<const std::string_view> known);
 
 // "name = value" lines of a settings file: name → (value, "path:line").  # begins a comment line.
 struct FileSetting {

@@ -10,6 +10,7 @@
 #include "bytes.h"
 #include "listener_address.h"
 #include "settings.h"
+#include "transport_kind.h"
 
 namespace tutti {
 namespace {
@@ -24,13 +25,11 @@ Introduction sample() {
   i.pid_namespace = "4026531836";
   i.user = 1000;
   i.user_namespace = "4026531837";
-  i.handoff = "tutti-1234";
-  i.handoff_secret = std::string(32, 'a');
   i.context = UINT64_MAX;
   i.cores = "ff03";
   i.place = "0 8 - -";
   i.wire = "TUTTI_LANES=2\nTUTTI_SLOT_BYTES=65536\n";
-  i.shm = i.tcp = true;
+  i.cards = {{"shm", "tutti-1234 " + std::string(32, 'a')}, {"tcp", ""}};
   return i;
 }
 
@@ -41,7 +40,7 @@ TEST(Introduction, IsReadAsItWasWritten) {
   EXPECT_EQ(read->context, UINT64_MAX);
   EXPECT_EQ(read->user, 1000u);
   EXPECT_EQ(read->wire, sample().wire);
-  EXPECT_TRUE(read->shm && read->tcp);
+  EXPECT_EQ(read->cards, sample().cards);
 }
 
 TEST(Introduction, SpeaksOfThisProcess) {
@@ -58,10 +57,15 @@ TEST(Introduction, WhatIsOutOfBoundsIsNamed) {
       {"process id", [](Introduction& i) { i.pid = 10'000'000'000; }},
       {"process id namespace", [](Introduction& i) { i.pid_namespace = "x"; }},
       {"user id", [](Introduction& i) { i.user = uint64_t{1} << 32; }},
-      {"unix socket", [](Introduction& i) { i.handoff = std::string(5000, 'a'); }},
-      {"unix socket", [](Introduction& i) { i.handoff = std::string("a\0b", 3); }},
-      {"unix socket", [](Introduction& i) { i.handoff.clear(); }},
-      {"secret", [](Introduction& i) { i.handoff_secret += 'a'; }},
+      {"list of transports", [](Introduction& i) { i.cards["shm"] = std::string(kLongestCard + 1, 'a'); }},
+      {"list of transports", [](Introduction& i) { i.cards["shm"] = "a\x1b"; }},
+      {"list of transports", [](Introduction& i) { i.cards["SHM"] = "a"; }},
+      {"list of transports", [](Introduction& i) { i.cards[""] = "a"; }},
+      {"list of transports", [](Introduction& i) { i.cards[std::string(kLongestTransportName + 1, 'a')] = ""; }},
+      {"list of transports",
+       [](Introduction& i) {
+         for (size_t n = i.cards.size(); n <= kMostCards; ++n) i.cards["kind" + std::to_string(n)] = "";
+       }},
       {"set of cores", [](Introduction& i) { i.cores = std::string((16 << 10) + 1, 'f'); }},
       {"place in its host", [](Introduction& i) { i.place = std::string(65, '0'); }},
       {"list of settings", [](Introduction& i) { i.wire = std::string(kLongestWireSettings + 1, 'x'); }},
@@ -88,6 +92,15 @@ TEST(Introduction, CutAnywhereItIsNoIntroduction) {
   const std::string whole = encode(sample());
   for (size_t length = 0; length + sample().wire.size() < whole.size(); ++length)
     EXPECT_FALSE(decode_introduction(whole.substr(0, length), 0).ok()) << length;
+}
+
+// A kind that is named twice might be read differently by different ranks.
+TEST(Introduction, EachTransportIsListedOnce) {
+  std::string bytes = encode(sample());
+  bytes.replace(bytes.find("tcp "), 4, "shm ");
+  const auto read = decode_introduction(bytes, 2);
+  ASSERT_FALSE(read.ok());
+  EXPECT_THAT(read.status().message(), HasSubstr("malformed list of transports"));
 }
 
 TEST(ListenerAddress, IsReadAsItWasWritten) {

@@ -29,14 +29,15 @@ BUILT_UPON = {
     "src/codec": ["src/kernels"],
     "transports/memory": ["src/link"],
     "transports/shm": ["transports/memory"],  # the same arena, in memory that processes share
-    "transports/tcp": ["src/link"],
+    "transports/tcp": ["src/link", "src/settings"],
+    "transports": ["src/link"],  # the registry
     "src/engine": ["src/plan", "src/link", "src/codec"],
     "src/flat": ["src/engine"],
     "src/bootstrap": ["src/settings"],
     "src/control": ["src/bootstrap"],
     "src/topology": ["src/plan"],
     "src/tuning": ["src/settings", "algorithms", "src/price", "src/memory", "src/codec"],
-    "src/comm": ["src/tuning", "src/flat", "src/control", "src/topology", "transports/memory", "transports/shm", "transports/tcp"],
+    "src/comm": ["src/tuning", "src/flat", "src/control", "src/topology"],
     "src/api": ["src/comm"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)

@@ -63,14 +63,14 @@ TEST(Simulator, NothingToDo) {
 }
 
 TEST(Simulator, PlansThatDoNotEnd) {
-  Outline outline(broadcast, 2, 0);
+  Outline outline(broadcast, 2);
   Plan waits(1);
   waits.recv(1, 0);
-  outline.add(waits);
+  outline.add(compile(waits, broadcast, 0, 2, 0));
   waits = Plan(1);
   waits.recv(0, 0);
   waits.send(0, 0);
-  outline.add(waits);
+  outline.add(compile(waits, broadcast, 1, 2, 0));
   EXPECT_EQ(predict(outline, separate_hosts(2), {.bytes = 64}).seconds, std::numeric_limits<double>::infinity());
 }
 
@@ -117,12 +117,12 @@ TEST(Simulator, DoublingTakesLogarithmicallyManyLatencies) {
 
 // Pairs of ranks, each pair across the same two interfaces.
 TEST(Simulator, RanksShareTheInterfaceOfTheirHost) {
-  Outline outline(point_to_point, 4, 0);
+  Outline outline(point_to_point, 4);
   for (int rank = 0; rank < 4; ++rank) {
     Plan plan(1);
     if (rank < 2) plan.send(rank + 2, 0);
     if (rank >= 2) plan.recv(rank - 2, 0);
-    outline.add(plan);
+    outline.add(compile(plan, point_to_point, rank, 4, 0));
   }
   Machine machine = hosts_of(4, 2);
   machine.between.byte_s = machine.interface_byte_s = 1 * kNano;

@@ -62,7 +62,7 @@ class SettingsFile : public testing::Test {
 TEST(Settings, Defaults) {
   const Settings settings = loaded({});
   EXPECT_THAT(settings.algorithm, IsEmpty());
-  EXPECT_EQ(settings.transport, (TransportSet{true, true, true}));
+  EXPECT_EQ(settings.transport, TransportSet());
   EXPECT_EQ(settings.interface, "");
   EXPECT_EQ(settings.lanes, 0);
   EXPECT_EQ(settings.slot_bytes, 0u);
@@ -101,7 +101,7 @@ TEST(Settings, EveryRowReadsItsValue) {
                                     {"TUTTI_TCP_CONNECTIONS", " 16 "}});
   EXPECT_THAT(settings.algorithm, ElementsAre(AlgorithmRule{.collective = Collective::all_reduce, .name = "ring", .from = 65536},
                                               AlgorithmRule{.exclude = true, .name = "tree"}));
-  EXPECT_EQ(settings.transport, (TransportSet{false, true, true}));
+  EXPECT_EQ(settings.transport, (TransportSet{false, {"shm", "tcp"}}));
   EXPECT_EQ(settings.interface, "^docker,lo");
   EXPECT_EQ(settings.lanes, 64);
   EXPECT_EQ(settings.slot_bytes, 131072u);
@@ -123,13 +123,34 @@ TEST(Settings, EveryRowReadsItsValue) {
   EXPECT_EQ(origin(settings, "TUTTI_CONF_FILE").source, "default");
 }
 
+constexpr std::string_view kTransports[] = {"memory", "shm", "tcp"};
+
+// Those of kTransports that a value allows: "shm tcp".
+std::string allowed(const std::string& value) {
+  const Settings settings = loaded({{"TUTTI_TRANSPORT", value}});
+  EXPECT_TRUE(check_transports(settings, kTransports).ok()) << value;
+  std::string text;
+  for (const std::string_view name : kTransports)
+    if (settings.transport.allows(name)) text.append(text.empty() ? "" : " ").append(name);
+  return text;
+}
+
+std::string transport_refusal(const std::string& value) {
+  return check_transports(loaded({{"TUTTI_TRANSPORT", value}}), kTransports).message();
+}
+
 TEST(Settings, TransportLists) {
-  EXPECT_EQ(loaded({{"TUTTI_TRANSPORT", "^tcp"}}).transport, (TransportSet{true, true, false}));
-  EXPECT_EQ(loaded({{"TUTTI_TRANSPORT", "^memory,shm"}}).transport, (TransportSet{false, false, true}));
-  EXPECT_EQ(loaded({{"TUTTI_TRANSPORT", "tcp"}}).transport, (TransportSet{false, false, true}));
-  EXPECT_THAT(refusal({{"TUTTI_TRANSPORT", "^memory,shm,tcp"}}), HasSubstr("leaves no transport"));
-  EXPECT_THAT(refusal({{"TUTTI_TRANSPORT", "smh"}}), HasSubstr("\"smh\" is no transport; did you mean \"shm\"?"));
-  EXPECT_THAT(refusal({{"TUTTI_TRANSPORT", "shm,"}}), HasSubstr("\"\" is no transport"));
+  EXPECT_EQ(allowed(""), "memory shm tcp");
+  EXPECT_EQ(allowed("auto"), "memory shm tcp");
+  EXPECT_EQ(allowed("^tcp"), "memory shm");
+  EXPECT_EQ(allowed("^memory, shm"), "tcp");
+  EXPECT_EQ(allowed("tcp"), "tcp");
+  EXPECT_EQ(transport_refusal("^memory,shm,tcp"),
+            "TUTTI_TRANSPORT=\"^memory,shm,tcp\" (environment): \"^memory,shm,tcp\" leaves no transport. Accepted: memory, shm, tcp, separated by "
+            "commas; ^ before the list excludes instead");
+  EXPECT_THAT(transport_refusal("smh"), HasSubstr("\"smh\" is no transport; did you mean \"shm\"?"));
+  EXPECT_THAT(transport_refusal("shm,"), HasSubstr("\"\" is no transport"));
+  EXPECT_THAT(transport_refusal("auto,shm"), HasSubstr("\"auto\" is no transport"));
 }
 
 TEST(Settings, ARefusalNamesEverything) {

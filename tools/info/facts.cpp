@@ -6,6 +6,7 @@
 #include "cores.h"
 #include "host_identity.h"
 #include "kernels.h"
+#include "registry.h"
 #include "tutti/tutti.h"
 
 namespace tutti::info {
@@ -63,13 +64,12 @@ void gather_network(Facts& facts) {
 }
 
 void gather_transports(Facts& facts) {
-  const TransportSet& allowed = facts.settings.transport;
-  facts.transports.push_back({"memory", true, allowed.memory, "ranks of one process, as threads"});
-  facts.transports.push_back({"shm", kHaveShm, allowed.shm, "processes of this host and network namespace"});
-  facts.transports.push_back({"tcp", kHaveTcp, allowed.tcp,
-                              facts.address
-                                  ? "hosts that reach " + facts.address->address.host() + " (" + facts.address->interface + ")"
-                                  : "none: no address to tell them"});
+  if (const Status status = check_transports(facts.settings, transport_names()); !status.ok()) facts.errors.push_back(status.message());
+  const std::string hosts = facts.address ? "hosts that reach " + facts.address->address.host() + " (" + facts.address->interface + ")"
+                                          : "none: no address to tell them";
+  for (const TransportKind& kind : transport_kinds())
+    facts.transports.push_back({std::string(kind.name), kind.built(), facts.settings.transport.allows(kind.name),
+                                kind.everywhere ? hosts : std::string(kind.whom)});
 }
 
 }  // namespace

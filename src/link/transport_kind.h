@@ -1,0 +1,108 @@
+// A kind of transport: what a rank says of itself, which ranks reach each other, and how one rank opens its end.
+//
+// Every rank takes part in three steps.  It makes a card of each kind that it may use; the cards of all ranks travel at bootstrap in one exchange.
+// Then all ranks work out alike, by reach(), which kind serves which pair: the first in the order of the registry.  Last, they open the kinds
+// that are needed.
+#pragma once
+
+#include <poll.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arena.h"
+#include "heap.h"
+#include "log.h"
+#include "private_memory.h"
+#include "status.h"
+#include "transport.h"
+
+namespace tutti {
+
+struct Settings;
+
+inline constexpr size_t kLongestTransportName = 15, kLongestCard = 1024;
+
+// A rank's card of one kind.
+struct Card {
+  std::string text;            // for the other ranks: at most kLongestCard characters that print
+  std::shared_ptr<void> kept;  // for this rank's own open()
+  bool reaches_all = false;    // of the communicator, for certain: this rank needs no kind that comes later in the registry
+};
+
+struct CardTerms {
+  const Settings& settings;
+  const memory::ProcessMemory* process = nullptr;  // null: each rank is a process
+};
+
+// A rank that has a card of the kind, as any rank sees it.  All of this comes from that rank and must be taken as hostile.
+struct RankCard {
+  std::string_view text;
+  std::string_view name;  // "rank 3 (host b, pid 4711)"
+  std::string_view host_id;
+  uint64_t pid = 0, user = 0;
+  std::string_view pid_namespace, user_namespace;  // "" if the system does not say
+};
+
+// How an end is opened: what the kind may need of the communicator and of its bootstrap.
+struct Opening {
+  int rank = 0, size = 1;
+  std::string communicator;             // its name
+  uint64_t context = 0;                 // its number; the same on all ranks
+  std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)"
+  std::optional<Card> card;             // this rank's; none: it only takes part in the exchanges
+  std::vector<std::string_view> cards;  // of all ranks, "" where there is none
+  const Settings* settings = nullptr;
+  Log log;
+
+  // Of a kind that shares memory: the arena of the ranks that share it.
+  memory::ArenaShape shape;
+  std::vector<int> places;  // in it, by rank; -1: not there
+  memory::ProcessMemory* process = nullptr;
+
+  // Of any other kind.
+  SlotPool* pool = nullptr;      // where sent slots go back to
+  std::string address;           // at which other ranks reach this one, numeric, without port
+  bool within_one_host = false;  // all ranks
+  bool crowded = false;          // this host has more ranks than cores for them
+
+  // By `exchange`, all ranks hand round a blob; only in kinds that share no memory, whose open() every rank calls.  By `wait`, a rank waits for
+  // descriptors: true once one of `set` is ready, false at `until` or the deadline; an error if the bootstrap has failed.
+  std::function<Result<std::vector<std::string>>(const std::string& mine)> exchange;
+  std::function<Result<bool>(std::span<pollfd> set, uint64_t until)> wait;
+  uint64_t deadline = 0;  // of the bootstrap, by clock.h
+};
+
+struct Opened {
+  std::unique_ptr<Transport> transport;  // null: this rank has no card
+  // Of a kind that shares memory.
+  std::optional<memory::Arena> arena;
+  std::shared_ptr<std::byte> memory;   // that the arena lies in, unless the transport owns it
+  std::unique_ptr<memory::Heap> heap;  // of memory that the ranks lend each other; null: private memory
+};
+
+struct TransportKind {
+  std::string_view name;          // "shm"; as users write it
+  std::string_view whom;       // it connects: "processes of this host and network namespace"
+  bool everywhere = false;     // connects all ranks that have a card, whatever host they are on
+  bool shares_memory = false;  // its ranks share an arena
+
+  // No card: this rank cannot or need not use it.  An error ends the bootstrap.
+  Result<std::optional<Card>> (*card)(const CardTerms& terms) = nullptr;  // null: not in this build
+  // Symmetric and transitive, so that ranks fall into groups.  A card that cannot be read reaches nobody.
+  bool (*reach)(const RankCard& mine, const RankCard& theirs) = nullptr;
+  // Why two ranks of one host share no memory although both would: "rank 0 (…) runs as user 0 and …"; "" if there is no such reason.
+  std::string (*objection)(const RankCard& mine, const RankCard& theirs) = nullptr;
+  // Blocks.  A kind that shares memory is opened by the ranks that share some, any other by all ranks of the communicator.
+  Result<Opened> (*open)(const Opening& opening) = nullptr;
+
+  bool built() const { return card != nullptr; }
+};
+
+}  // namespace tutti
