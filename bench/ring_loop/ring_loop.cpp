@@ -121,9 +121,7 @@ void ring_by_hand(Rank& r, const float* input, float* output, size_t count) {
 // ---- the engine's ----
 
 void ring_by_engine(Rank& r, const float* input, float* output, size_t count) {
-  Arithmetic arithmetic;
-  arithmetic.reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
-  arithmetic.element_bytes = sizeof(float);
+  const auto arithmetic = Arithmetic::of(DataType::float32, ReduceOp::sum, static_cast<uint32_t>(r.size));
   const size_t bytes = count * sizeof(float);
   const auto operation = *r.engine->start(
       [&](LinkTable& link_table) {

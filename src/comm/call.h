@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binding.h"
+#include "space.h"
 #include "status.h"
 #include "vocabulary.h"
 
@@ -38,7 +39,8 @@ struct Call {
   Collective collective = Collective::barrier;
   const void* input = nullptr;
   void* output = nullptr;
-  size_t count = 0;  // elements, as in the API
+  Space space = Space::host;  // that input and output lie in
+  size_t count = 0;           // elements, as in the API
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
   int root = -1;  // where there is one: any number that the caller gave

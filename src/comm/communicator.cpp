@@ -12,7 +12,7 @@ std::unique_ptr<LinkTable> link_table_of(const CommunicatorParts& parts) {
   table->resize(parts.size);
   table->bank.pool = parts.pool.get();
   for (size_t peer = 0; peer < parts.message_pools.size(); ++peer) table->message_banks[peer].pool = parts.message_pools[peer].get();
-  table->workers = parts.domain->workers;
+  table->executor = std::make_shared<HostExecutor>(parts.domain->workers);
   table->form = [&parts](int peer) { return parts.transport_of[static_cast<size_t>(peer)]->form(); };
   table->connect = [&parts](int peer, LinkUse use) -> Link& { return parts.transport_of[static_cast<size_t>(peer)]->link(peer, use); };
   return table;

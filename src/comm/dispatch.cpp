@@ -10,8 +10,8 @@ std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
   auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature, cut.lanes,
                                                    compiled.slots, link_table);
   operation->set_tags(std::move(tags));
-  if (coder) operation->set_coder(std::move(coder));
-  if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation));
+  if (coded) operation->set_coded(std::move(coded));
+  if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation), *link_table.executor);
   return operation;
 }
 
@@ -100,12 +100,7 @@ const Compiled& Dispatch::program_of(uint8_t algorithm, Collective collective, i
 // ---- calls ----
 
 Arithmetic Dispatch::arithmetic_of(const Call& call) const {
-  Arithmetic arithmetic;
-  arithmetic.reduce = kernels::reduce_kernel(call.type, call.op);
-  arithmetic.fold = kernels::fold_kernel(call.type, call.op);
-  arithmetic.element_bytes = element_size(call.type);
-  arithmetic.divisor = call.op == ReduceOp::avg ? static_cast<uint32_t>(parts_.size) : 1;
-  return arithmetic;
+  return Arithmetic::of(call.type, call.op, static_cast<uint32_t>(parts_.size));
 }
 
 // In place an all-reduce has just read what it writes, unless it has a codec or another rank had the core meanwhile.
@@ -137,7 +132,7 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
                              ? call.count * element
                              : total_count(call, parts_.size) * element / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish);
-  prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes);
+  prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes).in(call.space);
   if (!call.send_counts) return;
   prepared.tags.rank = static_cast<uint32_t>(parts_.rank);
   for (int r = 0; r < parts_.size; ++r) {
@@ -150,7 +145,8 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
 // The same call of float32, between places in `wide`.
 void Dispatch::widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
-  prepared.wide = std::make_unique<WideNumbers>(call.type, call.input, WideNumbers::Place{extent.input, extent.input_at},
+  prepared.wide = std::make_unique<WideNumbers>(engine_.link_table().wide_memory, call.type, call.input,
+                                                WideNumbers::Place{extent.input, extent.input_at},
                                                 extent.writes ? call.output : nullptr,
                                                 WideNumbers::Place{extent.output, extent.output_at});
   Call wide = call;

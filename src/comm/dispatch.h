@@ -38,7 +38,7 @@ struct PreparedCall {
   Arithmetic arithmetic;
   PlanOperation::Tags tags;
   std::unique_ptr<WideNumbers> wide;  // the call's data, if a WideOperation is to carry it out
-  std::unique_ptr<Coder> coder;       // if it travels compressed
+  std::unique_ptr<CodedPayload> coded;  // if it travels compressed
 
   std::shared_ptr<Operation> make(LinkTable& link_table);  // once
 };

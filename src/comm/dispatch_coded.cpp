@@ -14,7 +14,7 @@ TensorTaken::~TensorTaken() {
 
 Packed packed_by(const TensorCodec& tensor) {
   const size_t chunk = tensor.codec().chunk();
-  return {Coder::packed_bytes(tensor), (tensor.count() + chunk - 1) / chunk, Coder::packet_bytes(tensor),
+  return {CodedPayload::packed_bytes(tensor), (tensor.count() + chunk - 1) / chunk, CodedPayload::packet_bytes(tensor),
           chunk * element_size(tensor.type()), tensor.text()};
 }
 
@@ -48,14 +48,14 @@ Result<Dispatch::Coded> Dispatch::prepare_coded(const Call& call, uint32_t seque
                                          std::to_string(parts_.pool->slots()) + "; choose another one");
   prepared.signature = sign(call, routed->route.algorithm, sequence);
   prepared.signature.detail = tensor.identity();
-  Coder::Job job{call.input, call.output, static_cast<uint32_t>(parts_.rank), static_cast<uint32_t>(parts_.size), 1};
+  CodedPayload::Job job{call.input, call.output, static_cast<uint32_t>(parts_.rank), static_cast<uint32_t>(parts_.size), 1};
   if (call.op == ReduceOp::avg) job.divisor = job.ranks;
   job.output_store = output_store(call, routed->bytes);
-  prepared.binding = Coder::bind(tensor, call.input, call.output, program.blocks, cut.chunks_per_stripe);
+  prepared.binding = CodedPayload::bind(tensor, call.input, call.output, program.blocks, cut.chunks_per_stripe);
   prepared.cut = {cut.lanes, prepared.binding.stripe_bytes()};
   if (Status status = tensor.begin(); !status.ok()) return status;
   TensorTaken taken(call.codec);
-  prepared.coder = std::make_unique<Coder>(call.codec, job, cut.lanes, program.blocks);
+  prepared.coded = std::make_unique<CodedPayload>(call.codec, job, cut.lanes, program.blocks);
   return Coded{std::move(routed), std::move(packed), std::move(taken), std::move(prepared)};
 }
 

@@ -11,8 +11,8 @@ uint64_t most_stripes(const std::vector<Binding::Block>& blocks, size_t stripe_b
   return most;
 }
 
-Span span_of(const std::byte* input, std::byte* output, const ByteRange& range) {
-  return {input ? input + range.begin : nullptr, output ? output + range.begin : nullptr, range.size()};
+Span span_of(const std::byte* input, std::byte* output, const ByteRange& range, Space space) {
+  return {input ? input + range.begin : nullptr, output ? output + range.begin : nullptr, range.size(), space};
 }
 
 }  // namespace
@@ -55,9 +55,9 @@ const Binding::Block& Binding::block(uint32_t number) const {
 Span Binding::at(uint32_t number, uint64_t stripe) const {
   if (cut_ != Cut::chunked) {
     const Block& b = block(number);
-    return span_of(b.input, b.output, BlockCut{b.bytes, stripe_bytes_}.at(stripe));
+    return span_of(b.input, b.output, BlockCut{b.bytes, stripe_bytes_}.at(stripe), space_);
   }
-  return span_of(input_, output_, vector_.at(number, 1, stripe));
+  return span_of(input_, output_, vector_.at(number, 1, stripe), space_);
 }
 
 }  // namespace tutti

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cut.h"
+#include "space.h"
 
 namespace tutti {
 
@@ -16,6 +17,7 @@ struct Span {
   const std::byte* input;  // null where the block is not input
   std::byte* output;       // null where it is not output
   size_t bytes;
+  Space space;             // of both
 };
 
 class Binding {
@@ -39,6 +41,13 @@ class Binding {
     return std::move(*this);
   }
 
+  // With blocks that lie in this space.
+  Binding in(Space space) && {
+    space_ = space;
+    return std::move(*this);
+  }
+
+  Space space() const { return space_; }
   uint64_t stripes() const { return stripes_; }
   size_t stripe_bytes() const { return stripe_bytes_; }
   Span at(uint32_t block, uint64_t stripe) const;
@@ -48,6 +57,7 @@ class Binding {
   const Block& block(uint32_t number) const;
 
   Cut cut_ = Cut::chunked;
+  Space space_ = Space::host;
   const std::byte* input_ = nullptr;
   std::byte* output_ = nullptr;
   VectorCut vector_;

@@ -29,6 +29,7 @@ Engine::~Engine() {
   }
   wake_.notify_all();
   if (progress_thread_.joinable()) progress_thread_.join();
+  for (const auto& operation : operations_) operation->end(false);  // an operation may outlive what it refers to here
 }
 
 Status Engine::begin_progress_thread() {
@@ -191,6 +192,7 @@ bool Engine::sleep(std::vector<pollfd>& awaited) noexcept {
   awaited.clear();
   try {
     const std::lock_guard lock(mutex_);
+    if (!link_table_->executor->idle()) return false;  // no descriptor tells of its end
     if (transports_.size() != 1 || !transports_[0]->awaited(awaited)) return false;
   } catch (const std::bad_alloc&) {
     return false;
@@ -236,8 +238,8 @@ bool Engine::test(Operation& operation, Status& status) {
   return true;
 }
 
-// Looks after an operation that does not move: reports it each second (if `tells`), and when its time is over.  A report for which there is no
-// memory is made at the next look.
+// Looks after an operation that does not move: reports it each second (if `reports`), and when its time is over.  A report for which
+// there is no memory is made at the next look.
 void Engine::watch(Operation& operation, uint64_t now, bool tells) noexcept try {
   if (operation.has_moved) {
     operation.has_moved = false;

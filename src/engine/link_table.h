@@ -6,15 +6,16 @@
 #include <memory>
 #include <vector>
 
+#include "host_executor.h"
 #include "transport.h"
-#include "workers.h"
+#include "wide_memory.h"
 
 namespace tutti {
 
-// One direction of one link.  An operation draws a number when it is started and may use the link when that number is served.
+// One direction of one link.  An operation takes a ticket when it is started, and may use the link while its ticket is served.
 struct LinkQueue {
-  uint64_t drawn = 0;
-  uint64_t served = 0;
+  uint64_t next_ticket = 0;
+  uint64_t now_serving = 0;
 };
 
 struct PeerQueues {
@@ -44,10 +45,11 @@ struct SlotBank {
 struct LinkTable {
   SlotBank bank;                                       // of collectives
   std::vector<SlotBank> message_banks;                 // by rank of the receiver
-  std::vector<PeerQueues> peers[kLinkUses];            // by rank
+  std::vector<PeerQueues> peers[kLinkUses];             // by rank
   std::function<LinkForm(int peer)> form;               // of the links to it; makes none
   std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed
-  std::shared_ptr<Workers> workers = std::make_shared<Workers>(1);  // for large kernel calls
+  std::shared_ptr<WideMemory> wide_memory = std::make_shared<WideMemory>();
+  std::shared_ptr<Executor> executor = std::make_shared<HostExecutor>(std::make_shared<Workers>(1));
 
   // For so many ranks, without banks for messages.
   void resize(int ranks) {

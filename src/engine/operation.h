@@ -38,7 +38,7 @@ class Operation {
   virtual bool finished() const = 0;
 
   // The call returns now, with success or a failure.  May be told several times; the first counts.
-  virtual void end(bool /*well*/) {}
+  virtual void end(bool /*success*/) {}
 
   // For messages about a call that makes no progress.
   virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none

@@ -55,7 +55,7 @@ FlatExchange::FlatExchange(FlatBoard& board, const void* input, void* output, si
       stamp_(hash) {}
 
 void FlatExchange::enter() noexcept {
-  number_ = ++board_.drawn;
+  number_ = ++board_.entered;
   stamp_ |= number_ << 32;
 }
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "arena.h"
+#include "arithmetic.h"
 #include "operation.h"
-#include "plan_operation.h"
 
 namespace tutti {
 
@@ -22,7 +22,7 @@ struct FlatBoard {
       : arena(memory), me(my_place), ranks(places), sources(places) {}
   memory::Arena arena;
   uint32_t me, ranks;                               // places are ranks: the communicator lies within one host
-  uint64_t drawn = 0, published = 0, finished = 0;  // exchanges
+  uint64_t entered = 0, published = 0, finished = 0;  // exchanges
   std::vector<const void*> sources;                 // of the fold under way
 };
 
@@ -36,7 +36,7 @@ class FlatExchange {
  public:
   // `bytes` ≤ memory::flat_bytes(ranks); 0 is a barrier.
   FlatExchange(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic, uint32_t hash);
-  void enter() noexcept;  // draws its number, once: exchanges are carried out in this order
+  void enter() noexcept;  // takes its number, once: exchanges are carried out in this order
 
   bool advance();  // true if anything was done
   bool published() const { return published_; }

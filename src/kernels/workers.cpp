@@ -21,13 +21,13 @@ constexpr uint32_t kPausesPerYield = 1000;
 struct Reduce {
   kernels::ReduceFn kernel;
   size_t element_bytes;
-  void *home, *pass;
+  void *to, *pass;
   const void *left, *right;
   uint32_t divisor;
   kernels::Store store;
 
   void operator()(size_t begin, size_t end) const {
-    kernel(at(home, begin), pass ? at(pass, begin) : nullptr, at(left, begin), at(right, begin), (end - begin) / element_bytes,
+    kernel(at(to, begin), pass ? at(pass, begin) : nullptr, at(left, begin), at(right, begin), (end - begin) / element_bytes,
            divisor, store);
   }
   static void* at(void* base, size_t offset) { return static_cast<std::byte*>(base) + offset; }
@@ -55,12 +55,12 @@ struct Fold {
 };
 
 struct Copy {
-  void *home, *pass;
+  void *to, *pass;
   const void* from;
   kernels::Store store;
 
   void operator()(size_t begin, size_t end) const {
-    kernels::copy(Reduce::at(home, begin), pass ? Reduce::at(pass, begin) : nullptr, Reduce::at(from, begin), end - begin, store);
+    kernels::copy(Reduce::at(to, begin), pass ? Reduce::at(pass, begin) : nullptr, Reduce::at(from, begin), end - begin, store);
   }
 };
 
@@ -75,9 +75,9 @@ Workers::~Workers() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Workers::reduce(kernels::ReduceFn kernel, size_t element_bytes, void* home, void* pass, const void* left, const void* right,
+void Workers::reduce(kernels::ReduceFn kernel, size_t element_bytes, void* to, void* pass, const void* left, const void* right,
                      size_t count, uint32_t divisor, kernels::Store store) {
-  share(Reduce{kernel, element_bytes, home, pass, left, right, divisor, store}, home, count * element_bytes, element_bytes);
+  share(Reduce{kernel, element_bytes, to, pass, left, right, divisor, store}, to, count * element_bytes, element_bytes);
 }
 
 void Workers::fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::Target* targets, size_t n_targets,
@@ -86,12 +86,12 @@ void Workers::fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::
         element_bytes);
 }
 
-void Workers::copy(void* home, void* pass, const void* from, size_t bytes, kernels::Store store) {
-  share(Copy{home, pass, from, store}, home, bytes, 1);
+void Workers::copy(void* to, void* pass, const void* from, size_t bytes, kernels::Store store) {
+  share(Copy{to, pass, from, store}, to, bytes, 1);
 }
 
 template <class Call>
-void Workers::share(const Call& call, const void* home, size_t bytes, size_t element_bytes) {
+void Workers::share(const Call& call, const void* to, size_t bytes, size_t element_bytes) {
   if (bytes < kLeastBytes || threads_ <= 1 || !caller_.try_lock()) return call(0, bytes);
   const std::lock_guard lock(caller_, std::adopt_lock);
   begin_threads();
@@ -103,7 +103,7 @@ void Workers::share(const Call& call, const void* home, size_t bytes, size_t ele
   const size_t wanted = std::max(bytes / (kPiecesEach * (workers_.size() + 1)), kLeastPiece);
   job.piece = (wanted + kLine - 1) / kLine * kLine;
   // Pieces begin where lines of the output do, so that no line is written by two; or, if there an element crosses the line, with it.
-  job.first = job.piece - reinterpret_cast<uintptr_t>(home) % kLine / element_bytes * element_bytes;
+  job.first = job.piece - reinterpret_cast<uintptr_t>(to) % kLine / element_bytes * element_bytes;
   job.pieces = static_cast<uint32_t>(1 + (bytes - job.first + job.piece - 1) / job.piece);
   finish(job);
 }

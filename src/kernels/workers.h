@@ -35,11 +35,11 @@ class Workers {
   size_t running() const { return workers_.size(); }  // threads of its own, so far
 
   // As the kernels of kernels.h.
-  void reduce(kernels::ReduceFn kernel, size_t element_bytes, void* home, void* pass, const void* left, const void* right,
+  void reduce(kernels::ReduceFn kernel, size_t element_bytes, void* to, void* pass, const void* left, const void* right,
               size_t count, uint32_t divisor, kernels::Store store);
   void fold(kernels::FoldFn kernel, size_t element_bytes, const kernels::Target* targets, size_t n_targets,
             const void* const* sources, size_t n, size_t count, uint32_t divisor);
-  void copy(void* home, void* pass, const void* from, size_t bytes, kernels::Store store);
+  void copy(void* to, void* pass, const void* from, size_t bytes, kernels::Store store);
 
  private:
   // A kernel call over bytes [begin, end) of its operands.
@@ -50,8 +50,7 @@ class Workers {
     uint32_t pieces = 0;
   };
   template <class Call>
-  void share(const Call& call, const void* home, size_t bytes, size_t element_bytes);
-  bool begin(size_t bytes);
+  void share(const Call& call, const void* to, size_t bytes, size_t element_bytes);
   void finish(const Job& job);
   bool work();  // one piece; false: there is none
   void begin_threads();

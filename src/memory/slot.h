@@ -4,23 +4,26 @@
 // share pools: the receiver gets the sender's slot itself, may change it when it is the only holder, and may pass it on.
 // A slot is held by `holders` references; each send hands one to the receiver, release() drops one.
 //
-// Loans.  Where ranks can reach each other's memory, a slot may be a loan: its bytes are not the pool's but the sender's own memory, which
-// must not change until the loan is returned.  A loan is read, passed on and released like any slot, and never written.
+// Loans.  Where ranks can reach each other's memory, a slot may be a loan: its bytes are not the pool's but the sender's own memory,
+// which must not change until the loan is returned.  A loan is read, passed on and released like any slot, and never written.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "space.h"
+
 namespace tutti {
 
 struct Slot {
-  static constexpr uint32_t kDelivered =
-      UINT32_MAX;  // id of a message that brings nothing: its bytes are where its receiver wanted them
+  // The id of a message that brings nothing: its bytes are already where the receiver wanted them.
+  static constexpr uint32_t kDelivered = UINT32_MAX;
 
   std::byte* data = nullptr;  // null: none
   uint32_t id = 0;            // pool-wide number, meaningful to every rank that shares the pool
-  std::byte* target =
-      nullptr;  // travels with a message: where its sender wants the result of these blocks, if the receiver can reach it
+  Space space = Space::host;  // of the data
+  // Travels with a message: where its sender wants the result of these blocks, if the receiver can reach it.
+  std::byte* target = nullptr;
   explicit operator bool() const { return data != nullptr; }
 };
 

@@ -150,7 +150,7 @@ TEST(Codec, WhatCannotBeDecodedIsNamed) {
     auto tensor = *TensorCodec::create(*parse_codec("int8"), 2048, DataType::float32);
     ASSERT_TRUE(tensor->begin().ok());
     std::vector<float> values(2048, 1.0f);
-    const size_t packet = Coder::packet_bytes(*tensor);
+    const size_t packet = CodedPayload::packet_bytes(*tensor);
     std::vector<uint8_t> garbage(2 * packet, 0xFF);
     auto* bytes = reinterpret_cast<std::byte*>(garbage.data());
     Signature signature;
@@ -158,14 +158,13 @@ TEST(Codec, WhatCannotBeDecodedIsNamed) {
     world.start([&](int rank, LinkTable& link_table) -> std::shared_ptr<Operation> {
       const auto program = std::make_shared<const Program>(compile(algorithm.plan(rank, 2, 0), Collective::all_reduce, rank, 2, 0));
       const auto operation = [&](Binding binding) {
-        const Arithmetic sum{kernels::reduce_kernel(DataType::uint8, ReduceOp::max),
-                             kernels::fold_kernel(DataType::uint8, ReduceOp::max)};
+        const auto sum = Arithmetic::of(DataType::uint8, ReduceOp::max, 2);
         return std::make_shared<PlanOperation>(program, name, std::move(binding), sum, signature, 1,
                                                PlanOperation::slots_per_stripe(*program, link_table, true), link_table);
       };
       if (rank == 1) return operation(Binding::fixed({{bytes, bytes, packet}, {bytes + packet, bytes + packet, packet}}, 8192));
-      auto coded = operation(Coder::bind(*tensor, values.data(), values.data(), 2, 1));
-      coded->set_coder(std::make_unique<Coder>(tensor, Coder::Job{values.data(), values.data(), 0, 2}, 1, 2));
+      auto coded = operation(CodedPayload::bind(*tensor, values.data(), values.data(), 2, 1));
+      coded->set_coded(std::make_unique<CodedPayload>(tensor, CodedPayload::Job{values.data(), values.data(), 0, 2}, 1, 2));
       return coded;
     });
     const Status status = world.finish();

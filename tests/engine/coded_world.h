@@ -47,6 +47,7 @@ struct Setup {
   ReduceOp op = ReduceOp::sum;
   DataType type = DataType::float32;
   bool in_place = false;
+  bool late = false;  // computed by executors that take their time
 };
 
 inline std::vector<const Algorithm*> carriers() {
@@ -71,10 +72,11 @@ class CodedWorld {
       const Plan plan = setup.algorithm->plan(rank, setup.team, 0);
       programs_.push_back(std::make_shared<const Program>(compile(plan, Collective::all_reduce, rank, setup.team.size, 0)));
     }
-    const size_t message = Coder::packet_bytes(*tensors_[0]) * setup.chunks_per_stripe * programs_[0]->widest_run;
+    const size_t message = CodedPayload::packet_bytes(*tensors_[0]) * setup.chunks_per_stripe * programs_[0]->widest_run;
     memory::ArenaShape shape = shape_of(setup.team.size, (message + 4095) / 4096 * 4096, setup.lanes);
     shape.slots = std::max(shape.slots, setup.lanes * 4 * static_cast<uint32_t>(setup.team.size + 2));
     world_ = std::make_unique<EngineWorld>(setup.team, setup.wiring, shape, 3 + static_cast<uint32_t>(setup.count));
+    if (setup.late) world_->compute_late(static_cast<uint32_t>(setup.count));
   }
 
   void set_input(int rank, const std::vector<float>& values) {
@@ -94,15 +96,15 @@ class CodedWorld {
       Signature signature;
       signature.sequence = sequence_;
       signature.detail = tensors_[r]->identity();
-      Coder::Job job{inputs_[r].data(), output, static_cast<uint32_t>(rank), static_cast<uint32_t>(ranks_)};
+      CodedPayload::Job job{inputs_[r].data(), output, static_cast<uint32_t>(rank), static_cast<uint32_t>(ranks_)};
       if (setup_.op == ReduceOp::avg) job.divisor = job.ranks;
       if (rank % 2 == 1) job.output_store = kernels::Store::streaming;
       const Program& program = *programs_[r];
-      auto binding = Coder::bind(*tensors_[r], inputs_[r].data(), output, program.blocks, setup_.chunks_per_stripe);
+      auto binding = CodedPayload::bind(*tensors_[r], inputs_[r].data(), output, program.blocks, setup_.chunks_per_stripe);
       operations[r] =
           std::make_shared<PlanOperation>(programs_[r], setup_.algorithm->name, std::move(binding), Arithmetic(), signature,
                                           setup_.lanes, PlanOperation::slots_per_stripe(program, link_table, true), link_table);
-      operations[r]->set_coder(std::make_unique<Coder>(tensors_[r], job, setup_.lanes, program.blocks));
+      operations[r]->set_coded(std::make_unique<CodedPayload>(tensors_[r], job, setup_.lanes, program.blocks));
       return operations[r];
     });
     const Status status = world_->finish();

@@ -10,6 +10,7 @@
 
 #include "algorithms.h"
 #include "engine.h"
+#include "late_executor.h"
 #include "memory_transport.h"
 #include "moody_links.h"
 #include "plan_operation.h"
@@ -92,6 +93,11 @@ class EngineWorld {
     r.operations.push_back(*r.engine->start([&](LinkTable& link_table) { return make(rank, link_table); }, false));
   }
 
+  // Before the first operation: each rank computes by an executor that takes its time.
+  void compute_late(uint32_t seed) {
+    for (auto& r : ranks_) r->engine->link_table().executor = std::make_shared<LateExecutor>(++seed);
+  }
+
   // What `from` sends to `to` no longer arrives, and `to` sees that.
   void cut(int from, int to) { streams_[{from, to}]->cut = true; }
 
@@ -118,6 +124,7 @@ class EngineWorld {
   }
 
   bool ended(int rank) const { return ranks_[static_cast<size_t>(rank)]->operations.empty(); }  // well
+  bool failed(int rank) const { return ranks_[static_cast<size_t>(rank)]->supervisor.failed(); }
   memory::Heap& heap(int rank) { return ranks_[static_cast<size_t>(rank)]->heap; }
   LinkTable& link_table(int rank) { return ranks_[static_cast<size_t>(rank)]->engine->link_table(); }
   uint32_t free_slots(int rank) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <memory>
 #include <random>
@@ -25,11 +26,14 @@ struct Case {
   bool in_place;
   uint32_t lanes;
   size_t stripe_bytes;
+  DataType type = DataType::int32;  // of four bytes; what must come out is known of int32
 };
 
 inline int32_t value(int rank, size_t i, int salt) {
   return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007);
 }
+// The bits of a float whose sums are rounded, so that their order shows.
+inline int32_t float_value(int rank, size_t i, int salt) { return std::bit_cast<int32_t>(0.37f * static_cast<float>(value(rank, i, salt))); }
 
 // One collective on all ranks: buffers, about half of them, if a world is given, in memory that its ranks can lend, bindings, expectations.
 class Exercise {
@@ -38,7 +42,8 @@ class Exercise {
       : case_(c), salt_(salt), random_(static_cast<uint32_t>(c.count) + c.lanes) {
     for (int rank = 0; rank < c.team.size; ++rank) {
       inputs_.push_back(room(world, rank, whole_input() ? total() : c.count));
-      for (size_t i = 0; i < inputs_.back().size(); ++i) inputs_.back()[i] = value(rank, i, salt);
+      for (size_t i = 0; i < inputs_.back().size(); ++i)
+        inputs_.back()[i] = c.type == DataType::int32 ? value(rank, i, salt) : float_value(rank, i, salt);
       outputs_.push_back(room(world, rank, whole_output() ? total() : c.count));
       std::fill(outputs_.back().begin(), outputs_.back().end(), -1);
       if (c.in_place) std::copy(inputs_.back().begin(), inputs_.back().end(), outputs_.back().begin());  // equally long
@@ -55,10 +60,7 @@ class Exercise {
   }
 
   std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
-    Arithmetic arithmetic;
-    arithmetic.reduce = kernels::reduce_kernel(DataType::int32, ReduceOp::sum);
-    arithmetic.fold = kernels::fold_kernel(DataType::int32, ReduceOp::sum);
-    arithmetic.element_bytes = kElement;
+    const auto arithmetic = Arithmetic::of(case_.type, ReduceOp::sum, static_cast<uint32_t>(case_.team.size));
     Signature signature;
     signature.collective = static_cast<uint8_t>(case_.algorithm->collective);
     signature.sequence = static_cast<uint32_t>(salt_);
@@ -66,6 +68,8 @@ class Exercise {
     return std::make_shared<PlanOperation>(program, case_.algorithm->name, bind(rank, *program), arithmetic, signature, case_.lanes,
                                            slots(rank, link_table), link_table);
   }
+
+  const std::vector<std::span<int32_t>>& outputs() const { return outputs_; }
 
   void expect_right() const {
     for (int rank = 0; rank < case_.team.size; ++rank) {

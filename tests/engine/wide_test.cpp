@@ -35,7 +35,7 @@ class WideCase {
   std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
     const auto me = static_cast<size_t>(rank), p = static_cast<size_t>(team_.size);
     const size_t first = scatters_ ? me * count_ : 0;
-    auto numbers = std::make_unique<WideNumbers>(DataType::float16, inputs_[me].data(), WideNumbers::Place{inputs_[me].size(), 0},
+    auto numbers = std::make_unique<WideNumbers>(link_table.wide_memory, DataType::float16, inputs_[me].data(), WideNumbers::Place{inputs_[me].size(), 0},
                                                  has_output(me) ? outputs_[me].data() : nullptr, WideNumbers::Place{count_, first});
     auto* const input = reinterpret_cast<std::byte*>(numbers->input());
     auto* const output = reinterpret_cast<std::byte*>(numbers->output());
@@ -44,16 +44,14 @@ class WideCase {
     std::vector<Binding::Block> blocks(p);
     for (size_t r = 0; r < p; ++r) blocks[r] = {input + r * bytes, r == me ? output : nullptr, bytes};
     Binding binding = scatters_ ? Binding::fixed(blocks, stripe) : Binding::chunked(input, output, bytes, program.blocks, stripe);
-    const Arithmetic arithmetic{kernels::reduce_kernel(DataType::float32, ReduceOp::avg),
-                                kernels::fold_kernel(DataType::float32, ReduceOp::avg), sizeof(float),
-                                static_cast<uint32_t>(team_.size)};
+    const auto arithmetic = Arithmetic::of(DataType::float32, ReduceOp::avg, static_cast<uint32_t>(team_.size));
     Signature signature;
     signature.collective = static_cast<uint8_t>(algorithm_.collective);
     signature.data_type = static_cast<uint8_t>(DataType::float16);
     signature.op = static_cast<uint8_t>(ReduceOp::avg);
     auto inner = std::make_shared<PlanOperation>(programs_[me], algorithm_.name, std::move(binding), arithmetic, signature, lanes_,
                                                  PlanOperation::slots_per_stripe(program, link_table), link_table);
-    return std::make_shared<WideOperation>(std::move(numbers), std::move(inner));
+    return std::make_shared<WideOperation>(std::move(numbers), std::move(inner), *link_table.executor);
   }
 
   void expect_each(uint16_t wanted) const {
@@ -82,6 +80,7 @@ void expect_averages(const Algorithm& algorithm, const Team& team, Wiring wiring
   for (const size_t count : {size_t{0}, size_t{1}, size_t{777}, size_t{5003}}) {
     SCOPED_TRACE(std::string(algorithm.name) + ", " + std::to_string(team.size) + " ranks, " + std::to_string(count) + " elements");
     EngineWorld world(team, wiring, shape_of(team.size, 4096, 3), static_cast<uint32_t>(count));
+    if (count == 777) world.compute_late(7);
     WideCase first(algorithm, team, 0, count, 3), second(algorithm, team, team.size - 1, count, 1);
     world.start([&](int rank, LinkTable& link_table) { return first.operation(rank, link_table); });
     world.start([&](int rank, LinkTable& link_table) { return second.operation(rank, link_table); });

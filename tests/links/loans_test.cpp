@@ -152,7 +152,7 @@ TYPED_TEST(Loans, TellWhereTheResultMayBeWritten) {
   ASSERT_NE(received.target, nullptr);
   std::memset(received.target, 9, 64);
   world.pools[1]->release(received);
-  ASSERT_EQ(back.send({nullptr, Slot::kDelivered, nullptr}, 64, signature()), Progress::done);
+  ASSERT_EQ(back.send({nullptr, Slot::kDelivered}, 64, signature()), Progress::done);
   Slot word;
   ASSERT_EQ(there.receive(word, 64, signature()), Progress::done);
   EXPECT_EQ(word.id, Slot::kDelivered);

@@ -1,14 +1,15 @@
-// What a PlanOperation does where a codec changes what travels: messages hold packets instead of elements.
+// The payload of an operation with a codec: messages hold packets instead of elements.
 //
 // A block's value at this rank is in one of three states, per lane:
 //   input    the caller's input, untouched yet
 //   partial  a sum of contributions, in float32, kept here
 //   packet   final, and decoded to the output; its packet is kept here as long as a later instruction sends it
-// Encoding happens where the value of a block leaves this rank or becomes final; what arrives final is passed on verbatim, and everybody
-// decodes the same packet (its owner while encoding it), so all ranks end with the same bits.  Everything is done chunk by chunk, in the caches.
+// A block is encoded where its value leaves this rank or becomes final.  A packet that arrives final is passed on verbatim, and every
+// rank decodes the same packet (its owner while encoding it), so all ranks end with the same bits.  All is done chunk by chunk, in
+// the caches.
 //
-// The plan must carry codecs (Proof::may_carry_codec): each rank then encodes each element at most once in an operation, which is what
-// makes one residual per tensor enough, and each input is read once, which is what momentum correction needs.
+// The plan must carry codecs (Proof::may_carry_codec).  Then each rank encodes each element at most once in an operation, which makes
+// one residual per tensor enough; and each input is read once, which momentum correction needs.
 #pragma once
 
 #include <memory>
@@ -23,7 +24,36 @@
 
 namespace tutti {
 
-class Coder {
+class CodedPayload;
+
+// Of work that decodes.
+struct CodedOutcome {
+  Status status;
+  size_t damaged = 0;  // on failure: the number of the message that cannot be decoded
+};
+
+// What an executor carries out for one instruction, in one stripe.
+struct CodedWork {
+  enum class Kind : uint8_t {
+    pack,    // the packets of this rank's values go to `result`
+    take,    // the one message is final
+    reduce,  // this rank's own value plus what the messages hold, one after the other
+    keep,    // one rank alone: nothing travels, so nothing need be left out
+  };
+  CodedPayload* payload;
+  Kind kind;
+  const Binding* binding;
+  std::span<const Segment> segments;
+  uint32_t lane;
+  uint64_t stripe;
+  CodedOutcome* outcome;
+  bool completes = false, last_touch = false;  // as the instruction
+  std::span<const std::byte* const> messages;
+  // Where the packets of the result go; reduce: one of the messages, perhaps, or null: they are only kept here.
+  std::byte* result = nullptr;
+};
+
+class CodedPayload {
  public:
   struct Job {
     const void* input;  // at any address
@@ -34,9 +64,9 @@ class Coder {
     kernels::Store output_store = kernels::Store::cached;
   };
   // Takes the tensor (TensorCodec::begin must have succeeded) and gives it back: well, if finish() was called.
-  Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks);
-  Coder(const Coder&) = delete;
-  ~Coder();
+  CodedPayload(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks);
+  CodedPayload(const CodedPayload&) = delete;
+  ~CodedPayload();
 
   void finish();
 
@@ -49,22 +79,9 @@ class Coder {
   }
 
   void begin_stripe(uint32_t lane);
-  size_t message_bytes(const Binding& binding, const Instruction& instruction, uint64_t stripe) const;
+  size_t message_bytes(const Binding& binding, std::span<const Segment> segments, uint64_t stripe) const;
 
-  // send: the packets of this rank's values of the instruction's blocks.
-  void pack(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe, std::byte* message);
-
-  // recv: `message` is final.
-  Status take(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe, const std::byte* message);
-
-  // recv_reduce, fold: this rank's own value plus what the messages hold, one after the other.  (The order matters to nobody else: only
-  // this rank's encoding of the sum counts.)  The packets of the sum go to `result`, which may be one of the messages; null: nowhere but
-  // into what is kept here.  On failure `damaged` is the number of the message that cannot be decoded.
-  Status reduce(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe,
-                std::span<const std::byte* const> messages, std::byte* result, size_t& damaged);
-
-  // One rank alone: nothing travels, so nothing need be left out.
-  void keep_all(const Binding& binding, std::span<const Segment> segments, uint64_t stripe);
+  void carry_out(const CodedWork& work);
 
  private:
   enum class State : uint8_t { input, partial, packet };
@@ -80,6 +97,12 @@ class Coder {
     size_t packet;      // its packet's offset in those of the block and stripe
     size_t in_message;  // and in the message
   };
+  void pack(const CodedWork& work);
+  Status take(const CodedWork& work);
+  // The order of the messages matters to nobody else: only this rank's encoding of the sum counts.
+  Status reduce(const CodedWork& work);
+  Status add_messages(const CodedWork& work, const Place& place, const Output& first, const float*& sum);
+  void keep(const CodedWork& work);
   template <class Fn>
   size_t each_chunk(const Binding& binding, std::span<const Segment> segments, uint64_t stripe, Fn fn) const;
   Value& value(uint32_t lane, uint32_t block) { return values_[lane * blocks_ + block]; }

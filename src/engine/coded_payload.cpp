@@ -1,4 +1,4 @@
-#include "coder.h"
+#include "coded_payload.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 namespace tutti {
 
-Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks)
+CodedPayload::CodedPayload(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks)
     : tensor_(std::move(tensor)),
       codec_(tensor_->codec()),
       job_(job),
@@ -30,18 +30,18 @@ Coder::Coder(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes
   if (tensor_->velocity()) clip_ = clipping(tensor_->spec(), job.input, tensor_->type(), tensor_->count(), job.ranks);
 }
 
-Coder::~Coder() {
+CodedPayload::~CodedPayload() {
   if (!finished_) tensor_->end(false);
 }
 
-void Coder::finish() {
+void CodedPayload::finish() {
   if (!finished_) tensor_->end(true);
   finished_ = true;
 }
 
 // ---- the cut ----
 
-Binding Coder::bind(const TensorCodec& tensor, const void* input, void* output, uint32_t blocks, size_t chunks_per_stripe) {
+Binding CodedPayload::bind(const TensorCodec& tensor, const void* input, void* output, uint32_t blocks, size_t chunks_per_stripe) {
   const size_t chunk = tensor.codec().chunk(), element = element_size(tensor.type());
   std::vector<Binding::Block> places(blocks);
   const auto boundary = [&](uint64_t b) { return even_boundary(tensor.count(), chunk, b, blocks) * element; };
@@ -52,14 +52,14 @@ Binding Coder::bind(const TensorCodec& tensor, const void* input, void* output, 
   return Binding::fixed(std::move(places), chunks_per_stripe * chunk * element);
 }
 
-uint64_t Coder::packed_bytes(const TensorCodec& tensor) {
+uint64_t CodedPayload::packed_bytes(const TensorCodec& tensor) {
   const size_t chunk = tensor.codec().chunk(), rest = tensor.count() % chunk;
   return tensor.count() / chunk * packet_bytes(tensor) + (rest > 0 ? tensor.codec().packet_bytes(rest, tensor.step()) : 0);
 }
 
 // Calls fn(place) for each chunk in order; returns the message's bytes.
 template <class Fn>
-size_t Coder::each_chunk(const Binding& binding, std::span<const Segment> segments, uint64_t stripe, Fn fn) const {
+size_t CodedPayload::each_chunk(const Binding& binding, std::span<const Segment> segments, uint64_t stripe, Fn fn) const {
   const size_t whole = codec_.packet_bytes(chunk_, tensor_->step());
   size_t in_message = 0;
   for (const Segment& segment : segments)
@@ -78,20 +78,20 @@ size_t Coder::each_chunk(const Binding& binding, std::span<const Segment> segmen
   return in_message;
 }
 
-void Coder::begin_stripe(uint32_t lane) {
+void CodedPayload::begin_stripe(uint32_t lane) {
   for (uint32_t block = 0; block < blocks_; ++block) value(lane, block).state = State::input;
 }
 
-size_t Coder::message_bytes(const Binding& binding, const Instruction& instruction, uint64_t stripe) const {
-  return each_chunk(binding, instruction.segments, stripe, [](const Place&) {});
+size_t CodedPayload::message_bytes(const Binding& binding, std::span<const Segment> segments, uint64_t stripe) const {
+  return each_chunk(binding, segments, stripe, [](const Place&) {});
 }
 
 // ---- one chunk ----
 
-EncodeContext Coder::context(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
+EncodeContext CodedPayload::context(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
 
 // This rank's value, in `room` if it is nowhere as aligned float32.
-const float* Coder::own(uint32_t lane, const Place& place, float* room) {
+const float* CodedPayload::own(uint32_t lane, const Place& place, float* room) {
   const Value& v = value(lane, place.block);
   if (v.state == State::partial) return v.partial.data() + place.in_block;
   const void* from = static_cast<const std::byte*>(job_.input) + place.element * element_bytes_;
@@ -102,24 +102,24 @@ const float* Coder::own(uint32_t lane, const Place& place, float* room) {
   return room;
 }
 
-void Coder::encode(const float* from, const Place& place, std::byte* packet, const Output& decoded) {
+void CodedPayload::encode(const float* from, const Place& place, std::byte* packet, const Output& decoded) {
   Chunk chunk{from, nullptr, nullptr, place.n, decoded};
   if (tensor_->residual()) chunk.residual = tensor_->residual() + place.element;
   if (tensor_->velocity() && tensor_->spec().masking) chunk.momentum = tensor_->velocity() + place.element;
   codec_.encode(chunk, context(place), packet);
 }
 
-Status Coder::decode(const std::byte* packet, const Place& place, const Output& output) const {
+Status CodedPayload::decode(const std::byte* packet, const Place& place, const Output& output) const {
   return codec_.decode(packet, place.n, context(place), output);
 }
 
 // Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
-Output Coder::delivery(const Place& place) {
+Output CodedPayload::delivery(const Place& place) {
   const bool straight = streams_ || (writes_output_ && job_.output_store == kernels::Store::cached);
   return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, streams_};
 }
 
-void Coder::deliver(const Place& place, const Output& delivery) {
+void CodedPayload::deliver(const Place& place, const Output& delivery) {
   if (delivery.out != final_.data()) return;
   std::byte* output = static_cast<std::byte*>(job_.output) + place.element * element_bytes_;
   if (tensor_->type() == DataType::float32)
@@ -129,81 +129,94 @@ void Coder::deliver(const Place& place, const Output& delivery) {
 }
 
 // Where the chunk's packet is kept.
-std::byte* Coder::kept_packet(uint32_t lane, const Place& place, const Binding& binding) {
+std::byte* CodedPayload::kept_packet(uint32_t lane, const Place& place, const Binding& binding) {
   std::vector<std::byte>& packets = value(lane, place.block).packets;
   if (packets.empty())
     packets.resize(binding.stripe_bytes() / element_bytes_ / chunk_ * codec_.packet_bytes(chunk_, tensor_->step()));
   return packets.data() + place.packet;
 }
 
-// ---- instructions ----
+// ---- work ----
 
-void Coder::pack(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe, std::byte* message) {
-  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
-    std::byte* packet = message + place.in_message;
-    if (value(lane, place.block).state == State::packet)
-      std::memcpy(packet, kept_packet(lane, place, binding), codec_.packet_bytes(place.n, tensor_->step()));
+void CodedPayload::carry_out(const CodedWork& work) {
+  switch (work.kind) {
+    case CodedWork::Kind::pack: return pack(work);
+    case CodedWork::Kind::take: work.outcome->status = take(work); return;
+    case CodedWork::Kind::reduce: work.outcome->status = reduce(work); return;
+    case CodedWork::Kind::keep: return keep(work);
+  }
+}
+
+void CodedPayload::pack(const CodedWork& work) {
+  each_chunk(*work.binding, work.segments, work.stripe, [&](const Place& place) {
+    std::byte* packet = work.result + place.in_message;
+    if (value(work.lane, place.block).state == State::packet)
+      std::memcpy(packet, kept_packet(work.lane, place, *work.binding), codec_.packet_bytes(place.n, tensor_->step()));
     else
-      encode(own(lane, place, mine_.data()), place, packet);
+      encode(own(work.lane, place, mine_.data()), place, packet);
   });
 }
 
-Status Coder::take(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe,
-                   const std::byte* message) {
+Status CodedPayload::take(const CodedWork& work) {
   Status status;
-  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
-    const std::byte* packet = message + place.in_message;
+  each_chunk(*work.binding, work.segments, work.stripe, [&](const Place& place) {
+    const std::byte* packet = work.messages[0] + place.in_message;
     const Output to = delivery(place);
     if (status.ok()) status = decode(packet, place, to);
     if (status.ok()) deliver(place, to);
-    value(lane, place.block).state = State::packet;
-    if (!instruction.last_touch)
-      std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
+    value(work.lane, place.block).state = State::packet;
+    if (!work.last_touch)
+      std::memcpy(kept_packet(work.lane, place, *work.binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
   });
   if (streams_) kernels::flush_streams();
   return status;
 }
 
-Status Coder::reduce(const Binding& binding, const Instruction& instruction, uint32_t lane, uint64_t stripe,
-                     std::span<const std::byte* const> messages, std::byte* result, size_t& damaged) {
-  const bool leaves = result != nullptr || instruction.completes;
+Status CodedPayload::reduce(const CodedWork& work) {
+  const bool leaves = work.result != nullptr || work.completes;
   Status status;
-  each_chunk(binding, instruction.segments, stripe, [&](const Place& place) {
+  each_chunk(*work.binding, work.segments, work.stripe, [&](const Place& place) {
     if (!status.ok()) return;
-    Value& v = value(lane, place.block);
-    const float* sum = own(lane, place, mine_.data());
-    if (!leaves && v.partial.empty()) v.partial.resize(binding.stripe_bytes() / element_bytes_);
+    Value& v = value(work.lane, place.block);
+    const float* sum = own(work.lane, place, mine_.data());
+    if (!leaves && v.partial.empty()) v.partial.resize(work.binding->stripe_bytes() / element_bytes_);
     float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
     Output to{out, sum};
     if (leaves && tensor_->residual() != nullptr) to.prefetch[0] = tensor_->residual() + place.element;
     if (sum != mine_.data() && place.n == chunk_) to.prefetch[1] = sum + chunk_;  // the next chunk, or just behind the last one
-    for (damaged = 0; damaged < messages.size(); ++damaged) {
-      status = decode(messages[damaged] + place.in_message, place, to);
-      if (!status.ok()) return;
-      sum = out;
-      to = {out, out};
-    }
-    if (!leaves) return;
-    std::byte* packet = result ? result + place.in_message : kept_packet(lane, place, binding);
-    if (!instruction.completes) return encode(sum, place, packet);
+    status = add_messages(work, place, to, sum);
+    if (!status.ok() || !leaves) return;
+    std::byte* packet = work.result ? work.result + place.in_message : kept_packet(work.lane, place, *work.binding);
+    if (!work.completes) return encode(sum, place, packet);
     to = delivery(place);
     encode(sum, place, packet, to);
     deliver(place, to);
-    if (result && !instruction.last_touch)
-      std::memcpy(kept_packet(lane, place, binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
+    if (work.result && !work.last_touch)
+      std::memcpy(kept_packet(work.lane, place, *work.binding), packet, codec_.packet_bytes(place.n, tensor_->step()));
   });
   if (streams_) kernels::flush_streams();
   // Only now: the chunks of a block share its state.
-  for (const Segment& segment : instruction.segments)
+  for (const Segment& segment : work.segments)
     for (uint32_t k = 0; k < segment.count; ++k)
-      value(lane, segment.block + k).state = instruction.completes ? State::packet : State::partial;
+      value(work.lane, segment.block + k).state = work.completes ? State::packet : State::partial;
   return status;
 }
 
-void Coder::keep_all(const Binding& binding, std::span<const Segment> segments, uint64_t stripe) {
+// Decodes the chunk of each message onto the sum, which then is where `first` says.
+Status CodedPayload::add_messages(const CodedWork& work, const Place& place, const Output& first, const float*& sum) {
+  Output to = first;
+  for (size_t& i = work.outcome->damaged = 0; i < work.messages.size(); ++i) {
+    if (Status status = decode(work.messages[i] + place.in_message, place, to); !status.ok()) return status;
+    sum = to.out;
+    to = {to.out, to.out};
+  }
+  return {};
+}
+
+void CodedPayload::keep(const CodedWork& work) {
   const kernels::StandardFloats mode;
-  each_chunk(binding, segments, stripe, [&](const Place& place) {
-    const float* from = own(0, place, mine_.data());
+  each_chunk(*work.binding, work.segments, work.stripe, [&](const Place& place) {
+    const float* from = own(work.lane, place, mine_.data());
     float* residual = tensor_->residual() ? tensor_->residual() + place.element : nullptr;
     for (size_t i = 0; i < place.n; ++i)
       work_[i] = residual && std::isfinite(from[i]) ? from[i] + std::exchange(residual[i], 0.0f) : from[i];
