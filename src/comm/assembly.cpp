@@ -70,15 +70,13 @@ class Assembler {
   Status tune() {
     announce();
     communicator_ = std::make_unique<Communicator>(std::move(parts_));
-    if (!options_.tuning) {
-      auto agreed = agree_on_tuning(*communicator_, *options_.bootstrap);
-      if (!agreed.ok()) {
-        communicator_->parts().control->fail(-1, agreed.status());
-        return agreed.status();
-      }
-      options_.tuning = std::move(*agreed);
+    auto agreed = options_.tuning ? inherit_tuning(*communicator_, *options_.bootstrap, *options_.tuning)
+                                  : agree_on_tuning(*communicator_, *options_.bootstrap);
+    if (!agreed.ok()) {
+      communicator_->parts().control->fail(-1, agreed.status());
+      return agreed.status();
     }
-    communicator_->tune(options_.tuning);
+    communicator_->tune(std::move(*agreed));
     return {};
   }
 

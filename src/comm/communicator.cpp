@@ -51,7 +51,7 @@ void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
   before_ = engine_->totals();
   dispatch_->tune(tuning_);
-  if (tuning_->predicts && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
+  if (!tuning_->table.empty() && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
 }
 
 // ---- failures ----
