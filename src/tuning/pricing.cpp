@@ -9,10 +9,10 @@
 namespace tutti {
 namespace {
 
-// A table takes rank 0 a few milliseconds: 1 to 6 of 2 to 8 ranks by the simulator, whose messages grow with the square of the ranks; by
+// A table takes rank 0 a few milliseconds: 1 to 5 of 2 to 8 ranks by the simulator, whose messages grow with the square of the ranks; by
 // formula about 1 of 16, 5 of 64.
 constexpr int kMostSimulated = 8;  // ranks
-constexpr uint64_t kEffort = 512;  // messages walked for one prediction; two waves of stripes in any case
+constexpr uint64_t kEffort = 384;  // messages walked for one prediction; two waves of stripes in any case
 
 }  // namespace
 

@@ -15,8 +15,8 @@ namespace tutti {
 namespace {
 
 // Calls of these sizes are priced, and the prices in between interpolated; a size beyond the last costs in proportion.
-constexpr std::array<uint64_t, 12> kPriced{256,       1 << 10,   4 << 10, 16 << 10, 32 << 10, 64 << 10,
-                                           128 << 10, 256 << 10, 1 << 20, 4 << 20,  16 << 20, 64 << 20};
+constexpr std::array<uint64_t, 11> kPriced{256,       1 << 10,   4 << 10, 16 << 10, 32 << 10, 64 << 10,
+                                           128 << 10, 256 << 10, 1 << 20, 4 << 20,  64 << 20};
 constexpr int kSteps = 6;            // between two priced sizes, after which another algorithm may be the best
 constexpr double kTie = 1.05;        // prices that differ by less tell nothing apart: then the usual algorithm is taken
 constexpr double kTolerance = 0.02;  // a price that the straight line between its neighbours meets so closely needs no line of its own
