@@ -19,7 +19,7 @@ Status together(const std::vector<Plan>& first, const std::vector<Plan>& second,
   return prove_schedule(operations, expansion);
 }
 
-class EveryPlan : public testing::TestWithParam<Algorithm> {
+class EveryPairOfPlans : public testing::TestWithParam<Algorithm> {
  protected:
   // The next one in the registry is the other operation in flight.
   static const Algorithm& neighbour() {
@@ -28,7 +28,7 @@ class EveryPlan : public testing::TestWithParam<Algorithm> {
   }
 };
 
-TEST_P(EveryPlan, EndsTogetherWithAnother) {
+TEST_P(EveryPairOfPlans, EndsTogetherWithAnother) {
   for (const int size : test::sizes_up_to(130)) {
     const Status status = together(plans_of(GetParam(), size, 0), plans_of(neighbour(), size, size - 1),
                                    {.lanes = 2, .stripes = 3, .link_capacity = 64});
@@ -36,7 +36,7 @@ TEST_P(EveryPlan, EndsTogetherWithAnother) {
   }
 }
 
-TEST_P(EveryPlan, EndsTogetherWithItself) {
+TEST_P(EveryPairOfPlans, EndsTogetherWithItself) {
   for (const int size : test::sizes_up_to(40)) {
     const auto plans = plans_of(GetParam(), size, 0);
     for (const uint32_t lanes : {1u, 2u, 4u}) {
@@ -47,7 +47,7 @@ TEST_P(EveryPlan, EndsTogetherWithItself) {
 }
 
 // No plan depends on links that hold more than one message.
-TEST_P(EveryPlan, EndsWithTheSmallestLinks) {
+TEST_P(EveryPairOfPlans, EndsWithTheSmallestLinks) {
   for (const int size : {2, 3, 4, 5, 7, 8, 13, 16, 33}) {
     const auto plans = plans_of(GetParam(), size, 0);
     const Status status = together(plans, plans, {.lanes = 3, .stripes = 6, .link_capacity = 1});
@@ -55,7 +55,7 @@ TEST_P(EveryPlan, EndsWithTheSmallestLinks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlan, testing::ValuesIn(algorithms().begin(), algorithms().end()),
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPairOfPlans, testing::ValuesIn(algorithms().begin(), algorithms().end()),
                          [](const auto& test) { return label(test.param); });
 
 TEST(Schedule, AnyTwoOperationsEnd) {
