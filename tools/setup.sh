@@ -48,7 +48,7 @@ to_build=(
   'nlohmann-json3-dev   module nlohmann_json'
 )
 to_test=(
-  'libgtest-dev         module gtest_main'
+  'libgtest-dev         module gtest'
   'libgmock-dev         module gmock'
   'libbenchmark-dev     module benchmark'
   'clang                have clang++'

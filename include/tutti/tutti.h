@@ -22,6 +22,9 @@
  *   communicator is dead: outputs of unfinished calls are undefined and each later call returns the same status; destroy it and
  *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY (also: no thread for a
  *   _start call) change nothing: the same call may be made again.  No exception leaves this library.
+ * Versions: the structs that begin with struct_size grow at their end only, so programs run with older and newer libraries than they were
+ *   compiled against.  Members that the caller's header lacks have their defaults.  Members that only the caller's header has must be
+ *   zero, or the call is TUTTI_UNSUPPORTED; of tutti_stats the library writes what the caller has, and zeros where it has more.
  * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time, whatever
  *   floating-point mode (rounding, denormals, traps) threads have set; it is as before when a call returns.
  */
@@ -126,7 +129,10 @@ typedef struct tutti_config {
   const char *name;                       /* NULL: "world".  Shown in messages; must be equal on all ranks */
 } tutti_config;
 
+/* Sets struct_size and all defaults.  In C and C++ the _init functions are macros that tell the library the size of the caller's struct. */
 TUTTI_API void tutti_config_init(tutti_config *config);
+TUTTI_API void tutti_config_init_sized(tutti_config *config, size_t struct_size);
+#define tutti_config_init(config) tutti_config_init_sized(config, sizeof(tutti_config))
 
 /* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BOOTSTRAP_TIMEOUT.  `config` may be NULL: everything from
  * the launcher (torchrun, mpirun, srun, hydra, or TUTTI_RANK/TUTTI_SIZE/TUTTI_STORE).  On failure *comm is NULL and
@@ -193,6 +199,8 @@ typedef struct tutti_call_options {
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);
+TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t struct_size);
+#define tutti_call_options_init(options) tutti_call_options_init_sized(options, sizeof(tutti_call_options))
 
 /* output[i] = reduction over ranks of input[i], i < count, on every rank.  In place: output == input. */
 TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
@@ -284,6 +292,8 @@ typedef struct tutti_codec_config {
   uint64_t seed;        /* 0; of stochastic rounding and randomk; equal on all ranks */
 } tutti_codec_config;
 TUTTI_API void tutti_codec_config_init(tutti_codec_config *config);
+TUTTI_API void tutti_codec_config_init_sized(tutti_codec_config *config, size_t struct_size);
+#define tutti_codec_config_init(config) tutti_codec_config_init_sized(config, sizeof(tutti_codec_config))
 TUTTI_API tutti_status tutti_codec_create_from(tutti_codec **codec, const tutti_codec_config *config, size_t count, tutti_dtype dtype);
 
 /* Refused (TUTTI_INVALID_ARGUMENT) while a call uses the codec.  NULL is allowed. */

@@ -112,6 +112,30 @@ Status create(tutti_comm** comm, const tutti_config& config) {
   return {};
 }
 
+template <size_t N>
+void set_text(char (&to)[N], const std::string& words) {
+  std::snprintf(to, N, "%s", words.c_str());
+}
+
+tutti_stats stats_of(const Communicator::Statistics& from) {
+  tutti_stats stats{};
+  stats.struct_size = sizeof stats;
+  stats.operations = from.totals.operations;
+  stats.input_bytes = from.totals.input_bytes;
+  stats.sent_bytes = from.totals.sent_bytes;
+  stats.received_bytes = from.totals.received_bytes;
+  stats.nanoseconds = from.totals.nanoseconds;
+  stats.memory_bytes = from.memory_bytes;
+  set_text(stats.last_algorithm, from.algorithm);
+  set_text(stats.last_reason, from.reason);
+  set_text(stats.transports, from.transports);
+  stats.last_lanes = from.cut.lanes;
+  stats.last_stripe_bytes = static_cast<uint32_t>(from.cut.stripe_bytes);
+  stats.last_predicted_us = from.predicted_s * 1e6;
+  set_text(stats.last_codec, from.codec);
+  return stats;
+}
+
 // body(rank) on a thread for each rank; returns when all have ended.  What goes wrong fails the rendezvous.
 void run_ranks(ThreadRendezvous& rendezvous, int size, const std::function<void(int)>& body) {
   const auto guarded_body = [&](int rank) {
@@ -245,20 +269,22 @@ tutti_status tutti_get_unique_id(tutti_unique_id* id) {
   });
 }
 
-void tutti_config_init(tutti_config* config) {
-  if (config) *config = {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr};
+void tutti_config_init_sized(tutti_config* config, size_t struct_size) {
+  init_caller(config, struct_size, {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr});
 }
+
+void(tutti_config_init)(tutti_config* config) { tutti_config_init_sized(config, sizeof *config); }
 
 tutti_status tutti_comm_create(tutti_comm** comm, const tutti_config* config) {
   return guarded(nullptr, [&]() -> Status {
     if (!comm) return wrong("tutti_comm_create: comm is NULL");
     *comm = nullptr;
-    tutti_config defaults;
-    tutti_config_init(&defaults);
-    if (config && config->struct_size != sizeof *config)
-      return wrong("tutti_config.struct_size is " + std::to_string(config->struct_size) + ", not " +
-                   std::to_string(sizeof *config) + "; fill the struct with tutti_config_init first");
-    return create(comm, config ? *config : defaults);
+    tutti_config ours;
+    tutti_config_init(&ours);
+    if (config) {
+      if (Status status = from_caller(ours, *config); !status.ok()) return status;
+    }
+    return create(comm, ours);
   });
 }
 
@@ -309,24 +335,8 @@ int tutti_comm_size(const tutti_comm* comm) { return comm ? comm->communicator->
 tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
   return guarded(const_cast<tutti_comm*>(comm), [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    if (!stats || stats->struct_size != sizeof *stats)
-      return wrong("tutti_comm_stats: set stats->struct_size to sizeof(tutti_stats)");
-    const auto from = comm->communicator->statistics();
-    const auto text = [](char* to, size_t room, const std::string& words) { std::snprintf(to, room, "%s", words.c_str()); };
-    stats->operations = from.totals.operations;
-    stats->input_bytes = from.totals.input_bytes;
-    stats->sent_bytes = from.totals.sent_bytes;
-    stats->received_bytes = from.totals.received_bytes;
-    stats->nanoseconds = from.totals.nanoseconds;
-    stats->memory_bytes = from.memory_bytes;
-    text(stats->last_algorithm, sizeof stats->last_algorithm, from.algorithm);
-    text(stats->last_reason, sizeof stats->last_reason, from.reason);
-    text(stats->transports, sizeof stats->transports, from.transports);
-    stats->last_lanes = from.cut.lanes;
-    stats->last_stripe_bytes = static_cast<uint32_t>(from.cut.stripe_bytes);
-    stats->last_predicted_us = from.predicted_s * 1e6;
-    text(stats->last_codec, sizeof stats->last_codec, from.codec);
-    return {};
+    if (!stats) return wrong("tutti_comm_stats: stats is NULL");
+    return to_caller(*stats, stats_of(comm->communicator->statistics()));
   });
 }
 

@@ -60,21 +60,25 @@ tutti_status tutti_codec_create(tutti_codec** codec, const char* spec, size_t co
   });
 }
 
-void tutti_codec_config_init(tutti_codec_config* config) {
-  if (!config) return;
-  *config = {};
-  config->struct_size = sizeof *config;
-  config->feedback = config->masking = -1;
+void tutti_codec_config_init_sized(tutti_codec_config* config, size_t struct_size) {
+  tutti_codec_config defaults{};
+  defaults.struct_size = sizeof defaults;
+  defaults.feedback = defaults.masking = -1;
+  init_caller(config, struct_size, defaults);
 }
+
+void(tutti_codec_config_init)(tutti_codec_config* config) { tutti_codec_config_init_sized(config, sizeof *config); }
 
 tutti_status tutti_codec_create_from(tutti_codec** codec, const tutti_codec_config* config, size_t count, tutti_dtype dtype) {
   return guarded(nullptr, [&]() -> Status {
     if (!codec) return wrong("tutti_codec_create_from: codec is NULL");
     *codec = nullptr;
-    if (!config || config->struct_size != sizeof *config)
-      return wrong("tutti_codec_create_from: config is NULL or was not filled with tutti_codec_config_init");
-    if (!config->name) return wrong("tutti_codec_create_from: config->name is NULL");
-    return create(codec, parse_codec(text_of(*config)), count, dtype);
+    if (!config) return wrong("tutti_codec_create_from: config is NULL");
+    tutti_codec_config ours;
+    tutti_codec_config_init(&ours);
+    if (Status status = from_caller(ours, *config); !status.ok()) return status;
+    if (!ours.name) return wrong("tutti_codec_create_from: config->name is NULL");
+    return create(codec, parse_codec(text_of(ours)), count, dtype);
   });
 }
 

@@ -8,6 +8,7 @@
 namespace tutti::api {
 namespace {
 
+constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr};
 constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
@@ -106,15 +107,14 @@ Status apply(const tutti_codec& codec, Call& call) {
   return {};
 }
 
-Status apply(const tutti_call_options* options, Call& call) {
-  if (!options) return {};
-  if (options->struct_size != sizeof *options)
-    return wrong("tutti_call_options.struct_size is " + std::to_string(options->struct_size) + ", not " +
-                 std::to_string(sizeof *options) + "; fill the struct with tutti_call_options_init first");
-  if (options->timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
-  if (options->algorithm) call.algorithm = options->algorithm;
-  call.timeout_ns = static_cast<uint64_t>(options->timeout_ms) * 1'000'000;
-  return options->codec ? apply(*options->codec, call) : Status();
+Status apply(const tutti_call_options* given, Call& call) {
+  if (!given) return {};
+  tutti_call_options options = kDefaultOptions;
+  if (Status status = from_caller(options, *given); !status.ok()) return status;
+  if (options.timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
+  if (options.algorithm) call.algorithm = options.algorithm;
+  call.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
+  return options.codec ? apply(*options.codec, call) : Status();
 }
 
 // A call whose like has just been checked: only its buffers are new.  (Small calls come in thousands, all alike.)
@@ -254,9 +254,9 @@ tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
 using namespace tutti;
 using namespace tutti::api;
 
-void tutti_call_options_init(tutti_call_options* options) {
-  if (options) *options = {sizeof *options, nullptr, 0, nullptr};
-}
+void tutti_call_options_init_sized(tutti_call_options* options, size_t struct_size) { init_caller(options, struct_size, kDefaultOptions); }
+
+void(tutti_call_options_init)(tutti_call_options* options) { tutti_call_options_init_sized(options, sizeof *options); }
 
 tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
                               const tutti_call_options* options) {

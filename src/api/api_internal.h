@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "call.h"
+#include "caller_struct.h"
 #include "communicator.h"
 #include "status.h"
 #include "tensor_codec.h"
@@ -54,6 +55,18 @@ tutti_status guarded(tutti_comm* comm, Body body) {
 }
 
 inline Status wrong(std::string sentence) { return Status(Code::invalid_argument, std::move(sentence)); }
+
+#define TUTTI_CALLER_STRUCT(type, first)                                                  \
+  template <>                                                                             \
+  struct CallerStruct<type> {                                                             \
+    static constexpr const char* name = #type;                                            \
+    static constexpr size_t least = offsetof(type, first) + sizeof(std::declval<type>().first); \
+  }
+TUTTI_CALLER_STRUCT(tutti_config, size);
+TUTTI_CALLER_STRUCT(tutti_call_options, algorithm);
+TUTTI_CALLER_STRUCT(tutti_stats, operations);
+TUTTI_CALLER_STRUCT(tutti_codec_config, name);
+#undef TUTTI_CALLER_STRUCT
 
 // A request of `comm`, ended with this object unless it is released to the caller.
 class RequestHolder {

@@ -142,12 +142,47 @@ TEST_F(Arguments, CountsWhoseBytesOverflow) {
   REFUSED(tutti_send(comm_, a_, kHuge, TUTTI_FLOAT64, 1));
 }
 
-TEST_F(Arguments, OptionsOfAnotherSize) {
-  for (const size_t bad : {size_t{0}, size_t{1}, sizeof(size_t)}) {
+// Sizes that no version of the struct has: too small, too large, not a multiple of its alignment.
+constexpr size_t kBadSizes[] = {0, 1, sizeof(size_t), sizeof(size_t) + 9, 4104, size_t{1} << 40, SIZE_MAX};
+
+TEST_F(Arguments, OptionsOfNoVersion) {
+  for (const size_t bad : kBadSizes) {
     options_.struct_size = bad;
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_));
+    EXPECT_THAT(tutti_last_error(comm_), testing::HasSubstr("tutti_call_options.struct_size is " + std::to_string(bad)));
     REFUSED(tutti_barrier(comm_, &options_));
   }
+}
+
+TEST_F(Arguments, StatisticsOfNoVersion) {
+  for (const size_t bad : kBadSizes) {
+    tutti_stats stats;
+    std::memset(static_cast<void*>(&stats), 0x5A, sizeof stats);
+    stats.struct_size = bad;
+    REFUSED(tutti_comm_stats(comm_, &stats));
+    EXPECT_EQ(stats.struct_size, bad);
+    EXPECT_EQ(stats.operations, 0x5A5A5A5A5A5A5A5Au) << "written all the same";
+  }
+}
+
+// A binding without the header calls the functions that are macros in C; they fill the library's own struct.
+TEST(Library, InitializersAreFunctionsToo) {
+  tutti_config config;
+  (tutti_config_init)(&config);
+  EXPECT_EQ(config.struct_size, sizeof config);
+  EXPECT_EQ(config.rank, -1);
+  tutti_call_options options;
+  (tutti_call_options_init)(&options);
+  EXPECT_EQ(options.struct_size, sizeof options);
+  EXPECT_EQ(options.codec, nullptr);
+  tutti_codec_config codec;
+  (tutti_codec_config_init)(&codec);
+  EXPECT_EQ(codec.struct_size, sizeof codec);
+  EXPECT_EQ(codec.masking, -1);
+  tutti_config_init_sized(nullptr, sizeof config);
+  config.rank = 5;
+  tutti_config_init_sized(&config, 8);  // too small to be one: nothing is written
+  EXPECT_EQ(config.rank, 5);
 }
 
 TEST_F(Arguments, NegativeTimeout) {

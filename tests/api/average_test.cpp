@@ -15,23 +15,23 @@
 namespace tutti::test {
 namespace {
 
-enum class Kind { all_reduce, reduce, reduce_scatter, reduce_scatter_v };
+enum class Reduction { all_reduce, reduce, reduce_scatter, reduce_scatter_v };
 
 struct Way {
-  Kind kind;
+  Reduction kind;
   const char* algorithm;  // null: chosen
   bool in_place, asynchronous;
 };
 
 std::vector<Way> ways() {
   std::vector<Way> ways;
-  const auto add = [&](Kind kind, std::vector<const char*> names) {
+  const auto add = [&](Reduction kind, std::vector<const char*> names) {
     for (size_t i = 0; i < names.size(); ++i) ways.push_back({kind, names[i], i % 2 == 1, i % 3 == 1});
   };
-  add(Kind::all_reduce, {nullptr, "ring", "tree", "recursive", "doubling", "direct", "hierarchical", nullptr});
-  add(Kind::reduce, {nullptr, "ring", "tree", "recursive", "direct", "hierarchical", nullptr});
-  add(Kind::reduce_scatter, {nullptr, "ring", "recursive", "direct", "hierarchical", nullptr});
-  add(Kind::reduce_scatter_v, {nullptr, "ring", "recursive", "direct", "hierarchical", nullptr});
+  add(Reduction::all_reduce, {nullptr, "ring", "tree", "recursive", "doubling", "direct", "hierarchical", nullptr});
+  add(Reduction::reduce, {nullptr, "ring", "tree", "recursive", "direct", "hierarchical", nullptr});
+  add(Reduction::reduce_scatter, {nullptr, "ring", "recursive", "direct", "hierarchical", nullptr});
+  add(Reduction::reduce_scatter_v, {nullptr, "ring", "recursive", "direct", "hierarchical", nullptr});
   return ways;
 }
 
@@ -40,15 +40,15 @@ constexpr tutti_dtype kDtype = std::is_same_v<T, Half> ? TUTTI_FLOAT16 : TUTTI_B
 
 // What each rank contributes to each element, and whether the average is one of the type's numbers.
 template <class T>
-struct Values {
+struct SmallValues {
   const char* name;
   T (*contribution)(int rank, size_t i);
   bool exact;
 };
 
 template <class T>
-std::vector<Values<T>> all_values() {
-  using V = Values<T>;
+std::vector<SmallValues<T>> all_values() {
+  using V = SmallValues<T>;
   std::vector<V> values = {
       V{"the least", [](int, size_t) { return T{1}; }, true},
       V{"ones and a great number", [](int rank, size_t) { return T::narrow(rank == 0 ? 256 : 1); }, false},
@@ -80,19 +80,19 @@ tutti_status average(tutti_comm* comm, const Way& way, const void* in, void* out
   tutti_request* request = nullptr;
   tutti_status status = TUTTI_SUCCESS;
   switch (way.kind) {
-    case Kind::all_reduce:
+    case Reduction::all_reduce:
       if (!way.asynchronous) return tutti_all_reduce(comm, in, out, count, dtype, op, &options);
       status = tutti_all_reduce_start(comm, in, out, count, dtype, op, &options, &request);
       break;
-    case Kind::reduce:
+    case Reduction::reduce:
       if (!way.asynchronous) return tutti_reduce(comm, in, out, count, dtype, op, 0, &options);
       status = tutti_reduce_start(comm, in, out, count, dtype, op, 0, &options, &request);
       break;
-    case Kind::reduce_scatter:
+    case Reduction::reduce_scatter:
       if (!way.asynchronous) return tutti_reduce_scatter(comm, in, out, count, dtype, op, &options);
       status = tutti_reduce_scatter_start(comm, in, out, count, dtype, op, &options, &request);
       break;
-    case Kind::reduce_scatter_v:
+    case Reduction::reduce_scatter_v:
       if (!way.asynchronous) return tutti_reduce_scatter_v(comm, in, out, counts, dtype, op, &options);
       status = tutti_reduce_scatter_v_start(comm, in, out, counts, dtype, op, &options, &request);
       break;
@@ -101,12 +101,12 @@ tutti_status average(tutti_comm* comm, const Way& way, const void* in, void* out
 }
 
 template <class T>
-void expect_average(const LocalWorld& world, const Way& way, const Values<T>& values, size_t count) {
+void expect_average(const LocalWorld& world, const Way& way, const SmallValues<T>& values, size_t count) {
   const int size = world.size();
   const auto p = static_cast<size_t>(size);
   std::vector<size_t> counts(p, count);  // of reduce_scatter_v: shorter and shorter
-  for (size_t r = 0; r < p; ++r) counts[r] -= std::min(counts[r], way.kind == Kind::reduce_scatter_v ? 3 * r : 0);
-  const bool scatters = way.kind == Kind::reduce_scatter || way.kind == Kind::reduce_scatter_v;
+  for (size_t r = 0; r < p; ++r) counts[r] -= std::min(counts[r], way.kind == Reduction::reduce_scatter_v ? 3 * r : 0);
+  const bool scatters = way.kind == Reduction::reduce_scatter || way.kind == Reduction::reduce_scatter_v;
   size_t total = 0;
   for (const size_t part : counts) total += part;
   if (!scatters) total = count;
@@ -117,7 +117,7 @@ void expect_average(const LocalWorld& world, const Way& way, const Values<T>& va
     for (size_t i = 0; i < total; ++i) input[i] = values.contribution(rank, i);
     size_t begin = 0;
     for (size_t r = 0; scatters && r < me; ++r) begin += counts[r];
-    const size_t mine = scatters ? counts[me] : way.kind == Kind::reduce && rank != 0 ? 0 : total;
+    const size_t mine = scatters ? counts[me] : way.kind == Reduction::reduce && rank != 0 ? 0 : total;
     std::vector<T> apart(mine, T{0x1234});
     const bool in_place = way.in_place && mine > 0;
     T* const output = in_place ? input.data() + begin : apart.data();
@@ -136,7 +136,7 @@ void expect_average(const LocalWorld& world, const Way& way, const Values<T>& va
       }
     }
   });
-  if (way.kind != Kind::all_reduce) return;
+  if (way.kind != Reduction::all_reduce) return;
   for (const auto& output : outputs) ASSERT_EQ(std::memcmp(output.data(), outputs[0].data(), total * sizeof(T)), 0);
 }
 
@@ -145,7 +145,7 @@ class AverageTest : public testing::TestWithParam<int> {
   template <class T>
   void expect_averages() {
     for (const Way& way : ways())
-      for (const Values<T>& values : all_values<T>())
+      for (const SmallValues<T>& values : all_values<T>())
         for (const size_t count : {size_t{1}, size_t{1000}, size_t{20'011}}) {
           SCOPED_TRACE(std::string(values.name) + ", kind " + std::to_string(static_cast<int>(way.kind)) + " by " +
                        (way.algorithm ? way.algorithm : "choice") + ", " + std::to_string(count) + " elements");

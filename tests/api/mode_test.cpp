@@ -25,17 +25,17 @@ Words input_of(int rank, size_t count) {
   return words;
 }
 
-struct Kind {
+struct AverageCall {
   const char* algorithm;
   const char* codec;
   size_t count;
 };
-constexpr Kind kKinds[] = {{nullptr, nullptr, 1},         {nullptr, nullptr, 3000},      {"doubling", nullptr, 5000},
+constexpr AverageCall kKinds[] = {{nullptr, nullptr, 1},         {nullptr, nullptr, 3000},      {"doubling", nullptr, 5000},
                            {"ring", nullptr, 50'000},     {"direct", nullptr, 50'000},   {"recursive", nullptr, 50'000},
                            {"tree", nullptr, 50'000},     {nullptr, "int8", 5000},       {nullptr, "fp16", 5000},
                            {nullptr, "topk:ratio=0.3", 5000}};
 
-void average(tutti_comm* comm, const Kind& kind, const Words& input, Words& output, bool asynchronous) {
+void average(tutti_comm* comm, const AverageCall& kind, const Words& input, Words& output, bool asynchronous) {
   tutti_codec* codec = nullptr;
   if (kind.codec) {
     ASSERT_EQ(tutti_codec_create(&codec, kind.codec, kind.count, TUTTI_FLOAT32), TUTTI_SUCCESS);
@@ -59,7 +59,7 @@ void average(tutti_comm* comm, const Kind& kind, const Words& input, Words& outp
 
 // The outputs of all ranks, `mode` being set on threads of which sets(rank) is true; null: on none.
 template <class Sets>
-std::vector<Words> outputs(const LocalWorld& world, const Kind& kind, bool asynchronous, const FloatingPointMode* mode, Sets sets) {
+std::vector<Words> outputs(const LocalWorld& world, const AverageCall& kind, bool asynchronous, const FloatingPointMode* mode, Sets sets) {
   std::vector<Words> results(kRanks, Words(kind.count));
   world.run([&](int rank, tutti_comm* comm) {
     const Words input = input_of(rank, kind.count);
@@ -75,7 +75,7 @@ TEST(ModeTest, RanksAgree) {
   for (const bool asynchronous : {false, true}) {
     const LocalWorld world(kRanks);
     ASSERT_EQ(world.size(), kRanks);
-    for (const Kind& kind : kKinds) {
+    for (const AverageCall& kind : kKinds) {
       const auto expected = outputs(world, kind, asynchronous, nullptr, [](int) { return false; });
       for (const auto& mode : floating_point_modes()) {
         SCOPED_TRACE(std::string(mode.name) + (asynchronous ? ", asynchronous, " : ", ") + std::to_string(kind.count) + " by " +
@@ -89,7 +89,7 @@ TEST(ModeTest, RanksAgree) {
 
 // The progress thread has the mode of the thread that made the first asynchronous call.
 TEST(ModeTest, ProgressThreadsBornInOtherModesAgree) {
-  const Kind kind{nullptr, nullptr, 3000};
+  const AverageCall kind{nullptr, nullptr, 3000};
   for (const auto& mode : floating_point_modes()) {
     const LocalWorld world(kRanks);
     ASSERT_EQ(world.size(), kRanks);

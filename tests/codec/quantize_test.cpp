@@ -12,7 +12,7 @@ namespace {
 
 using testing::HasSubstr;
 
-const char* const kSpecs[] = {"int8",
+const char* const kQuantizeSpecs[] = {"int8",
                               "int4",
                               "int2",
                               "int8:group=32",
@@ -33,14 +33,14 @@ const char* const kSpecs[] = {"int8",
                               "int4:clip=2.5,group=64"};
 
 TEST(Quantize, KeepsTheLaws) {
-  for (const char* text : kSpecs) {
+  for (const char* text : kQuantizeSpecs) {
     const testing::ScopedTrace trace(__FILE__, __LINE__, text);
     laws::expect_laws(*make_quantize(spec_of(text)));
   }
 }
 
 TEST(Quantize, IsTheReference) {
-  for (const char* text : kSpecs) {
+  for (const char* text : kQuantizeSpecs) {
     const CodecSpec spec = spec_of(text);
     expect_reference(text, *make_quantize(spec),
                      [&](const std::vector<float>& sums, bool feedback, const EncodeContext& context, auto& decoded) {

@@ -12,17 +12,17 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const char* const kSpecs[] = {"sign", "sign:group=32", "sign:group=512", "sign:group=2048"};
+const char* const kSignSpecs[] = {"sign", "sign:group=32", "sign:group=512", "sign:group=2048"};
 
 TEST(Sign, KeepsTheLaws) {
-  for (const char* text : kSpecs) {
+  for (const char* text : kSignSpecs) {
     const testing::ScopedTrace trace(__FILE__, __LINE__, text);
     laws::expect_laws(*make_sign(spec_of(text)));
   }
 }
 
 TEST(Sign, IsTheReference) {
-  for (const char* text : kSpecs) {
+  for (const char* text : kSignSpecs) {
     const CodecSpec spec = spec_of(text);
     expect_reference(text, *make_sign(spec), [&](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
       return reference::sign(spec, sums, decoded);

@@ -15,9 +15,9 @@ namespace {
 using sparse::Layout;
 using sparse::Places;
 using testing::HasSubstr;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kInf = std::numeric_limits<float>::infinity();
 
-CodecSpec topk_of(uint32_t k, ValueType values = ValueType::fp32) {
+CodecSpec packed_topk(uint32_t k, ValueType values = ValueType::fp32) {
   CodecSpec spec;
   spec.kind = CodecKind::topk;
   spec.k = k;
@@ -55,25 +55,25 @@ void put(Packet& packet, size_t at, T what) {
 }
 
 TEST(SparsePacketTest, Bitmap) {  // 3 and -2 at places 1 and 5
-  EXPECT_EQ(encode(topk_of(2), spread(8, {{1, 3.0f}, {5, -2.0f}})),
+  EXPECT_EQ(encode(packed_topk(2), spread(8, {{1, 3.0f}, {5, -2.0f}})),
             (Packet{0, 0, 0, 0, 0, 0, 0x40, 0x40, 0, 0, 0, 0xC0, 0x22, 0, 0, 0}));
-  EXPECT_EQ(encode(topk_of(2, ValueType::bf16), spread(8, {{1, 3.0f}, {5, -2.0f}})),
+  EXPECT_EQ(encode(packed_topk(2, ValueType::bf16), spread(8, {{1, 3.0f}, {5, -2.0f}})),
             (Packet{0, 0, 0, 0, 0x40, 0x40, 0, 0xC0, 0x22, 0, 0, 0}));
 }
 
 TEST(SparsePacketTest, Split) {  // places 5 = 0·64 + 5 and 200 = 3·64 + 8: high bits 0 and 3 + 1, low ones 5 and 8 of six bits each
-  EXPECT_EQ(encode(topk_of(2, ValueType::fp16), spread(256, {{5, 1.0f}, {200, -2.0f}})),
+  EXPECT_EQ(encode(packed_topk(2, ValueType::fp16), spread(256, {{5, 1.0f}, {200, -2.0f}})),
             (Packet{0, 0, 0, 0, 0, 0x3C, 0, 0xC0, 0x11, 0x05, 0x02, 0}));
   // int8: the greatest is 127 times the scale
-  EXPECT_EQ(encode(topk_of(2, ValueType::int8), spread(256, {{5, 1.0f}, {200, -127.0f}})),
+  EXPECT_EQ(encode(packed_topk(2, ValueType::int8), spread(256, {{5, 1.0f}, {200, -127.0f}})),
             (Packet{0, 0, 0, 0, 0, 0, 0x80, 0x3F, 1, 0x81, 0x11, 0x05, 0x02, 0, 0, 0}));
 }
 
 TEST(SparsePacketTest, AllNeedNoPlaces) {
-  EXPECT_EQ(encode(topk_of(3, ValueType::fp16), {1, 2, -1}), (Packet{0, 0, 0, 0, 0, 0x3C, 0, 0x40, 0, 0xBC, 0, 0}));
+  EXPECT_EQ(encode(packed_topk(3, ValueType::fp16), {1, 2, -1}), (Packet{0, 0, 0, 0, 0, 0x3C, 0, 0x40, 0, 0xBC, 0, 0}));
 }
 
-TEST(SparsePacketTest, NotFinite) { EXPECT_EQ(encode(topk_of(1), {1, kInfinity}), (Packet{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})); }
+TEST(SparsePacketTest, NotFinite) { EXPECT_EQ(encode(packed_topk(1), {1, kInf}), (Packet{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})); }
 
 TEST(SparsePacketTest, PlacesAreNearTheShortest) {
   for (const size_t n : {1u, 7u, 64u, 100u, 4096u, 32768u, 65536u})
@@ -96,46 +96,46 @@ TEST(SparsePacketTest, PlacesAreNearTheShortest) {
 
 TEST(HostileSparsePacketTest, KindValuesAndScale) {
   const std::vector<float> value = spread(256, {{5, 1.0f}, {200, -127.0f}});
-  const auto floats = make_topk(topk_of(2)), bytes = make_topk(topk_of(2, ValueType::int8));
-  const auto halves = make_topk(topk_of(2, ValueType::fp16)), brains = make_topk(topk_of(2, ValueType::bf16));
+  const auto floats = make_topk(packed_topk(2)), bytes = make_topk(packed_topk(2, ValueType::int8));
+  const auto halves = make_topk(packed_topk(2, ValueType::fp16)), brains = make_topk(packed_topk(2, ValueType::bf16));
 
-  Packet packet = encode(topk_of(2), value);
+  Packet packet = encode(packed_topk(2), value);
   EXPECT_EQ(refusal(*floats, packet, 256), "");
   put<uint32_t>(packet, 0, 7);
   EXPECT_THAT(refusal(*floats, packet, 256), HasSubstr("2 of 256 elements cannot be decoded: its kind is 7"));
   put<uint32_t>(packet, 0, 1);
   EXPECT_THAT(refusal(*floats, packet, 256), HasSubstr("not finite, but has values"));
-  for (const float bad : {kInfinity, -kInfinity, std::nanf("")}) {
-    packet = encode(topk_of(2), value);
+  for (const float bad : {kInf, -kInf, std::nanf("")}) {
+    packet = encode(packed_topk(2), value);
     put(packet, 8, bad);
     EXPECT_THAT(refusal(*floats, packet, 256), HasSubstr("a value that is not finite"));
-    packet = encode(topk_of(2, ValueType::int8), value);
+    packet = encode(packed_topk(2, ValueType::int8), value);
     put(packet, 4, bad);
     EXPECT_THAT(refusal(*bytes, packet, 256), HasSubstr("its scale is"));
   }
   for (const uint16_t bad : {uint16_t{0x7C00}, uint16_t{0xFC00}, uint16_t{0x7E01}}) {
-    packet = encode(topk_of(2, ValueType::fp16), value);
+    packet = encode(packed_topk(2, ValueType::fp16), value);
     put(packet, 4, bad);
     EXPECT_THAT(refusal(*halves, packet, 256), HasSubstr("a value that is not finite"));
   }
-  packet = encode(topk_of(2, ValueType::bf16), value);
+  packet = encode(packed_topk(2, ValueType::bf16), value);
   put<uint16_t>(packet, 6, 0xFF80);
   EXPECT_THAT(refusal(*brains, packet, 256), HasSubstr("a value that is not finite"));
   for (const float bad : {-1.0f, -0.0f, 0x1p122f}) {
-    packet = encode(topk_of(2, ValueType::int8), value);
+    packet = encode(packed_topk(2, ValueType::int8), value);
     put(packet, 4, bad);
     EXPECT_THAT(refusal(*bytes, packet, 256), HasSubstr("its scale is"));
   }
-  packet = encode(topk_of(2, ValueType::int8), value);
+  packet = encode(packed_topk(2, ValueType::int8), value);
   put<int8_t>(packet, 9, -128);
   EXPECT_THAT(refusal(*bytes, packet, 256), HasSubstr("a value of -128"));
 }
 
 TEST(HostileSparsePacketTest, PlacesOfABitmap) {
-  const auto codec = make_topk(topk_of(2));
+  const auto codec = make_topk(packed_topk(2));
   const std::vector<float> value = spread(12, {{1, 3.0f}, {5, -2.0f}});
   const size_t at = 12;
-  Packet packet = encode(topk_of(2), value);
+  Packet packet = encode(packed_topk(2), value);
   EXPECT_EQ(refusal(*codec, packet, 12), "");
   packet[at] = 0x23;
   EXPECT_THAT(refusal(*codec, packet, 12), HasSubstr("its bitmap marks 3 elements"));
@@ -143,15 +143,15 @@ TEST(HostileSparsePacketTest, PlacesOfABitmap) {
   EXPECT_THAT(refusal(*codec, packet, 12), HasSubstr("its bitmap marks 1 elements"));
   packet[at + 1] = 0x10;
   EXPECT_THAT(refusal(*codec, packet, 12), HasSubstr("beyond the last element"));
-  packet = encode(topk_of(2), value);
+  packet = encode(packed_topk(2), value);
   packet[at + 2] = 1;
   EXPECT_THAT(refusal(*codec, packet, 12), HasSubstr("beyond the last element"));
 }
 
 TEST(HostileSparsePacketTest, PlacesThatAreSplit) {
-  const auto codec = make_topk(topk_of(2, ValueType::fp16));
+  const auto codec = make_topk(packed_topk(2, ValueType::fp16));
   const auto with = [&](uint8_t high, uint16_t low, uint8_t padding) {
-    Packet packet = encode(topk_of(2, ValueType::fp16), spread(256, {{5, 1.0f}, {200, -2.0f}}));
+    Packet packet = encode(packed_topk(2, ValueType::fp16), spread(256, {{5, 1.0f}, {200, -2.0f}}));
     packet[8] = high;
     put(packet, 9, low);
     packet[11] = padding;
@@ -172,7 +172,7 @@ TEST(HostileSparsePacketTest, PlacesThatAreSplit) {
 }
 
 TEST(HostileSparsePacketTest, FillingOfKnownPlaces) {
-  const CodecSpec spec = topk_of(3, ValueType::fp16);
+  const CodecSpec spec = packed_topk(3, ValueType::fp16);
   Packet packet = encode(spec, {1, 2, -1});
   packet[11] = 1;
   EXPECT_THAT(refusal(*make_topk(spec), packet, 3), HasSubstr("not filled up with zeros"));

@@ -12,14 +12,14 @@ namespace {
 
 using testing::HasSubstr;
 
-const Signature kCall = call_of(Collective::all_reduce, 417, 1024);
+const Signature kTreeCall = call_of(Collective::all_reduce, 417, 1024);
 
 ControlFrame frame_of(FrameKind kind, int rank = -1) {
   ControlFrame frame;
   frame.kind = kind;
   frame.rank = rank;
   frame.cause.status = Status(Code::aborted, "from outside");
-  frame.stall = stall_in(kCall, 0);
+  frame.stall = stall_in(kTreeCall, 0);
   return frame;
 }
 
@@ -116,7 +116,7 @@ TEST(ControlTree, FrameFromTheWrongSideIsLost) {
 
 TEST(ControlTree, SilentParentIsBlamedForADeadline) {
   Stage stage(1, 4);
-  stage.tree->timed_out(stall_in(kCall, 2));
+  stage.tree->timed_out(stall_in(kTreeCall, 2));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::timed_out));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::ping));
   EXPECT_TRUE(stage.puppets[1].hear(FrameKind::ping));
@@ -138,13 +138,13 @@ TEST(ControlTree, SilentChildIsReported) {
 
 TEST(ControlTree, RootBlamesTheSilentChild) {
   Stage stage(0, 2);
-  stage.tree->timed_out(stall_in(kCall, 1));
+  stage.tree->timed_out(stall_in(kTreeCall, 1));
   EXPECT_EQ(stage.failure().message(), silent_cause(1, rank_name(1)).status.message());
 }
 
 TEST(ControlTree, OwnViewHoldsWhereNoVerdictComes) {
   Stage stage(1, 4);
-  stage.tree->timed_out(stall_in(kCall, 2));
+  stage.tree->timed_out(stall_in(kTreeCall, 2));
   for (Puppet& puppet : stage.puppets) {
     EXPECT_TRUE(puppet.hear(FrameKind::ping));
     puppet.say(frame_of(FrameKind::pong));
@@ -200,7 +200,7 @@ TEST(ControlTree, FailureDuringGoodbyeIsTold) {
 
 TEST(ControlTree, NeighbourThatDoesNotReadCostsNothing) {
   Stage stage(1, 4);
-  for (int i = 0; i < 20'000; ++i) stage.tree->stalled(stall_in(kCall, 2));  // far more than the socket holds
+  for (int i = 0; i < 20'000; ++i) stage.tree->stalled(stall_in(kTreeCall, 2));  // far more than the socket holds
   stage.puppets[1].say(frame_of(FrameKind::report));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::report));
   stage.puppets[0].say(frame_of(FrameKind::failure));

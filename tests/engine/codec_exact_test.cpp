@@ -87,9 +87,9 @@ constexpr Content kContents[] = {
      [](size_t rank, size_t i, int step) { return std::sin(static_cast<float>(i * (rank + 1) + static_cast<size_t>(step))); }},
 };
 
-class EveryCodec : public ::testing::TestWithParam<const char*> {};
+class EveryCodecExactly : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(EveryCodec, IsItsDefinition) {
+TEST_P(EveryCodecExactly, IsItsDefinition) {
   const Algorithm& direct = algorithms()[*find_algorithm(Collective::all_reduce, "direct")];
   for (const size_t count : kCounts)
     for (const Content& content : kContents) {
@@ -115,7 +115,7 @@ TEST_P(EveryCodec, IsItsDefinition) {
 }
 
 // Zero is exact in every format, in every plan, and leaves nothing behind.
-TEST_P(EveryCodec, ZerosStayZeros) {
+TEST_P(EveryCodecExactly, ZerosStayZeros) {
   for (const Algorithm* algorithm : carriers())
     for (const size_t count : {1u, 3u, 31u, 5000u}) {
       SCOPED_TRACE(std::string(algorithm->name) + ", " + std::to_string(count));
@@ -158,7 +158,7 @@ TEST(Sparsifiers, LoseNoBit) {
       }
 }
 
-INSTANTIATE_TEST_SUITE_P(Codec, EveryCodec, ::testing::ValuesIn(kSpecs), name_of);
+INSTANTIATE_TEST_SUITE_P(Codec, EveryCodecExactly, ::testing::ValuesIn(kSpecs), name_of);
 
 }  // namespace
 }  // namespace tutti::test

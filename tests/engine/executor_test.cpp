@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(Executor, EveryPlan, testing::Range(size_t{0}, algorith
   return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name);
 });
 
-class EveryCodec : public testing::TestWithParam<const char*> {};
+class EveryCodecLater : public testing::TestWithParam<const char*> {};
 
 std::vector<uint32_t> bits_of(std::vector<float> numbers) {
   std::vector<uint32_t> bits(numbers.size());
@@ -107,7 +107,7 @@ std::vector<std::vector<uint32_t>> coded_outputs_of(const Setup& setup) {
   return all;
 }
 
-TEST_P(EveryCodec, BitForBitAlthoughComputingTakesItsTime) {
+TEST_P(EveryCodecLater, BitForBitAlthoughComputingTakesItsTime) {
   for (const Algorithm* algorithm : carriers())
     for (const int size : sizes_up_to(9)) {
       test::Setup setup{algorithm, size, Wiring::slots, GetParam(), 5000 + static_cast<size_t>(size)};
@@ -121,14 +121,14 @@ TEST_P(EveryCodec, BitForBitAlthoughComputingTakesItsTime) {
     }
 }
 
-TEST_P(EveryCodec, OneRankAlone) {
+TEST_P(EveryCodecLater, OneRankAlone) {
   test::Setup setup{carriers()[0], 1, Wiring::slots, GetParam(), 3000};
   const auto wanted = coded_outputs_of(setup);
   setup.late = true;
   EXPECT_EQ(coded_outputs_of(setup), wanted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Executor, EveryCodec, testing::ValuesIn(kSpecs), name_of);
+INSTANTIATE_TEST_SUITE_P(Executor, EveryCodecLater, testing::ValuesIn(kSpecs), name_of);
 
 // A call that fails returns its memory to the caller: nothing computes there any more.
 TEST(Executor, NothingComputesAfterAFailure) {

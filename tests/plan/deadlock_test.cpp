@@ -15,7 +15,7 @@ Status together(const Job& first, const Job& second, const Expansion& expansion)
   return prove_schedule(first.set, second.set, expansion);
 }
 
-class EveryPlan : public testing::TestWithParam<Algorithm> {
+class EveryPairOfPlans : public testing::TestWithParam<Algorithm> {
  protected:
   // The next one in the registry is the other operation in flight.
   static const Algorithm& neighbour() {
@@ -24,7 +24,7 @@ class EveryPlan : public testing::TestWithParam<Algorithm> {
   }
 };
 
-TEST_P(EveryPlan, EndsTogetherWithAnother) {
+TEST_P(EveryPairOfPlans, EndsTogetherWithAnother) {
   for (const int size : test::sizes_up_to(130)) {
     const Job job(GetParam(), size, 0), other(neighbour(), size, size - 1);
     for (const bool lends : {false, true}) {
@@ -35,7 +35,7 @@ TEST_P(EveryPlan, EndsTogetherWithAnother) {
   }
 }
 
-TEST_P(EveryPlan, EndsTogetherWithItself) {
+TEST_P(EveryPairOfPlans, EndsTogetherWithItself) {
   for (const int size : test::sizes_up_to(40)) {
     const Job job(GetParam(), size, 0);
     for (const uint32_t lanes : {1u, 2u, 4u}) {
@@ -48,7 +48,7 @@ TEST_P(EveryPlan, EndsTogetherWithItself) {
 }
 
 // No plan depends on links that hold more than one message.
-TEST_P(EveryPlan, EndsWithTheSmallestLinks) {
+TEST_P(EveryPairOfPlans, EndsWithTheSmallestLinks) {
   for (const int size : {2, 3, 4, 5, 7, 8, 13, 16, 33}) {
     const Job job(GetParam(), size, 0);
     for (const bool lends : {false, true}) {
@@ -58,7 +58,7 @@ TEST_P(EveryPlan, EndsWithTheSmallestLinks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlan, testing::ValuesIn(algorithms().begin(), algorithms().end()),
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPairOfPlans, testing::ValuesIn(algorithms().begin(), algorithms().end()),
                          [](const auto& test) { return label(test.param); });
 
 TEST(Schedule, AnyTwoOperationsEnd) {

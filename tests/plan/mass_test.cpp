@@ -16,7 +16,7 @@
 namespace tutti {
 namespace {
 
-constexpr int kRanks = 130;
+constexpr int kMostRanksInMass = 130;
 
 class LossyRun {
  public:
@@ -135,7 +135,7 @@ void expect_mass_kept(const Algorithm& algorithm, const Team& team) {
 class EveryAllReduce : public testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryAllReduce, LosesNothingIfItMayCarryACodec) {
-  for (const int size : test::sizes_up_to(kRanks))
+  for (const int size : test::sizes_up_to(kMostRanksInMass))
     if ((size <= 40 || size % 9 == 4) && !HasFatalFailure()) expect_mass_kept(GetParam(), size);
 }
 

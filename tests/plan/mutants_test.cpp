@@ -99,9 +99,9 @@ std::vector<Mutant> mutants(const LooseSteps& original, size_t at, int rank, int
   return list;
 }
 
-class EveryPlan : public testing::TestWithParam<Algorithm> {};
+class EveryMutant : public testing::TestWithParam<Algorithm> {};
 
-TEST_P(EveryPlan, WithOneMistakeIsRejected) {
+TEST_P(EveryMutant, WithOneMistakeIsRejected) {
   const Algorithm& algorithm = GetParam();
   std::map<std::string, int> rejected;
   for (const Team& team : {Team(2), Team(3), Team(4), Team(5), Team(8), Team(11), team_of({2, 3}), team_of({2, 2, 1}, true)}) {
@@ -130,7 +130,7 @@ TEST_P(EveryPlan, WithOneMistakeIsRejected) {
   EXPECT_TRUE(bare || rejected["swapped"] > 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlan, testing::ValuesIn(algorithms().begin(), algorithms().end()),
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryMutant, testing::ValuesIn(algorithms().begin(), algorithms().end()),
                          [](const auto& test) { return label(test.param); });
 
 TEST(Mutants, OfTheShapeAreRejected) {

@@ -9,7 +9,7 @@
 namespace tutti {
 namespace {
 
-constexpr int kRanks = 130;
+constexpr int kMostRanksProved = 130;
 
 class EveryPlan : public testing::TestWithParam<Algorithm> {};
 
@@ -17,7 +17,7 @@ TEST_P(EveryPlan, IsProvedAndCostsWhatTheCostModelSays) {
   const Algorithm& algorithm = GetParam();
   const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   ASSERT_NE(book, nullptr);
-  for (const int size : test::sizes_up_to(kRanks)) {
+  for (const int size : test::sizes_up_to(kMostRanksProved)) {
     for (const int root : roots_of(algorithm, size)) {
       const auto plans = plans_of(algorithm, size, root);
       const Result<Proof> proof = prove(algorithm.collective, root, plans);

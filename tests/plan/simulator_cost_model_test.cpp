@@ -3,23 +3,16 @@
 #include <gtest/gtest.h>
 
 #include "all_plans.h"
-#include "simulator.h"
 #include "cost_model.h"
+#include "machines.h"
+#include "simulator.h"
 
 namespace tutti {
 namespace {
 
 using enum Collective;
 
-constexpr double kMicro = 1e-6, kNano = 1e-9;
-constexpr size_t kWhole = size_t{1} << 40;
-
-Machine hosts_of(int ranks, int per_host) {
-  Machine machine;
-  for (int rank = 0; rank < ranks; ++rank) machine.host.push_back(rank / per_host);
-  machine.between.streams = true;
-  return machine;
-}
+using test::hosts_of, test::kMicro, test::kNano, test::kWhole;
 
 Machine ordinary(int ranks, int per_host) {
   Machine machine = hosts_of(ranks, per_host);

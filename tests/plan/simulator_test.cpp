@@ -6,6 +6,7 @@
 
 #include "all_plans.h"
 #include "cost_model.h"
+#include "machines.h"
 
 namespace tutti {
 namespace {
@@ -13,23 +14,9 @@ namespace {
 using testing::DoubleNear;
 using enum Collective;
 
-constexpr double kMicro = 1e-6, kNano = 1e-9;
+using test::hosts_of, test::kMicro, test::kNano, test::kWhole;
 
-// Everything of a plan in one stripe.
-constexpr size_t kWhole = size_t{1} << 40;
-
-Machine separate_hosts(int ranks) {
-  Machine machine;
-  for (int rank = 0; rank < ranks; ++rank) machine.host.push_back(rank);
-  machine.between.streams = true;
-  return machine;
-}
-
-Machine hosts_of(int ranks, int per_host) {
-  Machine machine = separate_hosts(ranks);
-  for (int& host : machine.host) host /= per_host;
-  return machine;
-}
+Machine separate_hosts(int ranks) { return hosts_of(ranks, 1); }
 
 Prediction price(Collective collective, std::string_view name, int ranks, const Machine& machine, const Work& work) {
   return predict(outline_of(algorithm_of(collective, name), ranks, 0), machine, work);

@@ -13,9 +13,9 @@
 namespace tutti {
 namespace {
 
-class EveryPlan : public testing::TestWithParam<Algorithm> {};
+class EveryPlanForTeams : public testing::TestWithParam<Algorithm> {};
 
-TEST_P(EveryPlan, IsProvedForTeamsOfSeveralHosts) {
+TEST_P(EveryPlanForTeams, IsProvedForTeamsOfSeveralHosts) {
   const Algorithm& algorithm = GetParam();
   const CostModel* book = cost_model(algorithm.collective, algorithm.name);
   for (const auto& ranks : host_mixes()) {
@@ -41,7 +41,7 @@ TEST_P(EveryPlan, IsProvedForTeamsOfSeveralHosts) {
   }
 }
 
-TEST_P(EveryPlan, EndsForTeamsOfSeveralHosts) {
+TEST_P(EveryPlanForTeams, EndsForTeamsOfSeveralHosts) {
   for (const auto& ranks : host_mixes()) {
     const Team team = team_of(ranks, true);
     if (team.size > 33) continue;
@@ -99,7 +99,7 @@ TEST(Team, KnowsItsHostsAndItsOrder) {
   EXPECT_EQ(team.ranks_by_host(), (std::vector<std::vector<int>>{{0, 2}, {1, 3}}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlan, testing::ValuesIn(algorithms().begin(), algorithms().end()),
+INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPlanForTeams, testing::ValuesIn(algorithms().begin(), algorithms().end()),
                          [](const auto& test) { return label(test.param); });
 
 }  // namespace

@@ -10,13 +10,13 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::vector<TuningRule> rules(const std::string& lines) {
+std::vector<TuningRule> tuning_rules_in(const std::string& lines) {
   const auto result = parse_tuning_file("tutti-tuning 1\n" + lines, "f");
   EXPECT_TRUE(result.ok()) << result.status().message();
   return result.ok() ? result->rules : std::vector<TuningRule>{};
 }
 
-std::string error(const std::string& content) {
+std::string tuning_error(const std::string& content) {
   const auto result = parse_tuning_file(content, "f");
   EXPECT_FALSE(result.ok()) << content;
   return result.status().message();
@@ -24,13 +24,13 @@ std::string error(const std::string& content) {
 
 // Of one line below the first.
 std::string line_error(const std::string& line) {
-  const std::string text = error("tutti-tuning 1\n" + line);
+  const std::string text = tuning_error("tutti-tuning 1\n" + line);
   EXPECT_THAT(text, StartsWith("f:2: "));
   return text;
 }
 
 TEST(TuningRules, EveryKeyIsRead) {
-  const auto all = rules("# comment\n\nbroadcast  ranks=2-8 hosts=3 bytes=4K-1M use=tree lanes=3 stripe=128K \r\n");
+  const auto all = tuning_rules_in("# comment\n\nbroadcast  ranks=2-8 hosts=3 bytes=4K-1M use=tree lanes=3 stripe=128K \r\n");
   ASSERT_EQ(all.size(), 1u);
   const TuningRule& rule = all[0];
   EXPECT_EQ(rule.collective, Collective::broadcast);
@@ -47,20 +47,20 @@ TEST(TuningRules, EveryKeyIsRead) {
 }
 
 TEST(TuningRules, Matches) {
-  const TuningRule rule = rules("all_reduce ranks=4- bytes=1K-2K use=ring").at(0);
+  const TuningRule rule = tuning_rules_in("all_reduce ranks=4- bytes=1K-2K use=ring").at(0);
   EXPECT_TRUE(rule.matches(Collective::all_reduce, 4, 1, 1024));
   EXPECT_TRUE(rule.matches(Collective::all_reduce, 1000, 7, 2047));
   EXPECT_FALSE(rule.matches(Collective::all_reduce, 3, 1, 1024));
   EXPECT_FALSE(rule.matches(Collective::all_reduce, 4, 1, 2048));
   EXPECT_FALSE(rule.matches(Collective::broadcast, 4, 1, 1024));
-  EXPECT_FALSE(rules("all_reduce hosts=2 use=ring").at(0).matches(Collective::all_reduce, 4, 1, 0));
+  EXPECT_FALSE(tuning_rules_in("all_reduce hosts=2 use=ring").at(0).matches(Collective::all_reduce, 4, 1, 0));
 }
 
 TEST(TuningRules, RefusedWithFileAndLine) {
-  EXPECT_THAT(error(""), HasSubstr("f:1: the file is empty"));
-  EXPECT_THAT(error("# nothing\nall_reduce use=ring"), HasSubstr("f:2: a tuning file begins with the line \"tutti-tuning 1\""));
-  EXPECT_THAT(error("tutti-tuning 2\n"), HasSubstr("f:1: "));
-  EXPECT_THAT(error("tutti-tuning 1\n" + std::string(kLongestTuningFile, '#')), HasSubstr("f is larger than 32 KiB"));
+  EXPECT_THAT(tuning_error(""), HasSubstr("f:1: the file is empty"));
+  EXPECT_THAT(tuning_error("# nothing\nall_reduce use=ring"), HasSubstr("f:2: a tuning file begins with the line \"tutti-tuning 1\""));
+  EXPECT_THAT(tuning_error("tutti-tuning 2\n"), HasSubstr("f:1: "));
+  EXPECT_THAT(tuning_error("tutti-tuning 1\n" + std::string(kLongestTuningFile, '#')), HasSubstr("f is larger than 32 KiB"));
   EXPECT_THAT(line_error("all_reduce use=rign"), AllOf(HasSubstr("\"rign\" is no algorithm"), HasSubstr("did you mean \"ring\"?")));
   EXPECT_THAT(line_error("all_redcue use=ring"), HasSubstr("did you mean \"all_reduce\"?"));
   EXPECT_THAT(line_error("point_to_point use=ring"), HasSubstr("is no collective"));
@@ -76,7 +76,7 @@ TEST(TuningRules, RefusedWithFileAndLine) {
 }
 
 TEST(TuningRules, PredictionsAreStraightInBetween) {
-  const auto all = rules("reduce bytes=1K-2K use=tree ns=1000-3000\nreduce bytes=1K-2K use=ring ns=3000-1000 bound=link\nreduce bytes=2K- use=ring "
+  const auto all = tuning_rules_in("reduce bytes=1K-2K use=tree ns=1000-3000\nreduce bytes=1K-2K use=ring ns=3000-1000 bound=link\nreduce bytes=2K- use=ring "
                          "ns=3000\nreduce use=direct ns=50\nreduce use=tree\n");
   EXPECT_EQ(all[0].predicted_ns(1024), 1000u);
   EXPECT_EQ(all[0].predicted_ns(1536), 2000u);

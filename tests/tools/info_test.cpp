@@ -1,12 +1,13 @@
 // tutti-info as a user runs it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "outcome.h"
 
 namespace {
 
@@ -15,22 +16,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-struct Outcome {
-  int status = -1;
-  std::string output;
-};
-
 // `before`: assignments to environment variables.  `after`: options and redirections.
-Outcome info(const std::string& before, const std::string& after) {
-  Outcome run;
-  FILE* pipe = popen(("env " + before + " " TUTTI_INFO " " + after).c_str(), "r");
-  if (pipe == nullptr) return run;
-  char buffer[4096];
-  for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) run.output.append(buffer, got);
-  const int ended = pclose(pipe);
-  run.status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-  return run;
-}
+Outcome info(const std::string& before, const std::string& after) { return outcome_of("env " + before + " " TUTTI_INFO " " + after); }
 
 nlohmann::json json_of(const Outcome& run) { return nlohmann::json::parse(run.output, nullptr, false); }
 

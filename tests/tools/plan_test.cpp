@@ -1,11 +1,12 @@
 // tutti-plan simulate as a user runs it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "outcome.h"
 
 namespace {
 
@@ -14,21 +15,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
 
-struct Outcome {
-  int status = -1;
-  std::string output;
-};
-
-Outcome plan(const std::string& arguments) {
-  Outcome run;
-  FILE* pipe = popen((TUTTI_PLAN " " + arguments).c_str(), "r");
-  if (pipe == nullptr) return run;
-  char buffer[4096];
-  for (size_t got; (got = fread(buffer, 1, sizeof buffer, pipe)) > 0;) run.output.append(buffer, got);
-  const int ended = pclose(pipe);
-  run.status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-  return run;
-}
+Outcome plan(const std::string& arguments) { return outcome_of(TUTTI_PLAN " " + arguments); }
 
 nlohmann::json json_of(const std::string& arguments) {
   return nlohmann::json::parse(plan(arguments + " --json -").output, nullptr, false);
