@@ -38,6 +38,29 @@ Result<Readings> decode_readings(std::string_view bytes) {
   return readings;
 }
 
+// The calls of the probe, by a communicator that is not in use yet.
+class PairCallsOf final : public PairCalls {
+ public:
+  explicit PairCallsOf(Communicator& comm) : comm_(comm) {}
+  int rank() const override { return comm_.rank(); }
+  size_t prepare(const Plan& plan, Collective collective) override {
+    prepared_.push_back({comm_.prepare_duet(plan, collective), collective});
+    return prepared_.size() - 1;
+  }
+  Status run(size_t prepared, const void* input, void* output, uint64_t bytes) override {
+    return comm_.run_duet(prepared_[prepared].compiled, prepared_[prepared].collective, input, output, bytes);
+  }
+  StreamMeter* meter(int peer) override { return comm_.parts().transport_of[static_cast<size_t>(peer)]->meter(); }
+
+ private:
+  struct Prepared {
+    Communicator::Compiled compiled;
+    Collective collective;
+  };
+  Communicator& comm_;
+  std::vector<Prepared> prepared_;
+};
+
 class Agreement {
  public:
   Agreement(Communicator& comm, Bootstrap& bootstrap, Tuning tuning)
@@ -73,7 +96,7 @@ class Agreement {
     return std::string("Tutti " TUTTI_BUILD " on ") + parts_.host_id + ", " + std::to_string(terms.team.hosts()) + " hosts, " +
            std::to_string(terms.size) + " ranks in order " + std::to_string(hosts) + ", " + std::to_string(terms.lanes) + " lanes, " +
            std::to_string(terms.slots) + " slots of " + std::to_string(terms.slot_bytes) + ", " +
-           (parts_.inside_streams ? "streams" : "memory") + " inside";
+           "intra-host " + (parts_.inside_streams ? "streams" : "memory");
   }
 
   Readings read() const {
@@ -124,7 +147,8 @@ class Agreement {
 
   // Only rank 0 draws a conclusion from them.
   Status measure() {
-    const auto mine = probe(comm_, parts_.team);
+    PairCallsOf calls(comm_);
+    const auto mine = probe(calls, parts_.team);
     if (!mine.ok()) return mine.status();
     const auto blobs = bootstrap_.exchange(encode_measurements(*mine));
     if (!blobs.ok()) return blobs.status();
@@ -171,8 +195,8 @@ class Agreement {
   }
 
   void set_streams(MachineProfile& profile) const {
-    profile.inside.streams = parts_.inside_streams;
-    profile.between.streams = true;
+    profile.intra_host.streams = parts_.inside_streams;
+    profile.inter_host.streams = true;
   }
 
   Result<std::shared_ptr<const Tuning>> finish() {

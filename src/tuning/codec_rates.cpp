@@ -56,7 +56,7 @@ double break_even(const CodecRates& rates) { return (1 / rates.encode + 1 / rate
 
 double link_seconds_per_byte(const RouteTerms& terms, const MachineProfile& profile) {
   if (terms.single_host) return 0;
-  const LinkCost& link = terms.team.hosts() > 1 ? profile.between : profile.inside;
+  const LinkCost& link = terms.team.hosts() > 1 ? profile.inter_host : profile.intra_host;
   return std::max(link.byte_s, link.processor_byte_s);
 }
 

@@ -25,25 +25,25 @@ struct Field {
 };
 using P = MachineProfile;
 constexpr std::array kFields{
-    Field{"intra_host.overhead", [](P& p) -> double& { return p.inside.overhead_s; }},
-    Field{"intra_host.latency", [](P& p) -> double& { return p.inside.latency_s; }},
-    Field{"intra_host.byte", [](P& p) -> double& { return p.inside.byte_s; }},
-    Field{"intra_host.processor_byte", [](P& p) -> double& { return p.inside.processor_byte_s; }},
-    Field{"inter_host.overhead", [](P& p) -> double& { return p.between.overhead_s; }},
-    Field{"inter_host.latency", [](P& p) -> double& { return p.between.latency_s; }},
-    Field{"inter_host.byte", [](P& p) -> double& { return p.between.byte_s; }},
-    Field{"inter_host.processor_byte", [](P& p) -> double& { return p.between.processor_byte_s; }},
+    Field{"intra_host.overhead", [](P& p) -> double& { return p.intra_host.overhead_s; }},
+    Field{"intra_host.latency", [](P& p) -> double& { return p.intra_host.latency_s; }},
+    Field{"intra_host.byte", [](P& p) -> double& { return p.intra_host.byte_s; }},
+    Field{"intra_host.processor_byte", [](P& p) -> double& { return p.intra_host.processor_byte_s; }},
+    Field{"inter_host.overhead", [](P& p) -> double& { return p.inter_host.overhead_s; }},
+    Field{"inter_host.latency", [](P& p) -> double& { return p.inter_host.latency_s; }},
+    Field{"inter_host.byte", [](P& p) -> double& { return p.inter_host.byte_s; }},
+    Field{"inter_host.processor_byte", [](P& p) -> double& { return p.inter_host.processor_byte_s; }},
     Field{"call", [](P& p) -> double& { return p.call_s; }},
     Field{"reduce_byte", [](P& p) -> double& { return p.reduce_byte_s; }},
     Field{"copy_byte", [](P& p) -> double& { return p.copy_byte_s; }},
     Field{"switch", [](P& p) -> double& { return p.switch_s; }},
     Field{"cores", [](P& p) -> double& { return p.cores; }, 1, 1e6},
-    Field{"intra_host.4K", [](P& p) -> double& { return p.inside_scale[0]; }, 0, kMostScale},
-    Field{"intra_host.64K", [](P& p) -> double& { return p.inside_scale[1]; }, 0, kMostScale},
-    Field{"intra_host.4M", [](P& p) -> double& { return p.inside_scale[3]; }, 0, kMostScale},
-    Field{"inter_host.4K", [](P& p) -> double& { return p.between_scale[0]; }, 0, kMostScale},
-    Field{"inter_host.64K", [](P& p) -> double& { return p.between_scale[1]; }, 0, kMostScale},
-    Field{"inter_host.4M", [](P& p) -> double& { return p.between_scale[3]; }, 0, kMostScale},
+    Field{"intra_host.4K", [](P& p) -> double& { return p.intra_host_scale[0]; }, 0, kMostScale},
+    Field{"intra_host.64K", [](P& p) -> double& { return p.intra_host_scale[1]; }, 0, kMostScale},
+    Field{"intra_host.4M", [](P& p) -> double& { return p.intra_host_scale[3]; }, 0, kMostScale},
+    Field{"inter_host.4K", [](P& p) -> double& { return p.inter_host_scale[0]; }, 0, kMostScale},
+    Field{"inter_host.64K", [](P& p) -> double& { return p.inter_host_scale[1]; }, 0, kMostScale},
+    Field{"inter_host.4M", [](P& p) -> double& { return p.inter_host_scale[3]; }, 0, kMostScale},
     Field{"neighbours", [](P& p) -> double& { return p.neighbours; }, 1, 1e6},
 };
 
@@ -51,10 +51,10 @@ Status corrupt(const std::string& why) { return Status(Code::invalid_argument, w
 
 }  // namespace
 
-MachineProfile MachineProfile::standard(bool inside_streams) {
+MachineProfile MachineProfile::standard(bool intra_host_streams) {
   MachineProfile p;
-  p.inside = inside_streams ? LinkCost{2e-6, 5e-6, 0.1e-9, 0.15e-9, true} : LinkCost{0.05e-6, 0.2e-6, 0, 0, false};
-  p.between = {3e-6, 20e-6, 0.8e-9, 0.2e-9, true};
+  p.intra_host = intra_host_streams ? LinkCost{2e-6, 5e-6, 0.1e-9, 0.15e-9, true} : LinkCost{0.05e-6, 0.2e-6, 0, 0, false};
+  p.inter_host = {3e-6, 20e-6, 0.8e-9, 0.2e-9, true};
   p.call_s = 0.3e-6;
   p.reduce_byte_s = 0.12e-9;
   p.copy_byte_s = 0.1e-9;
@@ -104,11 +104,11 @@ std::string describe(const MachineProfile& profile) {
   const auto rate = [](double byte_s) { return byte_s > 0 ? 1e-9 / byte_s : 0; };
   std::snprintf(
       text, sizeof text,
-      "latency %.2f µs inside a host, %.2f µs between hosts; a message costs %.2f and %.2f µs at each end; links %.2f and %.2f "
+      "latency %.2f µs intra-host, %.2f µs inter-host; a message costs %.2f and %.2f µs at each end; links %.2f and %.2f "
       "GB/s, their processors %.2f and %.2f GB/s; copying %.2f, reducing %.2f GB/s; %.2f µs a call",
-      us(profile.inside.latency_s), us(profile.between.latency_s), us(profile.inside.overhead_s), us(profile.between.overhead_s),
-      rate(profile.inside.byte_s), rate(profile.between.byte_s), rate(profile.inside.processor_byte_s),
-      rate(profile.between.processor_byte_s), rate(profile.copy_byte_s), rate(profile.reduce_byte_s), us(profile.call_s));
+      us(profile.intra_host.latency_s), us(profile.inter_host.latency_s), us(profile.intra_host.overhead_s), us(profile.inter_host.overhead_s),
+      rate(profile.intra_host.byte_s), rate(profile.inter_host.byte_s), rate(profile.intra_host.processor_byte_s),
+      rate(profile.inter_host.processor_byte_s), rate(profile.copy_byte_s), rate(profile.reduce_byte_s), us(profile.call_s));
   return text;
 }
 
@@ -124,15 +124,15 @@ double scale_at(const MachineProfile::Scale& scale, uint64_t bytes) {
 }
 
 Machine machine_for(const MachineProfile& profile, const Team& team, uint64_t bytes) {
-  const double inside = scale_at(profile.inside_scale, bytes), between = scale_at(profile.between_scale, bytes);
+  const double intra = scale_at(profile.intra_host_scale, bytes), inter = scale_at(profile.inter_host_scale, bytes);
   Machine machine;
   machine.host = team.host;
-  machine.inside = profile.inside;
-  machine.between = profile.between;
-  machine.inside.byte_s *= inside;
-  machine.inside.processor_byte_s *= inside;
-  machine.between.byte_s *= between;
-  machine.between.processor_byte_s *= between;
+  machine.inside = profile.intra_host;
+  machine.between = profile.inter_host;
+  machine.inside.byte_s *= intra;
+  machine.inside.processor_byte_s *= intra;
+  machine.between.byte_s *= inter;
+  machine.between.processor_byte_s *= inter;
   machine.interface_byte_s = machine.between.byte_s;  // one stream is taken to fill it
   machine.cores = static_cast<int>(profile.cores);
   // Ranks that wait take turns in looking for messages; whoever has become ready comes after those on its core.
@@ -140,7 +140,7 @@ Machine machine_for(const MachineProfile& profile, const Team& team, uint64_t by
   const auto most = std::ranges::max_element(hosts, {}, [](const auto& ranks) { return ranks.size(); })->size();
   const double sharing = std::min(static_cast<double>(most) * profile.neighbours, static_cast<double>(team.size));
   machine.switch_s = profile.switch_s * std::max(sharing / profile.cores - 1, 0.0);
-  const double memory = profile.inside.streams ? 1 : inside;
+  const double memory = profile.intra_host.streams ? 1 : intra;
   machine.reduce_byte_s = profile.reduce_byte_s * memory;
   machine.copy_byte_s = profile.copy_byte_s * memory;
   machine.one_machine = profile.neighbours > 1;

@@ -15,7 +15,7 @@
 namespace tutti {
 
 struct MachineProfile {
-  LinkCost inside, between;                   // of ranks of one host; of different ones.  `streams` is the communicator's to say
+  LinkCost intra_host, inter_host;            // `streams` is the communicator's to say
   double call_s = 0;                          // of the processor, once for each call that uses plans
   double reduce_byte_s = 0, copy_byte_s = 0;  // data of the caller's that lies in no core's own cache
   double switch_s = 0;                        // when a core turns to another rank
@@ -27,10 +27,10 @@ struct MachineProfile {
   static constexpr std::array<uint64_t, 4> kSizes{4 << 10, 64 << 10, 1 << 20, 4 << 20};
   static constexpr size_t kUnit = 2;  // of kSizes
   using Scale = std::array<double, kSizes.size()>;
-  Scale inside_scale{1, 1, 1, 1}, between_scale{1, 1, 1, 1};
+  Scale intra_host_scale{1, 1, 1, 1}, inter_host_scale{1, 1, 1, 1};
 
   // Typical of today's machines, where nothing was measured.
-  static MachineProfile standard(bool inside_streams);
+  static MachineProfile standard(bool intra_host_streams);
 
   bool operator==(const MachineProfile&) const = default;
 };
@@ -41,7 +41,7 @@ std::string_view measured_for(const std::vector<std::string>& lines);  // "": no
 // Every name once, every value finite and possible.  `streams` of both links is the communicator's to say.
 Result<MachineProfile> read_profile(const std::vector<std::string>& lines);
 
-// "inside 0.2 µs and 0.05 µs a message, …": one line for a log.
+// "latency 0.20 µs intra-host, …": one line for a log.
 std::string describe(const MachineProfile& profile);
 
 // Between the sizes in proportion to their logarithms; beyond them, as at the nearest.

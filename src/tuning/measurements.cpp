@@ -20,21 +20,21 @@ constexpr double kMostFactor = 64;
 constexpr uint64_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
 
 using Field = double& (*)(Measurements&);
-constexpr std::array<Field, 18> kFields{[](Measurements& f) -> double& { return f.inside.doubling; },
-                                        [](Measurements& f) -> double& { return f.inside.ring; },
-                                        [](Measurements& f) -> double& { return f.inside.broadcast_large; },
-                                        [](Measurements& f) -> double& { return f.inside.rings[0]; },
-                                        [](Measurements& f) -> double& { return f.inside.rings[1]; },
-                                        [](Measurements& f) -> double& { return f.inside.rings[2]; },
-                                        [](Measurements& f) -> double& { return f.inside.rings[3]; },
-                                        [](Measurements& f) -> double& { return f.between.doubling; },
-                                        [](Measurements& f) -> double& { return f.between.ring; },
-                                        [](Measurements& f) -> double& { return f.between.broadcast_large; },
-                                        [](Measurements& f) -> double& { return f.between.rings[0]; },
-                                        [](Measurements& f) -> double& { return f.between.rings[1]; },
-                                        [](Measurements& f) -> double& { return f.between.rings[2]; },
-                                        [](Measurements& f) -> double& { return f.between.rings[3]; },
-                                        [](Measurements& f) -> double& { return f.between.processor_byte_s; },
+constexpr std::array<Field, 18> kFields{[](Measurements& f) -> double& { return f.intra_host.doubling; },
+                                        [](Measurements& f) -> double& { return f.intra_host.ring; },
+                                        [](Measurements& f) -> double& { return f.intra_host.broadcast_large; },
+                                        [](Measurements& f) -> double& { return f.intra_host.rings[0]; },
+                                        [](Measurements& f) -> double& { return f.intra_host.rings[1]; },
+                                        [](Measurements& f) -> double& { return f.intra_host.rings[2]; },
+                                        [](Measurements& f) -> double& { return f.intra_host.rings[3]; },
+                                        [](Measurements& f) -> double& { return f.inter_host.doubling; },
+                                        [](Measurements& f) -> double& { return f.inter_host.ring; },
+                                        [](Measurements& f) -> double& { return f.inter_host.broadcast_large; },
+                                        [](Measurements& f) -> double& { return f.inter_host.rings[0]; },
+                                        [](Measurements& f) -> double& { return f.inter_host.rings[1]; },
+                                        [](Measurements& f) -> double& { return f.inter_host.rings[2]; },
+                                        [](Measurements& f) -> double& { return f.inter_host.rings[3]; },
+                                        [](Measurements& f) -> double& { return f.inter_host.processor_byte_s; },
                                         [](Measurements& f) -> double& { return f.copy_byte_s; },
                                         [](Measurements& f) -> double& { return f.reduce_byte_s; },
                                         [](Measurements& f) -> double& { return f.cores; }};
@@ -74,8 +74,8 @@ double solve(double wanted, double most, Fn seconds) {
 // The ring between the two ranks that were measured.
 class TwoRanks {
  public:
-  TwoRanks(const RouteTerms& terms, bool inside) : terms_(terms), team_(2) {
-    if (!inside) team_.host = {0, 1};
+  TwoRanks(const RouteTerms& terms, bool intra_host) : terms_(terms), team_(2) {
+    if (!intra_host) team_.host = {0, 1};
     outline_ = outline_of(algorithms()[*find_algorithm(Collective::all_reduce, "ring")], team_, 0);
   }
   double seconds(const MachineProfile& profile, uint64_t bytes) const {
@@ -92,14 +92,14 @@ class TwoRanks {
 };
 
 // Sets the cost of a class of links, and of memory if slots are handed over.
-void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool inside, LinkCost& link, MachineProfile& profile) {
+void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool intra_host, LinkCost& link, MachineProfile& profile) {
   const double hop = std::clamp(times.ring - times.doubling, times.doubling / 10, times.doubling);
   link.overhead_s = hop / 3;  // nothing tells the three apart: sending, being under way, and receiving
   link.latency_s = hop / 3;
   profile.call_s = std::max(profile.call_s, times.doubling - hop);
   link.processor_byte_s = 0;
   link.byte_s = link.streams ? std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLarge) : 0;
-  const TwoRanks two(terms, inside);
+  const TwoRanks two(terms, intra_host);
   const MachineProfile alone = profile;
   const double most = link.byte_s;
   // Behind a slow link the processor shows in no time of two ranks, but more ranks may share its cores.
@@ -117,7 +117,7 @@ void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool inside,
     return two.seconds(profile, kLarge);
   };
   with(solve(times.rings[MachineProfile::kUnit], kMostFactor, with));
-  MachineProfile::Scale& scale = inside ? profile.inside_scale : profile.between_scale;
+  MachineProfile::Scale& scale = intra_host ? profile.intra_host_scale : profile.inter_host_scale;
   for (size_t i = 0; i < scale.size(); ++i) {
     if (i == MachineProfile::kUnit || times.rings[i] == 0) continue;
     const auto scaled = [&](double factor) {
@@ -153,15 +153,15 @@ Result<Measurements> decode_measurements(std::string_view bytes) {
   return measurements;
 }
 
-MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool inside_streams) {
-  MachineProfile profile = MachineProfile::standard(inside_streams);
+MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool intra_host_streams) {
+  MachineProfile profile = MachineProfile::standard(intra_host_streams);
   const Measurements most = slowest(all);
   profile.cores = std::max(1.0, most.cores);
   if (most.copy_byte_s > 0) profile.copy_byte_s = most.copy_byte_s;
   if (most.reduce_byte_s > 0) profile.reduce_byte_s = most.reduce_byte_s;
   profile.call_s = 0;
-  if (most.inside.doubling > 0) conclude_link(most.inside, terms, true, profile.inside, profile);
-  if (most.between.doubling > 0) conclude_link(most.between, terms, false, profile.between, profile);
+  if (most.intra_host.doubling > 0) conclude_link(most.intra_host, terms, true, profile.intra_host, profile);
+  if (most.inter_host.doubling > 0) conclude_link(most.inter_host, terms, false, profile.inter_host, profile);
   std::map<uint64_t, std::vector<int>> hosts_of_machine;
   for (size_t rank = 0; rank < all.size(); ++rank) {
     auto& hosts = hosts_of_machine[all[rank].machine];

@@ -16,12 +16,12 @@ namespace tutti {
 struct LinkTimes {
   double doubling = 0, ring = 0, broadcast_large = 0;
   std::array<double, MachineProfile::kSizes.size()> rings{};  // of so many bytes
-  double processor_byte_s = 0;  // between hosts: what a byte sent or received takes of the processor, seen in the ring of 1 MiB
+  double processor_byte_s = 0;  // inter-host: of the processor for each byte sent or received, seen in the ring of 1 MiB
 };
 
 // One rank's measurements.
 struct Measurements {
-  LinkTimes inside, between;
+  LinkTimes intra_host, inter_host;
   double copy_byte_s = 0, reduce_byte_s = 0;  // by this rank's processor alone, from far memory to near
   double cores = 0;
   uint64_t machine = 0;  // which kernel runs here; network namespaces and most containers share their host's
@@ -31,6 +31,6 @@ std::string encode_measurements(const Measurements& measurements);
 Result<Measurements> decode_measurements(std::string_view bytes);
 
 // What all ranks conclude from everyone's measurements.
-MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool inside_streams);
+MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool intra_host_streams);
 
 }  // namespace tutti

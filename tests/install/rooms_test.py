@@ -36,7 +36,7 @@ BUILT_UPON = {
     "src/bootstrap": ["src/settings"],
     "src/control": ["src/bootstrap"],
     "src/topology": ["src/plan"],
-    "src/tuning": ["src/settings", "algorithms", "src/price", "src/memory", "src/codec"],
+    "src/tuning": ["src/settings", "algorithms", "src/price", "src/link", "src/codec"],
     "src/comm": ["src/tuning", "src/flat", "src/control", "src/topology"],
     "src/api": ["src/comm"],
 }

@@ -22,10 +22,10 @@ using testing::HasSubstr;
 
 MachineProfile odd_profile() {
   MachineProfile profile = MachineProfile::standard(false);
-  profile.inside.latency_s = 1.0 / 3e6;
-  profile.inside_scale[3] = profile.between_scale[0] = 0.7;
+  profile.intra_host.latency_s = 1.0 / 3e6;
+  profile.intra_host_scale[3] = profile.inter_host_scale[0] = 0.7;
   profile.neighbours = 3;
-  profile.between.streams = false;  // not part of the text
+  profile.inter_host.streams = false;  // not part of the text
   return profile;
 }
 
@@ -65,15 +65,15 @@ TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
   EXPECT_EQ(scale_at(scale, UINT64_MAX), 0.5);
   for (const bool streams : {false, true}) {
     MachineProfile profile = MachineProfile::standard(streams);
-    profile.inside_scale = scale;
-    profile.between_scale = {5, 1, 1, 1};
+    profile.intra_host_scale = scale;
+    profile.inter_host_scale = {5, 1, 1, 1};
     const Machine machine = machine_for(profile, Team(2), 4 << 10);
     EXPECT_EQ(machine.copy_byte_s, profile.copy_byte_s * (streams ? 1 : 2));
-    EXPECT_EQ(machine.inside.processor_byte_s, profile.inside.processor_byte_s * 2);
-    EXPECT_EQ(machine.between.byte_s, profile.between.byte_s * 5);
+    EXPECT_EQ(machine.inside.processor_byte_s, profile.intra_host.processor_byte_s * 2);
+    EXPECT_EQ(machine.between.byte_s, profile.inter_host.byte_s * 5);
     EXPECT_EQ(machine.interface_byte_s, machine.between.byte_s);
-    EXPECT_EQ(machine.inside.latency_s, profile.inside.latency_s);
-    EXPECT_EQ(machine_for(profile, Team(2)).between.byte_s, profile.between.byte_s);
+    EXPECT_EQ(machine.inside.latency_s, profile.intra_host.latency_s);
+    EXPECT_EQ(machine_for(profile, Team(2)).between.byte_s, profile.inter_host.byte_s);
   }
 }
 
@@ -95,18 +95,18 @@ TEST(TuningCache, FilesAreWrittenWhole) {
 
 TEST(Measurements, BytesAreReadBack) {
   Measurements measurements;
-  measurements.inside.ring = 1e-6;
+  measurements.intra_host.ring = 1e-6;
   measurements.reduce_byte_s = 1e-10;
   measurements.cores = 2;
   measurements.machine = 77;
-  measurements.between.processor_byte_s = 3e-10;
+  measurements.inter_host.processor_byte_s = 3e-10;
   const std::string bytes = encode_measurements(measurements);
   const auto again = decode_measurements(bytes);
   ASSERT_TRUE(again.ok());
-  EXPECT_EQ(again->inside.ring, 1e-6);
+  EXPECT_EQ(again->intra_host.ring, 1e-6);
   EXPECT_EQ(again->cores, 2);
   EXPECT_EQ(again->machine, 77u);
-  EXPECT_EQ(again->between.processor_byte_s, 3e-10);
+  EXPECT_EQ(again->inter_host.processor_byte_s, 3e-10);
   for (size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode_measurements(bytes.substr(0, cut)).ok());
   EXPECT_FALSE(decode_measurements(bytes + "x").ok());
   EXPECT_FALSE(decode_measurements(std::string(bytes.size(), '\xff')).ok());  // not-a-numbers
@@ -114,16 +114,16 @@ TEST(Measurements, BytesAreReadBack) {
 
 TEST(Measurements, ThePairsAreTheFirstOfTheirKind) {
   Team team(5);
-  EXPECT_EQ(probe_pairs(team).inside[1], 1);
-  EXPECT_EQ(probe_pairs(team).between[0], -1);
+  EXPECT_EQ(probe_pairs(team).intra_host[1], 1);
+  EXPECT_EQ(probe_pairs(team).inter_host[0], -1);
   team.host = {0, 1, 1, 2, 0};
   const ProbePairs pairs = probe_pairs(team);
-  EXPECT_EQ(pairs.inside[0], 0);
-  EXPECT_EQ(pairs.inside[1], 4);
-  EXPECT_EQ(pairs.between[0], 0);
-  EXPECT_EQ(pairs.between[1], 1);
+  EXPECT_EQ(pairs.intra_host[0], 0);
+  EXPECT_EQ(pairs.intra_host[1], 4);
+  EXPECT_EQ(pairs.inter_host[0], 0);
+  EXPECT_EQ(pairs.inter_host[1], 1);
   team.host = {0, 1, 2, 3, 4};
-  EXPECT_EQ(probe_pairs(team).inside[0], -1);
+  EXPECT_EQ(probe_pairs(team).intra_host[0], -1);
 }
 
 // Whoever takes turns on one machine's cores, on one host of it or on several.
@@ -150,19 +150,19 @@ TEST(Measurements, TheProfileExplainsThem) {
     terms.team = Team(2);
     terms.slot_bytes = pool_shape(2, 2, 0, 0).slot_bytes;
     Measurements measurements;
-    measurements.inside = {2e-6, 3e-6, 300e-6, {8e-6, 50e-6, 500e-6, 1500e-6}};
+    measurements.intra_host = {2e-6, 3e-6, 300e-6, {8e-6, 50e-6, 500e-6, 1500e-6}};
     measurements.copy_byte_s = 0.1e-9;
     measurements.reduce_byte_s = 0.05e-9;
     measurements.cores = 2;
     const MachineProfile profile = conclude({measurements, Measurements()}, terms, streams);
     EXPECT_NEAR(profile.call_s, 1e-6, 1e-9);
-    EXPECT_NEAR(profile.inside.latency_s + 2 * profile.inside.overhead_s, 1e-6, 1e-9);
-    EXPECT_EQ(profile.inside.streams, streams);
+    EXPECT_NEAR(profile.intra_host.latency_s + 2 * profile.intra_host.overhead_s, 1e-6, 1e-9);
+    EXPECT_EQ(profile.intra_host.streams, streams);
     Pricing pricing(terms, profile);
     for (size_t i = 0; i < MachineProfile::kSizes.size(); ++i) {
       const uint64_t bytes = MachineProfile::kSizes[i];
       const double ring = pricing.of(*find_algorithm(Collective::all_reduce, "ring"), bytes).seconds;
-      EXPECT_NEAR(ring, measurements.inside.rings[i], measurements.inside.rings[i] / 100) << bytes;
+      EXPECT_NEAR(ring, measurements.intra_host.rings[i], measurements.intra_host.rings[i] / 100) << bytes;
     }
   }
 }
@@ -175,24 +175,24 @@ TEST(Measurements, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   terms.team.host = {0, 1};
   terms.slot_bytes = pool_shape(2, 1, 0, 0).slot_bytes;
   Measurements measurements;
-  measurements.between = {5e-6, 8e-6, 1000e-6, {10e-6, 70e-6, 1000e-6, 0}};
+  measurements.inter_host = {5e-6, 8e-6, 1000e-6, {10e-6, 70e-6, 1000e-6, 0}};
   measurements.cores = 2;
   const MachineProfile unknown = conclude({measurements, Measurements()}, terms, false);
-  EXPECT_LT(unknown.between.processor_byte_s, 0.1e-9);
-  measurements.between.processor_byte_s = 0.3e-9;
+  EXPECT_LT(unknown.inter_host.processor_byte_s, 0.1e-9);
+  measurements.inter_host.processor_byte_s = 0.3e-9;
   const MachineProfile known = conclude({measurements, Measurements()}, terms, false);
-  EXPECT_EQ(known.between.processor_byte_s, 0.3e-9);
-  EXPECT_NEAR(known.between.byte_s, unknown.between.byte_s, unknown.between.byte_s / 10);
+  EXPECT_EQ(known.inter_host.processor_byte_s, 0.3e-9);
+  EXPECT_NEAR(known.inter_host.byte_s, unknown.inter_host.byte_s, unknown.inter_host.byte_s / 10);
   const auto ring = [&](const MachineProfile& profile) {
     return Pricing(terms, profile).of(*find_algorithm(Collective::all_reduce, "ring"), 1 << 20).seconds;
   };
   EXPECT_NEAR(ring(known), 1000e-6, 10e-6);
 
   // Disturbed: a processor that alone would take longer than the ring did.  The link keeps a rate near the broadcast's.
-  measurements.between.processor_byte_s = 5e-9;
+  measurements.inter_host.processor_byte_s = 5e-9;
   const MachineProfile disturbed = conclude({measurements, Measurements()}, terms, false);
-  EXPECT_GE(disturbed.between.byte_s, unknown.between.byte_s / 2);
-  EXPECT_LE(disturbed.between.byte_s, unknown.between.byte_s * 2);
+  EXPECT_GE(disturbed.inter_host.byte_s, unknown.inter_host.byte_s / 2);
+  EXPECT_LE(disturbed.inter_host.byte_s, unknown.inter_host.byte_s * 2);
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ Status read_measured(const std::string& text, const Team& team, Machine& machine
   if (!file.ok()) return file.status();
   Result<MachineProfile> profile = read_profile(file->machine);
   if (!profile.ok()) return profile.status();
-  profile->between.streams = true;
-  profile->inside.streams = measured_for(file->machine).ends_with("streams inside");
+  profile->inter_host.streams = true;
+  profile->intra_host.streams = measured_for(file->machine).ends_with("intra-host streams");
   machine = machine_for(*profile, team);
   return {};
 }

@@ -16,8 +16,8 @@
 #include "arena.h"
 #include "bytes.h"
 #include "clock.h"
-#include "communicator.h"
 #include "kernels.h"
+#include "transport.h"
 
 namespace tutti {
 namespace {
@@ -28,7 +28,7 @@ constexpr uint32_t kRepeats = 8;           // of everything, at most
 constexpr uint64_t kBudgetNs = 1'500'000;  // of each kind of measurement; two repetitions happen in any case
 constexpr size_t kBufferBytes = 8 << 20;   // more than a core's own cache
 
-// What the memory of calls is cut from, one after the other.
+// The memory of calls is cut from it, one after the other.
 class Buffer {
  public:
   Buffer() {
@@ -77,7 +77,7 @@ void evict(std::byte* from, size_t bytes) {
 #endif
 }
 
-// What was not disturbed: disturbances only ever lengthen.
+// Of the lower quarter, which was not disturbed: disturbances only ever lengthen.
 double typical(std::vector<double>& values) {
   std::ranges::sort(values);
   return values.empty() ? 0 : values[values.size() / 4];
@@ -88,7 +88,7 @@ double median(std::vector<double>& values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-// What is measured, in this order.
+// The measurements, in this order.
 struct Kind {
   Collective collective;
   std::string_view algorithm;
@@ -107,22 +107,21 @@ constexpr std::array kKinds{
     Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[2], 1, true, [](L& t) -> double& { return t.rings[2]; }},
     Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[3], 1, true, [](L& t) -> double& { return t.rings[3]; }},
 };
-constexpr size_t kInside = kKinds.size(), kBetween = kKinds.size() - 1;  // how many; a network may take long for the last
-constexpr const Kind& kWord = kKinds[0];                                 // what orders are given by
+constexpr size_t kIntraHost = kKinds.size(), kInterHost = kKinds.size() - 1;  // how many; a network may take long for the last
+constexpr const Kind& kWord = kKinds[0];                                      // carries orders
 
 // One end of a measured pair.  The leader says what comes next, times it, and ends it.
 class Pair {
  public:
-  Pair(Communicator& comm, const int (&ranks)[2], Buffer& buffer) : comm_(comm), buffer_(buffer), me_(ranks[1] == comm.rank()) {
-    const auto peer = static_cast<size_t>(ranks[1 - me_]);
-    if (comm.parts().team.host_of(static_cast<int>(peer)) != comm.parts().team.host_of(comm.rank()))
-      meter_ = comm.parts().transport_of[peer]->meter();
+  Pair(PairCalls& calls, const Team& team, const int (&ranks)[2], Buffer& buffer)
+      : calls_(calls), buffer_(buffer), me_(ranks[1] == calls.rank()) {
+    const int peer = ranks[1 - me_];
+    if (team.host_of(peer) != team.host_of(calls.rank())) meter_ = calls.meter(peer);
     for (const Kind& kind : kKinds) {
-      auto& duet = duets_[{kind.collective, kind.algorithm}];
-      if (duet.program) continue;
+      if (prepared_.contains({kind.collective, kind.algorithm})) continue;
       Plan plan = algorithms()[*find_algorithm(kind.collective, kind.algorithm)].plan(me_, 2, 0);
       for (Step& step : plan.steps()) step.peer = static_cast<uint32_t>(ranks[step.peer]);
-      duet = comm.prepare_duet(plan, kind.collective);
+      prepared_[{kind.collective, kind.algorithm}] = calls.prepare(plan, kind.collective);
     }
   }
 
@@ -154,7 +153,7 @@ class Pair {
   static constexpr size_t kStop = kKinds.size();
 
   Status play(const Kind& kind, const void* input, void* output) {
-    return comm_.run_duet(duets_[{kind.collective, kind.algorithm}], kind.collective, input, output, kind.bytes);
+    return calls_.run(prepared_[{kind.collective, kind.algorithm}], input, output, kind.bytes);
   }
   Status order(size_t index) {
     Word mine{static_cast<float>(index)}, sum{};
@@ -198,15 +197,15 @@ class Pair {
     return {};
   }
 
-  Communicator& comm_;
+  PairCalls& calls_;
   Buffer& buffer_;
   int me_;
   StreamMeter* meter_ = nullptr;  // of the link between two hosts
-  std::map<std::pair<Collective, std::string_view>, Compiled> duets_;
+  std::map<std::pair<Collective, std::string_view>, size_t> prepared_;
   std::vector<std::byte*> places_;  // input and output of each call
 };
 
-// What a processor does by itself; as in the engine the caller's data comes from afar, and slots stay near.
+// The processor by itself; as in the engine the caller's data comes from far memory, and slots stay near.
 void measure_here(Buffer& buffer, Measurements& measurements) {
   constexpr size_t kSlot = 64 << 10, kFar = 1 << 20;
   const auto reduce = kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
@@ -240,29 +239,30 @@ ProbePairs probe_pairs(const Team& team) {
   ProbePairs pairs;
   const auto hosts = team.ranks_by_host();
   const auto shared = std::ranges::find_if(hosts, [](const auto& ranks) { return ranks.size() > 1; });
-  if (shared != hosts.end()) std::copy_n(shared->begin(), 2, pairs.inside);
+  if (shared != hosts.end()) std::copy_n(shared->begin(), 2, pairs.intra_host);
   if (hosts.size() > 1) {
-    pairs.between[0] = hosts[0][0];
-    pairs.between[1] = hosts[1][0];
+    pairs.inter_host[0] = hosts[0][0];
+    pairs.inter_host[1] = hosts[1][0];
   }
   return pairs;
 }
 
-Result<Measurements> probe(Communicator& comm, const Team& team) {
+Result<Measurements> probe(PairCalls& calls, const Team& team) {
   Measurements measurements;
   measurements.cores = static_cast<double>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1l));
   measurements.machine = machine_number();
   const ProbePairs pairs = probe_pairs(team);
-  const auto has_place = [&](const int(&pair)[2]) { return pair[0] == comm.rank() || pair[1] == comm.rank(); };
-  if (!has_place(pairs.inside) && !has_place(pairs.between)) return measurements;
+  const auto has_place = [&](const int(&pair)[2]) { return pair[0] == calls.rank() || pair[1] == calls.rank(); };
+  if (!has_place(pairs.intra_host) && !has_place(pairs.inter_host)) return measurements;
   Buffer buffer;
   if (!buffer) return Status(Code::out_of_memory, "no memory for measuring the machine; set TUTTI_TUNING=off");
   measure_here(buffer, measurements);
-  for (const auto& [pair, times] : {std::pair{&pairs.inside, &measurements.inside}, std::pair{&pairs.between, &measurements.between}}) {
+  for (const auto& [pair, times] :
+       {std::pair{&pairs.intra_host, &measurements.intra_host}, std::pair{&pairs.inter_host, &measurements.inter_host}}) {
     if (!has_place(*pair)) continue;
-    Pair end(comm, *pair, buffer);
-    const size_t kinds = times == &measurements.inside ? kInside : kBetween;
-    if (Status s = (*pair)[0] == comm.rank() ? end.lead(kinds, *times) : end.follow(); !s.ok()) return s;
+    Pair end(calls, team, *pair, buffer);
+    const size_t kinds = times == &measurements.intra_host ? kIntraHost : kInterHost;
+    if (Status s = (*pair)[0] == calls.rank() ? end.lead(kinds, *times) : end.follow(); !s.ok()) return s;
   }
   return measurements;
 }
