@@ -58,8 +58,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   bool has_unfinished() const { return engine_->has_unfinished(); }
 
   // Measuring: a call of two ranks by a plan of theirs alone.
-  Compiled prepare_duet(const Plan& plan, Collective collective) { return dispatch_->compile_for(plan, collective, 0); }
-  Status run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes);
+  Compiled prepare_pair(const Plan& plan, Collective collective) { return dispatch_->compile_for(plan, collective, 0); }
+  Status run_pair(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes);
   const RouteTerms& terms() const { return dispatch_->terms(); }
 
   struct Statistics {

@@ -234,8 +234,8 @@ Status Communicator::run_service(const Call& call) {
   return drive(start_routed(call, *routed, false));
 }
 
-Status Communicator::run_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
-  PreparedCall prepared = dispatch_->prepare_duet(compiled, collective, input, output, bytes);
+Status Communicator::run_pair(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
+  PreparedCall prepared = dispatch_->prepare_pair(compiled, collective, input, output, bytes);
   const auto make = [&](LinkTable& table) {
     auto operation = prepared.make(table);
     operation->timeout_ns = parts_->settings.bootstrap_timeout_ns;

@@ -175,7 +175,7 @@ PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint3
   return prepared;
 }
 
-PreparedCall Dispatch::prepare_duet(const Compiled& compiled, Collective collective, const void* input, void* output,
+PreparedCall Dispatch::prepare_pair(const Compiled& compiled, Collective collective, const void* input, void* output,
                                     uint64_t bytes) const {
   Call call;
   call.collective = collective;

@@ -104,7 +104,7 @@ class Dispatch {
 
   // A call of two ranks of this communicator by a plan of theirs alone, for measuring; float32, sum.
   Compiled compile_for(const Plan& plan, Collective collective, int root);
-  PreparedCall prepare_duet(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) const;
+  PreparedCall prepare_pair(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) const;
 
  private:
   CallKind kind_of(const Call& call, uint64_t bytes) const;

@@ -12,12 +12,12 @@
 namespace tutti {
 namespace {
 
-// What rank 0 read, or why it could not: the texts of TUTTI_TUNING_FILE and of the cache.
+// The texts of TUTTI_TUNING_FILE and of the cache that rank 0 read, or why it could not.
 struct Readings {
   std::string error, rules, cached;
 };
 
-constexpr size_t kLongestReadings = 2 * kLongestTuningFile;  // an exchanged blob holds 64 KiB; a cache that finds no room is not used
+constexpr size_t kLongestReadings = 2 * kLongestTuningFile;  // as much as a blob holds; a cache that finds no room is not used
 constexpr size_t kLongestError = 1024;
 
 std::string encode(const Readings& readings) {
@@ -44,17 +44,17 @@ class PairCallsOf final : public PairCalls {
   explicit PairCallsOf(Communicator& comm) : comm_(comm) {}
   int rank() const override { return comm_.rank(); }
   size_t prepare(const Plan& plan, Collective collective) override {
-    prepared_.push_back({comm_.prepare_duet(plan, collective), collective});
+    prepared_.push_back({comm_.prepare_pair(plan, collective), collective});
     return prepared_.size() - 1;
   }
   Status run(size_t prepared, const void* input, void* output, uint64_t bytes) override {
-    return comm_.run_duet(prepared_[prepared].compiled, prepared_[prepared].collective, input, output, bytes);
+    return comm_.run_pair(prepared_[prepared].compiled, prepared_[prepared].collective, input, output, bytes);
   }
   StreamMeter* meter(int peer) override { return comm_.parts().transport_of[static_cast<size_t>(peer)]->meter(); }
 
  private:
   struct Prepared {
-    Communicator::Compiled compiled;
+    Compiled compiled;
     Collective collective;
   };
   Communicator& comm_;
@@ -94,7 +94,8 @@ class Agreement {
     uint64_t hosts = 0;
     for (int rank = 0; rank < terms.size; ++rank) hosts = hosts * 31 + static_cast<uint64_t>(terms.team.host_of(rank));
     return std::string("Tutti " TUTTI_BUILD " on ") + parts_.host_id + ", " + std::to_string(terms.team.hosts()) + " hosts, " +
-           std::to_string(terms.size) + " ranks in order " + std::to_string(hosts) + ", " + std::to_string(terms.lanes) + " lanes, " +
+           std::to_string(terms.size) + " ranks in order " + std::to_string(hosts) + ", " +
+           std::to_string(terms.lanes) + " lanes, " +
            std::to_string(terms.slots) + " slots of " + std::to_string(terms.slot_bytes) + ", " +
            "intra-host " + (parts_.inside_streams ? "streams" : "memory");
   }
@@ -121,9 +122,8 @@ class Agreement {
     if (!text.ok()) return text;
     const auto file = parse_tuning_file(*text, path);
     if (!file.ok()) return file.status();
-    const Status wrong(Code::invalid_argument, path + ": it was written for " + in_quotes(measured_for(file->machine)) + ", this is " +
-                                                   in_quotes(key()));
-    if (measured_for(file->machine) != key()) return wrong;
+    if (const std::string_view other = measured_for(file->machine); other != key())
+      return Status(Code::invalid_argument, path + ": it was written for " + in_quotes(other) + ", this is " + in_quotes(key()));
     if (const auto profile = read_profile(file->machine); !profile.ok())
       return Status(Code::invalid_argument, path + ": " + profile.status().message());
     if (file->rules.empty()) return Status(Code::invalid_argument, path + ": it has no table");

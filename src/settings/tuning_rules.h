@@ -1,5 +1,6 @@
-// The grammar of a tuning file: which algorithm serves which communicators and sizes.  tutti-tune writes it, TUTTI_TUNING_FILE names one,
-// rank 0 sends the table of predictions to the other ranks in it, and TUTTI_TUNING_CACHE keeps that table.
+// The grammar of a tuning file: which algorithm serves which communicators and sizes.  tutti-tune writes it,
+// TUTTI_TUNING_FILE names one, rank 0 sends the table of predictions to the other ranks in it, and TUTTI_TUNING_CACHE
+// keeps that table.
 //
 //   tutti-tuning 1
 //   # comment
@@ -8,8 +9,8 @@
 //   machine intra_host.latency 2e-07
 //   broadcast bytes=64K-1M use=tree ns=20500-310000 bound=link
 //
-// The first line names the format.  Every key but `use` may be left out: then the line holds for all.  The first line that fits a call
-// decides.
+// The first line names the format.  Every key but `use` may be left out: then the line holds for all.  The first line
+// that fits a call decides.
 //   bytes    of the call's whole data, from ≤ bytes < to
 //   ns       predicted nanoseconds: of calls at either end of `bytes`, or at its beginning if it has no end
 //   bound    which part of the machine takes most of that time
@@ -38,11 +39,14 @@ struct TuningRule {
   std::string bound;                // one of kBounds, or ""
   uint32_t line = 0;                // in the file, for messages
 
-  bool matches(Collective call, uint64_t bytes) const { return collective == call && bytes >= from && (bytes < to || to == UINT64_MAX); }
+  bool matches(Collective call, uint64_t bytes) const {
+    return collective == call && bytes >= from && (bytes < to || to == UINT64_MAX);
+  }
   bool matches(Collective call, int ranks, int hosts, uint64_t bytes) const {
     return matches(call, bytes) && ranks >= least_ranks && ranks <= most_ranks && hosts >= least_hosts && hosts <= most_hosts;
   }
-  // In between in proportion, and beyond the beginning of a range without an end likewise.  In whole numbers, so that all ranks agree.
+  // In between in proportion, and beyond the beginning of a range without an end likewise.  In whole numbers, so that
+  // all ranks agree.
   uint64_t predicted_ns(uint64_t bytes) const;
 };
 

@@ -1,4 +1,5 @@
-// The algorithm that usually serves a call of such a size best.  It breaks ties of predictions, and is taken where nothing was predicted.
+// The algorithm that usually serves a call of such a size best.  It breaks ties of predictions, and is taken where
+// nothing was predicted.
 #pragma once
 
 #include <string_view>

@@ -106,7 +106,8 @@ std::string describe(const MachineProfile& profile) {
       text, sizeof text,
       "latency %.2f µs intra-host, %.2f µs inter-host; a message costs %.2f and %.2f µs at each end; links %.2f and %.2f "
       "GB/s, their processors %.2f and %.2f GB/s; copying %.2f, reducing %.2f GB/s; %.2f µs a call",
-      us(profile.intra_host.latency_s), us(profile.inter_host.latency_s), us(profile.intra_host.overhead_s), us(profile.inter_host.overhead_s),
+      us(profile.intra_host.latency_s), us(profile.inter_host.latency_s), us(profile.intra_host.overhead_s),
+      us(profile.inter_host.overhead_s),
       rate(profile.intra_host.byte_s), rate(profile.inter_host.byte_s), rate(profile.intra_host.processor_byte_s),
       rate(profile.inter_host.processor_byte_s), rate(profile.copy_byte_s), rate(profile.reduce_byte_s), us(profile.call_s));
   return text;

@@ -1,5 +1,5 @@
-// What the choice of algorithms knows of the machine: a dozen numbers, equal on all ranks, measured at bootstrap (probe.h), read from a cache
-// file, or standard.
+// The machine in a dozen numbers, equal on all ranks: measured at bootstrap (probe.h), read from a cache file, or
+// standard.
 #pragma once
 
 #include <array>
@@ -22,8 +22,9 @@ struct MachineProfile {
   double cores = 1;                           // of a host
   double neighbours = 1;                      // hosts that share one machine's cores: containers, network namespaces
 
-  // What a byte costs in a call of so many bytes, by what it costs in one of 1 MiB: cold caches and page tables, output that bypasses
-  // the caches, buffers of the kernel.  Of links that are streams their bytes; of memory, copies and reductions.
+  // The cost of a byte in calls of these sizes by its cost in calls of 1 MiB.  It differs by cold caches and page
+  // tables, output that bypasses caches, and buffers of the kernel.  It scales the bytes of streams; of memory,
+  // copies and reductions.
   static constexpr std::array<uint64_t, 4> kSizes{4 << 10, 64 << 10, 1 << 20, 4 << 20};
   static constexpr size_t kUnit = 2;  // of kSizes
   using Scale = std::array<double, kSizes.size()>;

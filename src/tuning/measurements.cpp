@@ -15,41 +15,42 @@
 namespace tutti {
 namespace {
 
-constexpr double kLongest = 10;  // seconds; as in machine_profile.cpp
+constexpr double kLongestMeasured = 10;  // seconds; as in machine_profile.cpp
 constexpr double kMostFactor = 64;
-constexpr uint64_t kLarge = MachineProfile::kSizes[MachineProfile::kUnit];
+constexpr uint64_t kLargeRing = MachineProfile::kSizes[MachineProfile::kUnit];
 
-using Field = double& (*)(Measurements&);
-constexpr std::array<Field, 18> kFields{[](Measurements& f) -> double& { return f.intra_host.doubling; },
-                                        [](Measurements& f) -> double& { return f.intra_host.ring; },
-                                        [](Measurements& f) -> double& { return f.intra_host.broadcast_large; },
-                                        [](Measurements& f) -> double& { return f.intra_host.rings[0]; },
-                                        [](Measurements& f) -> double& { return f.intra_host.rings[1]; },
-                                        [](Measurements& f) -> double& { return f.intra_host.rings[2]; },
-                                        [](Measurements& f) -> double& { return f.intra_host.rings[3]; },
-                                        [](Measurements& f) -> double& { return f.inter_host.doubling; },
-                                        [](Measurements& f) -> double& { return f.inter_host.ring; },
-                                        [](Measurements& f) -> double& { return f.inter_host.broadcast_large; },
-                                        [](Measurements& f) -> double& { return f.inter_host.rings[0]; },
-                                        [](Measurements& f) -> double& { return f.inter_host.rings[1]; },
-                                        [](Measurements& f) -> double& { return f.inter_host.rings[2]; },
-                                        [](Measurements& f) -> double& { return f.inter_host.rings[3]; },
-                                        [](Measurements& f) -> double& { return f.inter_host.processor_byte_s; },
-                                        [](Measurements& f) -> double& { return f.copy_byte_s; },
-                                        [](Measurements& f) -> double& { return f.reduce_byte_s; },
-                                        [](Measurements& f) -> double& { return f.cores; }};
-constexpr size_t kCores = kFields.size() - 1;
+using Number = double& (*)(Measurements&);
+constexpr std::array<Number, 18> kNumbers{
+    [](Measurements& f) -> double& { return f.intra_host.doubling; },
+    [](Measurements& f) -> double& { return f.intra_host.ring; },
+    [](Measurements& f) -> double& { return f.intra_host.broadcast_large; },
+    [](Measurements& f) -> double& { return f.intra_host.rings[0]; },
+    [](Measurements& f) -> double& { return f.intra_host.rings[1]; },
+    [](Measurements& f) -> double& { return f.intra_host.rings[2]; },
+    [](Measurements& f) -> double& { return f.intra_host.rings[3]; },
+    [](Measurements& f) -> double& { return f.inter_host.doubling; },
+    [](Measurements& f) -> double& { return f.inter_host.ring; },
+    [](Measurements& f) -> double& { return f.inter_host.broadcast_large; },
+    [](Measurements& f) -> double& { return f.inter_host.rings[0]; },
+    [](Measurements& f) -> double& { return f.inter_host.rings[1]; },
+    [](Measurements& f) -> double& { return f.inter_host.rings[2]; },
+    [](Measurements& f) -> double& { return f.inter_host.rings[3]; },
+    [](Measurements& f) -> double& { return f.inter_host.processor_byte_s; },
+    [](Measurements& f) -> double& { return f.copy_byte_s; },
+    [](Measurements& f) -> double& { return f.reduce_byte_s; },
+    [](Measurements& f) -> double& { return f.cores; }};
+constexpr size_t kCores = kNumbers.size() - 1;
 
 // The largest of each: a collective waits for its slowest rank.
 Measurements slowest(const std::vector<Measurements>& all) {
   Measurements most;
   for (Measurements measurements : all)
-    for (const Field field : kFields) field(most) = std::max(field(most), field(measurements));
+    for (const Number number : kNumbers) number(most) = std::max(number(most), number(measurements));
   return most;
 }
 
-// The factor, up to `most`, with which `seconds(factor)`, which grows with it, becomes `wanted`: by false position, since it grows almost
-// evenly.
+// The factor, up to `most`, with which `seconds(factor)`, which grows with it, becomes `wanted`: by false position,
+// since it grows almost evenly.
 template <class Fn>
 double solve(double wanted, double most, Fn seconds) {
   double low = 0, high = 1, below = seconds(low) - wanted, above = seconds(high) - wanted;
@@ -98,7 +99,7 @@ void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool intra_h
   link.latency_s = hop / 3;
   profile.call_s = std::max(profile.call_s, times.doubling - hop);
   link.processor_byte_s = 0;
-  link.byte_s = link.streams ? std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLarge) : 0;
+  link.byte_s = link.streams ? std::max(times.broadcast_large - 2 * times.doubling, 0.0) / static_cast<double>(kLargeRing) : 0;
   const TwoRanks two(terms, intra_host);
   const MachineProfile alone = profile;
   const double most = link.byte_s;
@@ -114,7 +115,7 @@ void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool intra_h
       profile.copy_byte_s = alone.copy_byte_s * factor;
       profile.reduce_byte_s = alone.reduce_byte_s * factor;
     }
-    return two.seconds(profile, kLarge);
+    return two.seconds(profile, kLargeRing);
   };
   with(solve(times.rings[MachineProfile::kUnit], kMostFactor, with));
   MachineProfile::Scale& scale = intra_host ? profile.intra_host_scale : profile.inter_host_scale;
@@ -133,7 +134,7 @@ void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool intra_h
 std::string encode_measurements(const Measurements& measurements) {
   Measurements f = measurements;
   ByteWriter writer;
-  for (const Field field : kFields) writer.number(std::bit_cast<uint64_t>(field(f)));
+  for (const Number number : kNumbers) writer.number(std::bit_cast<uint64_t>(number(f)));
   writer.number(f.machine);
   return writer.take();
 }
@@ -142,10 +143,10 @@ Result<Measurements> decode_measurements(std::string_view bytes) {
   Measurements measurements;
   ByteReader reader(bytes);
   bool possible = true;
-  for (size_t i = 0; i < kFields.size(); ++i) {
-    double& value = kFields[i](measurements);
+  for (size_t i = 0; i < kNumbers.size(); ++i) {
+    double& value = kNumbers[i](measurements);
     value = std::bit_cast<double>(reader.number<uint64_t>());
-    possible &= value >= 0 && value <= (i == kCores ? 1e6 : kLongest);  // false for a not-a-number
+    possible &= value >= 0 && value <= (i == kCores ? 1e6 : kLongestMeasured);  // false for a not-a-number
   }
   measurements.machine = reader.number<uint64_t>();
   if (!possible || !reader.ok() || !reader.rest().empty())

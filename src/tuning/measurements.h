@@ -1,4 +1,4 @@
-// What was measured of this machine (probe.h), and the profile that follows from it.
+// The measurements of this machine (probe.h), and the profile that follows from them.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ std::string encode_measurements(const Measurements& measurements);
 // Anything a peer may have sent; values are finite and possible.
 Result<Measurements> decode_measurements(std::string_view bytes);
 
-// What all ranks conclude from everyone's measurements.
+// The profile that follows from the measurements of all ranks.
 MachineProfile conclude(const std::vector<Measurements>& all, const RouteTerms& terms, bool intra_host_streams);
 
 }  // namespace tutti

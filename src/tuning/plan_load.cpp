@@ -13,8 +13,8 @@ constexpr double kSmallestStripe = 64;  // bytes of a block; what remains of sma
 
 double byte_time(const LinkCost& link) { return std::max(link.byte_s, link.processor_byte_s); }
 
-// How often the longest way through a tree leads from one host to another: at each level of a tree of hosts, and twice where the halves
-// into which it divides the ranks end inside a host.
+// How often the longest way through a tree leads from one host to another: at each level of a tree of hosts, and
+// twice where the halves into which it divides the ranks end inside a host.
 double crossings(Collective collective, int ranks, int hosts) {
   const bool up_and_down = collective == Collective::all_reduce || collective == Collective::barrier;
   const bool binomial = collective == Collective::gather || collective == Collective::scatter;
@@ -106,7 +106,8 @@ Split PlanLoad::work_of(const Rank& rank, const Machine& machine, const Pieces& 
   return work;
 }
 
-// For each byte of a block, how long the messages of so many rounds are on a link when the processors have done their part.
+// For each byte of a block, how long the messages of so many rounds are on a link when the processors have done their
+// part.
 double PlanLoad::under_way(const Traffic& traffic, const LinkCost& link, double rounds) {
   if (traffic.messages_in == 0) return 0;
   return traffic.blocks_in * std::min(1.0, rounds / traffic.messages_in) * std::max(link.byte_s - link.processor_byte_s, 0.0);
@@ -144,7 +145,8 @@ double PlanLoad::latency(const Machine& machine) const {
   return rounds_intra_ * machine.inside.latency_s + rounds_inter_ * machine.between.latency_s;
 }
 
-// Where a rank waits for others until its stripes come, all rounds of the first stripe; `most`: the busiest rank's work.
+// Where a rank waits for others until its stripes come, all rounds of the first stripe; `most`: the busiest rank's
+// work.
 Split PlanLoad::first_stripe(const Machine& machine, const Pieces& pieces, const Split& most, bool crowded) const {
   const auto hop = [&](const LinkCost& link, double at_once) {
     return 2 * link.overhead_s + at_once * pieces.stripe * byte_time(link) + (crowded ? machine.switch_s : 0);

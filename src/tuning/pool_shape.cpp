@@ -33,7 +33,8 @@ PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot
   const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
   const uint32_t message_slots = local_ranks > 1 ? std::max(kMessageSlots / (local_ranks - 1), 1u) : 0;
   PoolShape shape{lanes * least_slots, 0, message_slots};  // two waves of lanes of most plans, one of the greediest
-  const size_t beside = memory::ArenaShape{.ranks = ranks, .slots = shape.all_slots(local_ranks), .slot_bytes = 0}.bytes_beside_slots();
+  const memory::ArenaShape without_slots{.ranks = ranks, .slots = shape.all_slots(local_ranks), .slot_bytes = 0};
+  const size_t beside = without_slots.bytes_beside_slots();
   const size_t room = kLargestShare - std::min(kLargestShare, beside);
   shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.all_slots(local_ranks) / kPage * kPage), least_bytes);
   if (shape.all_slots(local_ranks) * shape.slot_bytes > room) {  // fewer lanes then, see cut

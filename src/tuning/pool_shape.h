@@ -1,4 +1,5 @@
-// How much memory a communicator has for messages, and into what pieces a call's data is cut to fit it.  Pure functions of what all ranks know.
+// How much memory a communicator has for messages, and into what pieces a call's data is cut to fit it.  Pure
+// functions of what all ranks know.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 
 namespace tutti {
 
-// Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save system calls.
+// Lanes without TUTTI_LANES: in memory many small stripes keep the caches warm, over a network few large ones save
+// system calls.
 constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2; }
 
 // The message slots of each rank.
@@ -19,11 +21,11 @@ struct PoolShape {
 
   uint32_t all_slots(uint32_t local_ranks) const { return slots + message_slots * (local_ranks - 1); }
 };
-// With everything else in the arena, at most 16 MiB for each rank of up to 300; beyond, as much as the plans need, about 100·size² bytes.
-// Slots lie untouched, and cost nothing, until their rank first hands them out.  Faulting them in beforehand does not pay, since most
-// communicators only ever use a few (a first call of 64 KiB among 8 ranks took 1.7 times as long).
-// `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard.
-// `local_ranks`: of the largest group that shares memory.
+// With everything else in the arena, at most 16 MiB for each rank of up to 300; beyond, as much as the plans need,
+// about 100·size² bytes. Slots lie untouched, and cost nothing, until their rank first hands them out.  Faulting them
+// in beforehand does not pay, since most communicators only ever use a few (a first call of 64 KiB among 8 ranks took
+// 1.7 times as long). `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard. `local_ranks`: of
+// the largest group that shares memory.
 PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes);
 
 struct Cut {
@@ -31,8 +33,8 @@ struct Cut {
   size_t stripe_bytes;  // of one block; a multiple of 64
 };
 
-// How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.  A wish is heeded as far as the
-// communicator's slots allow.
+// How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.  A wish
+// is heeded as far as the communicator's slots allow.
 Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0});
 
 }  // namespace tutti

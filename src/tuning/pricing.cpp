@@ -9,15 +9,15 @@
 namespace tutti {
 namespace {
 
-// A table takes rank 0 a few milliseconds: 1 to 5 of 2 to 8 ranks by the simulator, whose messages grow with the square of the ranks; by
-// formula about 1 of 16, 5 of 64.
+// A table takes rank 0 a few milliseconds: 1 to 5 of 2 to 8 ranks by the simulator, whose messages grow with the
+// square of the ranks; by formula about 1 of 16, 5 of 64.
 constexpr int kMostSimulated = 8;  // ranks
 constexpr uint64_t kEffort = 384;  // messages walked for one prediction; two waves of stripes in any case
 
 }  // namespace
 
-// Everyone writes a cell and reads all others', one after the other; ranks that outnumber cores take turns.  Bytes of calls below 64 KiB are
-// dear because of plans' messages, of which there are none here.
+// Everyone writes a cell and reads all others', one after the other; ranks that outnumber cores take turns.  Bytes of
+// calls below 64 KiB are dear because of plans' messages, of which there are none here.
 Price Pricing::of_flat(uint64_t bytes) const {
   const Machine machine = machine_for(profile_, terms_.team, std::max<uint64_t>(bytes, 64 << 10));
   const double ranks = terms_.size, turns = std::ceil(ranks / profile_.cores) - 1;

@@ -20,7 +20,8 @@ class Pricing {
  public:
   Pricing(const RouteTerms& terms, const MachineProfile& profile) : terms_(terms), profile_(profile) {}
 
-  // Of algorithms()[algorithm]: by the simulator, or by formula where there are many ranks (plan_load.h).  Roots are taken to be rank 0.
+  // Of algorithms()[algorithm]: by the simulator, or by formula where there are many ranks (plan_load.h).  Roots are
+  // taken to be rank 0.
   Price of(uint8_t algorithm, uint64_t bytes);
   // Of the flat exchange, which has no plan.
   Price of_flat(uint64_t bytes) const;

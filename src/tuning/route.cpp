@@ -16,11 +16,14 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kAskFrom = 4 << 20;        // bytes from which asking whether buffers are lent costs next to nothing
-constexpr uint64_t kRingMustWinByHalves = 3;  // a ring encodes each sum at every hop, so it must be so many halves faster than the best other
+constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffers are lent costs next to nothing
+// A ring encodes each sum at every hop, so it must be three halves as fast as the best other algorithm.
+constexpr uint64_t kRingHandicap = 3, kNoHandicap = 2;
 
 Route taken(uint8_t index, std::string reason) { return {index, algorithms()[index].name, std::move(reason)}; }
-double seconds_of(const TuningRule& line, const CallKind& call) { return static_cast<double>(line.predicted_ns(call.bytes)) * 1e-9; }
+double seconds_of(const TuningRule& line, const CallKind& call) {
+  return static_cast<double>(line.predicted_ns(call.bytes)) * 1e-9;
+}
 Route flat(std::string reason) { return {kFlat, "flat", std::move(reason)}; }
 
 bool flat_serves(const RouteTerms& terms, const CallKind& call) {
@@ -156,10 +159,10 @@ std::optional<Route> fastest_carrier(const RouteTerms& terms, const CallKind& ca
   for (const TuningRule* line : lines_for(terms, call)) {
     const auto index = find_algorithm(call.collective, line->algorithm);
     if (!index || std::ranges::find(open, *index) == open.end()) continue;
-    const uint64_t handicap = line->algorithm == "ring" && terms.size > 2 ? kRingMustWinByHalves : 2;
-    const uint64_t halves = line->predicted_ns(call.bytes) * handicap;
-    if (halves >= least) continue;
-    least = halves;
+    const uint64_t handicap = line->algorithm == "ring" && terms.size > 2 ? kRingHandicap : kNoHandicap;
+    const uint64_t weighted = line->predicted_ns(call.bytes) * handicap;
+    if (weighted >= least) continue;
+    least = weighted;
     best = line;
   }
   if (!best) return {};
@@ -182,15 +185,16 @@ std::optional<Result<Route>> by_codec(const RouteTerms& terms, const CallKind& c
   return Status(Code::internal, "no algorithm for a codec");
 }
 
-// Where it serves at all no plan was ever measured to be faster, and a forecast of so little time is mostly of what it leaves out.
+// Where it serves at all no plan was ever measured to be faster, and a forecast of so little time is mostly of what
+// it leaves out.
 std::optional<Result<Route>> by_flat(const RouteTerms& terms, const CallKind& call) {
   if (!flat_serves(terms, call) || excluded(terms, call, "flat")) return {};
   return flat("one host, at most " + format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))));
 }
 
 Status none_left(const CallKind& call) {
-  return Status(Code::unsupported,
-                "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(call.collective)) + " of " + format_bytes(call.bytes));
+  return Status(Code::unsupported, "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(call.collective)) + " of " +
+                                       format_bytes(call.bytes));
 }
 
 // The first line, and what comes next.

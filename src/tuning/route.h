@@ -11,7 +11,7 @@
 //   7. flat             the flat exchange, where it serves
 //   8. table            the algorithm that is predicted to be fastest; fixed sizes where nothing is predicted
 //
-// What TUTTI_ALGORITHM excludes is on none of the rungs from 4 on.
+// No rung from 4 on takes an algorithm that TUTTI_ALGORITHM excludes.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,7 @@
 
 namespace tutti {
 
-// What a codec makes of a call's data.
+// A call's data as a codec packs them.
 struct Packed {
   uint64_t bytes = 0;                             // all packets of the tensor
   uint64_t chunks = 0;                            // of the tensor
@@ -54,7 +54,8 @@ struct Route {
 
 Result<Route> route(const RouteTerms& terms, const CallKind& call);
 
-// Should ranks that can lend memory at all ask each other whether all their buffers can be lent?  Only if the answer can change the route.
+// Should ranks that can lend memory at all ask each other whether all their buffers can be lent?  Only if the answer
+// can change the route.
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call);
 
 // The flat exchange can carry such a call out.

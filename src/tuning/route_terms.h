@@ -1,4 +1,4 @@
-// What every rank of a communicator knows alike, and what algorithms are chosen by.
+// The facts by which algorithms are chosen.  Every rank of a communicator knows the same.
 #pragma once
 
 #include <cstddef>

@@ -19,7 +19,7 @@ constexpr std::array<uint64_t, 11> kPriced{256,       1 << 10,   4 << 10, 16 << 
                                            128 << 10, 256 << 10, 1 << 20, 4 << 20,  64 << 20};
 constexpr int kSteps = 6;            // between two priced sizes, after which another algorithm may be the best
 constexpr double kTie = 1.05;        // prices that differ by less tell nothing apart: then the usual algorithm is taken
-constexpr double kTolerance = 0.02;  // a price that the straight line between its neighbours meets so closely needs no line of its own
+constexpr double kTolerance = 0.02;  // a price so near the straight line between its neighbours needs no line of its own
 constexpr size_t kMostLines = 300;   // of at most 100 bytes: with the machine's numbers less than kLongestTuningFile
 constexpr double kNoTolerance = 1e3;  // then all sizes but the last have the same order
 
@@ -83,22 +83,25 @@ bool is_straight(const Curve& curve, uint64_t from, uint64_t to, double toleranc
 }
 
 // Does the order that holds until `from` hold until `to` as well?
-bool goes_on(const Segment& segment, const Curve& best, const std::vector<Curve>& curves, uint64_t from, uint64_t to, double tolerance) {
+bool goes_on(const Segment& segment, const Curve& best, const std::vector<Curve>& curves, uint64_t from, uint64_t to,
+             double tolerance) {
   if (segment.order[0] != &best && segment.order[0]->seconds(from) > (1 + tolerance) * best.seconds(from)) return false;
   return std::ranges::all_of(curves, [&](const Curve& curve) { return is_straight(curve, segment.from, to, tolerance); });
 }
 
-std::vector<Segment> segments_of(const std::vector<Curve>& curves, const RouteTerms& terms, Collective collective, double tolerance) {
+std::vector<Segment> segments_of(const std::vector<Curve>& curves, const RouteTerms& terms, Collective collective,
+                                 double tolerance) {
   static const std::vector<uint64_t> kSizes = looked_at();
+  const auto order_at = [&](uint64_t bytes) { return ranking(curves, bytes, usual_algorithm(terms, collective, bytes).name); };
   std::vector<Segment> segments;
   for (size_t i = 0; i + 1 < kSizes.size(); ++i) {
-    std::vector<const Curve*> order = ranking(curves, kSizes[i], usual_algorithm(terms, collective, kSizes[i]).name);
+    std::vector<const Curve*> order = order_at(kSizes[i]);
     if (!segments.empty() && goes_on(segments.back(), *order[0], curves, kSizes[i], kSizes[i + 1], tolerance))
       segments.back().to = kSizes[i + 1];
     else
       segments.push_back({kSizes[i], kSizes[i + 1], std::move(order)});
   }
-  segments.push_back({kSizes.back(), UINT64_MAX, ranking(curves, kSizes.back(), usual_algorithm(terms, collective, kSizes.back()).name)});
+  segments.push_back({kSizes.back(), UINT64_MAX, order_at(kSizes.back())});
   return segments;
 }
 

@@ -1,4 +1,4 @@
-// What ranks agree on before they choose algorithms: measured, cached, or told by a file.
+// Ranks agree on what they choose algorithms by: measured, cached, or told by a file.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

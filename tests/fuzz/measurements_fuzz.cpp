@@ -1,5 +1,5 @@
-// Any bytes in the place of a rank's measurements: they are finite and possible and written back the same, or refused; and what is
-// possible can be concluded from.
+// Any bytes in the place of a rank's measurements: they are finite and possible and written back the same, or
+// refused; and what is possible can be concluded from.
 #include <cstdint>
 #include <string_view>
 
@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   FUZZ_CHECK(encode_measurements(*measurements) == bytes);
-  for (const double value : {measurements->intra_host.ring, measurements->inter_host.rings[0], measurements->copy_byte_s, measurements->cores})
+  for (const double value :
+       {measurements->intra_host.ring, measurements->inter_host.rings[0], measurements->copy_byte_s, measurements->cores})
     FUZZ_CHECK(value >= 0 && value <= 1e6);
   if (data[0] % 64 != 0) return 0;  // concluding takes a hundred times as long as reading
   RouteTerms terms;

@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text = format_tuning_file(*file);
   if (text.size() > kLongestTuningFile) return 0;  // written out a rule may be longer than it was given
   const auto again = parse_tuning_file(text, "fuzz");
-  FUZZ_CHECK(again.ok() && again->rules.size() == file->rules.size() && again->machine == file->machine && format_tuning_file(*again) == text);
+  FUZZ_CHECK(again.ok() && again->rules.size() == file->rules.size() && again->machine == file->machine);
+  FUZZ_CHECK(format_tuning_file(*again) == text);
   return 0;
 }

@@ -76,8 +76,12 @@ TEST(TuningRules, RefusedWithFileAndLine) {
 }
 
 TEST(TuningRules, PredictionsAreStraightInBetween) {
-  const auto all = tuning_rules_in("reduce bytes=1K-2K use=tree ns=1000-3000\nreduce bytes=1K-2K use=ring ns=3000-1000 bound=link\nreduce bytes=2K- use=ring "
-                         "ns=3000\nreduce use=direct ns=50\nreduce use=tree\n");
+  const auto all = tuning_rules_in(
+      "reduce bytes=1K-2K use=tree ns=1000-3000\n"
+      "reduce bytes=1K-2K use=ring ns=3000-1000 bound=link\n"
+      "reduce bytes=2K- use=ring ns=3000\n"
+      "reduce use=direct ns=50\n"
+      "reduce use=tree\n");
   EXPECT_EQ(all[0].predicted_ns(1024), 1000u);
   EXPECT_EQ(all[0].predicted_ns(1536), 2000u);
   EXPECT_EQ(all[0].predicted_ns(5000), 3000u);

@@ -39,7 +39,7 @@ TEST(MachineProfile, LinesAreReadBackExactly) {
 
 TEST(MachineProfile, WhatIsCorruptIsRefused) {
   const auto good = profile_lines(odd_profile(), "k");
-  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(read_profile({good.begin(), good.begin() + static_cast<long>(cut)}).ok()) << cut;
+  for (auto end = good.begin(); end != good.end(); ++end) EXPECT_FALSE(read_profile({good.begin(), end}).ok());
   const auto with = [&](const std::string& from, const std::string& to) {
     auto lines = good;
     for (std::string& line : lines)
@@ -142,7 +142,7 @@ TEST(MachineProfile, SwitchesGrowWithTheRanksOfAMachine) {
   EXPECT_EQ(machine_for(profile, team).switch_s, 1e-6);
 }
 
-// What was measured is what is predicted for the same: two ranks, by ring.
+// The prediction for two ranks by ring is the time that was measured.
 TEST(Measurements, TheProfileExplainsThem) {
   for (const bool streams : {false, true}) {
     RouteTerms terms;
@@ -167,7 +167,8 @@ TEST(Measurements, TheProfileExplainsThem) {
   }
 }
 
-// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does, and explains as much.
+// Two hosts whose link is the limit: their times tell nothing of the processor, what was measured of it does, and
+// explains as much.
 TEST(Measurements, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   RouteTerms terms;
   terms.size = 2;

@@ -57,8 +57,8 @@ TEST(Pool, HoldsTheMessagesOfEveryPlan) {
   }
 }
 
-// What one lane takes from the pool, as the engine counts it: a slot for each message over a stream, and for each group of sends of
-// its own that goes not only over streams.
+// The slots that one lane takes from the pool, as the engine counts them: a slot for each message over a stream, and
+// for each group of sends of its own that goes not only over streams.
 uint32_t taken(const Program& program, const Team& team, int rank, bool shared_memory) {
   uint32_t slots = 0;
   const auto streams = [&](const Port& port) {

@@ -60,7 +60,7 @@ TEST(Route, TheSameLadderServesCallsWithACodec) {
   CallKind call{Collective::all_reduce, packed.bytes};
   call.packed = &packed;
   EXPECT_EQ(why(terms, call), "direct: few ranks: each sum is encoded once");
-  terms.file = file("all_reduce use=flat\nall_reduce use=doubling\nall_reduce use=tree\n");  // neither of the first two can carry it
+  terms.file = file("all_reduce use=flat\nall_reduce use=doubling\nall_reduce use=tree\n");  // only the last can carry it
   EXPECT_EQ(why(terms, call), "tree: TUTTI_TUNING_FILE, line 4");
   terms.rules = *parse_algorithm_rules("recursive");
   EXPECT_EQ(why(terms, call), "recursive: TUTTI_ALGORITHM");
@@ -81,7 +81,8 @@ TEST(Route, PacketsMustFitIntoSlots) {
   const Packed packed = packed_into(10'000);
   CallKind call{Collective::all_reduce, packed.bytes, "tree"};
   call.packed = &packed;
-  EXPECT_THAT(why(terms, call), HasSubstr("algorithm tree would send messages of at least 80000 with codec int8, and a slot holds 64K"));
+  EXPECT_THAT(why(terms, call),
+              HasSubstr("algorithm tree would send messages of at least 80000 with codec int8, and a slot holds 64K"));
   call.wanted = "";
   terms.rules = *parse_algorithm_rules("^ring,^direct,^recursive,^hierarchical");
   EXPECT_EQ(why(terms, call), "TUTTI_ALGORITHM excludes every algorithm that can carry codec int8");
@@ -122,7 +123,8 @@ TEST(Route, RanksAskWhetherBuffersAreLentOnlyWhereItDecides) {
     told.file = file(lines);
     return asks_whether_lent(told, call);
   };
-  EXPECT_TRUE(with("^tree,ring@0-4M,broadcast:tree", "all_reduce ranks=8 use=ring\nbroadcast use=tree\n"));  // all of it about other calls
+  // All of it is about other calls.
+  EXPECT_TRUE(with("^tree,ring@0-4M,broadcast:tree", "all_reduce ranks=8 use=ring\nbroadcast use=tree\n"));
   EXPECT_FALSE(with("ring", ""));
   EXPECT_FALSE(with("^direct", ""));
   EXPECT_FALSE(with("", "all_reduce use=ring\n"));
@@ -133,7 +135,8 @@ TEST(Route, RanksAskWhetherBuffersAreLentOnlyWhereItDecides) {
 TEST(Route, FlatSaysWhereItServes) {
   EXPECT_EQ(why(host_of(2), {Collective::all_reduce, 8}), "flat: one host, at most 64K");
   EXPECT_THAT(why(host_of(4), {Collective::broadcast, 8, "flat"}),
-              HasSubstr("algorithm flat serves all_reduce and barrier of at most 21824 within one host of 4 ranks only; this is broadcast of 8"));
+              HasSubstr("algorithm flat serves all_reduce and barrier of at most 21824 within one host of 4 ranks only; this is "
+                        "broadcast of 8"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The table of predictions and the choices that follow from it: for given numbers of the machine they are exact, without a clock.
+// The table of predictions and the choices that follow from it: for given numbers of the machine they are exact,
+// without a clock.
 #include "table.h"
 
 #include <gmock/gmock.h>
@@ -46,7 +47,8 @@ std::string chosen(const RouteTerms& terms, const MachineProfile& profile, uint6
   return found.ok() ? std::string(found->name) : "";
 }
 
-// Every size of every collective has a line for each of its algorithms, and no line but flat's covers another of the same algorithm.
+// Every size of every collective has a line for each of its algorithms, and no line but flat's covers another of the
+// same algorithm.
 TEST(Table, CoversEverySizeOnce) {
   for (const RouteTerms& terms : {terms_of(3), terms_of(4, {0, 0, 1, 1}), terms_of(20, std::vector<int>(20, 0))}) {
     const auto table = table_of(terms, MachineProfile::standard(false));
@@ -101,7 +103,8 @@ TEST(Table, TheFastestIsChosen) {
   }
 }
 
-// Choices by the table, priced by the simulator at the call's own size, beside the best one.  Over a wider grid the means are 1.003 of up to 8 ranks, and 1.02 of 16.
+// Choices by the table, priced by the simulator at the call's own size, beside the best one.  Over a wider grid the
+// means are 1.003 of up to 8 ranks, and 1.02 of 16.
 double mean_of_choice_by_best(const RouteTerms& terms, const MachineProfile& profile, double& worst) {
   const RouteTerms with = with_table(terms, profile);
   double sum = 0;
@@ -109,7 +112,8 @@ double mean_of_choice_by_best(const RouteTerms& terms, const MachineProfile& pro
   const auto price = [&](uint8_t algorithm, uint64_t bytes) {
     const Outline outline = outline_of(algorithms()[algorithm], terms.team, 0);
     const Cut pieces = cut(terms, bytes / outline.blocks(), outline.widest_run());
-    return predict(outline, machine_for(profile, terms.team, bytes), {bytes, pieces.lanes, pieces.stripe_bytes, 16384}).seconds + profile.call_s;
+    const Work work{bytes, pieces.lanes, pieces.stripe_bytes, 16384};
+    return predict(outline, machine_for(profile, terms.team, bytes), work).seconds + profile.call_s;
   };
   for (const Collective collective : {Collective::all_reduce, Collective::reduce_scatter, Collective::broadcast})
     for (const uint64_t bytes : {700u, 10'000u, 30'000u, 100'000u, 400'000u, 3'000'000u, 50'000'000u}) {
@@ -138,7 +142,8 @@ TEST(Table, ChoicesAreNearTheBest) {
   network.inter_host = {4e-6, 15e-6, 0.1e-9, 0.3e-9, true};
   for (const MachineProfile& profile : {crowded, network}) {
     double worst = 0;
-    for (RouteTerms terms : {terms_of(2), terms_of(3), terms_of(4), on_hosts(2, 2), on_hosts(4, 2), on_hosts(8, 2), on_hosts(8, 8)}) {
+    for (RouteTerms terms :
+         {terms_of(2), terms_of(3), terms_of(4), on_hosts(2, 2), on_hosts(4, 2), on_hosts(8, 2), on_hosts(8, 8)}) {
       if (profile.intra_host.streams) terms.loopback = std::exchange(terms.single_host, false);
       EXPECT_LE(mean_of_choice_by_best(terms, profile, worst), 1.02);
     }
@@ -167,7 +172,8 @@ TEST(Table, TheMachineDecides) {
   EXPECT_NE(chosen(terms, machine_with(1e-9, 1e-8), 64 << 20), "doubling");  // nothing but bytes
 }
 
-// Two ranks, and bytes that are dear to reduce: doubling reduces all of them once, the ring half of them, in twice as many messages.
+// Two ranks, and bytes that are dear to reduce: doubling reduces all of them once, the ring half of them, in twice as
+// many messages.
 TEST(Table, FixedSizesBreakTies) {
   const RouteTerms terms = terms_of(2, {0, 1});
   const auto machine = [](double latency_s) {
@@ -178,10 +184,13 @@ TEST(Table, FixedSizesBreakTies) {
   const auto doubling_by_ring = [&](double latency_s) {
     const MachineProfile profile = machine(latency_s);
     Pricing pricing(terms, profile);
-    const auto of = [&](std::string_view name) { return pricing.of(*find_algorithm(Collective::all_reduce, name), 64 << 10).seconds; };
+    const auto of = [&](std::string_view name) {
+      return pricing.of(*find_algorithm(Collective::all_reduce, name), 64 << 10).seconds;
+    };
     return of("doubling") / of("ring");
   };
-  // Latencies at which the ring, whose steps are dearer the longer the latency, is a little and clearly faster at 64 KiB.
+  // Latencies at which the ring, whose steps are dearer the longer the latency, is a little and clearly faster at 64
+  // KiB.
   double slow = 0, tie = 0;
   for (double latency = 1e-6; latency < 1e-3; latency *= 1.01) {
     const double ratio = doubling_by_ring(latency);

@@ -1,4 +1,4 @@
-// What the user asked tutti-tune to do.
+// The command line of tutti-tune.
 #pragma once
 
 #include <cstdint>

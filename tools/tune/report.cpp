@@ -21,7 +21,8 @@ double ratio(const Contest& contest) {
   return chosen ? chosen->measured_us / contest.contestants.front().measured_us : 0;
 }
 
-// Of two sizes that were measured, the line between their winners: the geometric mean, as a number that a file can hold exactly.
+// Of two sizes that were measured, the line between their winners: the geometric mean, as a number that a file can
+// hold exactly.
 uint64_t between(uint64_t smaller, uint64_t larger) {
   const auto middle = static_cast<uint64_t>(std::sqrt(static_cast<double>(smaller) * static_cast<double>(larger)));
   const uint64_t unit = middle >= 1 << 20 ? 1 << 16 : middle >= 1 << 10 ? 64 : 1;

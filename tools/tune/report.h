@@ -1,4 +1,4 @@
-// What tutti-tune prints and writes.
+// The output of tutti-tune.
 #pragma once
 
 #include <string>
@@ -13,7 +13,8 @@ void print_header(bench::Kind kind, int ranks, const std::string& transports);
 void print_row(const Contest& contest);
 void print_summary(const std::vector<Contest>& contests);
 
-// Neighbouring sizes with the same winner become one rule; an algorithm keeps its place while it is no more than `kClose` behind.
+// Neighbouring sizes with the same winner become one rule; an algorithm keeps its place while it is no more than
+// `kClose` behind.
 inline constexpr double kClose = 1.03;
 std::vector<TuningRule> rules_of(const std::vector<Contest>& contests, int hosts);
 
