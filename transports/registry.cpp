@@ -1,4 +1,5 @@
-// The rows of the registry, in order of preference.  A kind that is not built keeps its name, so that messages can say so.
+// The rows of the registry, in order of preference.  A kind that is not built keeps its name, so that messages can
+// say so.
 #include "registry.h"
 
 #include <algorithm>

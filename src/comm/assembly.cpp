@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
-#include <map>
 #include <optional>
 #include <random>
 
@@ -25,11 +24,13 @@
 namespace tutti {
 namespace {
 
-// What counts as near to a core: its own cache, and a fair part of the last one; a virtual machine may name the whole of that although others
-// share it.
-// Of a standstill between hosts, until it is one: a connection that was interrupted sends again after as long as the interruption was.
+// Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
+// after a pause as long as the interruption.
 constexpr uint64_t kLeastSettle = 5'000'000'000, kMostSettle = 30'000'000'000;
-constexpr long kOwnCache = 256 << 10;  // at least
+
+// Bytes that count as near to a core: at least those of its own cache, and a fair part of the last one.  A virtual
+// machine may name the whole of that, although others share it.
+constexpr long kOwnCache = 256 << 10;
 constexpr uint64_t kCacheShare = 1 << 20;
 
 uint64_t random_number() {
@@ -47,7 +48,7 @@ class Assembler {
  public:
   explicit Assembler(AssemblyOptions options) : options_(std::move(options)), parts_(std::make_unique<CommunicatorParts>()) {}
 
-  // Whatever fails at this rank is told to the others here, once, while they can still reach it: what it holds closes afterwards.
+  // A failure at this rank is told to the others here, once.  They can still reach it: what it holds closes afterwards.
   Result<std::unique_ptr<Communicator>> run() {
     for (const auto step : {&Assembler::begin, &Assembler::open_log, &Assembler::introduce, &Assembler::share_memory,
                             &Assembler::open_others, &Assembler::watch_over, &Assembler::tune})
@@ -66,7 +67,7 @@ class Assembler {
     return {};
   }
 
-  // By then the ranks also wait for each other in collectives, where the control tree tells them of failures.
+  // From here on, ranks also wait for each other in collectives.  There, the control tree tells them of failures.
   Status tune() {
     announce();
     communicator_ = std::make_unique<Communicator>(std::move(parts_));
@@ -146,7 +147,7 @@ class Assembler {
       mine.cards.emplace(kind.name, (*card)->text);
       cards_.back() = std::move(*card);
     }
-    if (!reaches_all) parts_->local_arena = nullptr;  // although they are threads, the ranks go the way of processes
+    if (!reaches_all) parts_->local_arena = nullptr;  // the ranks are threads, but are treated as processes
     return {};
   }
 
@@ -161,7 +162,7 @@ class Assembler {
     if (options_.rank == 0 && parts_->log.enabled(LogLevel::info)) parts_->log.info(describe(parts_->team, hosts, places));
   }
 
-  // Some ranks of one host do not share memory; all see that alike.
+  // Whether some ranks of one host share no memory.  All ranks get the same answer.
   bool streams_inside() const {
     for (const auto& members : parts_->team.ranks_by_host())
       for (const int rank : members)
@@ -171,25 +172,15 @@ class Assembler {
 
   bool share(int a, int b) const { return a == b || connectivity_->share_memory(a, b); }
 
-  // Ranks in the largest group that shares memory.
-  uint32_t most_that_share() const {
-    std::map<int, uint32_t> groups;  // by the first of each
-    uint32_t most = 1;
-    for (int rank = 0; rank < options_.size; ++rank) {
-      const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& entry) { return share(rank, entry.first); });
-      most = std::max(most, group == groups.end() ? (groups[rank] = 1) : ++group->second);
-    }
-    return most;
-  }
-
-  // The arena of the ranks that share memory with this one; alone, it still holds this rank's slots.
+  // Makes the arena of the ranks that share memory with this one.  If there are none, it still holds this rank's slots.
   Status share_memory() {
     std::vector<int> places(static_cast<size_t>(options_.size), -1);
     int here = 0;
     for (int rank = 0; rank < options_.size; ++rank)
       if (share(rank, options_.rank)) places[static_cast<size_t>(rank)] = here++;
-    const uint32_t most = most_that_share();  // the size of slots follows from what all ranks know
-    const PoolShape pool = pool_shape(options_.size, most, static_cast<uint32_t>(options_.settings.lanes), options_.settings.slot_bytes);
+    const uint32_t most = connectivity_->most_sharing();  // all ranks choose the same size of slots
+    const auto lanes = static_cast<uint32_t>(options_.settings.lanes);
+    const PoolShape pool = pool_shape(options_.size, most, lanes, options_.settings.slot_bytes);
     Opening opening = opening_of(connectivity_->sharing(options_.rank));
     opening.shape = {.ranks = static_cast<uint32_t>(here), .slots = pool.all_slots(most), .slot_bytes = pool.slot_bytes};
     opening.places = places;
@@ -235,7 +226,7 @@ class Assembler {
     if (static_cast<int>(here) == options_.size) parts_->board = std::make_unique<FlatBoard>(arena, place, here);
   }
 
-  // The kinds that share no memory, if any two ranks need them; all ranks see that alike.
+  // Opens the kinds that share no memory, if any two ranks need them.  All ranks open the same.
   Status open_others() {
     for (size_t kind = 0; kind < cards_.size(); ++kind) {
       const auto number = static_cast<int>(kind);
@@ -247,7 +238,7 @@ class Assembler {
     return {};
   }
 
-  // What every kind needs; `kind` -1: for none.
+  // `kind` -1: only what does not depend on the kind.
   Opening opening_of(int kind) {
     Opening opening;
     opening.rank = options_.rank;
@@ -275,7 +266,7 @@ class Assembler {
     return opening;
   }
 
-  // Where it is the best kind between this rank and another.
+  // Uses the transport for the peers that this kind is the best for.
   void serve(int kind, std::unique_ptr<Transport> transport) {
     for (int rank = 0; rank < options_.size; ++rank) {
       if (rank == options_.rank || connectivity_->between(rank, options_.rank) != kind) continue;
@@ -285,7 +276,7 @@ class Assembler {
     parts_->transports.push_back(std::move(transport));
   }
 
-  // The address that other ranks reach this one at; loopback is enough where all are in one network namespace.
+  // The address at which other ranks reach this one.  Within one network namespace, loopback is enough.
   Status choose_address() {
     const bool one_host =
         std::all_of(ranks_.begin(), ranks_.end(), [&](const Introduction& i) { return i.host_id == ranks_[0].host_id; });
@@ -327,7 +318,7 @@ class Assembler {
     return {};
   }
 
-  // What this rank may use beside its own thread, and whether it must give way to others.
+  // Finds out which cores this rank may use beside that of its own thread, and whether it must give way to others.
   void share_cores() {
     std::vector<std::string> sets;
     const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
@@ -337,8 +328,9 @@ class Assembler {
     parts_->crowded = share.crowded;
     parts_->near_bytes = static_cast<uint64_t>(std::max(::sysconf(_SC_LEVEL2_CACHE_SIZE), kOwnCache)) + kCacheShare;
     if (share.crowded) parts_->near_bytes = parts_->near_bytes * std::max(count_cores(me.cores), 1u) / sets.size();
-    const int wanted = parts_->settings.threads;
-    if (!options_.domain) parts_->domain->workers = std::make_shared<Workers>(wanted > 0 ? static_cast<uint32_t>(wanted) : share.cores);
+    if (options_.domain) return;
+    const auto wanted = static_cast<uint32_t>(parts_->settings.threads);
+    parts_->domain->workers = std::make_shared<Workers>(wanted > 0 ? wanted : share.cores);
   }
 
   void announce() {

@@ -7,7 +7,8 @@
 
 namespace tutti {
 
-Connectivity::Connectivity(std::span<const TransportKind> kinds, std::span<const Introduction> ranks, std::span<const std::string> names)
+Connectivity::Connectivity(std::span<const TransportKind> kinds, std::span<const Introduction> ranks,
+                           std::span<const std::string> names)
     : kinds_(kinds),
       ranks_(ranks),
       names_(names),
@@ -22,10 +23,12 @@ std::optional<RankCard> Connectivity::card(size_t kind, int rank) const {
   const Introduction& i = ranks_[static_cast<size_t>(rank)];
   const auto found = i.cards.find(kinds_[kind].name);
   if (found == i.cards.end()) return std::nullopt;
-  return RankCard{found->second, names_[static_cast<size_t>(rank)], i.host_id, i.pid, i.user, i.pid_namespace, i.user_namespace};
+  const std::string& name = names_[static_cast<size_t>(rank)];
+  return RankCard{found->second, name, i.host_id, i.pid, i.user, i.pid_namespace, i.user_namespace};
 }
 
-// A rank joins the first group whose first rank it reaches.  Memory is shared within hosts, so there only groups of its host are asked.
+// A rank joins the first group whose first rank it reaches.  Memory is shared within hosts, so for that only groups
+// of the same host are asked.
 void Connectivity::make_groups(size_t kind) {
   std::map<std::string_view, std::vector<int>> groups;  // their first ranks, by host or all together
   for (int rank = 0; rank < size(); ++rank) {
@@ -39,7 +42,7 @@ void Connectivity::make_groups(size_t kind) {
   }
 }
 
-// A rank has one arena: that of its largest group, which it shares with those of that group that have no larger one.
+// A rank has one arena: that of its largest group.  It shares it with those ranks of the group that have no larger one.
 void Connectivity::settle_sharing() {
   std::vector<int> largest(ranks_.size(), 1);
   for (size_t kind = 0; kind < kinds_.size(); ++kind) {
@@ -75,7 +78,15 @@ bool Connectivity::joins_all(size_t kind) const {
   return true;
 }
 
-// To look at each pair would take long.  No pair needs a kind if one that comes before it joins all ranks.
+uint32_t Connectivity::most_sharing() const {
+  std::map<std::pair<int, int>, uint32_t> sizes;  // by kind and group
+  uint32_t most = 1;
+  for (int rank = 0; rank < size(); ++rank)
+    if (const int kind = sharing(rank); kind >= 0) most = std::max(most, ++sizes[{kind, group(static_cast<size_t>(kind), rank)}]);
+  return most;
+}
+
+// Looking at each pair would take long.  No pair needs a kind if an earlier one joins all ranks.
 bool Connectivity::needed(int kind) const {
   if (size() == 1) return false;
   for (size_t earlier = 0; earlier < static_cast<size_t>(kind); ++earlier)
@@ -84,7 +95,7 @@ bool Connectivity::needed(int kind) const {
   return std::any_of(groups.begin(), groups.end(), [](int first) { return first >= 0; });
 }
 
-// Ranks of the same groups reach the same others, so one of them is looked at.
+// Ranks of the same groups reach the same others, so one of them is enough.
 bool Connectivity::all_connected() const {
   if (size() == 1) return true;
   std::map<std::vector<int>, int> first;
@@ -95,7 +106,7 @@ bool Connectivity::all_connected() const {
   }
   for (const auto& [groups, a] : first)
     for (const auto& [others, b] : first)
-      if (between(a, b) < 0) return false;  // of itself: if it is in no group
+      if (between(a, b) < 0) return false;  // even a rank and itself, if the rank is in no group
   return true;
 }
 
@@ -115,7 +126,8 @@ Connectivity::Objection Connectivity::objection() const {
 std::string Connectivity::warning() const {
   const Objection found = objection();
   const int kind = found.why.empty() ? -1 : between(found.a, found.b);
-  return kind < 0 ? "" : found.why + ": they share no memory and use " + std::string(kinds_[static_cast<size_t>(kind)].name) + " instead";
+  if (kind < 0) return "";
+  return found.why + ": they share no memory and use " + std::string(kinds_[static_cast<size_t>(kind)].name) + " instead";
 }
 
 Status Connectivity::check() const {

@@ -1,4 +1,5 @@
-// Which kind of transport serves which pair of ranks: worked out from what the ranks told of themselves, alike by all of them.
+// Decides which kind of transport serves which pair of ranks, from what the ranks told of themselves.  All ranks
+// decide alike.
 #pragma once
 
 #include <optional>
@@ -19,14 +20,17 @@ class Connectivity {
 
   // An error if some pair has no transport.
   Status check() const;
-  // That two ranks of one host would share memory but do not, why, and what they use instead; "" if there are no such ranks.
+  // Says why two ranks of one host share no memory although both would, and what they use instead; "" if there are no
+  // such ranks.
   std::string warning() const;
 
   // Kinds by their numbers; -1: none.
   int between(int a, int b) const;
-  int sharing(int rank) const { return sharing_[static_cast<size_t>(rank)]; }  // by which it shares memory with other ranks
+  int sharing(int rank) const { return sharing_[static_cast<size_t>(rank)]; }  // that a rank shares memory by
+  bool needed(int kind) const;  // by any pair of ranks; for kinds that share no memory
+
   bool share_memory(int a, int b) const;
-  bool needed(int kind) const;  // by any pair of ranks; of a kind that shares no memory
+  uint32_t most_sharing() const;  // ranks in the largest group that shares memory
 
  private:
   struct Objection {
@@ -45,7 +49,7 @@ class Connectivity {
   std::span<const TransportKind> kinds_;
   std::span<const Introduction> ranks_;
   std::span<const std::string> names_;
-  std::vector<std::vector<int>> groups_;  // by kind and rank: the first rank of those that reach each other; -1: no card
+  std::vector<std::vector<int>> groups_;  // by kind and rank: the first rank of its group; -1: it has no card
   std::vector<int> sharing_;              // by rank
 };
 

@@ -20,7 +20,7 @@ void Domain::leave(const Member& member) {
   std::erase(members_, &member);
 }
 
-// A rank that has not heard of a failure yet may go on writing to memory that it was lent.
+// A rank that has not heard of the failure yet may still write to memory that it was lent.
 void Domain::spoil_after_failure() {
   if (std::any_of(members_.begin(), members_.end(), [](const Member* member) { return member->failed(); })) heap_->spoil();
 }

@@ -1,7 +1,8 @@
-// What a communicator and all that are split off it have in common at one rank: threads, the log file, and the memory of tutti_alloc.
+// A domain holds what a communicator and all that are split off it share at one rank: threads, the log file, and the
+// memory of tutti_alloc.  Together, these communicators are a family.
 //
-// Memory.  One heap serves the whole family, so that each of its communicators lends what was allocated on any other.  An allocation
-// belongs to the communicator it was made on, and ends with it.
+// Memory.  One heap serves the whole family, so each of its communicators lends what was allocated on any other.  An
+// allocation belongs to the communicator on which it was made, and ends with it.
 //
 // Threads: any, once the family's first communicator is complete.
 #pragma once
@@ -33,21 +34,23 @@ class Domain {
   };
 
   // Set by the first communicator while it is put together.
-  OwnedFd log_file;  // that all logs of the family write to, if not stderr
+  OwnedFd log_file;  // of all logs of the family, if not stderr
   std::shared_ptr<ControlThread> control_thread;
   std::shared_ptr<Workers> workers;
 
-  // Where the heap lies; once, before it is asked for.
+  // Says where the heap lies.  Once, before anybody asks for it.
   void open_heap(memory::Window window);
   const memory::Window& window() const { return window_; }
   const memory::Heap& heap() const { return *heap_; }
 
   void join(const Member& member);
-  void leave(const Member& member);  // no other thread may ask it any more
+  void leave(const Member& member);  // from then on, no other thread asks it
 
-  void* allocate(const Member& owner, size_t bytes) { return heap_->allocate(bytes, &owner); }  // null: there is no memory
+  // Null: there is no memory.
+  void* allocate(const Member& owner, size_t bytes) { return heap_->allocate(bytes, &owner); }
   Status free(const Member& owner, void* memory);
-  // The end of a communicator that has left: what it owns.  What others still use stays until the end of the family.
+  // Frees everything that a communicator owns which has left.  Memory that others still use stays until the end of
+  // the family.
   void free_all_of(const Member& owner) noexcept;
 
  private:

@@ -29,7 +29,7 @@ constexpr size_t kLongestCores = 16 << 10;  // 65 536 hardware threads
 constexpr size_t kLongestPlace = 64;
 constexpr uint64_t kMostPid = 9'999'999'999, kMostUser = std::numeric_limits<uint32_t>::max();
 
-// Takes line after line; the first that is out of bounds is remembered.
+// Takes line after line, and remembers the first that is out of bounds.
 class Lines {
  public:
   explicit Lines(std::string_view bytes) : rest_(bytes) {}
@@ -49,7 +49,7 @@ class Lines {
     return value.value_or(0);
   }
   std::string_view rest() const { return rest_; }
-  // What was out of bounds; "" if nothing was.
+  // Names the first field that was out of bounds; "" if none was.
   const std::string& flaw() const { return flaw_; }
   void refuse(const char* what) {
     if (flaw_.empty()) flaw_ = what;
@@ -126,7 +126,8 @@ Result<Introduction> decode_introduction(std::string_view bytes, int rank) {
   if (i.wire.size() > kLongestWireSettings) lines.refuse("list of settings");
   if (i.host_id.empty()) lines.refuse("host id");
   if (!lines.flaw().empty())
-    return Status(Code::unreachable, who + "with a malformed " + lines.flaw() + ": it runs another version of Tutti, or is no rank");
+    return Status(Code::unreachable,
+                  who + "with a malformed " + lines.flaw() + ": it runs another version of Tutti, or is no rank");
   return i;
 }
 

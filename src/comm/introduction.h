@@ -1,5 +1,5 @@
-// What a rank tells the others about itself at bootstrap.  Decoded by a pure function of untrusted bytes, in which every field is bounded:
-// who learns a job's rendezvous can write to all of its ranks.
+// An introduction is what a rank tells the others about itself at bootstrap.  A pure function decodes it and bounds
+// every field: the bytes are hostile, since anybody who learns a job's rendezvous can write to all of its ranks.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@ namespace tutti {
 inline constexpr size_t kMostCards = 16;
 
 struct Introduction {
-  std::string host_id;         // see host_id(); who has the same can reach this rank's unix socket
+  std::string host_id;         // see host_id(); ranks with the same one reach each other's unix sockets
   std::string host;            // its name
   uint64_t pid = 0;            // as the rank itself sees it
-  std::string pid_namespace;   // in which that number means something; "" if the system does not say
+  std::string pid_namespace;   // in which that number is valid; "" if the system does not say
   uint64_t user = 0;           // effective user id
   std::string user_namespace;  // likewise
   uint64_t context = 0;        // a random number

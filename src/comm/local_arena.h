@@ -1,4 +1,5 @@
-// What the ranks of one process share when they are threads of it (tutti_comm_create_local and splits of such communicators).
+// A local arena is what ranks share that are threads of one process: tutti_comm_create_local and splits of such
+// communicators.
 #pragma once
 
 #include <atomic>
@@ -19,7 +20,7 @@ class LocalArena {
  public:
   memory::ProcessMemory& memory() { return memory_; }
 
-  // What a group that splits off shares.
+  // Shared by a group that splits off.
   struct Child {
     std::shared_ptr<LocalArena> arena;
     std::shared_ptr<ThreadRendezvous> rendezvous;

@@ -1,8 +1,9 @@
-// Splitting: the parent carries two all-gathers of fixed size, by which its ranks agree who belongs together and where each new
-// group meets.  A failure of one rank alone is found before the second, so that all ranks of its color hear of it at once; from then
-// on the group is born like any communicator, with a bootstrap of its own.  The parent survives whatever comes of that.
+// Splitting: the parent carries two all-gathers of fixed size, by which its ranks agree on the groups and on where
+// each new group meets.  A failure of one rank is found before the second, so all ranks of its color hear of it at
+// once.  From then on the group is created like any communicator, with a bootstrap of its own.  The parent survives,
+// whatever becomes of that.
 //
-// Everything that comes from another rank is of fixed size, and checked before it is used.
+// Everything that comes from another rank is of fixed size, and is checked before it is used.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -31,7 +32,7 @@ static_assert(sizeof(Vote) == 16);
 
 enum class Word : uint8_t { nothing, rendezvous_point, failure };
 
-// What a rank says once it knows its group.
+// A rank's word once it knows its group.
 struct Notice {
   Word word = Word::nothing;
   uint8_t code = 0;                 // of a failure
@@ -95,7 +96,8 @@ bool is_sound(const Notice& notice) {
   return (end == notice.text.begin()) == (notice.word == Word::nothing);
 }
 
-// A bootstrap opens a dozen descriptors, and its first rank one more for each rank that comes.  To lack them now is heard by all at once.
+// A bootstrap opens a dozen descriptors, and its first rank opens one more for each rank that comes.  If they are
+// missing, all ranks hear of it now.
 Status check_descriptors(const Group& group) {
   constexpr size_t kOfEach = 16;
   const size_t needed = kOfEach + (group.rank == 0 ? 2 * group.members.size() : 0);
@@ -109,7 +111,7 @@ Status check_descriptors(const Group& group) {
   return {};
 }
 
-// This rank's part in what must be there before the group can meet.
+// Does this rank's part of what must be there before the group can meet.
 Notice prepare(const Communicator& parent, const Group& group, LocalArena::Child& child) {
   if (group.size() < 2) return {};
   const CommunicatorParts& parts = parent.parts();
@@ -133,7 +135,7 @@ Notice prepare_or_say_why(const Communicator& parent, const Group& group, LocalA
   }
 }
 
-// Where the group meets ("" where it needs no such place), or the failure of its first rank that had one.
+// The place where the group meets, "" if it needs none; or the failure of the first of its ranks that failed.
 Result<std::string> rendezvous_point_of(const Communicator& parent, const Group& group, std::span<const Notice> notices) {
   for (const int rank : group.members) {
     const Notice& notice = notices[static_cast<size_t>(rank)];
@@ -154,29 +156,30 @@ JoinOptions bootstrap_options(const AssemblyOptions& options, const std::string&
   bootstrap.size = options.size;
   bootstrap.unique_id = id;
   bootstrap.name = options.name;
-  if (bootstrap.name.size() > kLongestName) bootstrap.name.erase(0, bootstrap.name.size() - kLongestName);  // of splits of splits of splits
+  if (const size_t length = bootstrap.name.size(); length > kLongestName) bootstrap.name.erase(0, length - kLongestName);
   bootstrap.interface = options.settings.interface;
   bootstrap.timeout_ns = options.settings.bootstrap_timeout_ns;
   bootstrap.log = log;
   return bootstrap;
 }
 
-// A rank that dies before it has come to the rendezvous is missing there, and only the parent knows why; so the parent is asked while
-// ranks are missing, and for a moment before another reason is believed.
+// Only the parent knows of a rank that has died before it came to the rendezvous.  So the parent is asked while ranks
+// are missing, and for a moment before another reason is believed.
 Result<JoinedJob> meet_while_parent_lives(const Communicator& parent, JoinOptions bootstrap) {
   constexpr uint64_t kPatience = 500 * kMillisecond;
   bootstrap.called_off = [&parent] { return parent.failed_status(); };
-  auto born = join_job(bootstrap);
+  auto joined = join_job(bootstrap);
   const uint64_t until = now_ns() + kPatience;
-  while (!born.ok() && now_ns() < until) {
+  while (!joined.ok() && now_ns() < until) {
     if (Status failed = parent.failed_status(); !failed.ok()) return failed;
     const timespec pause{0, kMillisecond};
     ::nanosleep(&pause, nullptr);
   }
-  return born;
+  return joined;
 }
 
-// The rendezvous that this rank has opened, to which nobody else will come, ends once all of its ranks have come and gone: this one.
+// Ends a rendezvous that this rank has opened and to which nobody else will come: it ends when its only rank has come
+// and gone.
 void end_rendezvous(JoinOptions bootstrap) {
   bootstrap.size = 1;
   (void)join_job(bootstrap);
@@ -188,10 +191,11 @@ Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, con
   if (group.size() == 1)
     return std::shared_ptr<Bootstrap>(std::make_shared<ExchangeOnly>(
         [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline));
-  if (child.rendezvous) return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.rendezvous, group.rank, deadline));
-  auto born = meet_while_parent_lives(parent, bootstrap_options(options, id, parent.parts().log));
-  if (!born.ok()) return born.status();
-  return std::move(born->bootstrap);
+  if (child.rendezvous)
+    return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.rendezvous, group.rank, deadline));
+  auto joined = meet_while_parent_lives(parent, bootstrap_options(options, id, parent.parts().log));
+  if (!joined.ok()) return joined.status();
+  return std::move(joined->bootstrap);
 }
 
 }  // namespace
@@ -200,7 +204,8 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   const CommunicatorParts& parts = parent.parts();
   const bool draws = parent.rank() == 0 && parts.local_arena;
   const uint32_t number = parent.count_call();
-  const auto votes = gather(parent, Vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0}, number, 1);
+  const Vote vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0};
+  const auto votes = gather(parent, vote, number, 1);
   if (!votes.ok()) return votes.status();
   const auto group = group_of(parent, *votes, color);
   if (!group.ok()) return group.status();

@@ -1,8 +1,8 @@
 // A kind of transport: what a rank says of itself, which ranks reach each other, and how one rank opens its end.
 //
-// Every rank takes part in three steps.  It makes a card of each kind that it may use; the cards of all ranks travel at bootstrap in one exchange.
-// Then all ranks work out alike, by reach(), which kind serves which pair: the first in the order of the registry.  Last, they open the kinds
-// that are needed.
+// Every rank takes three steps.  It makes a card of each kind that it may use, and the cards of all ranks travel at
+// bootstrap in one exchange.  Then all ranks work out alike, by reach(), which kind serves which pair: the first in the
+// order of the registry.  Last, they open the kinds that are needed.
 #pragma once
 
 #include <poll.h>
@@ -33,7 +33,7 @@ inline constexpr size_t kLongestTransportName = 15, kLongestCard = 1024;
 struct Card {
   std::string text;            // for the other ranks: at most kLongestCard characters that print
   std::shared_ptr<void> kept;  // for this rank's own open()
-  bool reaches_all = false;    // of the communicator, for certain: this rank needs no kind that comes later in the registry
+  bool reaches_all = false;    // for certain, all ranks: this rank needs no later kind of the registry
 };
 
 struct CardTerms {
@@ -41,7 +41,7 @@ struct CardTerms {
   const memory::ProcessMemory* process = nullptr;  // null: each rank is a process
 };
 
-// A rank that has a card of the kind, as any rank sees it.  All of this comes from that rank and must be taken as hostile.
+// A rank that has a card of the kind, as any rank sees it.  All of this comes from that rank and is hostile.
 struct RankCard {
   std::string_view text;
   std::string_view name;  // "rank 3 (host b, pid 4711)"
@@ -50,13 +50,13 @@ struct RankCard {
   std::string_view pid_namespace, user_namespace;  // "" if the system does not say
 };
 
-// How an end is opened: what the kind may need of the communicator and of its bootstrap.
+// All that a kind may need, of the communicator and of its bootstrap, to open this rank's end.
 struct Opening {
   int rank = 0, size = 1;
   std::string communicator;             // its name
   uint64_t context = 0;                 // its number; the same on all ranks
   std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)"
-  std::optional<Card> card;             // this rank's; none: it only takes part in the exchanges
+  std::optional<Card> card;             // of this rank; none: it only takes part in the exchanges
   std::vector<std::string_view> cards;  // of all ranks, "" where there is none
   const Settings* settings = nullptr;
   Log log;
@@ -73,8 +73,9 @@ struct Opening {
   bool within_one_host = false;  // all ranks
   bool crowded = false;          // this host has more ranks than cores for them
 
-  // By `exchange`, all ranks hand round a blob; only in kinds that share no memory, whose open() every rank calls.  By `wait`, a rank waits for
-  // descriptors: true once one of `set` is ready, false at `until` or the deadline; an error if the bootstrap has failed.
+  // `exchange` hands a blob of each rank to all ranks.  Only kinds that share no memory may use it, since every rank
+  // opens those.  `wait` waits for descriptors: true once one of `set` is ready, false at `until` or the deadline, an
+  // error if the bootstrap has failed.
   std::function<Result<std::vector<std::string>>(const std::string& mine)> exchange;
   std::function<Result<bool>(std::span<pollfd> set, uint64_t until)> wait;
   uint64_t deadline = 0;  // of the bootstrap, by clock.h
@@ -98,9 +99,9 @@ struct TransportKind {
   Result<std::optional<Card>> (*card)(const CardTerms& terms) = nullptr;  // null: not in this build
   // Symmetric and transitive, so that ranks fall into groups.  A card that cannot be read reaches nobody.
   bool (*reach)(const RankCard& mine, const RankCard& theirs) = nullptr;
-  // Why two ranks of one host share no memory although both would: "rank 0 (…) runs as user 0 and …"; "" if there is no such reason.
+  // Says why two ranks of one host share no memory although both would: "rank 0 (…) runs as user 0 and …"; or "".
   std::string (*objection)(const RankCard& mine, const RankCard& theirs) = nullptr;
-  // Blocks.  A kind that shares memory is opened by the ranks that share some, any other by all ranks of the communicator.
+  // Blocks.  Ranks that share memory open a kind that shares memory; all ranks of the communicator open any other.
   Result<Opened> (*open)(const Opening& opening) = nullptr;
 
   bool built() const { return card != nullptr; }

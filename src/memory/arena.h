@@ -1,13 +1,14 @@
-// The memory that the ranks of one host share, as a layout over plain bytes: slot states, channels between each pair of ranks (one for each use),
-// the flat board for small messages, and the slots.  Whoever owns the bytes (heap or memfd) is another's business.
+// The memory that the ranks of one host share, as a layout over plain bytes: slot states, channels between each pair
+// of ranks (one for each use), the flat board for small messages, and the slots.  Whoever owns the bytes (heap or
+// memfd) is another's business.
 //
 // Invariants
 //   1. All-zero bytes are a valid empty arena.
 //   2. A channel (from → to) is written by `from` only, except Channel::taken, which `to` writes.
 //      Message number i is in cell i mod kCells once that cell's `number` is i + 1 (release/acquire).
 //   3. A slot belongs to its home rank while holders == 0; only then may the home rank hand it out again.
-//   4. A loan is a slot whose bytes lie in the home rank's own memory (heap.h); it is handed out and returned like any other, and
-//      nobody writes into it.
+//   4. A loan is a slot whose bytes lie in the home rank's own memory (heap.h).  It is handed out and returned like any
+//      other, and nobody writes into it.
 #pragma once
 
 #include <atomic>
@@ -51,7 +52,8 @@ struct alignas(kLine) SlotState {
   std::atomic<uint32_t> holders;
 };
 
-// The head of one rank's contribution to one flat exchange.  A short payload shares its cache line, a longer one begins at the next.
+// The head of one rank's contribution to one flat exchange.  A short payload shares its cache line, a longer one
+// begins at the next.
 struct alignas(kLine) FlatCell {
   std::atomic<uint64_t> stamp;  // exchange number in the upper half, hash of the call in the lower
   std::byte near[kLine - sizeof(uint64_t)];
@@ -79,17 +81,17 @@ class Arena {
   Channel& channel(LinkUse use, uint32_t from, uint32_t to) const {
     return channels_[(static_cast<uint32_t>(use) * shape_.ranks + from) * shape_.ranks + to];
   }
-  // Set by a rank that learned that the communicator is dead, for those who have not heard yet (a process that was stopped wakes up to find
-  // messages, but nobody waits for it any more): who sees it writes nothing.
+  // Set by a rank that learned that the communicator is dead, for those who have not heard yet (a process that was
+  // stopped wakes up to find messages, but nobody waits for it any more): who sees it writes nothing.
   std::atomic<uint32_t>& given_up() const { return *given_up_; }
 
   // Loans are numbered after the slots.
   uint32_t first_loan(uint32_t rank) const { return shape_.ranks * shape_.slots + rank * kLoans; }
   bool is_loan(uint32_t id) const { return id >= shape_.ranks * shape_.slots; }
 
-  // Memory outside the arena that ranks lend each other.  Within one process a place is an address.  Processes map one window onto it,
-  // each where it likes, and a place is an offset in that; `window` null: this rank could not map it.  Call before the arena is used;
-  // lends() may be asked once all have called.
+  // Memory outside the arena that ranks lend each other.  Within one process a place is an address.  Processes map
+  // one window onto it, each where it likes, and a place is an offset in that; `window` null: this rank could not map
+  // it.  Call before the arena is used; lends() may be asked once all have called.
   void open_window(std::byte* window, uint32_t rank);
   bool lends() const;
   uint64_t place_of(const std::byte* memory) const { return reinterpret_cast<uintptr_t>(memory) - window_; }

@@ -16,7 +16,8 @@ class ArenaPool final : public SlotPool {
     uint32_t first, count;
   };
   // `heap`: what this rank can lend, if anything.
-  ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap = nullptr) : ArenaPool(arena, rank, heap, {0, arena.shape().slots}) {}
+  ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap = nullptr)
+      : ArenaPool(arena, rank, heap, {0, arena.shape().slots}) {}
   ArenaPool(const Arena& arena, uint32_t rank, const Heap* heap, Part part);
   Slot acquire() override;
   void add_holders(Slot slot, uint32_t n) override;
@@ -39,10 +40,10 @@ class ArenaPool final : public SlotPool {
   uint32_t rank_, slots_;
   const Heap* heap_;
   enum class Lends : uint8_t { unknown, no, yes };
-  mutable std::atomic<Lends> lends_ = Lends::unknown;  // known once all ranks are born
-  uint32_t next_loan_ = 0;                                                          // where to look first for one that is back
-  std::vector<uint32_t> free_;                                                      // a stack: the slot used last is the warmest
-  std::deque<uint32_t> lent_;                                                       // handed out, oldest first
+  mutable std::atomic<Lends> lends_ = Lends::unknown;  // until all ranks have opened the window
+  uint32_t next_loan_ = 0;                             // where to look first for one that is back
+  std::vector<uint32_t> free_;                         // a stack: the slot used last is the warmest
+  std::deque<uint32_t> lent_;                          // handed out, oldest first
 };
 
 }  // namespace tutti::memory

@@ -66,7 +66,8 @@ std::byte* Heap::allocate(size_t bytes, const void* owner) {
     free(memory);
     return nullptr;
   }
-  if (part_ && whole >= kHugePage) ::madvise(memory, whole, MADV_COLLAPSE);  // shared pages seldom become huge by themselves
+  // Shared pages seldom become huge by themselves.
+  if (part_ && whole >= kHugePage) ::madvise(memory, whole, MADV_COLLAPSE);
   return memory;
 }
 

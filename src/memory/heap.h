@@ -1,7 +1,7 @@
 // Memory of one rank that others may reach where it lies: what tutti_alloc gives out.
 //
-// Between processes it is this rank's part of a window of shared memory: address space only, until pages are allocated.  Otherwise (one
-// process, or nobody to share with) it is private memory.
+// Between processes it is this rank's part of a window of shared memory: address space only, until pages are
+// allocated.  Otherwise (one process, or nobody to share with) it is private memory.
 //
 // Threads: any.  The caller allocates and frees while a progress thread asks what can be lent.
 #pragma once
@@ -14,7 +14,8 @@
 
 namespace tutti::memory {
 
-// Address space that all ranks of a host map, each where it likes, when their first communicator is created.  Each allocates in a part of it.
+// Address space that all ranks of a host map, each where it likes, when their first communicator is created.  Each
+// allocates in a part of it.
 struct Window {
   std::shared_ptr<std::byte> base;  // null: this rank could not map it, or shares no memory
   size_t part_at = 0, part_bytes = 0;
@@ -68,7 +69,7 @@ class Heap {
 
   mutable std::mutex mutex_;  // of ranges_
   Ranges ranges_;
-  std::atomic<const std::byte*> low_{nullptr}, high_{nullptr};  // all ranges lie between; most memory asked about does not
+  std::atomic<const std::byte*> low_{nullptr}, high_{nullptr};  // all ranges lie between; most other memory does not
 };
 
 }  // namespace tutti::memory

@@ -83,8 +83,8 @@ Environment tutti_environment();  // those of this process whose names begin wit
 // that does not exist becomes a warning that suggests the nearest one.
 Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings);
 
-// TUTTI_TRANSPORT against the transports that exist, which this room does not know: an error, like those of load_settings, if it names another or
-// leaves none.
+// Compares TUTTI_TRANSPORT with the transports that exist, which this room does not know.  An error, like those of
+// load_settings, if the list names another transport or leaves none.
 Status check_transports(const Settings& settings, std::span<const std::string_view> known);
 
 // "name = value" lines of a settings file: name → (value, "path:line").  # begins a comment line.

@@ -7,8 +7,8 @@
 
 namespace tutti::test {
 
-// On every rank of `world`, which has five: calls of it and of two generations of splits, on memory of each other, and after the end of the
-// first.  Ends `world`.  "" if all is right.
+// On every rank of `world`, which has five: calls of it and of two generations of splits, on memory of each other,
+// and after the end of the first.  Ends `world`.  "" if all is right.
 std::string check_family_memory(tutti_comm* world);
 
 }  // namespace tutti::test

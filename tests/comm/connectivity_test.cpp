@@ -99,17 +99,18 @@ TEST_F(ConnectivityTest, UsersShareNoMemory) {
             "rank 0 (host a) runs as user 0 and rank 1 (host a) as user 7: they share no memory and use tcp instead");
   Job without_tcp = Job().rank("a", "shm", 0).rank("a", "shm", 7);
   EXPECT_EQ(without_tcp.connectivity().check().message(),
-            "rank 0 (host a) runs as user 0 and rank 1 (host a) as user 7, so they share no memory, and rank 0 (host a) may not use tcp "
-            "(TUTTI_TRANSPORT, or built without it)");
+            "rank 0 (host a) runs as user 0 and rank 1 (host a) as user 7, so they share no memory, and rank 0 (host a) may "
+            "not use tcp (TUTTI_TRANSPORT, or built without it)");
   without_tcp.ranks[1].user = 0;
   without_tcp.ranks[1].user_namespace = "5";
   EXPECT_THAT(without_tcp.connectivity().check().message(), HasSubstr("as user 0 of another user namespace"));
 }
 
-// What comes from another process may be anything: such a card reaches nobody.
+// A card may hold anything.
 TEST_F(ConnectivityTest, CardsThatCannotBeReadReachNobody) {
   for (const std::string& card : {std::string(), std::string("socket"), std::string("socket 00"), " " + std::string(kSecret),
-                                  std::string(101, 'a') + " " + kSecret, "so/cket " + std::string(kSecret), "socket-1 " + std::string(32, 'x')}) {
+                                  std::string(101, 'a') + " " + kSecret, "so/cket " + std::string(kSecret),
+                                  "socket-1 " + std::string(32, 'x')}) {
     Job job = Job().rank("a", "shm tcp").rank("a", "shm tcp").rank("a", "shm tcp");
     job.ranks[1].cards["shm"] = card;
     EXPECT_TRUE(job.connectivity().check().ok());
@@ -119,7 +120,7 @@ TEST_F(ConnectivityTest, CardsThatCannotBeReadReachNobody) {
   }
 }
 
-// However many there are, it takes no look at each pair.
+// Nothing here looks at each pair.
 TEST_F(ConnectivityTest, ManyRanks) {
   Job job;
   for (int rank = 0; rank < 20'000; ++rank) job.rank("host" + std::to_string(rank / 4), "shm tcp");

@@ -1,4 +1,5 @@
-// What a family of communicators has in common: memory of any of them is lent by all, belongs to one, and outlives failures of others.
+// What a family of communicators has in common: memory of any of them is lent by all, belongs to one, and outlives
+// failures of others.
 #include "domain.h"
 
 #include <gmock/gmock.h>
@@ -72,7 +73,8 @@ TEST_F(Family, MemoryEndsWithItsCommunicator) {
   EXPECT_FALSE(is_there(others));
 }
 
-// A rank that does not know of a failure yet may still write there: in the whole family the addresses are never used again.
+// A rank that does not know of a failure yet may still write there: in the whole family the addresses are never used
+// again.
 TEST(DomainHeap, AddressesAreNotUsedAgainAfterAFailure) {
   constexpr size_t kPart = 64 << 20, kPage = 4096;
   const std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(2 << 20, kPart)), std::free);
@@ -91,7 +93,8 @@ TEST(DomainHeap, AddressesAreNotUsedAgainAfterAFailure) {
     EXPECT_TRUE(domain.free(parent, before).ok());
     EXPECT_NE(domain.allocate(parent, kPage), before);
     EXPECT_TRUE(domain.free(parent, after).ok());
-    EXPECT_EQ(domain.allocate(parent, kPage) == after, leaves);  // what was allocated after the end of the dead one, it never used
+    // The dead communicator never used what was allocated after its end.
+    EXPECT_EQ(domain.allocate(parent, kPage) == after, leaves);
   }
 }
 
@@ -155,7 +158,8 @@ TEST_P(Splits, LendMemoryOfTheWholeFamily) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Over, Splits, testing::Values("memory", "shm"), [](const auto& tested) { return std::string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(Over, Splits, testing::Values("memory", "shm"),
+                         [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
 }  // namespace tutti

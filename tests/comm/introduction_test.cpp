@@ -1,4 +1,5 @@
-// What ranks tell each other at bootstrap is written and read alike, and whatever is out of bounds is an error that names the rank.
+// What ranks tell each other at bootstrap is written and read alike, and whatever is out of bounds is an error that
+// names the rank.
 #include "introduction.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
-// Any bytes in the place of a rank's introduction: what is accepted is within bounds and would be written the same.  Each kind of transport
-// says whom the rank reaches by its card, whatever that holds.
+// Any bytes in the place of a rank's introduction: what is accepted is within bounds and would be written the same.
+// Each kind of transport says whom the rank reaches by its card, whatever that holds.
 #include "introduction.h"
 
 #include <cstdint>
@@ -24,7 +24,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     FUZZ_CHECK(!name.empty() && name.size() <= kLongestTransportName && card.size() <= kLongestCard);
     const RankCard seen{card, "rank 3", i.host_id, i.pid, i.user, i.pid_namespace, i.user_namespace};
     for (const TransportKind& kind : transport_kinds())
-      if (kind.built() && kind.name == name && kind.reach(seen, seen) && kind.objection) FUZZ_CHECK(kind.objection(seen, seen).empty());
+      if (kind.built() && kind.name == name && kind.reach(seen, seen) && kind.objection)
+        FUZZ_CHECK(kind.objection(seen, seen).empty());
   }
   FUZZ_CHECK(i.place.size() <= 64 && i.wire.size() <= kLongestWireSettings && i.user <= UINT32_MAX);
   const auto again = decode_introduction(encode(i), 3);  // numbers may have had leading zeros

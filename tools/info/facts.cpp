@@ -64,9 +64,10 @@ void gather_network(Facts& facts) {
 }
 
 void gather_transports(Facts& facts) {
-  if (const Status status = check_transports(facts.settings, transport_names()); !status.ok()) facts.errors.push_back(status.message());
-  const std::string hosts = facts.address ? "hosts that reach " + facts.address->address.host() + " (" + facts.address->interface + ")"
-                                          : "none: no address to tell them";
+  if (const Status status = check_transports(facts.settings, transport_names()); !status.ok())
+    facts.errors.push_back(status.message());
+  std::string hosts = "none: no address to tell them";
+  if (facts.address) hosts = "hosts that reach " + facts.address->address.host() + " (" + facts.address->interface + ")";
   for (const TransportKind& kind : transport_kinds())
     facts.transports.push_back({std::string(kind.name), kind.built(), facts.settings.transport.allows(kind.name),
                                 kind.everywhere ? hosts : std::string(kind.whom)});

@@ -1,5 +1,6 @@
-// `shm`: the memory transport over a memfd that the ranks of one host share.  The lowest rank of the host makes it and hands the
-// descriptor over an abstract unix socket, so nothing ever appears in /dev/shm and a killed process leaves nothing behind.
+// `shm`: the memory transport over a memfd that the ranks of one host share.  The lowest rank of the host makes it
+// and hands the descriptor over an abstract unix socket, so nothing ever appears in /dev/shm and a killed process
+// leaves nothing behind.
 #pragma once
 
 #include <memory>

@@ -6,8 +6,8 @@
 namespace tutti::tcp {
 namespace {
 
-// SO_SNDBUF within one host whose ranks outnumber the cores; the kernel doubles it.  Measured: 3 and 4 ranks on 2 cores take two thirds of the
-// time.  Presumably bytes that wait until their receiver has a core stay in the caches.
+// SO_SNDBUF within one host whose ranks outnumber the cores; the kernel doubles it.  Measured: 3 and 4 ranks on 2
+// cores take two thirds of the time.  Presumably bytes that wait until their receiver has a core stay in the caches.
 constexpr int kLoopbackSendBuffer = 256 << 10;
 
 Result<std::optional<Card>> make_card(const CardTerms&) { return std::optional<Card>(Card()); }

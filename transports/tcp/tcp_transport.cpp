@@ -9,7 +9,7 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::open(TcpOptions options) {
     return Status(Code::internal, "the tcp transport was opened with impossible options");
   const auto address = SocketAddress::parse(options.listen_address);
   if (!address.ok()) return address.status();
-  if (!options.congestion.empty() && options.congestion != kSystemCongestion)  // tried now, while whoever chose it can be told
+  if (!options.congestion.empty() && options.congestion != kSystemCongestion)  // tried now, when the user can still be told
     if (const auto probe = listen_on(*address, 1); probe.ok())
       if (const Status status = set_congestion_control(probe->get(), options.congestion); !status.ok())
         return Status(status.code(), "TUTTI_TCP_CONGESTION: " + status.message());
@@ -87,10 +87,12 @@ Status TcpTransport::accept() {
   auto arrivals = acceptor_.poll();
   if (!arrivals.ok()) return arrivals.status();
   const auto each = static_cast<uint32_t>(options_.connections);  // of a link
-  for (Arrival& arrival : *arrivals)
-    if (!link_to(arrival.rank, static_cast<LinkUse>(arrival.connection / each)).accepted(arrival.connection % each, std::move(arrival.fd)))
+  for (Arrival& arrival : *arrivals) {
+    TcpLink& link = link_to(arrival.rank, static_cast<LinkUse>(arrival.connection / each));
+    if (!link.accepted(arrival.connection % each, std::move(arrival.fd)))
       options_.log.warn("communicator " + options_.name + ": " + rank_names_[static_cast<size_t>(arrival.rank)] +
                         " connected once more; the new connection was closed");
+  }
   return {};
 }
 

@@ -1,11 +1,11 @@
 // `tcp`: links over TCP sockets.
 //
-// Bootstrap.  open() listens; every rank publishes address(); set_peers() takes what the others published.  Connections are made later,
-// by links, when they are first used.
+// Bootstrap.  open() listens; every rank publishes address(); set_peers() takes what the others published.
+// Connections are made later, by links, when they are first used.
 //
-// No epoll: the engine asks the link whose message it needs, one read each.  progress() looks only at links that have something queued
-// or are being opened, and accepts only while one of them waits for that.  An engine that has asked in vain for a while may sleep in
-// poll() on just the sockets it asked: awaited().
+// No epoll: the engine asks the link whose message it needs, one read each.  progress() looks only at links that have
+// something queued or are being opened, and accepts only while one of them waits for that.  An engine that has asked
+// in vain for a while may sleep in poll() on just the sockets it asked: awaited().
 #pragma once
 
 #include <memory>
@@ -39,7 +39,8 @@ class TcpTransport final : public Transport {
 
   std::string address() const;  // at most 128 characters; secret: for members of the communicator only
 
-  // Once, before the first link: what every rank published ("" for a rank that cannot be reached by TCP), and how messages call it.
+  // Once, before the first link: what every rank published ("" for a rank that cannot be reached by TCP), and how
+  // messages call it.
   Status set_peers(const std::vector<std::string>& addresses, std::vector<std::string> rank_names);
 
   std::string_view name() const override { return "tcp"; }

@@ -1,4 +1,5 @@
-// `loop`: how little a transport needs.  It connects the threads of one process by queues of bytes, and is for tests only.
+// `loop`: how little a transport needs.  It connects the threads of one process by queues of bytes, and is for tests
+// only.
 #pragma once
 
 #include <deque>

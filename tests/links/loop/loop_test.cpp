@@ -1,4 +1,5 @@
-// A transport that only this program knows: it keeps the contract of links, is chosen by its name, and carries calls of the C API.
+// A transport that only this program knows: it keeps the contract of links, is chosen by its name, and carries calls
+// of the C API.
 #include "loop.h"
 
 #include <gmock/gmock.h>
@@ -108,7 +109,8 @@ TEST_F(Loop, IsOneOfTheNamesThatTuttiTransportMayHave) {
   tutti_comm* comm = nullptr;
   ::setenv("TUTTI_TRANSPORT", "lopp", 1);
   EXPECT_EQ(tutti_comm_create_local(&comm, 1), TUTTI_INVALID_ARGUMENT);
-  EXPECT_THAT(tutti_last_error(nullptr), AllOf(HasSubstr("\"lopp\" is no transport; did you mean \"loop\"?"), HasSubstr("tcp, loop, ")));
+  EXPECT_THAT(tutti_last_error(nullptr),
+              AllOf(HasSubstr("\"lopp\" is no transport; did you mean \"loop\"?"), HasSubstr("tcp, loop, ")));
   ::setenv("TUTTI_TRANSPORT", "^loop", 1);
   on_each(2, [](tutti_comm* pair, int) { EXPECT_EQ(transports(pair), "memory 1"); });
 }
