@@ -1,4 +1,5 @@
-// `memory`: links over an arena.  Used as it is by ranks that are threads of one process, and by `shm` over a shared mapping.
+// `memory`: links over an arena.  Used as it is by ranks that are threads of one process, and by `shm` over a shared
+// mapping.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,8 @@ class ArenaLink final : public SlotLink {
   Signature offender_;
 };
 
-// Links between the ranks of an arena.  `places[r]` is rank r's place in the arena, or -1 if it is not one of its ranks.
+// Links between the ranks of an arena.  `places[r]` is rank r's place in the arena, or -1 if it is not one of its
+// ranks.
 class MemoryTransport : public Transport {
  public:
   MemoryTransport(const Arena& arena, uint32_t my_place, std::vector<int> places);
