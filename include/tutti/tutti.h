@@ -174,9 +174,11 @@ typedef struct tutti_stats {
 TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);
 
 /* Memory that is cheap to communicate from and into: page aligned, zeroed, faulted in, huge pages where the system allows.  Ranks of one
- * host reach each other's where it lies, so large messages of it are not copied; any call of this communicator takes it as input, output,
- * part of either, or on some ranks only.  Local; freed by tutti_free or with the communicator.  tutti_free refuses
- * (TUTTI_INVALID_ARGUMENT) what an unfinished request uses.  After a failure of the communicator its content is undefined. */
+ * host reach each other's where it lies, so large messages of it are not copied.  That holds in calls of `comm`, of all communicators split
+ * off it, and of those that it was split off; they take it as input, output, part of either, or on some ranks only.
+ * Local.  The memory belongs to `comm`: it is freed by tutti_free on `comm` or with it, but while an unfinished request of another communicator
+ * uses it, it stays.  tutti_free refuses (TUTTI_INVALID_ARGUMENT) what an unfinished request uses.  After a failure of a communicator, what its
+ * calls were using has undefined content. */
 TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
 TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 

@@ -1,33 +1,29 @@
-// While it lives, a write of this thread to a closed pipe, or beyond the limit on file sizes (ulimit -f), fails with an error and raises no
-// signal: a program must not die because the library had something to write.
+// Signals that must not reach the library's threads, or must not be raised by its writes.
 #pragma once
 
-#include <cerrno>
 #include <csignal>
-#include <ctime>
 
 namespace tutti {
 
+// While it lives, this thread and the threads that it starts take no signals.  Those that tell a thread of its own fault (SIGSEGV and the like) stay:
+// blocked, they would end the program past its handlers.
+class SignalsHeld {
+ public:
+  SignalsHeld();
+  SignalsHeld(const SignalsHeld&) = delete;
+  ~SignalsHeld();
+
+ private:
+  sigset_t before_;
+};
+
+// While it lives, a write of this thread to a closed pipe, or beyond the limit on file sizes (ulimit -f), fails with an error and raises no
+// signal: a program must not die because the library had something to write.
 class WriteSignalsHeld {
  public:
-  WriteSignalsHeld() {
-    sigset_t pending;
-    sigemptyset(&ours_);
-    sigemptyset(&pending);
-    sigpending(&pending);
-    for (const int signal : {SIGPIPE, SIGXFSZ})  // one that is pending is blocked by the program, and ours cannot be told from it
-      if (sigismember(&pending, signal) == 0) sigaddset(&ours_, signal);
-    pthread_sigmask(SIG_BLOCK, &ours_, &before_);
-  }
+  WriteSignalsHeld();
   WriteSignalsHeld(const WriteSignalsHeld&) = delete;
-  ~WriteSignalsHeld() {
-    const timespec no_wait{};
-    const int saved = errno;
-    while (sigtimedwait(&ours_, nullptr, &no_wait) > 0 || errno == EINTR) {
-    }
-    errno = saved;
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
+  ~WriteSignalsHeld();
 
  private:
   sigset_t ours_, before_;

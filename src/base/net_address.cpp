@@ -4,13 +4,14 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <sys/random.h>
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
 
+#include "bytes.h"
 #include "words.h"
 
 namespace tutti {
@@ -134,12 +135,9 @@ SocketAddress SocketAddress::from(const sockaddr_storage& storage, socklen_t len
 }
 
 Result<SocketAddress> SocketAddress::random_unix() {
-  uint64_t number = 0;
-  if (::getrandom(&number, sizeof number, 0) != static_cast<ssize_t>(sizeof number))
-    return system_error("asking the system for random bytes");
-  std::string name(kUnixStart);
-  for (size_t i = 0; i < 2 * sizeof number; ++i) name += "0123456789abcdef"[number >> (4 * i) & 15];
-  return unix_address(name);
+  std::array<unsigned char, 8> name;
+  if (Status filled = fill_with_random(name); !filled.ok()) return filled;
+  return unix_address(std::string(kUnixStart) + to_hex(name));
 }
 
 SocketAddress SocketAddress::any(bool want_v6, uint16_t port) {

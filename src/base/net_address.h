@@ -41,13 +41,13 @@ class SocketAddress {
   std::string host() const;       // "127.0.0.1", "::1", "fe80::1%eth0"; "" of unix
   std::string to_string() const;  // "127.0.0.1:29500", "[::1]:29500", "unix:tutti-5f0c"; parse() reads it back
 
+  std::string_view unix_name() const;  // "tutti-5f0c"; "" of others, and of the end of a connection that has none
+
   bool operator==(const SocketAddress& other) const;
 
  private:
-  std::string_view unix_name() const;
-
   sockaddr_storage storage_;
-  uint8_t unix_length_ = 0;  // of the name; 0: the end of a connection that has none
+  uint8_t unix_length_ = 0;  // of the name
 };
 
 struct HostPort {
@@ -101,6 +101,8 @@ void defer_accept(int listening_fd);
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer, int& error);  // `error`: the errno of a connection that failed
+// Until poll() sees one of `events`, the other end is gone, or the deadline (by clock.h) comes first: false.
+bool wait_for(int fd, short events, uint64_t deadline);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay

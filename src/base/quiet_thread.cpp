@@ -14,7 +14,7 @@
 namespace tutti {
 namespace {
 
-void tell(const char* name, const OnEscape& on_escape, const char* what) {
+void report(const char* name, const OnEscape& on_escape, const char* what) {
   try {
     const std::string sentence = std::string("the thread ") + name + " ended: " + what;
     on_escape ? on_escape(sentence) : Log().warn(sentence);
@@ -31,9 +31,9 @@ void run(const char* name, const std::function<void()>& body, const OnEscape& on
   } catch (const abi::__forced_unwind&) {  // the thread is being cancelled
     throw;
   } catch (const std::exception& error) {
-    tell(name, on_escape, error.what());
+    report(name, on_escape, error.what());
   } catch (...) {
-    tell(name, on_escape, "an exception of an unknown kind");
+    report(name, on_escape, "an exception of an unknown kind");
   }
 }
 
@@ -50,15 +50,6 @@ Status cannot_start(const std::system_error& error) {
 }
 
 }  // namespace
-
-SignalsHeld::SignalsHeld() {
-  sigset_t held;
-  sigfillset(&held);
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&held, fault);
-  pthread_sigmask(SIG_SETMASK, &held, &before_);
-}
-
-SignalsHeld::~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
 Result<std::thread> start_quiet_thread(std::function<void()> body, const char* name, OnEscape on_escape) {
   const SignalsHeld held;

@@ -1,13 +1,15 @@
 // The socket calls of net_address.h.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
-#include "descriptor_limit.h"
+#include "clock.h"
 #include "net_address.h"
+#include "resource_limits.h"
 #include "words.h"
 
 namespace tutti {
@@ -17,8 +19,7 @@ constexpr uint32_t kShortPathUs = 2000;  // there and back; beyond, what bbr and
 
 Result<OwnedFd> make_socket(const SocketAddress& address) {
   OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd && is_descriptor_shortage(errno)) return out_of_descriptors("making a socket for " + address.to_string(), kDescriptorsOfOne);
-  if (!fd) return system_error("making a socket for " + address.to_string());
+  if (!fd) return no_descriptor("making a socket for " + address.to_string());
   return fd;
 }
 
@@ -102,6 +103,16 @@ Status connect_result(int fd, const SocketAddress& peer, int& error) {
   if (own.ok() && *own == peer) error = ECONNREFUSED;
   if (error != 0) return cannot_connect(peer, error);
   return {};
+}
+
+bool wait_for(int fd, short events, uint64_t deadline) {
+  for (;;) {
+    const uint64_t now = now_ns();
+    pollfd entry{fd, events, 0};
+    const int ready = ::poll(&entry, 1, wait_ms(now, deadline));
+    if (ready > 0) return true;
+    if ((ready < 0 && errno != EINTR) || now >= deadline) return false;
+  }
 }
 
 Result<SocketAddress> local_address_of(int fd) { return end_of(fd, ::getsockname); }

@@ -13,9 +13,7 @@ Result<bool> await(Bootstrap& bootstrap, std::span<pollfd> set, uint64_t until) 
   all.push_back({bootstrap.watched(), POLLIN, 0});
   for (;;) {
     const uint64_t now = now_ns();
-    const uint64_t left = now < until ? until - now : 0;
-    const auto wait = std::min<uint64_t>(left / kMillisecond + (left != 0), 60'000);
-    const int ready = ::poll(all.data(), all.size(), static_cast<int>(wait));
+    const int ready = ::poll(all.data(), all.size(), wait_ms(now, until));
     if (ready < 0 && errno != EINTR) return system_error("waiting during the bootstrap of a communicator");
     if (ready > 0 && all.back().revents != 0)
       if (Status failure = bootstrap.heard(); !failure.ok()) return failure;
@@ -23,7 +21,7 @@ Result<bool> await(Bootstrap& bootstrap, std::span<pollfd> set, uint64_t until) 
       for (size_t i = 0; i < set.size(); ++i) set[i].revents = all[i].revents;
       if (std::any_of(set.begin(), set.end(), [](const pollfd& entry) { return entry.revents != 0; })) return true;
     }
-    if (left == 0) return false;
+    if (now >= until) return false;
   }
 }
 

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <ctime>
 
-#include "rendezvous_file.h"
 #include "clock.h"
-#include "descriptor_limit.h"
 #include "host_lookup.h"
 #include "launcher.h"
 #include "rendezvous_bootstrap.h"
+#include "rendezvous_file.h"
+#include "resource_limits.h"
 #include "used_ids.h"
 #include "words.h"
 
@@ -85,7 +84,7 @@ Status open_network(Door& door, const std::string& interface, const Log& log) {
 
 Result<Door> open_door(const std::string& interface, int size, const Log& log) {
   Door door;
-  const auto secret = make_secret();
+  const auto secret = Secret::random();
   if (!secret.ok()) return secret.status();
   door.point.secret = *secret;
   errno = 0;
@@ -180,8 +179,7 @@ Result<OwnedFd> listen_when_free(const HostPort& at, const std::string& shown, u
     const bool held = !listener.ok() && errno == EADDRINUSE;
     if (listener.ok() || !held || now_ns() + kPortPause >= deadline) return listener;
     if (!told) log.warn("rank 0 waits for the rendezvous at " + shown + ": " + listener.status().message());
-    const timespec pause{0, kPortPause};
-    ::nanosleep(&pause, nullptr);
+    pause_for(kPortPause);
   }
 }
 

@@ -1,42 +1,33 @@
 #include "launcher_place.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <csignal>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <optional>
+
+#include "bytes.h"
+#include "net_address.h"
 
 namespace tutti {
 namespace {
 
-OwnedFd unix_socket() { return OwnedFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); }
-
-sockaddr_un name_of(const std::string& place, socklen_t& length) {
-  uint64_t hash = 14695981039346656037u;  // FNV-1a
-  for (const char c : place) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;  // the path begins with a zero: no file
-  const int n =
-      std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "tutti-rank-%016llx", static_cast<unsigned long long>(hash));
-  length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path)) + 1 + static_cast<socklen_t>(n);
-  return address;
+// An abstract unix socket.
+SocketAddress name_of(const std::string& place) {
+  const auto hash = std::bit_cast<std::array<unsigned char, 8>>(Hash().add(place).value());
+  return *SocketAddress::parse("unix:tutti-rank-" + to_hex(hash));
 }
 
 // Who holds a name: 0 for one whom this process cannot see.  None: nobody who counts, that is another user, or a process that has exited and
 // left the socket to children forked from it.
-std::optional<pid_t> holder(const sockaddr_un& address, socklen_t length) {
-  const OwnedFd probe = unix_socket();
+std::optional<pid_t> holder(const SocketAddress& name) {
+  const auto probe = start_connect(name);
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (!probe || ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      ::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-    return 0;
+  if (!probe.ok() || ::getsockopt(probe->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return 0;
   if (peer.uid != ::geteuid()) return std::nullopt;
   if (peer.pid > 0 && ::kill(peer.pid, 0) != 0 && errno == ESRCH) return std::nullopt;
   return peer.pid;
@@ -52,14 +43,14 @@ Status used_by(pid_t process, const std::string& variables) {
 }  // namespace
 
 Status LauncherPlace::take(const std::string& place, const std::string& variables) {
-  socklen_t length = 0;
-  const sockaddr_un address = name_of(place, length);
-  name_ = unix_socket();
-  if (name_ && ::bind(name_.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 && errno == EADDRINUSE) {
-    const auto process = holder(address, length);
+  const SocketAddress name = name_of(place);
+  auto held = listen_on(name, SOMAXCONN);  // so that others can ask whose it is; nobody accepts
+  if (held.ok()) {
+    name_ = std::move(*held);
+  } else if (errno == EADDRINUSE) {
+    const auto process = holder(name);
     if (process && *process != ::getpid()) return used_by(*process, variables);
   }
-  if (name_) ::listen(name_.get(), SOMAXCONN);  // so that others can ask whose it is; nobody accepts
   process_ = ::getpid();
   return {};
 }

@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "launcher_place.h"
+#include "net_address.h"
 #include "owned_fd.h"
 #include "pmi.h"
 #include "words.h"
@@ -72,11 +73,7 @@ class PmiConnection {
         return line;
       }
       if (in_.size() > kLongestLine) return pmi_error("a line of more than " + std::to_string(kLongestLine) + " bytes");
-      const uint64_t now = now_ns();
-      if (now >= deadline) return pmi_error("no answer in time");
-      pollfd entry{fd_.get(), POLLIN, 0};
-      const auto wait = std::min<uint64_t>((deadline - now) / kMillisecond + 1, 60'000);
-      if (::poll(&entry, 1, static_cast<int>(wait)) <= 0) continue;
+      if (!wait_for(fd_.get(), POLLIN, deadline)) return pmi_error("no answer in time");
       char chunk[1024];
       const ssize_t n = ::read(fd_.get(), chunk, sizeof chunk);
       if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "clock.h"
 #include "log.h"
 #include "net_address.h"
 #include "owned_fd.h"
@@ -26,8 +27,6 @@
 #include "status.h"
 
 namespace tutti {
-
-Result<Secret> make_secret();
 
 // Where a rendezvous is, as rank 0 writes it into files, stores and unique ids: "tutti1;<secret in
 // hex>;unix:tutti-5f0c;10.0.0.1:4242".
@@ -55,8 +54,8 @@ struct RendezvousOptions {
   std::string shown;         // where it is, for messages
   std::string missing_hint;  // ends the sentence about missing ranks; may be empty
   Log log;
-  size_t most_strangers = 256;  // connections that have not proved to belong here, beyond one for each rank that is still expected
-  uint64_t stranger_ns = 10'000'000'000;
+  size_t most_pending = 256;  // connections that have not shown that they belong here, beyond one for each rank that is still expected
+  uint64_t patience_ns = 10 * kSecond;  // with each of them
   std::function<void()> all_met;  // called once by the server's thread, before anyone learns that all have come
 };
 

@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "clock.h"
-#include "descriptor_limit.h"
 #include "rendezvous.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
@@ -23,19 +23,6 @@ constexpr uint64_t kCalledOffPause = 50 * kMillisecond;  // between questions wh
 constexpr uint64_t kVerdict = kSecond;  // for the server to say what the first cause is
 
 Status unreachable(std::string text) { return Status(Code::unreachable, std::move(text)); }
-
-// False: the deadline came first.
-bool wait_for(int fd, short events, uint64_t deadline) {
-  for (;;) {
-    const uint64_t now = now_ns();
-    const uint64_t left = now >= deadline ? 0 : deadline - now;
-    pollfd entry{fd, events, 0};
-    const int ready = ::poll(&entry, 1, static_cast<int>(std::min<uint64_t>(left / kMillisecond + (left != 0), 60'000)));
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
-    if (left == 0) return false;
-  }
-}
 
 // A connection, or the errno that says why there is none (0: it is in `status`).
 struct Attempted {
@@ -57,11 +44,6 @@ Attempted connect_to(const SocketAddress& address, uint64_t until) {
     if (result.status.ok()) result.fd = std::move(*fd);
   }
   return result;
-}
-
-void pause_for(uint64_t ns) {
-  timespec time{static_cast<time_t>(ns / kSecond), static_cast<long>(ns % kSecond)};
-  ::nanosleep(&time, nullptr);
 }
 
 Status send_all(int fd, std::string_view bytes, uint64_t deadline) {
@@ -270,7 +252,7 @@ std::optional<RendezvousClient::Answer> RendezvousClient::next_reply(RendezvousR
         ended_ = true;
         why = unreachable(keeper_ + " has all it needs and has left the bootstrap");
         return Answer::none;
-      case ReplyKind::admitted: keeper_ = printable(reply.text);
+      case ReplyKind::admitted: keeper_ = reply.text;
     }
   }
 }

@@ -1,94 +1,50 @@
-// A rendezvous's connections: who is let in, how long strangers may stay, bytes in and out.
+// A rendezvous's connections: bytes in and out, and the shortage of descriptors.
 #include <algorithm>
 #include <cerrno>
 
 #include "clock.h"
-#include "descriptor_limit.h"
 #include "rendezvous_rounds.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
 
-constexpr size_t kAcceptedAtOnce = 256;                // then those who are there are heard
-constexpr uint64_t kAcceptPause = 100 * kMillisecond;  // after the system refused
-constexpr uint64_t kShortagePause = 10 * kMillisecond;
-constexpr uint64_t kYoung = 250 * kMillisecond;  // a stranger who may be about to say that it belongs here
-constexpr size_t kUnknownSize = 256;             // ranks that may come to a rendezvous that does not know its size
-constexpr uint64_t kOtherDescriptors = 24;       // of a communicator: control tree, shared memory, data connections
-constexpr size_t kStrangerWarnings = 16;         // a port scan must not fill the log
-constexpr int kReadsAtOnce = 4;                  // one guest does not keep the others waiting
+constexpr size_t kUnknownSize = 256;        // ranks that may come to a rendezvous that does not know its size
+constexpr uint64_t kOtherDescriptors = 24;  // of a communicator: control tree, shared memory, data connections
+constexpr int kReadsAtOnce = 4;             // one guest does not keep the others waiting
 
 }  // namespace
 
 uint64_t descriptors_for(int size) { return static_cast<uint64_t>(size) + kOtherDescriptors; }
 
-size_t Rendezvous::strangers() const {
-  return static_cast<size_t>(std::count_if(guests_.begin(), guests_.end(), [](const Guest& g) { return !g.proven && !g.gone; }));
-}
-
 // Each rank that is expected may be one of them, and all may come at the same time.
-size_t Rendezvous::most_strangers() const { return options_.most_strangers + (size_ == 0 ? kUnknownSize : size_ - came_count_); }
-
-// Lets the oldest stranger go, once it has been heard; false: there is none.
-bool Rendezvous::make_room() {
-  for (Guest& guest : guests_) {
-    if (guest.proven || guest.gone) continue;
-    receive(guest);
-    if (guest.proven) continue;
-    if (!guest.gone && guest.role == Role::stranger) drop_stranger(guest, "too many connections that do not say who they are");
-    guest.gone = true;
-    guest.fd.reset();
-    return true;
-  }
-  return false;
+size_t Rendezvous::most_pending() const {
+  return std::max<size_t>(options_.most_pending + (size_ == 0 ? kUnknownSize : size_ - came_count_), 1);
 }
 
-// After a shortage.  Strangers must not be its cause; if ranks are, the bootstrap cannot succeed, and all who come are told.
-bool Rendezvous::find_descriptor(uint64_t now) {
-  const auto is_stranger = [](const Guest& guest) { return !guest.proven && !guest.gone; };
-  const auto oldest = std::find_if(guests_.begin(), guests_.end(), is_stranger);
-  if (oldest != guests_.end() && now >= oldest->since + kYoung) return make_room();
-  if (oldest == guests_.end()) {
-    fail(out_of_descriptors("rendezvous at " + options_.shown + ": " + keeper_ + " cannot accept a rank's connection",
-                            descriptors_for(static_cast<int>(size_))));
-    if (reserve_) return reserve_.reset(), true;
-  }
-  accept_again_ = now + kShortagePause;
-  return false;
+void Rendezvous::serve_listener(std::span<const pollfd> ready) {
+  listener_.set_most_pending(most_pending());
+  const Status served = listener_.serve(*this, ready);
+  if (!served.ok() && !std::exchange(told_refusal_, true)) options_.log.warn("rendezvous at " + options_.shown + ": " + served.message());
 }
 
-void Rendezvous::accept_guests(size_t listener, uint64_t now) {
-  for (size_t i = 0; i < kAcceptedAtOnce && listener < listeners_.size(); ++i) {  // hearing somebody may close the doors
-    auto fd = accept_from(listeners_[listener].get());
-    const int error = errno;
-    if (!fd.ok() && is_descriptor_shortage(error)) {
-      guests_.remove_if([](const Guest& guest) { return guest.gone; });
-      if (!find_descriptor(now)) return;
-    } else if (!fd.ok()) {  // the waiting connection stays, so do not ask again at once
-      if (!std::exchange(told_refusal_, true)) options_.log.warn("rendezvous at " + options_.shown + ": " + fd.status().message());
-      accept_again_ = now + kAcceptPause;
-      return;
-    } else if (!*fd) {
-      return;
-    } else {
-      add_guest(std::move(*fd), now);
-    }
+Verdict Rendezvous::judge(PendingConnection& connection) {
+  RendezvousRequest request;
+  size_t used = 0;
+  std::string flaw;
+  switch (decode(connection.said, request, used, flaw)) {
+    case Decoding::incomplete: return {};
+    case Decoding::malformed: return Verdict::refused(flaw);
+    case Decoding::complete: break;
   }
+  return admit(connection, std::move(request), used);
 }
 
-void Rendezvous::add_guest(OwnedFd fd, uint64_t now) {
-  while (strangers() >= std::max<size_t>(most_strangers(), 1)) make_room();
-  if (listeners_.empty()) return;  // hearing somebody has closed the doors
-  const auto from = peer_address_of(fd.get());
-  const Status no_delay = set_no_delay(fd.get());  // only speed is lost
-  if (!no_delay.ok()) options_.log.info(no_delay.message());
-  keep_alive(fd.get());
-  Guest guest;
-  guest.fd = std::move(fd);
-  if (from.ok()) guest.from = *from;
-  guest.since = now;
-  guests_.push_back(std::move(guest));
-  answer(guests_.back(), std::make_shared<const std::string>(encode(RendezvousGreeting())));
+// Ranks are the cause, so the bootstrap cannot succeed, and all who come are told.
+void Rendezvous::starved(int error) {
+  if (!is_descriptor_shortage(error)) return;
+  fail(out_of_descriptors("rendezvous at " + options_.shown + ": " + keeper_ + " cannot accept a rank's connection",
+                          descriptors_for(static_cast<int>(size_))));
 }
 
 void Rendezvous::receive(Guest& guest) {
@@ -105,20 +61,14 @@ void Rendezvous::receive(Guest& guest) {
 }
 
 void Rendezvous::take_requests(Guest& guest) {
-  while (!guest.gone && guest.role != Role::leaving && !guest.in.empty()) {
+  while (!guest.gone && guest.role == Role::member && !guest.in.empty()) {
     RendezvousRequest request;
     size_t used = 0;
     std::string flaw;
-    Decoding decoding = decode(guest.in, request, used, flaw);
-    if (decoding == Decoding::incomplete && guest.role == Role::stranger && guest.in.size() >= kLongestFirstRequest) {
-      decoding = Decoding::malformed;
-      flaw = "its first message is too long";
-    }
+    const Decoding decoding = decode(guest.in, request, used, flaw);
     if (decoding == Decoding::incomplete) return;
-    if (decoding == Decoding::malformed) {
-      if (guest.role == Role::stranger) return drop_stranger(guest, flaw);
+    if (decoding == Decoding::malformed)
       return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " sent " + flaw));
-    }
     guest.in.erase(0, used);
     take_request(guest, std::move(request));
   }
@@ -126,7 +76,6 @@ void Rendezvous::take_requests(Guest& guest) {
 
 void Rendezvous::closed_by(Guest& guest) {
   guest.gone = true;
-  if (guest.role == Role::stranger && !guest.in.empty()) return drop_stranger(guest, "it left in the middle of its first message");
   if (guest.role != Role::member) return;
   guest.role = Role::leaving;
   guest.out.clear();
@@ -161,24 +110,12 @@ void Rendezvous::flush(Guest& guest) {
   if (guest.role == Role::leaving && guest.out.empty() && !guest.gone) ::shutdown(guest.fd.get(), SHUT_WR);
 }
 
-void Rendezvous::turn_away(Guest& guest, const Status& why, bool look_again) {
-  if (guest.role == Role::member) --members_;
+void Rendezvous::turn_away(Guest& guest, const Status& why) {
+  --members_;
   guest.role = Role::leaving;
   guest.since = now_ns();
   guest.in.clear();
-  RendezvousReply reply;
-  reply.kind = ReplyKind::failure;
-  reply.round = round_;
-  reply.status = why;
-  reply.look_again = look_again;
-  answer(guest, reply);
-}
-
-void Rendezvous::drop_stranger(Guest& guest, const std::string& why) {
-  guest.gone = true;
-  if (++dropped_strangers_ > kStrangerWarnings) return;
-  options_.log.warn("rendezvous at " + options_.shown + ": dropped a stranger from " + guest.from.to_string() + ": " + why +
-                    (dropped_strangers_ == kStrangerWarnings ? "; further ones are not logged" : ""));
+  answer(guest, failure_reply(why, round_));
 }
 
 }  // namespace tutti

@@ -5,12 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 
-#include "descriptor_limit.h"
-#include "file_size_limit.h"
+#include "files.h"
 #include "owned_fd.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
@@ -21,10 +19,6 @@ constexpr auto kRemedy =
     "TUTTI_STORE=host:port (of rank 0)";
 
 std::string user(uid_t id) { return "user " + std::to_string(id); }
-
-Status cannot_open(const std::string& doing) {
-  return is_descriptor_shortage(errno) ? out_of_descriptors(doing, kDescriptorsOfOne) : system_error(doing);
-}
 
 // In a directory with the sticky bit, as /tmp has it, only the owner of a file or of the directory may replace the file.
 bool may_be_replaced(const std::string& path, const struct stat& file) {
@@ -55,37 +49,22 @@ Result<RendezvousFileText> not_believed(const std::string& path, const struct st
   return RendezvousFileText{std::nullopt, std::move(why)};
 }
 
-Status cannot_replace(const std::string& path) {
-  const Status plain = system_error("renaming the rendezvous file to " + path);
+// Where the sticky bit is the reason.
+Status cannot_replace(const std::string& path, Status plain) {
   struct stat file {};
-  if (::lstat(path.c_str(), &file) != 0 || may_be_replaced(path, file)) return plain;
+  const bool forbidden = errno == EPERM || errno == EACCES;
+  if (!forbidden || ::lstat(path.c_str(), &file) != 0 || may_be_replaced(path, file)) return plain;
   return Status(Code::system, plain.message() + ": it belongs to " + user(file.st_uid) +
                                   ", and in a directory with the sticky bit only its owner may replace it; remove it, or set "
                                   "TUTTI_STORE to another path");
 }
 
-// An owner other than this user is what the others would see, too.
-Status write_draft(int fd, const std::string& draft, const std::string& path, const std::string& text) {
-  struct stat file {};
-  if (::fstat(fd, &file) != 0) return system_error("looking at the rendezvous file " + draft);
-  if (Status strange = distrust(path, file); !strange.ok()) return strange;
-  if (::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return system_error("writing the rendezvous file " + draft);
-  return ::rename(draft.c_str(), path.c_str()) == 0 ? Status() : cannot_replace(path);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<RendezvousFile>> RendezvousFile::write(const std::string& path, const std::string& text) {
-  if (Status fits = within_file_size_limit(text.size(), "writing the rendezvous file " + path); !fits.ok()) return fits;
-  std::string draft = path + ".XXXXXX";
-  const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
-  if (!fd) return cannot_open("writing the rendezvous file " + path);
-  const Status status = write_draft(fd.get(), draft, path, text);
-  if (!status.ok()) {
-    ::unlink(draft.c_str());
-    return status;
-  }
+  // An owner other than this user is what the others would see, too.
+  const Status written = replace_file(path, text, "the rendezvous file", [&](const struct stat& draft) { return distrust(path, draft); });
+  if (!written.ok()) return cannot_replace(path, written);
   return std::unique_ptr<RendezvousFile>(new RendezvousFile(path, text));
 }
 
@@ -101,7 +80,7 @@ Result<RendezvousFileText> read_rendezvous_file(const std::string& path) {
   struct stat file {};
   if (!fd) {
     const int error = errno;
-    const Status failed = cannot_open(doing);
+    const Status failed = no_descriptor(doing);
     // ESTALE: a network file system, between rank 0's rename and this host's notice of it.
     if (error == ENOENT || error == ESTALE) return RendezvousFileText{};
     if ((error != ELOOP && error != EACCES) || ::lstat(path.c_str(), &file) != 0) return failed;

@@ -1,6 +1,7 @@
 #include "rendezvous_frames.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tutti {
 namespace {
@@ -24,28 +25,47 @@ bool begins_like(std::string_view bytes, uint32_t magic) {
   return true;
 }
 
+// A request's name and blob come behind its head.
+struct Lengths {
+  uint16_t name = 0;
+  uint32_t blob = 0;
+};
+
+// After magic and version.
+template <class Bytes, class Request, class Behind>
+void fields(Bytes& bytes, Request& request, Behind& lengths) {
+  bytes(request.kind, request.secret, request.rank, request.size, request.round, request.patience_ms, request.code);
+  bytes.constant(uint8_t{0});
+  bytes(lengths.name, lengths.blob);
+}
+
+struct ReplyHead {
+  uint16_t version = 0, code = 0;
+  uint32_t round = 0, count = 0;
+  uint64_t length = 0;  // of the body
+};
+
+template <class Bytes, class Head>
+void fields(Bytes& bytes, Head& head) {
+  bytes.constant(kReplyMagic);
+  bytes(head.version, head.code, head.round, head.count, head.length);
+}
+
 }  // namespace
 
 std::string encode(const RendezvousGreeting& greeting) {
   ByteWriter writer;
-  writer.number(kGreetingMagic);
-  writer.number(greeting.version);
+  writer.constant(kGreetingMagic);
+  writer(greeting.version);
   return writer.take();
 }
 
 std::string encode(const RendezvousRequest& request) {
+  const Lengths lengths{static_cast<uint16_t>(request.name.size()), static_cast<uint32_t>(request.blob.size())};
   ByteWriter writer;
-  writer.number(kRequestMagic);
-  writer.number(request.version);
-  writer.number(static_cast<uint16_t>(request.kind));
-  for (const unsigned char byte : request.secret) writer.number(byte);
-  writer.number(request.rank);
-  writer.number(request.size);
-  writer.number(request.round);
-  writer.number(request.patience_ms);
-  writer.number(static_cast<uint16_t>(request.code));
-  writer.number(static_cast<uint16_t>(request.name.size()));
-  writer.number(static_cast<uint32_t>(request.blob.size()));
+  writer.constant(kRequestMagic);
+  writer(request.version);
+  fields(writer, request, lengths);
   writer.text(request.name);
   writer.text(request.blob);
   return writer.take();
@@ -55,47 +75,72 @@ std::string encode(const RendezvousReply& reply) {
   const bool failure = reply.kind == ReplyKind::failure,
              notice = reply.kind == ReplyKind::admitted || reply.kind == ReplyKind::ended;
   ByteWriter body;
-  if (failure) body.text(std::string_view(reply.status.message()).substr(0, kLongestSentence));
-  if (notice) body.text(std::string_view(reply.text).substr(0, kLongestWho));
+  if (failure) body.sentence(reply.status.message(), kLongestSentence);
+  if (notice) body.sentence(reply.text, kLongestWho);
   for (const std::string& blob : reply.blobs) {
     body.number(static_cast<uint32_t>(blob.size()));
     body.text(blob);
   }
   const std::string bytes = body.take();
+  ReplyHead head{reply.version, static_cast<uint16_t>(reply.status.code()), reply.round,
+                 static_cast<uint32_t>(reply.blobs.size()), bytes.size()};
+  if (failure) head.count = reply.look_again;
+  if (notice) head.round = reply.kind == ReplyKind::admitted ? kAdmittedRound : kEndedRound;
   ByteWriter writer;
-  writer.number(kReplyMagic);
-  writer.number(reply.version);
-  writer.number(static_cast<uint16_t>(reply.status.code()));
-  writer.number(!notice ? reply.round : reply.kind == ReplyKind::admitted ? kAdmittedRound : kEndedRound);
-  writer.number(failure ? uint32_t{reply.look_again} : static_cast<uint32_t>(reply.blobs.size()));
-  writer.number(static_cast<uint64_t>(bytes.size()));
+  fields(writer, head);
   writer.text(bytes);
   return writer.take();
+}
+
+RendezvousReply failure_reply(const Status& why, uint32_t round, bool look_again) {
+  RendezvousReply reply;
+  reply.kind = ReplyKind::failure;
+  reply.round = round;
+  reply.status = why;
+  reply.look_again = look_again;
+  return reply;
 }
 
 Decoding decode(std::string_view bytes, RendezvousGreeting& greeting, size_t& used, std::string& flaw) {
   if (!begins_like(bytes, kGreetingMagic)) return malformed(flaw, kNotTutti);
   if (bytes.size() < kGreeting) return Decoding::incomplete;
   ByteReader reader(bytes);
-  reader.number<uint32_t>();
-  greeting.version = reader.number<uint16_t>();
+  reader.constant(kGreetingMagic);
+  reader(greeting.version);
   used = kGreeting;
   return Decoding::complete;
 }
 
 namespace {
 
-// What a request's head may say; "": all is well.
-std::string flaw_of(const RendezvousRequest& request, uint16_t kind, uint16_t code, size_t name_length, size_t blob_length) {
+// A request's head against its bounds; "": it keeps to them.
+std::string flaw_of(const RendezvousRequest& request, const Lengths& lengths) {
   const bool failed = request.kind == RequestKind::failed, done = request.kind == RequestKind::done;
   const size_t longest = done ? 0 : failed ? kLongestSentence : request.round == 0 ? kLongestWho : kLongestBlob;
-  if (kind > static_cast<uint16_t>(RequestKind::done)) return "a message of an unknown kind " + std::to_string(kind);
-  if (code > static_cast<uint16_t>(Code::internal) || (code != 0) != failed) return "an unexpected status " + std::to_string(code);
-  if (name_length > kLongestName) return "a name of " + std::to_string(name_length) + " bytes";
-  if (blob_length > longest) return "a blob of " + std::to_string(blob_length) + " bytes";
+  if (request.kind > RequestKind::done) return "a message of an unknown kind " + std::to_string(static_cast<unsigned>(request.kind));
+  if (request.code > Code::internal || (request.code != Code::success) != failed)
+    return "an unexpected status " + std::to_string(static_cast<unsigned>(request.code));
+  if (lengths.name > kLongestName) return "a name of " + std::to_string(lengths.name) + " bytes";
+  if (lengths.blob > longest) return "a blob of " + std::to_string(lengths.blob) + " bytes";
   if (request.size == 0 || request.size > kMostRanks || request.rank >= request.size)
     return "rank " + std::to_string(request.rank) + " of " + std::to_string(request.size);
   return "";
+}
+
+ReplyKind kind_of(const ReplyHead& head) {
+  if (head.code != 0) return ReplyKind::failure;
+  if (head.round < kAdmittedRound) return ReplyKind::blobs;
+  return head.round == kAdmittedRound ? ReplyKind::admitted : ReplyKind::ended;
+}
+
+// The same of a reply to one of `size` ranks.
+std::string flaw_of(const ReplyHead& head, uint32_t size) {
+  const ReplyKind kind = kind_of(head);
+  const bool blobs = kind == ReplyKind::blobs, failure = kind == ReplyKind::failure;
+  const size_t longest = blobs ? size * (sizeof(uint32_t) + kLongestBlob) : failure ? kLongestSentence : kLongestWho;
+  if (head.code > static_cast<uint16_t>(Code::internal)) return "an unknown status " + std::to_string(head.code);
+  if (blobs ? head.count != size : head.count > (failure ? 1 : 0)) return "blobs of " + std::to_string(head.count) + " ranks";
+  return head.length > longest ? "a reply of " + std::to_string(head.length) + " bytes" : "";
 }
 
 }  // namespace
@@ -104,30 +149,21 @@ Decoding decode(std::string_view bytes, RendezvousRequest& request, size_t& used
   if (!begins_like(bytes, kRequestMagic)) return malformed(flaw, "not a message of Tutti's rendezvous");
   if (bytes.size() < kFixedHead) return Decoding::incomplete;
   ByteReader reader(bytes);
-  reader.number<uint32_t>();
-  request.version = reader.number<uint16_t>();
+  reader.constant(kRequestMagic);
+  reader(request.version);
   if (request.version != kRendezvousVersion) {
     used = bytes.size();
     return Decoding::complete;
   }
   if (bytes.size() < kRequestHead) return Decoding::incomplete;
-  const auto kind = reader.number<uint16_t>();
-  request.kind = static_cast<RequestKind>(kind);
-  for (unsigned char& byte : request.secret) byte = reader.number<unsigned char>();
-  request.rank = reader.number<uint32_t>();
-  request.size = reader.number<uint32_t>();
-  request.round = reader.number<uint32_t>();
-  request.patience_ms = reader.number<uint32_t>();
-  const auto code = reader.number<uint16_t>();
-  const auto name_length = reader.number<uint16_t>();
-  const auto blob_length = reader.number<uint32_t>();
-  if (std::string found = flaw_of(request, kind, code, name_length, blob_length); !found.empty())
-    return malformed(flaw, std::move(found));
-  request.code = static_cast<Code>(code);
-  used = kRequestHead + name_length + blob_length;
+  Lengths lengths;
+  fields(reader, request, lengths);
+  if (!reader.ok()) return malformed(flaw, "an unexpected status");
+  if (std::string found = flaw_of(request, lengths); !found.empty()) return malformed(flaw, std::move(found));
+  used = kRequestHead + lengths.name + lengths.blob;
   if (bytes.size() < used) return Decoding::incomplete;
-  request.name = reader.text(name_length);
-  request.blob = reader.text(blob_length);
+  request.name = reader.text(lengths.name);
+  request.blob = reader.text(lengths.blob);
   return Decoding::complete;
 }
 
@@ -135,30 +171,24 @@ Decoding decode(std::string_view bytes, uint32_t size, RendezvousReply& reply, s
   if (!begins_like(bytes, kReplyMagic)) return malformed(flaw, kNotTutti);
   if (bytes.size() < kReplyHead) return Decoding::incomplete;
   ByteReader reader(bytes);
-  reader.number<uint32_t>();
-  reply.version = reader.number<uint16_t>();
-  const auto code = reader.number<uint16_t>();
-  reply.round = reader.number<uint32_t>();
-  const auto count = reader.number<uint32_t>();
-  const auto length = reader.number<uint64_t>();
-  if (code > static_cast<uint16_t>(Code::internal)) return malformed(flaw, "an unknown status " + std::to_string(code));
-  const bool notice = code == 0 && reply.round >= kAdmittedRound;
-  reply.kind = code != 0 ? ReplyKind::failure
-               : !notice ? ReplyKind::blobs
-                         : (reply.round == kAdmittedRound ? ReplyKind::admitted : ReplyKind::ended);
-  const bool blobs = reply.kind == ReplyKind::blobs;
-  reply.look_again = code != 0 && count == 1;
-  if (blobs ? count != size : count > (code != 0 ? 1 : 0)) return malformed(flaw, "blobs of " + std::to_string(count) + " ranks");
-  if (length > (blobs ? size * (sizeof(uint32_t) + kLongestBlob) : notice ? kLongestWho : kLongestSentence))
-    return malformed(flaw, "a reply of " + std::to_string(length) + " bytes");
-  used = kReplyHead + length;
+  ReplyHead head;
+  fields(reader, head);
+  if (std::string found = flaw_of(head, size); !found.empty()) return malformed(flaw, std::move(found));
+  used = kReplyHead + head.length;
   if (bytes.size() < used) return Decoding::incomplete;
-  ByteReader body(reader.text(length));
-  reply.status = code == 0 ? Status() : Status(static_cast<Code>(code), printable(body.text(length)));
-  reply.text = notice ? body.text(length) : "";
-  reply.blobs.clear();
-  for (uint32_t i = 0; blobs && i < count; ++i) reply.blobs.emplace_back(body.text(body.number<uint32_t>()));
-  if (!body.ok() || !body.rest().empty()) return malformed(flaw, "blobs and body disagree in length");
+  reply = {};
+  reply.version = head.version;
+  reply.kind = kind_of(head);
+  reply.round = head.round;
+  reply.look_again = reply.kind == ReplyKind::failure && head.count == 1;
+  ByteReader body(reader.text(head.length));
+  if (reply.kind == ReplyKind::blobs) {
+    for (uint32_t i = 0; i < head.count; ++i) reply.blobs.emplace_back(body.text(body.number<uint32_t>()));
+  } else {
+    body.sentence(reply.text, kLongestSentence);
+  }
+  if (reply.kind == ReplyKind::failure) reply.status = Status(static_cast<Code>(head.code), std::exchange(reply.text, {}));
+  if (!body.at_end()) return malformed(flaw, "blobs and body disagree in length");
   return Decoding::complete;
 }
 

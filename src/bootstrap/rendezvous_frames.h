@@ -13,7 +13,6 @@
 // what is wrong.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,8 +34,6 @@ inline constexpr size_t kRequestHead = 48;
 inline constexpr size_t kReplyHead = 24;
 inline constexpr size_t kLongestRequest = kRequestHead + kLongestName + kLongestBlob;
 inline constexpr size_t kLongestFirstRequest = kRequestHead + kLongestName + kLongestWho;
-
-using Secret = std::array<unsigned char, 16>;  // all zero where ranks cannot know one
 
 struct RendezvousGreeting {
   uint16_t version = kRendezvousVersion;
@@ -79,6 +76,8 @@ struct RendezvousReply {
 std::string encode(const RendezvousGreeting& greeting);
 std::string encode(const RendezvousRequest& request);
 std::string encode(const RendezvousReply& reply);
+
+RendezvousReply failure_reply(const Status& why, uint32_t round, bool look_again = false);
 
 // On `complete`, `used` bytes belong to this request.  On `malformed`, `flaw` says why.  A request of another version is complete
 // with nothing but its version set.

@@ -1,8 +1,6 @@
 // The loop, and what the ranks' messages mean.
 #include "rendezvous_rounds.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <cerrno>
 
@@ -18,6 +16,7 @@ constexpr uint64_t kLatecomers = kSecond;           // after a failure, for rank
 constexpr uint64_t kRanksFirst = kSecond / 2;       // ranks that wait for each other elsewhere know better at the deadline
 constexpr uint64_t kWorthSaying = kSecond;          // between the deadlines of ranks
 constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own close or word, which says more than that it was lost
+constexpr uint64_t kGrace = 250 * kMillisecond;     // with a connection that may be about to say that it belongs here
 constexpr size_t kNamedRanks = 16;                  // in a list of ranks
 
 std::string seconds(uint64_t ns) {
@@ -33,32 +32,41 @@ Status told_by(const std::string& who, const Status& why) {
 
 }  // namespace
 
-Rendezvous::Rendezvous(std::vector<OwnedFd> listeners, RendezvousOptions options, std::string keeper,
-                 std::shared_ptr<RendezvousServer::Shared> shared)
-    : listeners_(std::move(listeners)), options_(std::move(options)), keeper_(std::move(keeper)), shared_(std::move(shared)) {
+Rendezvous::Rendezvous(std::vector<OwnedFd> sockets, RendezvousOptions options, std::string keeper,
+                       std::shared_ptr<RendezvousServer::Shared> shared)
+    : options_(std::move(options)), keeper_(std::move(keeper)), shared_(std::move(shared)) {
   size_ = static_cast<uint32_t>(options_.size);
   last_activity_ = now_ns();
   deadline_ = options_.deadline;
   if (deadline_ == 0 && shared_) deadline_ = last_activity_ + options_.timeout_ns;
   came_.resize(size_);
-  reserve_.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  Listener::Options listening;
+  listening.name = "rendezvous at " + options_.shown;
+  listening.longest_hello = kLongestFirstRequest;
+  listening.patience_ns = options_.patience_ns;
+  listening.grace_ns = kGrace;
+  listening.greeting = encode(RendezvousGreeting());
+  listening.log = options_.log;
+  listener_ = Listener(std::move(sockets), std::move(listening));
 }
 
+// Watches the stop signal, the listener, then every guest in order.
 void Rendezvous::run() {
   for (uint64_t now = now_ns(); !finished(now); now = now_ns()) {
-    std::vector<pollfd> set = poll_set(now);
-    if (::poll(set.data(), set.size(), wait_ms(now)) < 0 && errno != EINTR) return;
+    std::vector<pollfd> set{{shared_ && stop_deadline_ == 0 ? shared_->stop.get() : -1, POLLIN, 0}};
+    listener_.watch(set, now);
+    const size_t listening = set.size() - 1;
+    for (const Guest& guest : guests_)
+      set.push_back({guest.fd.get(), static_cast<short>(guest.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+    if (::poll(set.data(), set.size(), wait_ms(now, next_deadline(now))) < 0 && errno != EINTR) return;
     now = now_ns();
-    auto entry = set.begin() + 1;
-    std::vector<bool> calls;  // a listener has someone waiting
-    for (size_t i = 0; i < listeners_.size(); ++i) calls.push_back((entry++)->revents != 0);
+    serve_listener(std::span(set).subspan(1, listening));
+    auto entry = set.begin() + 1 + static_cast<std::ptrdiff_t>(listening);
     for (auto guest = guests_.begin(); entry != set.end(); ++entry, ++guest) {
       if (entry->revents & POLLOUT) flush(*guest);
       if (entry->revents & (POLLIN | POLLHUP | POLLERR)) receive(*guest);
     }
     if (set[0].revents != 0 && stop_deadline_ == 0) begin_stop(now);
-    for (size_t i = 0; i < calls.size() && i < listeners_.size(); ++i)
-      if (calls[i]) accept_guests(i, now);
     check_deadlines(now);
     guests_.remove_if([](const Guest& guest) { return guest.gone; });
   }
@@ -89,14 +97,13 @@ bool Rendezvous::finished(uint64_t now) const {
   if (stop_deadline_ != 0) {
     if (now >= stop_deadline_) return true;
     if (now < late_until_ && came_count_ < size_) return false;
-    return std::none_of(guests_.begin(), guests_.end(), [](const Guest& guest) { return guest.proven; });
+    return guests_.empty();
   }
-  if (met() && members_ == 0) return guests_.empty();
+  if (met() && members_ == 0) return guests_.empty() && listener_.empty();
   return !shared_ && now >= last_activity_ + options_.timeout_ns + kLinger;
 }
 
 uint64_t Rendezvous::guest_deadline(const Guest& guest) const {
-  if (guest.role == Role::stranger) return guest.since + options_.stranger_ns;
   return guest.role == Role::leaving ? guest.since + kLinger : UINT64_MAX;
 }
 
@@ -106,34 +113,18 @@ uint64_t Rendezvous::verdict_deadline() const {
   return met() ? deadline_ + kRanksFirst : deadline_;
 }
 
-int Rendezvous::wait_ms(uint64_t now) const {
-  uint64_t next = verdict_deadline();
+uint64_t Rendezvous::next_deadline(uint64_t now) const {
+  uint64_t next = std::min(verdict_deadline(), listener_.next_deadline(now));
   if (suspicion_until_ != 0 && failure_.ok()) next = std::min(next, suspicion_until_);
   for (const Guest& guest : guests_) next = std::min(next, guest_deadline(guest));
   if (stop_deadline_ != 0) next = std::min(next, stop_deadline_);
   if (late_until_ > now) next = std::min(next, late_until_);
   if (!shared_) next = std::min(next, last_activity_ + options_.timeout_ns + kLinger);
-  if (accept_again_ > now) next = std::min(next, accept_again_);
-  if (next == UINT64_MAX) return -1;
-  return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
-}
-
-// The stop signal, the listeners, then every guest in order; an entry that is not wanted has descriptor -1.
-std::vector<pollfd> Rendezvous::poll_set(uint64_t now) const {
-  std::vector<pollfd> set;
-  set.push_back({shared_ && stop_deadline_ == 0 ? shared_->stop.get() : -1, POLLIN, 0});
-  for (const OwnedFd& listener : listeners_) set.push_back({accept_again_ > now ? -1 : listener.get(), POLLIN, 0});
-  for (const Guest& guest : guests_)
-    set.push_back({guest.fd.get(), static_cast<short>(guest.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
-  return set;
+  return next;
 }
 
 void Rendezvous::check_deadlines(uint64_t now) {
-  for (Guest& guest : guests_) {
-    if (guest.gone || now < guest_deadline(guest)) continue;
-    if (guest.role == Role::stranger) drop_stranger(guest, "it did not say who it is within " + seconds(options_.stranger_ns));
-    guest.gone = true;
-  }
+  for (Guest& guest : guests_) guest.gone |= now >= guest_deadline(guest);
   if (suspicion_until_ != 0 && now >= suspicion_until_) fail(suspicion_);
   if (now >= verdict_deadline()) fail(Status(Code::unreachable, late_sentence()));
 }
@@ -169,7 +160,6 @@ std::string Rendezvous::who(const Guest& guest) const {
 }
 
 void Rendezvous::take_request(Guest& guest, RendezvousRequest request) {
-  if (guest.role == Role::stranger && !admit(guest, request)) return;
   if (request.version != kRendezvousVersion || request.rank != guest.rank)
     return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " speaks as another rank"));
   last_activity_ = now_ns();
@@ -226,19 +216,39 @@ Status Rendezvous::objection(const RendezvousRequest& request) const {
   return {};
 }
 
-bool Rendezvous::admit(Guest& guest, const RendezvousRequest& request) {
+// Of one that belongs to the rendezvous or to another one; whoever does not is refused without a word.
+Verdict Rendezvous::refusal_of(const RendezvousRequest& request, const SocketAddress& from) {
   const bool known = request.version == kRendezvousVersion;
-  if (known && request.secret != options_.secret) return drop_stranger(guest, "it does not know this rendezvous's secret"), false;
-  guest.rank = request.rank;
+  if (known && request.secret != options_.secret) return Verdict::refused("it does not know this rendezvous's secret");
   const Status refusal = objection(request);
-  if (!refusal.ok() || !failure_.ok()) {
-    if (!refusal.ok()) turned_away_ = "from " + guest.from.to_string() + ", because " + refusal.message();
-    if (refusal.ok() && request.rank < came_.size() && !came_[request.rank]) came_[request.rank] = true, ++came_count_;
-    turn_away(guest, refusal.ok() ? failure_ : refusal, known && size_ != 0 && request.name != options_.name);
-    return false;
+  if (!refusal.ok()) {
+    turned_away_ = "from " + from.to_string() + ", because " + refusal.message();
+    const bool look_again = known && size_ != 0 && request.name != options_.name;
+    return Verdict::refused("", encode(failure_reply(refusal, round_, look_again)));
+  }
+  if (!failure_.ok()) {
+    if (request.rank < came_.size() && !came_[request.rank]) came_[request.rank] = true, ++came_count_;
+    return Verdict::refused("", encode(failure_reply(failure_, round_)));
   }
   if (request.kind != RequestKind::give || request.round != 0)
-    return drop_stranger(guest, "it speaks of a round to which it has not come"), false;
+    return Verdict::refused("it speaks of a round to which it has not come");
+  return {};
+}
+
+Verdict Rendezvous::joined_twice(const Guest& guest) {
+  const auto first = std::ranges::find_if(
+      guests_, [&](const Guest& other) { return other.role == Role::member && other.rank == guest.rank; });
+  const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(guest.rank) +
+                                         " joined twice: two jobs at the same address? " + who(guest) +
+                                         (first == guests_.end() ? "" : " and " + who(*first)));
+  fail(twice);
+  return Verdict::refused("", encode(failure_reply(twice, round_)));
+}
+
+Verdict Rendezvous::admit(PendingConnection& connection, RendezvousRequest request, size_t used) {
+  Guest guest;
+  if (const auto from = peer_address_of(connection.fd.get()); from.ok()) guest.from = *from;
+  if (Verdict refusal = refusal_of(request, guest.from); refusal.kind == Verdict::Kind::refused) return refusal;
   if (size_ == 0) {  // a unique id does not know for whom it was made
     size_ = request.size;
     options_.name = request.name;
@@ -247,25 +257,21 @@ bool Rendezvous::admit(Guest& guest, const RendezvousRequest& request) {
   given_.resize(size_);
   done_.resize(size_);
   blobs_.resize(size_);
+  guest.rank = request.rank;
   guest.who = printable(request.blob);
-  if (came_[guest.rank]) {
-    const auto first = std::find_if(guests_.begin(), guests_.end(), [&](const Guest& other) {
-      return &other != &guest && other.role == Role::member && other.rank == guest.rank;
-    });
-    const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(guest.rank) +
-                                           " joined twice: two jobs at the same address? " + who(guest) +
-                                           (first == guests_.end() ? "" : " and " + who(*first)));
-    turn_away(guest, twice);
-    fail(twice);
-    return false;
-  }
-  welcome(guest, request);
-  return true;
+  if (came_[guest.rank]) return joined_twice(guest);
+  guest.fd = std::move(connection.fd);
+  guest.in = connection.said.substr(used);
+  guests_.push_back(std::move(guest));
+  welcome(guests_.back(), request);
+  take_request(guests_.back(), std::move(request));
+  take_requests(guests_.back());
+  return Verdict::admitted();
 }
 
 void Rendezvous::welcome(Guest& guest, const RendezvousRequest& request) {
-  guest.role = Role::member;
-  guest.proven = true;
+  if (const Status no_delay = set_no_delay(guest.fd.get()); !no_delay.ok()) options_.log.info(no_delay.message());  // only speed is lost
+  keep_alive(guest.fd.get());
   came_[guest.rank] = true;
   ++came_count_;
   ++members_;
@@ -286,12 +292,10 @@ void Rendezvous::keep_deadline_of(const Guest& guest, uint32_t patience_ms) {
 }
 
 // Before anyone is told that all have come: see rendezvous.h.
-void Rendezvous::close_doors() {
-  listeners_.clear();
-  reserve_.reset();
+void Rendezvous::stop_listening() {
+  listener_.close();
   std::optional<SocketAddress> reached;
-  for (Guest& guest : guests_) {
-    if (guest.role == Role::stranger) guest.gone = true;
+  for (const Guest& guest : guests_) {
     const auto here = local_address_of(guest.fd.get());
     if (guest.role == Role::member && here.ok() && !here->is_unix() && (!reached || reached->is_loopback())) reached = *here;
   }
@@ -305,7 +309,7 @@ void Rendezvous::close_doors() {
 }
 
 void Rendezvous::complete_round() {
-  if (!met()) close_doors();
+  if (!met()) stop_listening();
   RendezvousReply reply;
   reply.round = round_++;
   reply.blobs = std::move(blobs_);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <list>
 
+#include "listener.h"
 #include "rendezvous.h"
 
 namespace tutti {
@@ -17,7 +18,7 @@ struct RendezvousServer::Shared {
   Status given_up;                          // by the owner
 };
 
-class Rendezvous {
+class Rendezvous final : private Gatekeeper {
  public:
   // `shared` is null for a rendezvous without an owner.  `keeper` is who runs it: "rank 0 (host b, pid 4711)".
   Rendezvous(std::vector<OwnedFd> listeners, RendezvousOptions options, std::string keeper,
@@ -25,20 +26,16 @@ class Rendezvous {
   void run();
 
  private:
-  enum class Role : uint8_t {
-    stranger,
-    member,
-    leaving
-  };  // leaving: is done, or has been answered for good, and is being waited out
+  enum class Role : uint8_t { member, leaving };  // leaving: it is done, or has its last answer, and its end is awaited
 
+  // A rank that came.
   struct Guest {
     OwnedFd fd;
     SocketAddress from;
-    Role role = Role::stranger;
-    bool proven = false;  // it belongs here; the bound on strangers counts all others, answered ones too
+    Role role = Role::member;
     uint32_t rank = 0;
     std::string who;     // as it said: "host b, pid 4711"
-    uint64_t since = 0;  // it came; a leaver: it was answered
+    uint64_t since = 0;  // of one that is leaving: its last answer
     std::string in;
     std::deque<std::shared_ptr<const std::string>> out;
     size_t sent = 0;    // of out.front()
@@ -48,8 +45,7 @@ class Rendezvous {
 
   // The loop: rendezvous_rounds.cpp.
   bool finished(uint64_t now) const;
-  int wait_ms(uint64_t now) const;
-  std::vector<pollfd> poll_set(uint64_t now) const;
+  uint64_t next_deadline(uint64_t now) const;
   void begin_stop(uint64_t now);
   void check_deadlines(uint64_t now);
   uint64_t guest_deadline(const Guest& guest) const;
@@ -60,41 +56,39 @@ class Rendezvous {
   void take_request(Guest& guest, RendezvousRequest request);
   void take_blob(Guest& guest, RendezvousRequest request);
   void take_done(Guest& guest);
-  bool admit(Guest& guest, const RendezvousRequest& request);
+  Verdict admit(PendingConnection& connection, RendezvousRequest request, size_t used);
+  Verdict refusal_of(const RendezvousRequest& request, const SocketAddress& from);
+  Verdict joined_twice(const Guest& guest);
   void welcome(Guest& guest, const RendezvousRequest& request);
   Status objection(const RendezvousRequest& request) const;
   void keep_deadline_of(const Guest& guest, uint32_t patience_ms);
   void complete_round();
-  void close_doors();
+  void stop_listening();
   void fail(const Status& status);
   void fail_by(const Guest& guest, const std::string& deed);
 
   // Connections: rendezvous_connections.cpp.
-  void accept_guests(size_t listener, uint64_t now);
-  void add_guest(OwnedFd fd, uint64_t now);
-  bool find_descriptor(uint64_t now);
-  bool make_room();
-  size_t strangers() const;
-  size_t most_strangers() const;
+  size_t most_pending() const;
+  void serve_listener(std::span<const pollfd> ready);
+  Verdict judge(PendingConnection& connection) override;
+  void starved(int error) override;
   void receive(Guest& guest);
   void take_requests(Guest& guest);
   void closed_by(Guest& guest);
   void answer(Guest& guest, std::shared_ptr<const std::string> bytes);
   void answer(Guest& guest, const RendezvousReply& reply);
   void flush(Guest& guest);
-  void turn_away(Guest& guest, const Status& why, bool look_again = false);
-  void drop_stranger(Guest& guest, const std::string& why);
+  void turn_away(Guest& guest, const Status& why);
 
   bool met() const { return round_ > 0; }
   std::string who(const Guest& guest) const;
   std::string listed_ranks(const std::vector<bool>& those) const;
 
-  std::vector<OwnedFd> listeners_;  // none once all have met
+  Listener listener_;  // closed once all have met
   RendezvousOptions options_;
   const std::string keeper_;
   std::shared_ptr<RendezvousServer::Shared> shared_;
-  OwnedFd reserve_;                 // a descriptor to do without, so that a shortage can be told to those who wait to be accepted
-  std::list<Guest> guests_;         // in order of arrival
+  std::list<Guest> guests_;  // in order of arrival
   std::vector<std::string> blobs_;  // of this round
   std::vector<bool> came_, given_, done_;  // by rank; given_ in this round
   uint32_t size_ = 0;
@@ -106,10 +100,8 @@ class Rendezvous {
   uint64_t stop_deadline_ = 0;  // 0: the owner still wants the rendezvous
   uint64_t late_until_ = 0;     // after a stop: ranks that have not come yet may come and be told until then
   uint64_t last_activity_ = 0;
-  uint64_t accept_again_ = 0;  // after the system refused to accept
   bool told_refusal_ = false;
   std::string turned_away_;  // the last one, for the sentence about missing ranks
-  size_t dropped_strangers_ = 0;
   Status suspicion_;  // a rank's word that another closed its connection: that one's own end is waited for, until …
   uint64_t suspicion_until_ = 0;
   Status failure_;

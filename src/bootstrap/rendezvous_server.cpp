@@ -1,16 +1,11 @@
 // The threads that run rendezvouss, and how a rendezvous's place is written down.
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#include <cerrno>
-
-#include "descriptor_limit.h"
 #include "host_identity.h"
 #include "quiet_thread.h"
 #include "rendezvous_rounds.h"
+#include "resource_limits.h"
 #include "words.h"
 
 namespace tutti {
@@ -20,25 +15,11 @@ constexpr int kBacklog = 1024;
 constexpr std::string_view kPointMark = "tutti1";
 constexpr size_t kMostAddresses = 4;
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 }  // namespace
 
-Result<Secret> make_secret() {
-  Secret secret;
-  if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
-    return system_error("asking the system for random bytes");
-  return secret;
-}
-
 std::string encode(const RendezvousPoint& point) {
-  constexpr char kDigits[] = "0123456789abcdef";
   std::string text(kPointMark);
-  text += ';';
-  for (const unsigned char byte : point.secret) (text += kDigits[byte >> 4]) += kDigits[byte & 15];
+  text += ';' + point.secret.hex();
   for (const SocketAddress& address : point.addresses) text += ';' + address.to_string();
   return text;
 }
@@ -48,12 +29,9 @@ Result<RendezvousPoint> decode_rendezvous_point(std::string_view text) {
   const std::vector<std::string_view> parts = split(text, ';');
   if (parts.size() < 3 || parts.size() > 2 + kMostAddresses || parts[0] != kPointMark) return bad;
   RendezvousPoint point;
-  if (parts[1].size() != 2 * point.secret.size()) return bad;
-  for (size_t i = 0; i < point.secret.size(); ++i) {
-    const int high = hex_value(parts[1][2 * i]), low = hex_value(parts[1][2 * i + 1]);
-    if (high < 0 || low < 0) return bad;
-    point.secret[i] = static_cast<unsigned char>(high << 4 | low);
-  }
+  const auto secret = Secret::from_hex(parts[1]);
+  if (!secret) return bad;
+  point.secret = *secret;
   for (size_t i = 2; i < parts.size(); ++i) {
     const auto address = SocketAddress::parse(parts[i]);
     if (!address.ok()) return address.status();
@@ -88,9 +66,7 @@ Result<std::unique_ptr<RendezvousServer>> RendezvousServer::start(std::vector<Ow
   }
   server->shared_ = std::make_shared<Shared>();
   server->shared_->stop.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!server->shared_->stop)
-    return is_descriptor_shortage(errno) ? out_of_descriptors("rank 0 cannot open its rendezvous", descriptors_for(options.size))
-                                         : system_error("making an event descriptor");
+  if (!server->shared_->stop) return no_descriptor("rank 0 cannot open its rendezvous", descriptors_for(options.size));
   auto rendezvous =
       std::make_shared<Rendezvous>(std::move(listeners), std::move(options), "rank 0 (" + this_process() + ")", server->shared_);
   auto thread = start_quiet_thread([rendezvous] { rendezvous->run(); }, "tutti-rendezvous");

@@ -6,15 +6,14 @@
 #include <cerrno>
 #include <chrono>
 
-#include "descriptor_limit.h"
+#include "resource_limits.h"
 
 namespace tutti {
 
 Result<std::shared_ptr<ThreadRendezvous>> ThreadRendezvous::open(int size) {
   OwnedFd alarm(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   const std::string doing = "opening an eventfd for a communicator of threads";
-  if (!alarm && is_descriptor_shortage(errno)) return out_of_descriptors(doing, 8 * static_cast<uint64_t>(size));  // mostly sockets
-  if (!alarm) return system_error(doing);
+  if (!alarm) return no_descriptor(doing, 8 * static_cast<uint64_t>(size));  // mostly sockets
   return std::shared_ptr<ThreadRendezvous>(new ThreadRendezvous(size, std::move(alarm)));
 }
 

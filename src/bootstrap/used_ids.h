@@ -2,7 +2,7 @@
 // why.
 #pragma once
 
-#include "rendezvous_frames.h"
+#include "bytes.h"
 
 namespace tutti {
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "bytes.h"
 #include "standard_floats.h"
 
 namespace tutti {
@@ -20,13 +21,14 @@ struct Head {
 };
 static_assert(sizeof(Head) == 32);
 
-uint64_t hash(const void* bytes, size_t n, uint64_t seed = 1469598103934665603u) {  // FNV-1a over words; n is a multiple of 4
+uint64_t checksum(const void* bytes, size_t n, uint64_t seed = Hash().value()) {  // over words; n is a multiple of 4
+  Hash hash(seed);
   for (size_t i = 0; i < n; i += sizeof(uint32_t)) {
     uint32_t word;
     std::memcpy(&word, static_cast<const std::byte*>(bytes) + i, sizeof word);
-    seed = (seed ^ word) * 1099511628211u;
+    hash.add(uint64_t{word});
   }
-  return seed;
+  return hash.value();
 }
 
 }  // namespace
@@ -58,10 +60,7 @@ Result<std::shared_ptr<TensorCodec>> TensorCodec::create(const CodecSpec& spec, 
 }
 
 uint16_t TensorCodec::identity() const {
-  uint64_t h = step_ + 1;
-  for (const char c : text_) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  h = (h ^ static_cast<uint64_t>(type_)) * 1099511628211u;
-  const auto folded = static_cast<uint16_t>(h ^ h >> 16 ^ h >> 32 ^ h >> 48);
+  const uint16_t folded = Hash(step_ + 1).add(text_).add(static_cast<uint64_t>(type_)).folded();
   return folded == 0 ? uint16_t{1} : folded;
 }
 
@@ -129,7 +128,7 @@ Status TensorCodec::save(std::span<std::byte> to) const {
   head.step = step_;
   head.parts = (residual_.empty() ? 0u : 1u) | (velocity_.empty() ? 0u : 2u);
   head.checksum =
-      hash(velocity_.data(), velocity_.size() * sizeof(float), hash(residual_.data(), residual_.size() * sizeof(float)));
+      checksum(velocity_.data(), velocity_.size() * sizeof(float), checksum(residual_.data(), residual_.size() * sizeof(float)));
   std::byte* place = to.data();
   const auto put = [&](const void* from, size_t bytes) {
     if (bytes > 0) std::memcpy(place, from, bytes);
@@ -165,7 +164,7 @@ Status TensorCodec::restore(std::span<const std::byte> from) {
   if (!residual.empty()) std::memcpy(residual.data(), place, residual.size() * sizeof(float));
   place += residual.size() * sizeof(float);
   if (!velocity.empty()) std::memcpy(velocity.data(), place, velocity.size() * sizeof(float));
-  if (hash(velocity.data(), velocity.size() * sizeof(float), hash(residual.data(), residual.size() * sizeof(float))) !=
+  if (checksum(velocity.data(), velocity.size() * sizeof(float), checksum(residual.data(), residual.size() * sizeof(float))) !=
       head.checksum)
     return refused("its content is damaged (checksum)");
   if (!finite(residual) || !finite(velocity)) return refused("it holds numbers that are not finite");

@@ -19,6 +19,7 @@
 #include "net_address.h"
 #include "private_memory.h"
 #include "registry.h"
+#include "resource_limits.h"
 #include "topology.h"
 
 namespace tutti {
@@ -61,6 +62,7 @@ class Assembler {
     parts_->name = options_.name;
     parts_->local_end = options_.local_end;
     parts_->local_arena = options_.local_arena;
+    parts_->domain = options_.domain ? options_.domain : std::make_shared<Domain>();
     return {};
   }
 
@@ -68,26 +70,27 @@ class Assembler {
   Status tune() {
     announce();
     communicator_ = std::make_unique<Communicator>(std::move(parts_));
-    if (!options_.tuning) {
-      auto agreed = agree_on_tuning(*communicator_, *options_.bootstrap);
-      if (!agreed.ok()) {
-        communicator_->parts().control->fail(-1, agreed.status());
-        return agreed.status();
-      }
-      options_.tuning = std::move(*agreed);
+    auto agreed = options_.tuning ? inherit_tuning(*communicator_, *options_.bootstrap, *options_.tuning)
+                                  : agree_on_tuning(*communicator_, *options_.bootstrap);
+    if (!agreed.ok()) {
+      communicator_->parts().control->fail(-1, agreed.status());
+      return agreed.status();
     }
-    communicator_->tune(options_.tuning);
+    communicator_->tune(std::move(*agreed));
     return {};
   }
 
   Status open_log() {
     const Settings& settings = options_.settings;
     int fd = 2;
+    OwnedFd& shared = parts_->domain->log_file;
     if (!settings.debug_file.empty()) {
-      auto file = open_log_file(settings.debug_file, options_.rank);
-      if (!file.ok()) return file.status();
-      parts_->log_file = std::move(*file);
-      fd = parts_->log_file.get();
+      if (!options_.domain) {
+        auto file = open_log_file(settings.debug_file, options_.rank);
+        if (!file.ok()) return file.status();
+        shared = std::move(*file);
+      }
+      fd = shared.get();
     }
     parts_->log = Log(settings.debug,
                       "tutti[" + std::to_string(options_.rank) + "/" + std::to_string(options_.size) + " " + host_name() + "]", fd);
@@ -194,7 +197,6 @@ class Assembler {
     parts_->rank_transports.assign(places.size(), "self");
     auto arena = here > 1 ? open_sharing(std::move(opening)) : arena_alone(opening.shape);
     if (!arena.ok()) return arena.status();
-    if (!parts_->heap) parts_->heap = std::make_unique<memory::Heap>();
     parts_->given_up = &arena->given_up();
     make_pools(*arena, pool, places);
     return {};
@@ -203,6 +205,7 @@ class Assembler {
   Result<memory::Arena> arena_alone(const memory::ArenaShape& shape) {
     auto bytes = memory::private_memory(shape.bytes());
     if (!bytes.ok()) return bytes.status();
+    if (!options_.domain) parts_->domain->open_heap({});
     parts_->memory = *bytes;
     return memory::Arena(bytes->get(), shape);
   }
@@ -212,7 +215,7 @@ class Assembler {
     auto opened = transport_kinds()[static_cast<size_t>(kind)].open(opening);
     if (!opened.ok()) return opened.status();
     parts_->memory = std::move(opened->memory);
-    parts_->heap = std::move(opened->heap);
+    if (!options_.domain) parts_->domain->open_heap(std::move(opened->window));
     serve(kind, std::move(opened->transport));
     return *opened->arena;
   }
@@ -220,7 +223,7 @@ class Assembler {
   void make_pools(const memory::Arena& arena, const PoolShape& pool, const std::vector<int>& places) {
     const int my_place = places[static_cast<size_t>(options_.rank)];
     const auto place = static_cast<uint32_t>(my_place);
-    const memory::Heap* heap = parts_->heap.get();
+    const memory::Heap* heap = &parts_->domain->heap();
     memory::ArenaPool::Part part{0, pool.slots};
     parts_->pool = std::make_unique<memory::ArenaPool>(arena, place, heap, part);
     for (const int peer : places) {
@@ -255,6 +258,7 @@ class Assembler {
     opening.settings = &parts_->settings;
     opening.log = parts_->log;
     opening.process = options_.local_arena ? &options_.local_arena->memory() : nullptr;
+    opening.window = options_.domain ? &options_.domain->window() : nullptr;
     opening.pool = parts_->pool.get();
     opening.address = address_;
     opening.within_one_host = parts_->team.hosts() == 1;
@@ -301,7 +305,7 @@ class Assembler {
 
   Status watch_over() {
     Status status;
-    parts_->control_thread = options_.control_thread ? options_.control_thread : control_thread_of_process(status);
+    if (!options_.domain) parts_->domain->control_thread = control_thread_of_process(status);
     if (!status.ok()) return status;
     Control::Options control;
     control.rank = options_.rank;
@@ -317,7 +321,7 @@ class Assembler {
     }
     control.listen_address = within_host_ ? "" : address_;  // needs no network
     control.log = parts_->log;
-    auto made = Control::create(parts_->control_thread, std::move(control), *options_.bootstrap);
+    auto made = Control::create(parts_->domain->control_thread, std::move(control), *options_.bootstrap);
     if (!made.ok()) return made.status();
     parts_->control = std::move(*made);
     return {};
@@ -334,8 +338,7 @@ class Assembler {
     parts_->near_bytes = static_cast<uint64_t>(std::max(::sysconf(_SC_LEVEL2_CACHE_SIZE), kOwnCache)) + kCacheShare;
     if (share.crowded) parts_->near_bytes = parts_->near_bytes * std::max(count_cores(me.cores), 1u) / sets.size();
     const int wanted = parts_->settings.threads;
-    parts_->workers = options_.workers;
-    if (!parts_->workers) parts_->workers = std::make_shared<Workers>(wanted > 0 ? static_cast<uint32_t>(wanted) : share.cores);
+    if (!options_.domain) parts_->domain->workers = std::make_shared<Workers>(wanted > 0 ? static_cast<uint32_t>(wanted) : share.cores);
   }
 
   void announce() {
@@ -347,7 +350,7 @@ class Assembler {
     for (int rank = 0; rank < options_.size; ++rank)
       if (rank != options_.rank) text += " " + std::to_string(rank) + ":" + parts_->rank_transports[static_cast<size_t>(rank)];
     parts_->log.info(text + "; " + std::to_string(parts_->pool->slots()) + " slots of " +
-                     std::to_string(parts_->pool->slot_bytes()) + " bytes; " + std::to_string(parts_->workers->threads()) +
+                     std::to_string(parts_->pool->slot_bytes()) + " bytes; " + std::to_string(parts_->domain->workers->threads()) +
                      " threads for large reductions");
   }
 

@@ -24,8 +24,7 @@ struct AssemblyOptions {
   Settings settings;  // this rank's; rank 0's wire-shaping ones replace them
   std::shared_ptr<Bootstrap> bootstrap;
   std::string local_end;                          // of this rank's connection to the rendezvous, numeric; "" if there was none
-  std::shared_ptr<ControlThread> control_thread;  // of the parent; null: a new one
-  std::shared_ptr<Workers> workers;               // likewise
+  std::shared_ptr<Domain> domain;                 // of the parent; null: a new one
   std::shared_ptr<LocalArena> local_arena;        // ranks are threads of this process; null: processes
   std::shared_ptr<const Tuning> tuning;           // of the parent; null: agreed on now
 };

@@ -2,13 +2,15 @@
 
 #include <numeric>
 
+#include "bytes.h"
+
 namespace tutti {
 namespace {
 
 uint16_t hash16(const size_t* counts, int size) {
-  uint64_t hash = 1469598103934665603u;
-  for (int r = 0; r < size; ++r) hash = (hash ^ counts[r]) * 1099511628211u;
-  return static_cast<uint16_t>(hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48);
+  Hash hash;
+  for (int r = 0; r < size; ++r) hash.add(counts[r]);
+  return hash.folded();
 }
 
 Binding binding_of_all_to_all(const Call& call, int rank, int size, size_t stripe_bytes) {

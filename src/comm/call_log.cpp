@@ -1,7 +1,7 @@
 #include "call_log.h"
 
 #include "byte_units.h"
-#include "forecast.h"
+#include "route.h"
 
 namespace tutti {
 

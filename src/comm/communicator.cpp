@@ -12,7 +12,7 @@ std::unique_ptr<LinkTable> link_table_of(const CommunicatorParts& parts) {
   table->resize(parts.size);
   table->bank.pool = parts.pool.get();
   for (size_t peer = 0; peer < parts.message_pools.size(); ++peer) table->message_banks[peer].pool = parts.message_pools[peer].get();
-  table->executor = std::make_shared<HostExecutor>(parts.workers);
+  table->executor = std::make_shared<HostExecutor>(parts.domain->workers);
   table->form = [&parts](int peer) { return parts.transport_of[static_cast<size_t>(peer)]->form(); };
   table->connect = [&parts](int peer, LinkUse use) -> Link& { return parts.transport_of[static_cast<size_t>(peer)]->link(peer, use); };
   return table;
@@ -37,10 +37,13 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts)
   engine_ = std::make_unique<Engine>(std::move(transports), link_table_of(*parts_), static_cast<Supervisor&>(*this),
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
   dispatch_ = std::make_unique<Dispatch>(*parts_, *engine_);
+  parts_->domain->join(*this);
 }
 
 Communicator::~Communicator() {
+  parts_->domain->leave(*this);
   engine_.reset();  // its thread asks the control
+  parts_->domain->free_all_of(*this);
   Control::retire(std::move(parts_->control));
 }
 
@@ -48,17 +51,7 @@ void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
   before_ = engine_->totals();
   dispatch_->tune(tuning_);
-  if (tuning_->predicts && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
-}
-
-Status Communicator::free(void* memory) {
-  if (parts_->heap->begin_of(memory) != memory)
-    return Status(Code::invalid_argument, "tutti_free: this memory is not of tutti_alloc on this communicator");
-  const bool dead = failed();  // then a rank that does not know it yet may still be reading or writing there
-  if (const std::string holder = dead ? "" : engine_->holder_of(memory); !holder.empty())
-    return Status(Code::invalid_argument, "tutti_free: the memory is in use by " + holder + "; wait for it first (tutti_wait)");
-  parts_->heap->free(static_cast<std::byte*>(memory), !dead);
-  return {};
+  if (!tuning_->table.empty() && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
 }
 
 // ---- failures ----

@@ -17,7 +17,7 @@
 
 namespace tutti {
 
-class Communicator final : private Supervisor {
+class Communicator final : private Supervisor, private Domain::Member {
  public:
   explicit Communicator(std::unique_ptr<CommunicatorParts> parts);
   ~Communicator() override;
@@ -48,8 +48,8 @@ class Communicator final : private Supervisor {
   Status run_service(const Call& call);
 
   // Memory that the ranks of this host can read and write where it lies; null: none is left.
-  void* allocate(size_t bytes) { return parts_->heap->allocate(bytes); }
-  Status free(void* memory);
+  void* allocate(size_t bytes) { return parts_->domain->allocate(*this, bytes); }
+  Status free(void* memory) { return parts_->domain->free(*this, memory); }
 
   void abort(const std::string& reason);
   Status goodbye();
@@ -99,6 +99,7 @@ class Communicator final : private Supervisor {
   Status finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign);
 
   bool failed() const override;
+  std::string user_of(const void* allocation) const override { return engine_->holder_of(allocation); }
   bool given_up() const override { return parts_->given_up->load(std::memory_order_acquire) != 0; }
   Status failure() const override { return parts_->control->failed() ? parts_->control->failure() : break_down_; }
   void break_down() noexcept override { broken_.store(true); }

@@ -8,14 +8,12 @@
 #include <vector>
 
 #include "control.h"
+#include "domain.h"
 #include "flat_operation.h"
-#include "heap.h"
 #include "log.h"
-#include "owned_fd.h"
 #include "settings.h"
 #include "team.h"
 #include "transport.h"
-#include "workers.h"
 
 namespace tutti {
 
@@ -23,6 +21,7 @@ class LocalArena;
 
 // Members are destroyed in reverse order: the engine's users first, the memory last.
 struct CommunicatorParts {
+  std::shared_ptr<Domain> domain;  // shared with splits
   int rank = 0, size = 1;
   std::string name;
   Settings settings;
@@ -34,14 +33,10 @@ struct CommunicatorParts {
   std::vector<std::string> rank_transports;  // "shm"; "self" for this rank
   std::string local_end;                     // see AssemblyOptions
   std::shared_ptr<LocalArena> local_arena;   // likewise
-  OwnedFd log_file;                          // what `log` writes to, if not stderr
   bool crowded = false;                      // more ranks on this host than cores for them
   uint64_t near_bytes = 0;                   // of what was touched last, what a rank still has in its caches
   uint64_t context = 0;                      // travels in signatures
-  std::shared_ptr<ControlThread> control_thread;
-  std::shared_ptr<Workers> workers;                      // shared with splits
   std::shared_ptr<void> memory;                          // what the transports' arena lies in, if they do not own it
-  std::unique_ptr<memory::Heap> heap;                    // what tutti_alloc gives out
   std::unique_ptr<SlotPool> pool;                        // for collectives
   std::vector<std::unique_ptr<SlotPool>> message_pools;  // by rank: for messages to it; null where they go over streams
   std::atomic<uint32_t>* given_up = nullptr;             // of the arena

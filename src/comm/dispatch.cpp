@@ -29,7 +29,7 @@ Dispatch::Dispatch(const CommunicatorParts& parts, Engine& engine) : parts_(part
 
 void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
   terms_.file = tuning->rules;
-  forecaster_ = tuning->predicts ? std::make_unique<Forecaster>(terms_, tuning->profile) : nullptr;
+  terms_.table = tuning->table;
   last_.reset();
   last_lent_.reset();
 }
@@ -46,7 +46,7 @@ Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const
   routed->bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_.size) * element_size(call.type);
   CallKind kind = kind_of(call, routed->bytes);
   kind.all_lent = lent;
-  auto route = tutti::route(terms_, kind, forecaster_.get());
+  auto route = tutti::route(terms_, kind);
   if (!route.ok()) return route.status();
   routed->collective = call.collective;
   routed->type = call.type;
@@ -196,7 +196,7 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.settings.timeout_ns;
   operation->input_bytes = bytes;
   const auto hold = [&](const void* memory) {
-    if (const std::byte* begin = parts_.heap->begin_of(memory)) operation->holds.push_back(begin);
+    if (const std::byte* begin = parts_.domain->heap().begin_of(memory)) operation->holds.push_back(begin);
   };
   hold(call.input);
   hold(call.output);

@@ -12,7 +12,6 @@
 
 #include "communicator_parts.h"
 #include "engine.h"
-#include "forecast.h"
 #include "plan.h"
 #include "recent_memory.h"
 #include "route.h"
@@ -120,7 +119,6 @@ class Dispatch {
   const CommunicatorParts& parts_;
   Engine& engine_;
   RouteTerms terms_;
-  std::unique_ptr<Forecaster> forecaster_;  // none: algorithms are chosen by fixed sizes
   Routed last_, last_lent_;
   std::map<std::pair<uint8_t, int>, Compiled> programs_;       // by (algorithm, root)
   std::map<std::pair<int, bool>, Compiled> message_programs_;  // by (peer, is a send)

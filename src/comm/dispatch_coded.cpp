@@ -24,7 +24,7 @@ Result<Dispatch::Coded> Dispatch::prepare_coded(const Call& call, uint32_t seque
   packed.widest_run = [this](uint8_t algorithm) { return program_of(algorithm, Collective::all_reduce, -1).program->widest_run; };
   CallKind kind = kind_of(call, packed.bytes);
   kind.packed = &packed;
-  auto route = tutti::route(terms_, kind, forecaster_.get());
+  auto route = tutti::route(terms_, kind);
   if (!route.ok()) return route.status();
   auto routed = std::make_shared<RoutedCall>();
   routed->collective = call.collective;

@@ -14,6 +14,7 @@
 
 #include "algorithms.h"
 #include "arena.h"
+#include "bytes.h"
 #include "clock.h"
 #include "communicator.h"
 #include "kernels.h"
@@ -228,9 +229,9 @@ void measure_here(Buffer& buffer, Measurements& measurements) {
 // The kernel's own random name of this boot.
 uint64_t machine_number() {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
-  uint64_t hash = 1469598103934665603u;
-  for (char c = 0; file.get(c);) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return hash;
+  std::string name;
+  std::getline(file, name);
+  return Hash().add(name).value();
 }
 
 }  // namespace

@@ -13,12 +13,12 @@
 #include <span>
 
 #include "assembly.h"
-#include "join_job.h"
 #include "bytes.h"
 #include "clock.h"
-#include "descriptor_limit.h"
+#include "join_job.h"
 #include "local_arena.h"
 #include "rendezvous_frames.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
@@ -220,8 +220,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   if (!id.ok() && mine.word == Word::rendezvous_point) end_rendezvous(bootstrap_options(options, mine.text.data(), parts.log));
   if (!id.ok()) return id.status();
   options.local_end = parts.local_end;
-  options.control_thread = parts.control_thread;
-  options.workers = parts.workers;
+  options.domain = parts.domain;
   options.local_arena = parts.local_arena && !child.arena ? make_local_arena() : child.arena;
   options.tuning = parent.tuning();
   auto bootstrap = bootstrap_for(parent, options, *group, *id, child);

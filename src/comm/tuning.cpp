@@ -1,30 +1,28 @@
 #include "tuning.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "bytes.h"
 #include "build_config.h"
+#include "bytes.h"
 #include "communicator.h"
-#include "owned_fd.h"
 #include "probe.h"
 #include "standard_floats.h"
+#include "table.h"
+#include "tuning_cache.h"
+#include "words.h"
 
 namespace tutti {
 namespace {
 
-// What rank 0 read, or why it could not.
+// What rank 0 read, or why it could not: the texts of TUTTI_TUNING_FILE and of the cache.
 struct Readings {
-  std::string error, rules, profile;
+  std::string error, rules, cached;
 };
 
-// Every rank walks the plans of all of them: a ring of 64 takes 10 ms, one of 128 four times as long, for each size on each rank.
-constexpr int kMostForeseen = 64;
-constexpr size_t kLongestReading = 40 << 10;  // an exchanged blob holds 64 KiB
+constexpr size_t kLongestReadings = 2 * kLongestTuningFile;  // an exchanged blob holds 64 KiB; a cache that finds no room is not used
+constexpr size_t kLongestError = 1024;
 
 std::string encode(const Readings& readings) {
   ByteWriter writer;
-  for (const std::string* text : {&readings.error, &readings.rules, &readings.profile}) {
+  for (const std::string* text : {&readings.error, &readings.rules, &readings.cached}) {
     writer.number(static_cast<uint32_t>(text->size()));
     writer.text(*text);
   }
@@ -33,68 +31,80 @@ std::string encode(const Readings& readings) {
 
 Result<Readings> decode_readings(std::string_view bytes) {
   Readings readings;
-  ByteReader reader(bytes.substr(0, kLongestReading));
-  for (std::string* text : {&readings.error, &readings.rules, &readings.profile}) *text = reader.text(reader.number<uint32_t>());
+  ByteReader reader(bytes.substr(0, kLongestReadings));
+  for (std::string* text : {&readings.error, &readings.rules, &readings.cached}) *text = reader.text(reader.number<uint32_t>());
   if (!reader.ok() || !reader.rest().empty())
     return Status(Code::mismatch, "rank 0 sent tuning data that this version of Tutti cannot read");
   return readings;
 }
 
-// The tuning file; one byte more than is allowed, so that the parser sees what is too long.
-Result<std::string> read_rules(const std::string& path) {
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return system_error("opening the tuning file " + path);
-  std::string text(kLongestTuningFile + 1, '\0');
-  size_t length = 0;
-  for (ssize_t n = 1; n > 0 && length < text.size(); length += static_cast<size_t>(n)) {
-    n = ::read(fd.get(), text.data() + length, text.size() - length);
-    if (n < 0) return system_error("reading the tuning file " + path);
-  }
-  text.resize(length);
-  if (const auto rules = parse_tuning_file(text, path); !rules.ok()) return rules.status();
-  return text;
-}
-
 class Agreement {
  public:
-  Agreement(Communicator& comm, Bootstrap& bootstrap)
-      : comm_(comm), parts_(comm.parts()), settings_(parts_.settings), bootstrap_(bootstrap) {}
+  Agreement(Communicator& comm, Bootstrap& bootstrap, Tuning tuning)
+      : comm_(comm), parts_(comm.parts()), settings_(parts_.settings), bootstrap_(bootstrap), tuning_(std::move(tuning)) {}
 
   Result<std::shared_ptr<const Tuning>> run() {
-    tuning_.predicts =
-        settings_.tuning && !settings_.deterministic && !parts_.local_arena && parts_.size > 1 && parts_.size <= kMostForeseen;
+    tuning_.predicts = settings_.tuning && !settings_.deterministic && !parts_.local_arena && parts_.size > 1;
     tuning_.profile = MachineProfile::standard(parts_.inside_streams);
     tuning_.source = "standard";
     if (!settings_.tuning_file.empty() || (tuning_.predicts && !settings_.tuning_cache.empty()))
       if (Status status = share_readings(); !status.ok()) return status;
-    if (tuning_.predicts && !cached_)
+    if (tuning_.predicts && tuning_.table.empty()) {
       if (Status status = measure(); !status.ok()) return status;
-    tuning_.profile.inside.streams = parts_.inside_streams;
-    tuning_.profile.between.streams = true;
-    return std::make_shared<const Tuning>(std::move(tuning_));
+      if (Status status = share_table("measured at bootstrap"); !status.ok()) return status;
+      keep();
+    }
+    return finish();
+  }
+
+  Result<std::shared_ptr<const Tuning>> inherit() {
+    tuning_.table.clear();
+    if (tuning_.predicts && parts_.size > 1)
+      if (Status status = share_table(tuning_.source); !status.ok()) return status;
+    return finish();
   }
 
  private:
-  // For whom a measured profile holds: this build, this host, and hosts and links of the same kind.
+  // For whom a profile and its table hold: this build, this host, and communicators of the same shape.
   std::string key() const {
-    return std::string("Tutti " TUTTI_BUILD " on ") + parts_.host_id + ", " + std::to_string(parts_.team.hosts()) + " hosts, " +
-           std::to_string(parts_.size) + " ranks, " + (parts_.inside_streams ? "streams" : "memory") + " inside";
+    const RouteTerms& terms = comm_.terms();
+    uint64_t hosts = 0;
+    for (int rank = 0; rank < terms.size; ++rank) hosts = hosts * 31 + static_cast<uint64_t>(terms.team.host_of(rank));
+    return std::string("Tutti " TUTTI_BUILD " on ") + parts_.host_id + ", " + std::to_string(terms.team.hosts()) + " hosts, " +
+           std::to_string(terms.size) + " ranks in order " + std::to_string(hosts) + ", " + std::to_string(terms.lanes) + " lanes, " +
+           std::to_string(terms.slots) + " slots of " + std::to_string(terms.slot_bytes) + ", " +
+           (parts_.inside_streams ? "streams" : "memory") + " inside";
   }
 
-  Readings read() {
+  Readings read() const {
     Readings readings;
     if (!settings_.tuning_file.empty()) {
-      auto rules = read_rules(settings_.tuning_file);
-      if (!rules.ok()) readings.error = rules.status().message();
-      if (rules.ok()) readings.rules = std::move(*rules);
+      auto rules = read_tuning_text(settings_.tuning_file);
+      Status status = rules.ok() ? parse_tuning_file(*rules, settings_.tuning_file).status() : rules.status();
+      if (!status.ok()) readings.error = status.message().substr(0, kLongestError);
+      if (status.ok()) readings.rules = std::move(*rules);
     }
     if (!tuning_.predicts || settings_.tuning_cache.empty()) return readings;
-    const auto profile = read_profile(profile_path(settings_.tuning_cache, key()), key());
-    if (profile.ok())
-      readings.profile = encode_profile(*profile, key());
-    else
-      parts_.log.info("the machine is measured: " + profile.status().message());
+    auto cached = read_cached();
+    if (!cached.ok()) parts_.log.info("the machine is measured: " + cached.status().message());
+    if (cached.ok() && readings.rules.size() + cached->size() + 3 * sizeof(uint32_t) <= kLongestReadings)
+      readings.cached = std::move(*cached);
     return readings;
+  }
+
+  Result<std::string> read_cached() const {
+    const std::string path = cache_path(settings_.tuning_cache, key());
+    auto text = read_tuning_text(path);
+    if (!text.ok()) return text;
+    const auto file = parse_tuning_file(*text, path);
+    if (!file.ok()) return file.status();
+    const Status wrong(Code::invalid_argument, path + ": it was written for " + in_quotes(measured_for(file->machine)) + ", this is " +
+                                                   in_quotes(key()));
+    if (measured_for(file->machine) != key()) return wrong;
+    if (const auto profile = read_profile(file->machine); !profile.ok())
+      return Status(Code::invalid_argument, path + ": " + profile.status().message());
+    if (file->rules.empty()) return Status(Code::invalid_argument, path + ": it has no table");
+    return text;
   }
 
   Status share_readings() {
@@ -105,27 +115,20 @@ class Agreement {
     if (!readings->error.empty())
       return Status(Code::invalid_argument, "TUTTI_TUNING_FILE at rank 0: " + printable(readings->error));
     if (!settings_.tuning_file.empty()) {
-      auto rules = parse_tuning_file(readings->rules, settings_.tuning_file);
-      if (!rules.ok()) return rules.status();
-      tuning_.rules = std::move(*rules);
+      auto file = parse_tuning_file(readings->rules, settings_.tuning_file);
+      if (!file.ok()) return file.status();
+      tuning_.rules = std::move(file->rules);
     }
-    if (readings->profile.empty()) return {};
-    // The key is rank 0's affair.
-    const size_t first = readings->profile.find('\n') + 1, second = readings->profile.find('\n', first);
-    const auto profile = decode_profile(readings->profile, std::string_view(readings->profile).substr(first, second - first));
-    if (!profile.ok())
-      return Status(Code::mismatch, "rank 0 sent a machine profile that this rank refuses: " + profile.status().message());
-    tuning_.profile = *profile;
-    tuning_.source = "read from " + settings_.tuning_cache;
-    cached_ = true;
-    return {};
+    return readings->cached.empty() ? Status() : take_table(readings->cached, "read from " + settings_.tuning_cache);
   }
 
+  // Only rank 0 draws a conclusion from them.
   Status measure() {
     const auto mine = probe(comm_, parts_.team);
     if (!mine.ok()) return mine.status();
     const auto blobs = bootstrap_.exchange(encode_measurements(*mine));
     if (!blobs.ok()) return blobs.status();
+    if (parts_.rank != 0) return {};
     std::vector<Measurements> all;
     for (const std::string& blob : *blobs) {
       const auto measurements = decode_measurements(blob);
@@ -133,11 +136,48 @@ class Agreement {
       all.push_back(*measurements);
     }
     tuning_.profile = conclude(all, comm_.terms(), parts_.inside_streams);
-    tuning_.source = "measured at bootstrap";
-    if (parts_.rank != 0 || settings_.tuning_cache.empty()) return {};
-    const Status written = write_profile(profile_path(settings_.tuning_cache, key()), tuning_.profile, key());
-    if (!written.ok()) parts_.log.warn("TUTTI_TUNING_CACHE: " + written.message());
     return {};
+  }
+
+  // Rank 0, too, reads what it has written, so that all know the same.
+  Status share_table(const std::string& source) {
+    if (parts_.rank == 0) {
+      set_streams(tuning_.profile);
+      text_ = format_tuning_file({table_of(comm_.terms(), tuning_.profile), profile_lines(tuning_.profile, key())});
+    }
+    const auto all = bootstrap_.exchange(text_);
+    if (!all.ok()) return all.status();
+    return take_table((*all)[0], source);
+  }
+
+  Status take_table(std::string_view text, const std::string& source) {
+    const auto refused = [](const Status& status) {
+      return Status(Code::mismatch, "rank 0 sent a table of predictions that this rank refuses: " + status.message());
+    };
+    auto file = parse_tuning_file(text, "the table");
+    if (!file.ok()) return refused(file.status());
+    const auto profile = read_profile(file->machine);
+    if (!profile.ok()) return refused(profile.status());
+    tuning_.profile = *profile;
+    tuning_.table = std::move(file->rules);
+    tuning_.source = source;
+    return {};
+  }
+
+  void keep() const {
+    if (parts_.rank != 0 || settings_.tuning_cache.empty()) return;
+    const Status written = write_tuning_text(cache_path(settings_.tuning_cache, key()), text_);
+    if (!written.ok()) parts_.log.warn("TUTTI_TUNING_CACHE: " + written.message());
+  }
+
+  void set_streams(MachineProfile& profile) const {
+    profile.inside.streams = parts_.inside_streams;
+    profile.between.streams = true;
+  }
+
+  Result<std::shared_ptr<const Tuning>> finish() {
+    set_streams(tuning_.profile);
+    return std::make_shared<const Tuning>(std::move(tuning_));
   }
 
   Communicator& comm_;
@@ -145,14 +185,19 @@ class Agreement {
   const Settings& settings_;
   Bootstrap& bootstrap_;
   Tuning tuning_;
-  bool cached_ = false;
+  std::string text_;  // at rank 0, of the table
 };
 
 }  // namespace
 
 Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap) {
-  const kernels::StandardFloats mode;  // all ranks must conclude the same
-  return Agreement(comm, bootstrap).run();
+  const kernels::StandardFloats mode;  // denormals and rounding of the caller's choice would change what is measured
+  return Agreement(comm, bootstrap, {}).run();
+}
+
+Result<std::shared_ptr<const Tuning>> inherit_tuning(Communicator& comm, Bootstrap& bootstrap, const Tuning& parent) {
+  const kernels::StandardFloats mode;
+  return Agreement(comm, bootstrap, parent).inherit();
 }
 
 }  // namespace tutti

@@ -1,4 +1,5 @@
-// What the ranks of a communicator agree on before they choose algorithms: the machine in numbers, and the rules of a tuning file.
+// What the ranks of a communicator agree on before they choose algorithms: the machine in numbers, the table of predictions that follows from
+// it, and the rules of a tuning file.
 #pragma once
 
 #include <memory>
@@ -18,10 +19,14 @@ struct Tuning {
   MachineProfile profile;
   std::string source;             // "measured at bootstrap", "read from /x"
   std::vector<TuningRule> rules;  // of TUTTI_TUNING_FILE
+  std::vector<TuningRule> table;  // table.h; empty unless `predicts`
 };
 
-// Collective.  Rank 0 reads the files; the two ranks at either end of each class of links measure it, unless a cache knew it.
-// Equal on all ranks.
+// Collective.  Rank 0 reads the files; the two ranks at either end of each class of links measure it, unless a cache knew it; rank 0 computes
+// the table.  Equal on all ranks.
 Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap);
+
+// Collective, of a split: the parent's measurements and rules, and a table for the ranks of the split.
+Result<std::shared_ptr<const Tuning>> inherit_tuning(Communicator& comm, Bootstrap& bootstrap, const Tuning& parent);
 
 }  // namespace tutti

@@ -47,6 +47,7 @@ struct ControlFrame {
   uint32_t query = 0; // query; stall, timed_out: the last one that the rank has heard
 };
 
+inline constexpr size_t kHelloFrame = 29;  // with its head
 inline constexpr size_t kLongestCause = 1024;
 inline constexpr size_t kFrameHead = 3;
 inline constexpr size_t kLongestFrame = kFrameHead + 64 + kLongestCause;

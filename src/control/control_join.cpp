@@ -4,67 +4,69 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
-#include <list>
 #include <set>
 
 #include "clock.h"
 #include "control_tree.h"
-#include "descriptor_limit.h"
+#include "listener.h"
 #include "listener_address.h"
 #include "net_address.h"
 #include "rendezvous.h"
+#include "resource_limits.h"
 
 namespace tutti {
 namespace {
 
 constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
 constexpr uint64_t kPause = 10 * kMillisecond;  // before a full backlog is tried again
-constexpr uint64_t kStrangerPatience = 5000 * kMillisecond;
-constexpr size_t kMostStrangers = 64;
+constexpr uint64_t kGrace = 250 * kMillisecond;  // with a connection that may be about to say hello
+constexpr int kBacklog = 64;
 
 // One rank's way into the tree.
-class Joining {
+class Joining final : private Gatekeeper {
  public:
-  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd listener, Bootstrap& bootstrap)
-      : options_(options), listeners_(std::move(listeners)), listener_(std::move(listener)), bootstrap_(bootstrap) {
-    missing_ = children_of(options.rank, options.size);
-  }
+  Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd socket, Bootstrap& bootstrap);
 
   // The neighbours, parent first.
   Result<std::vector<ControlTree::Neighbour>> run();
 
  private:
-  struct Stranger {
-    ControlSocket socket;
-    uint64_t deadline;
-  };
-
   Status connect_to_parent();
   Result<OwnedFd> connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed);
   Status step();
-  Status wait(std::vector<pollfd>& set);
   Status overdue() const;
   Status hear_parent();
-  Status accept_strangers(uint64_t now);
-  void hear_stranger(Stranger& stranger);
+  Verdict judge(PendingConnection& connection) override;
+  void starved(int error) override;
   Status ended(ControlTree::Neighbour& neighbour);
   Status unless_heard(const Status& view);
   void tell_failure(const Status& why);
   const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
   bool complete() const { return missing_.empty() && (options_.rank == 0 || welcomed_); }
-  std::vector<pollfd> poll_set();
 
   const Control::Options& options_;
-  const std::vector<ListenerAddress> listeners_;
-  OwnedFd listener_;
+  const std::vector<ListenerAddress> listeners_;  // of all ranks
+  Listener listener_;                             // closed once all children are here
   Bootstrap& bootstrap_;
   std::vector<int> missing_;  // children
   std::vector<ControlTree::Neighbour> neighbours_;
   std::set<int> left_;                 // neighbours that have said goodbye and are gone
-  std::list<Stranger> strangers_;      // the oldest first
-  bool short_of_descriptors_ = false;  // until one of the strangers goes
+  Status shortage_;
   bool welcomed_ = false;
 };
+
+Joining::Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd socket, Bootstrap& bootstrap)
+    : options_(options), listeners_(std::move(listeners)), bootstrap_(bootstrap), missing_(children_of(options.rank, options.size)) {
+  if (missing_.empty()) return;
+  std::vector<OwnedFd> sockets;
+  sockets.push_back(std::move(socket));
+  Listener::Options listening;
+  listening.name = "control tree";
+  listening.longest_hello = kHelloFrame;
+  listening.grace_ns = kGrace;
+  listening.log = options.log;
+  listener_ = Listener(std::move(sockets), std::move(listening));
+}
 
 // A neighbour that went away may have heard why the bootstrap has failed before this rank does: nobody is blamed until the bootstrap has had
 // time to say so.
@@ -121,45 +123,25 @@ Result<std::vector<ControlTree::Neighbour>> Joining::run() {
   return std::move(neighbours_);
 }
 
-// The listener, the strangers, then the neighbours.
-std::vector<pollfd> Joining::poll_set() {
+Status Joining::step() {
   std::vector<pollfd> set;
-  set.push_back({missing_.empty() || short_of_descriptors_ ? -1 : listener_.get(), POLLIN, 0});
-  for (const Stranger& stranger : strangers_) set.push_back({stranger.socket.fd(), POLLIN, 0});
+  listener_.watch(set, now_ns());
+  const size_t listening = set.size(), known = neighbours_.size();
   for (const ControlTree::Neighbour& neighbour : neighbours_) {
     const bool speaks = neighbour.rank < options_.rank && !welcomed_;  // later words are for the tree
     const int fd = left_.contains(neighbour.rank) ? -1 : neighbour.socket.fd();
     set.push_back({fd, static_cast<short>(speaks ? POLLIN : POLLRDHUP), 0});
   }
-  return set;
-}
-
-// Until something happens, or a stranger's time is over.
-Status Joining::wait(std::vector<pollfd>& set) {
-  const uint64_t next = strangers_.empty() ? UINT64_MAX : strangers_.front().deadline;
-  return await(bootstrap_, set, next).status();
-}
-
-Status Joining::step() {
-  std::vector<pollfd> set = poll_set();
-  const size_t known = neighbours_.size();
-  if (Status status = wait(set); !status.ok()) return status;
-  const uint64_t now = now_ns();
-  auto entry = set.begin() + 1;
-  for (Stranger& stranger : strangers_) {
-    if ((entry++)->revents != 0) hear_stranger(stranger);
-    if (stranger.socket.open() && now >= stranger.deadline) stranger.socket.close();
-  }
-  if (strangers_.remove_if([](const Stranger& stranger) { return !stranger.socket.open(); }) > 0) short_of_descriptors_ = false;
-  for (size_t i = 0; i < known; ++i, ++entry) {
-    if (entry->revents == 0) continue;
+  if (const auto ready = await(bootstrap_, set, listener_.next_deadline(now_ns())); !ready.ok()) return ready.status();
+  for (size_t i = 0; i < known; ++i) {
+    if (set[listening + i].revents == 0) continue;
     const bool is_parent = neighbours_[i].rank < options_.rank;
     const Status status = is_parent && !welcomed_ ? hear_parent() : ended(neighbours_[i]);
     if (!status.ok()) return status;
   }
-  if (set[0].revents != 0)
-    if (Status status = accept_strangers(now); !status.ok()) return status;
-  return complete() || now < bootstrap_.deadline() ? Status() : overdue();
+  if (Status served = listener_.serve(*this, std::span(set).first(listening)); !served.ok()) return served;
+  if (!shortage_.ok()) return shortage_;
+  return complete() || now_ns() < bootstrap_.deadline() ? Status() : overdue();
 }
 
 Status Joining::overdue() const {
@@ -197,40 +179,27 @@ Status Joining::ended(ControlTree::Neighbour& neighbour) {
   return unless_heard(Status(Code::peer_lost, name_of(neighbour.rank) + " died or closed its connections during bootstrap"));
 }
 
-// Friends say who they are at once; so among many the oldest make room.
-Status Joining::accept_strangers(uint64_t now) {
-  for (;;) {
-    auto fd = accept_from(listener_.get());
-    const int error = errno;
-    if (!fd.ok() && is_descriptor_shortage(error) && !strangers_.empty()) {
-      short_of_descriptors_ = true;
-      return {};
-    }
-    if (!fd.ok() && is_descriptor_shortage(error)) return out_of_descriptors("accepting a control connection", kDescriptorsOfOne);
-    if (!fd.ok()) return fd.status();
-    if (!*fd) return {};
-    if (strangers_.size() >= kMostStrangers) strangers_.pop_front();
-    strangers_.push_back({ControlSocket(std::move(*fd)), now + kStrangerPatience});
-  }
-}
-
-void Joining::hear_stranger(Stranger& stranger) {
-  const bool alive = stranger.socket.fill();
+Verdict Joining::judge(PendingConnection& connection) {
   ControlFrame frame;
-  const Decoding decoding = stranger.socket.next(options_.size, frame);
-  if (alive && decoding == Decoding::incomplete) return;
+  size_t used = 0;
+  const Decoding decoding = decode(connection.said, options_.size, frame, used);
+  if (decoding == Decoding::incomplete) return {};
   const auto expected = std::find(missing_.begin(), missing_.end(), frame.rank);
   if (decoding != Decoding::complete || frame.kind != FrameKind::hello || expected == missing_.end() ||
-      frame.secret != listeners_[static_cast<size_t>(options_.rank)].secret) {
-    options_.log.warn("control tree: dropped a stranger who does not know this rank's secret");
-    stranger.socket.close();
-    return;
-  }
+      frame.secret != listeners_[static_cast<size_t>(options_.rank)].secret)
+    return Verdict::refused("it does not know this rank's secret");
   missing_.erase(expected);
-  neighbours_.push_back({frame.rank, std::move(stranger.socket), false, true});
+  neighbours_.push_back({frame.rank, ControlSocket(std::move(connection.fd)), false, true});
   ControlFrame welcome;
   welcome.kind = FrameKind::welcome;
   neighbours_.back().socket.send(welcome);
+  if (missing_.empty()) listener_.close();
+  return Verdict::admitted();
+}
+
+void Joining::starved(int error) {
+  errno = error;
+  shortage_ = no_descriptor("accepting a control connection");
 }
 
 // So that the others say more than "it closed its connection".
@@ -247,11 +216,11 @@ void Joining::tell_failure(const Status& why) {
 ListenerAddress open_listener(const Control::Options& options, OwnedFd& listener) {
   ListenerAddress mine;
   if (children_of(options.rank, options.size).empty()) return mine;
-  const auto secret = make_secret();
+  const auto secret = Secret::random();
   const auto address = options.listen_address.empty() ? SocketAddress::random_unix() : SocketAddress::parse(options.listen_address);
   mine.status = !secret.ok() ? secret.status() : address.status();
   if (!mine.status.ok()) return mine;
-  auto listening = listen_on(*address, kMostStrangers);
+  auto listening = listen_on(*address, kBacklog);
   const auto bound = listening.ok() ? local_address_of(listening->get()) : Result<SocketAddress>(listening.status());
   mine.status = bound.status();
   if (!mine.status.ok()) return mine;

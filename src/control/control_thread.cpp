@@ -17,11 +17,6 @@ namespace {
 constexpr int kEventsAtOnce = 64;
 constexpr uint64_t kOutOfMemoryPause = 10 * kMillisecond;
 
-int wait_ms(uint64_t now, uint64_t next) {
-  if (next == UINT64_MAX) return -1;
-  return next <= now ? 0 : static_cast<int>(std::min<uint64_t>((next - now) / kMillisecond + 1, 60'000));
-}
-
 epoll_event interest(uint32_t member, uint32_t which, bool output) {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLRDHUP | (output ? uint32_t{EPOLLOUT} : 0);
@@ -70,8 +65,7 @@ void ControlThread::run() {
     } catch (const std::bad_alloc&) {  // what was not dealt with is told again
       next = now_ns() + kOutOfMemoryPause;
       lock.unlock();
-      const timespec pause{0, static_cast<long>(kOutOfMemoryPause)};
-      ::nanosleep(&pause, nullptr);
+      pause_for(kOutOfMemoryPause);
     }
   }
 }

@@ -65,6 +65,7 @@ struct Opening {
   memory::ArenaShape shape;
   std::vector<int> places;  // in it, by rank; -1: not there
   memory::ProcessMemory* process = nullptr;
+  const memory::Window* window = nullptr;  // of the communicator that this one is split off; null: of none
 
   // Of any other kind.
   SlotPool* pool = nullptr;      // where sent slots go back to
@@ -84,7 +85,7 @@ struct Opened {
   // Of a kind that shares memory.
   std::optional<memory::Arena> arena;
   std::shared_ptr<std::byte> memory;   // that the arena lies in, unless the transport owns it
-  std::unique_ptr<memory::Heap> heap;  // of memory that the ranks lend each other; null: private memory
+  memory::Window window;               // for memory that the ranks lend each other; none: it is private memory
 };
 
 struct TransportKind {

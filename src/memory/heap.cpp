@@ -38,7 +38,7 @@ std::byte* Heap::find_room(size_t bytes) const {
 }
 
 // Addresses for an allocation.
-std::byte* Heap::take(size_t bytes) {
+std::byte* Heap::take(size_t bytes, const void* owner) {
   const std::lock_guard lock(mutex_);
   std::byte* memory = nullptr;
   if (part_) {
@@ -48,22 +48,22 @@ std::byte* Heap::take(size_t bytes) {
     memory = static_cast<std::byte*>(mapped);
   }
   if (!memory) return nullptr;
-  ranges_[memory] = {bytes, true};
+  ranges_[memory] = {.bytes = bytes, .owner = owner};
   low_ = ranges_.begin()->first;
   high_ = std::max<const std::byte*>(high_, memory + bytes);
   return memory;
 }
 
-std::byte* Heap::allocate(size_t bytes) {
+std::byte* Heap::allocate(size_t bytes, const void* owner) {
   if (bytes > SIZE_MAX / 2) return nullptr;
   const size_t whole = round_up(bytes, bytes >= kHugePage ? kHugePage : kPage);
-  std::byte* const memory = take(whole);
+  std::byte* const memory = take(whole, owner);
   if (!memory) return nullptr;
   ::madvise(memory, whole, MADV_HUGEPAGE);
   if (part_) ::madvise(memory, whole, MADV_DODUMP);
   // Where the kernel knows it, faulting in tells whether there is memory; else the first touch will.
   if (::madvise(memory, whole, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
-    free(memory, true);
+    free(memory);
     return nullptr;
   }
   if (part_ && whole >= kHugePage) ::madvise(memory, whole, MADV_COLLAPSE);  // shared pages seldom become huge by themselves
@@ -84,11 +84,35 @@ const std::byte* Heap::begin_of(const void* memory) const {
   return range != ranges_.end() ? range->first : nullptr;
 }
 
-void Heap::free(std::byte* memory, bool again) {
+const void* Heap::owner_of(const void* memory) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = ranges_.find(static_cast<const std::byte*>(memory));
+  return found != ranges_.end() && found->second.live ? found->second.owner : nullptr;
+}
+
+std::byte* Heap::first_of(const void* owner) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [memory, range] : ranges_)
+    if (range.live && range.owner == owner) return const_cast<std::byte*>(memory);
+  return nullptr;
+}
+
+void Heap::disown(std::byte* memory) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = ranges_.find(memory); found != ranges_.end()) found->second.owner = nullptr;
+}
+
+void Heap::spoil() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [memory, range] : ranges_) range.spoiled = true;
+}
+
+void Heap::free(std::byte* memory) {
   const std::lock_guard lock(mutex_);
   const auto found = ranges_.find(memory);
   if (found == ranges_.end() || !found->second.live) return;
   const size_t bytes = found->second.bytes;
+  const bool again = !found->second.spoiled;
   found->second.live = false;
   if (part_) {
     ::madvise(memory, bytes, MADV_REMOVE);

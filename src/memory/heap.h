@@ -1,7 +1,7 @@
 // Memory of one rank that others may reach where it lies: what tutti_alloc gives out.
 //
-// Between processes it is this rank's part of a window of shared memory that all ranks of the host map at bootstrap: address space only, until
-// pages are allocated.  Otherwise (one process, or nobody to share with) it is private memory.
+// Between processes it is this rank's part of a window of shared memory: address space only, until pages are allocated.  Otherwise (one
+// process, or nobody to share with) it is private memory.
 //
 // Threads: any.  The caller allocates and frees while a progress thread asks what can be lent.
 #pragma once
@@ -9,26 +9,41 @@
 #include <atomic>
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <mutex>
 
 namespace tutti::memory {
+
+// Address space that all ranks of a host map, each where it likes, when their first communicator is created.  Each allocates in a part of it.
+struct Window {
+  std::shared_ptr<std::byte> base;  // null: this rank could not map it, or shares no memory
+  size_t part_at = 0, part_bytes = 0;
+};
 
 class Heap {
  public:
   Heap() = default;                                                       // private memory
   Heap(std::byte* part, size_t bytes) : part_(part), capacity_(bytes) {}  // of a window, which outlives this
+  explicit Heap(const Window& window) : Heap(window.base ? window.base.get() + window.part_at : nullptr, window.part_bytes) {}
   ~Heap();
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
   // Page aligned, zeroed, faulted in, in huge pages where the system allows; null: no memory for that.
-  std::byte* allocate(size_t bytes);
+  std::byte* allocate(size_t bytes, const void* owner = nullptr);
 
   // Where the allocation begins that `memory` lies in; null: in none.
   const std::byte* begin_of(const void* memory) const;
 
-  // Gives the pages back.  Unless `again`, the addresses are never used again: somebody may still be writing there.
-  void free(std::byte* memory, bool again);
+  // Of the allocation that begins there; null: of nobody, or there is none.
+  const void* owner_of(const void* memory) const;
+  std::byte* first_of(const void* owner) const;  // of its allocations; null: it has none
+  void disown(std::byte* memory);
+
+  // Gives the pages back.
+  void free(std::byte* memory);
+  // Somebody may write to what is allocated now even after it is freed: its addresses are never used again.
+  void spoil();
 
   // All of it lies in one allocation.
   bool contains(const std::byte* memory, size_t bytes) const {
@@ -39,16 +54,17 @@ class Heap {
  private:
   struct Range {
     size_t bytes;
-    bool live;
+    bool live = true, spoiled = false;
+    const void* owner = nullptr;
   };
   using Ranges = std::map<const std::byte*, Range>;
   Ranges::const_iterator range_of(const std::byte* memory) const;
   bool inside(const std::byte* memory, size_t bytes) const;
   std::byte* find_room(size_t bytes) const;
+  std::byte* take(size_t bytes, const void* owner);
 
   std::byte* part_ = nullptr;
   size_t capacity_ = 0;
-  std::byte* take(size_t bytes);
 
   mutable std::mutex mutex_;  // of ranges_
   Ranges ranges_;

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include "memory_limit.h"
+#include "resource_limits.h"
 
 namespace tutti::memory {
 

@@ -1,7 +1,5 @@
 #include "plan_text.h"
 
-#include "slots.h"
-
 namespace tutti {
 
 std::string_view name(Verb verb) {
@@ -30,12 +28,15 @@ std::string describe(const Plan& plan, const Step& step) {
   return text;
 }
 
-std::string describe(const Plan& plan) {
+std::string describe(const Plan& plan, const Program& program) {
+  std::vector<bool> passes_on(plan.steps().size());
+  for (const Instruction& instruction : program.instructions)
+    passes_on[instruction.step] = !instruction.ins.empty() && !instruction.outs.empty();
   std::string text;
   for (size_t i = 0; i < plan.steps().size(); ++i) {
     const std::string number = std::to_string(i);
     text += std::string(number.size() < 4 ? 4 - number.size() : 0, ' ') + number + "  " + describe(plan, plan.steps()[i]);
-    if (passes_slot_on(plan, i)) text += ", slot passes on";
+    if (passes_on[i]) text += ", slot passes on";
     text += "\n";
   }
   return text;

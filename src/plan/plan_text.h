@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "plan.h"
+#include "program.h"
 
 namespace tutti {
 
@@ -13,7 +14,7 @@ std::string_view name(Verb verb);  // "recv_reduce"
 // "recv_reduce blocks 3-5 from rank 2, completes"
 std::string describe(const Plan& plan, const Step& step);
 
-// One line per step, each ending in a newline.
-std::string describe(const Plan& plan);
+// One line per step, each ending in a newline.  `program`: what the plan compiles to.
+std::string describe(const Plan& plan, const Program& program);
 
 }  // namespace tutti

@@ -258,6 +258,12 @@ class Compiler {
 
 }  // namespace
 
+uint32_t slots_per_stripe(const Program& program, bool lends) {
+  return static_cast<uint32_t>(std::ranges::count_if(program.instructions, [lends](const Instruction& instruction) {
+    return !instruction.outs.empty() && (instruction.take == Take::nothing || (lends && instruction.take != Take::recv));
+  }));
+}
+
 Program compile(const Plan& plan, Collective collective, int rank, int size, int root) {
   return Compiler(plan, collective, rank, size, root).run();
 }

@@ -71,4 +71,8 @@ struct Program {
 // In time proportional to the blocks that the plan moves, and to the ranks.
 Program compile(const Plan& plan, Collective collective, int rank, int size, int root);
 
+// The most slots of its own that a rank takes at once for a stripe, if it shares memory with all peers: one for each value of its own
+// that it sends.  With `lends`, loans are read-only, so that a result that is passed on may need one, too.
+uint32_t slots_per_stripe(const Program& program, bool lends = false);
+
 }  // namespace tutti

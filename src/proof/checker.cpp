@@ -4,60 +4,52 @@
 #include <vector>
 
 #include "expressions.h"
-#include "slots.h"
+#include "rank_memory.h"
 #include "spaces.h"
 #include "wiring.h"
 
 namespace tutti {
 namespace {
 
-constexpr uint32_t kNothing = ~uint32_t{0};
+constexpr uint32_t kNothing = RankMemory::kNothing;
 
-// A block at a rank.
-struct Cell {
-  uint32_t value = kNothing;
+// A block's value at a rank, as far as codecs are concerned.
+struct Encoding {
   bool local = true;      // made here (an input or a reduction), not received finished
   bool encoded = false;   // its packet exists
   bool consumed = false;  // its mass has gone to a peer
-  uint8_t encodings = 0;  // packets made of this block over the whole plan; more than one is too many
+  uint8_t packets = 0;    // made of this block over the whole program; more than one is too many
 };
 
 struct Message {
   std::vector<uint32_t> values;
   uint64_t depth = 0;  // in the chain of messages that wait for each other
   bool sent = false;
-  bool shared = false;  // its slot has other holders, or had when it was passed on
+  bool shared = false;     // its slot has other holders, or had when it was passed on
+  bool offers = false;     // its receiver may write what it makes of it into the sender's home
+  bool delivered = false;  // word only: the value is in the receiver's home already
 };
 
 struct RankState {
-  size_t step = 0;
-  uint64_t depth = 0;         // of the deepest message received
-  bool holds_shared = false;  // the slot last received or sent has other holders
+  size_t next = 0;     // instruction
+  uint64_t depth = 0;  // of the deepest message received
   bool queued = false;
   uint64_t sent = 0, received = 0, sent_blocks = 0, received_blocks = 0, reduced = 0;
 };
 
 class SymbolicRun {
  public:
-  SymbolicRun(Collective collective, int root, std::span<const Plan> plans, const Wiring& wiring, uint32_t links)
-      : collective_(collective),
-        root_(root),
-        plans_(plans),
+  SymbolicRun(const ProgramSet& set, const Wiring& wiring, uint32_t links)
+      : set_(set),
         wiring_(wiring),
-        size_(static_cast<uint32_t>(plans.size())),
-        blocks_(plans[0].blocks()),
+        size_(static_cast<uint32_t>(set.programs.size())),
+        blocks_(set.programs[0].blocks),
         expressions_(size_),
-        cells_(size_t{size_} * blocks_),
+        encodings_(size_t{size_} * blocks_),
         ranks_(size_),
         messages_(links) {
     for (uint32_t link = 0; link < links; ++link) messages_[link].resize(wiring.messages(link));
-    for (uint32_t rank = 0; rank < size_; ++rank) {
-      for (uint32_t block = 0; block < blocks_; ++block) {
-        if (has_input(collective, static_cast<int>(rank), static_cast<int>(size_), root, block)) {
-          cell(rank, block).value = expressions_.input(rank);
-        }
-      }
-    }
+    for (uint32_t rank = 0; rank < size_; ++rank) memories_.emplace_back(set, rank, expressions_.input(rank));
   }
 
   Status run();
@@ -65,28 +57,30 @@ class SymbolicRun {
   Proof proof() const;
 
  private:
-  Cell& cell(uint32_t rank, uint32_t block) { return cells_[size_t{rank} * blocks_ + block % blocks_]; }
+  const Program& program(uint32_t rank) const { return set_.programs[rank]; }
+  Encoding& encoding(uint32_t rank, uint32_t block) { return encodings_[size_t{rank} * blocks_ + block]; }
   Message& message(const MessageEnd& end) { return messages_[end.link][end.index]; }
-  bool complete(uint32_t value) const { return !is_reduction(collective_) || expressions_.inputs(value) == size_; }
-  bool ready(uint32_t rank, size_t step);
+  Message& taken(uint32_t rank, const Port& port) { return message(wiring_.in(rank, port)); }
+  bool complete(uint32_t value) const { return !is_reduction(set_.collective) || expressions_.inputs(value) == size_; }
+  bool ready(uint32_t rank);
   void wake(uint32_t rank);
-  Status take_step(uint32_t rank);
-  Status send(uint32_t rank, const Step& step, Message& message);
-  void recv(uint32_t rank, const Step& step, const Message& message);
-  Status reduce(uint32_t rank, const Step& step, std::span<const MessageEnd> ends);
-  uint32_t reduced_value(uint32_t rank, const Step& step, std::span<const MessageEnd> ends, uint32_t block, uint32_t place);
-  Status fault(uint32_t rank, const std::string& what) const { return plan_error(plans_, rank, ranks_[rank].step, what); }
+  Status carry_out(uint32_t rank, const Instruction& instruction);
+  std::string take(uint32_t rank, const Instruction& instruction);
+  std::string take_block(uint32_t rank, const Instruction& instruction, const Segment& segment, uint32_t k);
+  std::string reduce(uint32_t rank, const Instruction& instruction, uint32_t block, uint32_t own);
+  void give(uint32_t rank, const Instruction& instruction);
+  void count_encodings(uint32_t rank, const Instruction& instruction);
 
-  Collective collective_;
-  int root_;
-  std::span<const Plan> plans_;
+  const ProgramSet& set_;
   const Wiring& wiring_;
   uint32_t size_, blocks_;
   Expressions expressions_;
-  std::vector<Cell> cells_;
+  std::vector<RankMemory> memories_;
+  std::vector<Encoding> encodings_;  // [rank × blocks + block]
   std::vector<RankState> ranks_;
   std::vector<std::vector<Message>> messages_;  // [link][index]
   std::vector<uint32_t> queue_;                 // ranks that may be able to go on
+  std::vector<uint32_t> values_;                // of the blocks of the instruction under way, so far
   std::vector<uint32_t> operands_;
   bool may_carry_codec_ = true, makes_partial_sums_ = false;
 };
@@ -97,9 +91,9 @@ void SymbolicRun::wake(uint32_t rank) {
   queue_.push_back(rank);
 }
 
-bool SymbolicRun::ready(uint32_t rank, size_t step) {
-  if (plans_[rank].steps()[step].verb == Verb::send) return true;
-  return std::ranges::all_of(wiring_.ends(rank, step), [&](const MessageEnd& end) { return message(end).sent; });
+bool SymbolicRun::ready(uint32_t rank) {
+  const auto& ins = program(rank).instructions[ranks_[rank].next].ins;
+  return std::ranges::all_of(ins, [&](const Port& port) { return taken(rank, port).sent; });
 }
 
 Status SymbolicRun::run() {
@@ -109,112 +103,120 @@ Status SymbolicRun::run() {
     queue_.pop_back();
     RankState& state = ranks_[rank];
     state.queued = false;
-    while (state.step < plans_[rank].steps().size() && ready(rank, state.step)) {
-      if (Status status = take_step(rank); !status.ok()) return status;
-      ++state.step;
+    while (state.next < program(rank).instructions.size() && ready(rank)) {
+      if (Status status = carry_out(rank, program(rank).instructions[state.next]); !status.ok()) return status;
+      ++state.next;
     }
   }
   for (uint32_t rank = 0; rank < size_; ++rank) {
-    if (ranks_[rank].step < plans_[rank].steps().size()) return fault(rank, "waits for ever");
+    const auto& instructions = program(rank).instructions;
+    if (ranks_[rank].next < instructions.size())
+      return program_error(set_, rank, instructions[ranks_[rank].next], "waits for ever");
+    if (std::string fault = memories_[rank].copy_identities(); !fault.empty())
+      return Status(Code::internal, "rank " + std::to_string(rank) + ": " + fault);
   }
   return {};
 }
 
-Status SymbolicRun::take_step(uint32_t rank) {
+Status SymbolicRun::carry_out(uint32_t rank, const Instruction& instruction) {
+  std::string fault = take(rank, instruction);
+  const bool from_memory =
+      instruction.take == Take::nothing || (instruction.take == Take::recv && instruction.keep_home && !instruction.outs.empty());
+  if (fault.empty() && from_memory) fault = memories_[rank].send(instruction);
+  if (!fault.empty()) return program_error(set_, rank, instruction, fault);
+  give(rank, instruction);
+  return {};
+}
+
+// Finds the values of the instruction's blocks, and keeps them where it says so.
+std::string SymbolicRun::take(uint32_t rank, const Instruction& instruction) {
   RankState& state = ranks_[rank];
-  const Step& step = plans_[rank].steps()[state.step];
-  const auto ends = wiring_.ends(rank, state.step);
-  if (step.verb == Verb::send) {
-    Status status = send(rank, step, message(ends[0]));
-    wake(step.peer);
-    return status;
-  }
-  state.holds_shared = message(ends[0]).shared;  // a fold passes its first slot on
-  if (state.holds_shared &&
-      (step.verb == Verb::recv_reduce || (step.verb == Verb::fold && passes_slot_on(plans_[rank], state.step)))) {
-    return fault(rank, "reduces into a slot that others read");
-  }
-  for (const MessageEnd& end : ends) {
-    state.depth = std::max(state.depth, message(end).depth);
+  const bool delivered = instruction.take != Take::nothing && taken(rank, instruction.ins[0]).delivered;
+  if (std::string fault = memories_[rank].touch(instruction, delivered); !fault.empty()) return fault;
+  const bool writes_slot =
+      instruction.take == Take::recv_reduce || (instruction.take == Take::fold && !instruction.outs.empty());
+  if (writes_slot && taken(rank, instruction.ins[0]).shared) return "reduces into a slot that others read";
+  for (const Port& port : instruction.ins) {
+    state.depth = std::max(state.depth, taken(rank, port).depth);
     state.received += 1;
-    state.received_blocks += step.count;
+    state.received_blocks += instruction.count;
   }
-  if (step.verb != Verb::recv) return reduce(rank, step, ends);
-  recv(rank, step, message(ends[0]));
-  return {};
+  if (instruction.take != Take::recv) state.reduced += instruction.ins.size() * instruction.count;
+  values_.clear();
+  for (const Segment& segment : instruction.segments)
+    for (uint32_t k = 0; k < segment.count; ++k)
+      if (std::string fault = take_block(rank, instruction, segment, k); !fault.empty()) return fault;
+  return "";
 }
 
-Status SymbolicRun::send(uint32_t rank, const Step& step, Message& message) {
+std::string SymbolicRun::take_block(uint32_t rank, const Instruction& instruction, const Segment& segment, uint32_t k) {
+  const uint32_t block = segment.block + k;
+  if (instruction.take == Take::recv) {
+    values_.push_back(taken(rank, instruction.ins[0]).values[values_.size()]);
+    encoding(rank, block) = {false, false, false, encoding(rank, block).packets};
+  } else {
+    uint32_t own = kNothing;
+    if (std::string fault = memories_[rank].read(segment, k, own); !fault.empty()) return fault;
+    if (instruction.take == Take::nothing)
+      values_.push_back(own);
+    else if (std::string fault = reduce(rank, instruction, block, own); !fault.empty())
+      return fault;
+  }
+  return instruction.keep_home ? memories_[rank].keep(instruction, segment, k, values_.back()) : "";
+}
+
+std::string SymbolicRun::reduce(uint32_t rank, const Instruction& instruction, uint32_t block, uint32_t own) {
+  const size_t place = values_.size();
+  operands_.clear();
+  for (const Port& port : instruction.ins) operands_.push_back(taken(rank, port).values[place]);
+  uint32_t value = kNothing;
+  if (instruction.take == Take::fold) {
+    operands_.insert(operands_.begin() + instruction.own_position, own);
+    value = expressions_.fold(operands_);
+  } else {
+    value = instruction.received_is_left ? expressions_.reduce(operands_[0], own) : expressions_.reduce(own, operands_[0]);
+  }
+  values_.push_back(value);
+  Encoding& state = encoding(rank, block);
+  if (state.consumed) may_carry_codec_ = false;
+  state = {true, false, false, state.packets};
+  makes_partial_sums_ |= !complete(value);
+  if (instruction.completes == (is_reduction(set_.collective) && complete(value))) return "";
+  return "block " + std::to_string(block) + (instruction.completes ? " is not complete" : " is complete");
+}
+
+void SymbolicRun::give(uint32_t rank, const Instruction& instruction) {
   RankState& state = ranks_[rank];
-  const Plan& plan = plans_[rank];
-  const bool follows = state.step > 0 && group_goes_on(plan, state.step - 1);
-  const bool passed = state.step > 0 && passes_slot_on(plan, state.step - 1);
-  if (!follows && !passed) state.holds_shared = false;  // a fresh slot
-  if (group_goes_on(plan, state.step)) state.holds_shared = true;
-  message.shared = state.holds_shared;
-  message.sent = true;
-  message.depth = state.depth + 1;
-  state.sent += 1;
-  state.sent_blocks += step.count;
-  for (uint32_t i = 0; i < step.count; ++i) {
-    Cell& source = cell(rank, step.block + i);
-    if (source.value == kNothing) return fault(rank, "has no block " + std::to_string((step.block + i) % blocks_));
-    message.values.push_back(source.value);
+  const bool passes_on = instruction.take != Take::nothing, reduces = passes_on && instruction.take != Take::recv;
+  const bool shared = instruction.outs.size() > 1 || (passes_on && taken(rank, instruction.ins[0]).shared);
+  for (const Port& port : instruction.outs) {
+    const auto offered = [&](const Port& in) { return in.link == port.link && taken(rank, in).offers; };
+    message(wiring_.out(rank, port)) = {.values = values_,
+                                        .depth = state.depth + 1,
+                                        .sent = true,
+                                        .shared = shared,
+                                        .offers = instruction.offers,
+                                        .delivered = reduces && std::ranges::any_of(instruction.ins, offered)};
+    state.sent += 1;
+    state.sent_blocks += instruction.count;
+    count_encodings(rank, instruction);
+    wake(static_cast<uint32_t>(program(rank).peers[port.link].rank));
+  }
+}
+
+// Of one message.
+void SymbolicRun::count_encodings(uint32_t rank, const Instruction& instruction) {
+  for (uint32_t i = 0; i < instruction.count; ++i) {
+    Encoding& source = encoding(rank, (instruction.block + i) % blocks_);
     if (source.local && !source.encoded) {
       source.encoded = true;
-      if (++source.encodings > 1) may_carry_codec_ = false;
+      if (++source.packets > 1) may_carry_codec_ = false;
     }
-    if (!complete(source.value)) {
+    if (!complete(values_[i])) {
       if (source.consumed) may_carry_codec_ = false;
       source.consumed = true;
     }
   }
-  return {};
-}
-
-void SymbolicRun::recv(uint32_t rank, const Step& step, const Message& message) {
-  for (uint32_t i = 0; i < step.count; ++i) {
-    Cell& target = cell(rank, step.block + i);
-    target = {message.values[i], false, false, false, target.encodings};
-  }
-}
-
-// The value that block `block`, the `place`-th of the step's run, has after the step.
-uint32_t SymbolicRun::reduced_value(uint32_t rank, const Step& step, std::span<const MessageEnd> ends, uint32_t block,
-                                    uint32_t place) {
-  const uint32_t own = cell(rank, block).value;
-  if (step.verb == Verb::recv_reduce) {
-    const uint32_t theirs = message(ends[0]).values[place];
-    return step.peer < rank ? expressions_.reduce(theirs, own) : expressions_.reduce(own, theirs);
-  }
-  const auto peers = plans_[rank].peers_of(step);
-  operands_.clear();
-  bool own_placed = false;
-  for (size_t i = 0; i < peers.size(); ++i) {
-    if (!own_placed && rank < peers[i]) {
-      operands_.push_back(own);
-      own_placed = true;
-    }
-    operands_.push_back(message(ends[i]).values[place]);
-  }
-  if (!own_placed) operands_.push_back(own);
-  return expressions_.fold(operands_);
-}
-
-Status SymbolicRun::reduce(uint32_t rank, const Step& step, std::span<const MessageEnd> ends) {
-  for (uint32_t i = 0; i < step.count; ++i) {
-    const uint32_t block = (step.block + i) % blocks_;
-    Cell& target = cell(rank, block);
-    if (target.value == kNothing) return fault(rank, "has no block " + std::to_string(block));
-    if (target.consumed) may_carry_codec_ = false;
-    target = {reduced_value(rank, step, ends, block, i), true, false, false, target.encodings};
-    makes_partial_sums_ |= !complete(target.value);
-    if (step.completes != (is_reduction(collective_) && complete(target.value))) {
-      return fault(rank, "block " + std::to_string(block) + (step.completes ? " is not complete" : " is complete"));
-    }
-  }
-  ranks_[rank].reduced += ends.size() * step.count;
-  return {};
 }
 
 Status SymbolicRun::check_outputs() {
@@ -222,8 +224,8 @@ Status SymbolicRun::check_outputs() {
   for (uint32_t block = 0; block < blocks_; ++block) {
     uint32_t first = kNothing;
     for (int rank = 0; rank < size; ++rank) {
-      if (!has_output(collective_, rank, size, root_, block)) continue;
-      const uint32_t value = cell(static_cast<uint32_t>(rank), block).value;
+      if (!has_output(set_.collective, rank, size, set_.root, block)) continue;
+      const uint32_t value = memories_[static_cast<size_t>(rank)].output(block);
       const auto wrong = [&](const char* what) {
         return Status(Code::internal, "rank " + std::to_string(rank) + ", block " + std::to_string(block) + ": " + what);
       };
@@ -231,9 +233,9 @@ Status SymbolicRun::check_outputs() {
       if (first != kNothing && value != first) return wrong("is made by another expression than at a lower rank");
       if (size_ == 1 || value == first) continue;
       first = value;
-      const bool right = is_reduction(collective_) ? expressions_.holds_each_rank_once(value)
-                                                   : expressions_.is_input(value) &&
-                                                         contributes(collective_, static_cast<int>(value), size, root_, block);
+      const bool right = is_reduction(set_.collective) ? expressions_.holds_each_rank_once(value)
+                                                       : expressions_.is_input(value) &&
+                                                             contributes(set_.collective, static_cast<int>(value), size, set_.root, block);
       if (!right) return wrong("does not hold each contribution once");
     }
   }
@@ -253,14 +255,19 @@ Proof SymbolicRun::proof() const {
 
 }  // namespace
 
-Result<Proof> prove(Collective collective, int root, std::span<const Plan> plans) {
-  LinkNumbers links(plans.size());
-  Result<Wiring> wiring = Wiring::make(plans, links);
+Result<Proof> prove(const ProgramSet& set) {
+  LinkNumbers links(set.programs.size());
+  Result<Wiring> wiring = Wiring::make(set, links);
   if (!wiring.ok()) return wiring.status();
-  SymbolicRun run(collective, root, plans, *wiring, links.used());
+  SymbolicRun run(set, *wiring, links.used());
   if (Status status = run.run(); !status.ok()) return status;
   if (Status status = run.check_outputs(); !status.ok()) return status;
   return run.proof();
+}
+
+Result<Proof> prove(Collective collective, int root, std::span<const Plan> plans) {
+  Result<ProgramSet> set = compile_all(collective, root, plans);
+  return set.ok() ? prove(*set) : set.status();
 }
 
 }  // namespace tutti

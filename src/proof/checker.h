@@ -1,16 +1,17 @@
-// Proves that the plans of all ranks carry a collective out, by running them on symbols: a value is the expression of inputs that
-// made it.
+// Proves that the programs of all ranks carry a collective out, by running them on symbols: a value is the expression of inputs that
+// made it.  The programs are those that the engine runs (src/plan/program.h).
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "plan.h"
+#include "program_set.h"
 #include "status.h"
 
 namespace tutti {
 
-// What a collective costs the rank that it costs most, each figure for itself.
+// The costs of a collective at the rank that it costs most, each figure for itself.
 struct Cost {
   uint64_t rounds = 0;    // messages of the longest chain in which each waits for the one before
   uint64_t messages = 0;  // sent or received, whichever is more
@@ -22,20 +23,25 @@ struct Cost {
 
 struct Proof {
   Cost cost;
-  bool may_carry_codec = false;      // each rank encodes a block at most once, and each partial sum has one consumer
+  bool may_carry_codec = false;     // each rank encodes a block at most once, and each partial sum has one consumer
   bool makes_partial_sums = false;  // some reduction combines some contributions before the rest
 };
 
-// plans[r] is rank r's.  A Status instead of a proof names the rank, the step and the rule that it breaks:
+// A Status instead of a proof names the rank, the step of its plan and the rule that it breaks:
 //   agreement      the i-th send of a to b is the i-th receive of b from a, of the same blocks
-//   possession     a rank reads only blocks that it has as input or has written
-//   exactly once   a block's final value holds every contribution that the collective defines, once
-//   rank identity  it is the same expression at every rank, operands in the same order
+//   possession     a rank reads only blocks that it has as input or has written, in the memory where it reads them
+//   exactly once   a block's final value, in the output, holds every contribution that the collective defines, once
+//   rank identity  it is the same expression at every rank, operands in the order of ranks
 //   completion     `completes` stands at exactly the reductions that produce a final value
 //   sharing        what is sent to several ranks in one slot is nowhere the target of a recv_reduce
+//   in place       no input is read after the output of its block was written
+//   flushing       memory that a send may still read is overwritten only `after_flush`
+//   last touch     no block is touched after an instruction that has `last_touch`
+//   offers         a home that is offered is next touched by the plain receive of the same blocks from the same peer
 //   progress       every rank comes to its end (one lane; schedule.h for the expanded schedule)
-// Nothing needs to be proved about working in place: input and output of a block share memory only with each other, and a step that
-// reads a block after writing it means the new value.
+Result<Proof> prove(const ProgramSet& set);
+
+// Of the programs that the plans compile to; plans[r] is rank r's.
 Result<Proof> prove(Collective collective, int root, std::span<const Plan> plans);
 
 }  // namespace tutti

@@ -2,109 +2,127 @@
 
 #include <algorithm>
 
-#include "plan_text.h"
-
 namespace tutti {
 namespace {
 
-// Everything about a step that needs no other plan.
-std::string fault_of(std::span<const Plan> plans, size_t rank, const Step& step) {
-  const Plan& plan = plans[rank];
-  if (step.block >= plan.blocks()) return "there is no such block";
-  if (step.count == 0 || step.count > plan.blocks()) return "moves " + std::to_string(step.count) + " blocks";
-  if (step.count > plan.widest_run()) return "moves more blocks than widest_run";
-  if (step.completes && (step.verb == Verb::send || step.verb == Verb::recv)) return "only reductions complete a block";
-  const auto peers = plan.peers_of(step);
-  if (peers.empty()) return "no peers";
-  for (size_t i = 0; i < peers.size(); ++i) {
-    if (peers[i] >= plans.size() || peers[i] == rank) return "rank " + std::to_string(peers[i]) + " is no peer";
-    if (i > 0 && peers[i - 1] >= peers[i]) return "peers are not in ascending order";
-  }
+struct Counts {
+  uint32_t sends = 0, receives = 0;
+};
+
+// A port must be the next message of its link.
+std::string fault_of(const Program& program, const Port& port, std::vector<Counts>& counts, bool in) {
+  if (port.link >= program.peers.size()) return "there is no such link";
+  uint32_t& next = in ? counts[port.link].receives : counts[port.link].sends;
+  if (port.index != next++) return "is message " + std::to_string(port.index) + " of its link out of turn";
   return "";
 }
 
-Status well_formed(std::span<const Plan> plans) {
-  uint32_t widest = 0;
-  for (size_t rank = 0; rank < plans.size(); ++rank) {
-    const Plan& plan = plans[rank];
-    if (plan.blocks() != plans[0].blocks() || plan.widest_run() != plans[0].widest_run()) {
-      return Status(Code::internal, "rank " + std::to_string(rank) + " and rank 0 differ in blocks or widest_run");
-    }
-    for (size_t i = 0; i < plan.steps().size(); ++i) {
-      const std::string fault = fault_of(plans, rank, plan.steps()[i]);
-      if (!fault.empty()) return plan_error(plans, rank, i, fault);
-      widest = std::max(widest, plan.steps()[i].count);
-    }
+// The segments must be the run, block after block.
+bool is_run(const Program& program, const Instruction& instruction) {
+  uint64_t blocks = 0;
+  for (const Segment& segment : instruction.segments) {
+    if (segment.block != (instruction.block + blocks) % program.blocks || segment.block + segment.count > program.blocks) return false;
+    blocks += segment.count;
   }
-  if (widest > 0 && widest != plans[0].widest_run()) {
-    return Status(Code::internal, "widest_run is " + std::to_string(plans[0].widest_run()) + ", but no step moves more than " +
-                                      std::to_string(widest) + " blocks");
+  return blocks == instruction.count;
+}
+
+// Operands go in the order of ranks.
+bool in_rank_order(const Program& program, size_t rank, const Instruction& instruction) {
+  const auto lower = static_cast<uint32_t>(std::ranges::count_if(
+      instruction.ins, [&](const Port& port) { return static_cast<size_t>(program.peers[port.link].rank) < rank; }));
+  switch (instruction.take) {
+    case Take::recv_reduce: return instruction.received_is_left == (lower == 1);
+    case Take::fold:
+      return instruction.own_position == lower &&
+             std::ranges::is_sorted(instruction.ins, {}, [&](const Port& port) { return program.peers[port.link].rank; });
+    default: return true;
   }
+}
+
+std::string fault_of(const Program& program, size_t rank, const Instruction& instruction, std::vector<Counts>& counts) {
+  const size_t ins = instruction.ins.size();
+  const bool right_ins = instruction.take == Take::nothing ? ins == 0 : instruction.take == Take::fold ? ins > 0 : ins == 1;
+  if (!right_ins || ins + instruction.outs.size() == 0) return "takes or gives too few messages";
+  for (const Port& port : instruction.ins)
+    if (std::string fault = fault_of(program, port, counts, true); !fault.empty()) return fault;
+  for (const Port& port : instruction.outs)
+    if (std::string fault = fault_of(program, port, counts, false); !fault.empty()) return fault;
+  if (instruction.count > program.widest_run) return "moves more blocks than widest_run";
+  if (!is_run(program, instruction)) return "has segments that are not its run of blocks";
+  if (!in_rank_order(program, rank, instruction)) return "reduces in another order than that of ranks";
+  return "";
+}
+
+// Everything about a program that needs no other one.
+Status well_formed(const ProgramSet& set, size_t rank) {
+  const Program& program = set.programs[rank];
+  std::vector<Counts> counts(program.peers.size());
+  for (const Instruction& instruction : program.instructions)
+    if (const std::string fault = fault_of(program, rank, instruction, counts); !fault.empty())
+      return program_error(set, rank, instruction, fault);
+  for (size_t link = 0; link < counts.size(); ++link)
+    if (counts[link].sends != program.peers[link].sends || counts[link].receives != program.peers[link].receives)
+      return Status(Code::internal, "rank " + std::to_string(rank) + ": counts other messages with rank " +
+                                        std::to_string(program.peers[link].rank) + " than it sends and receives");
   return {};
 }
 
 }  // namespace
 
-Status plan_error(std::span<const Plan> plans, size_t rank, size_t step, const std::string& what) {
-  const Plan& plan = plans[rank];
-  return Status(Code::internal, "rank " + std::to_string(rank) + ", step " + std::to_string(step) + " (" +
-                                    describe(plan, plan.steps()[step]) + "): " + what);
-}
-
-Result<Wiring> Wiring::make(std::span<const Plan> plans, LinkNumbers& links) {
-  if (Status status = well_formed(plans); !status.ok()) return status;
+Result<Wiring> Wiring::make(const ProgramSet& set, LinkNumbers& links) {
   Wiring wiring;
-  wiring.first_end_.resize(plans.size());
-  for (size_t rank = 0; rank < plans.size(); ++rank) {
-    auto& first = wiring.first_end_[rank];
-    for (const Step& step : plans[rank].steps()) {
-      first.push_back(wiring.ends_.size());
-      const bool sends = step.verb == Verb::send;
-      auto& counts = sends ? wiring.messages_ : wiring.taken_;
-      for (const uint32_t peer : plans[rank].peers_of(step)) {
-        const uint32_t link = sends ? links.of(rank, peer) : links.of(peer, rank);
-        if (link >= counts.size()) counts.resize(link + 1);
-        wiring.ends_.push_back({link, counts[link]++});
-      }
+  const auto count_on = [](std::vector<uint32_t>& counts, uint32_t link, uint32_t messages) {
+    if (messages == 0) return;
+    if (link >= counts.size()) counts.resize(link + size_t{1});
+    counts[link] = messages;
+  };
+  for (size_t rank = 0; rank < set.programs.size(); ++rank) {
+    if (Status status = well_formed(set, rank); !status.ok()) return status;
+    auto& peers = wiring.peers_.emplace_back();
+    for (const Program::Peer& peer : set.programs[rank].peers) {
+      const auto other = static_cast<size_t>(peer.rank);
+      peers.push_back({links.of(other, rank), links.of(rank, other)});
+      count_on(wiring.messages_, peers.back().out, peer.sends);
+      count_on(wiring.taken_, peers.back().in, peer.receives);
     }
-    first.push_back(wiring.ends_.size());
   }
-  const size_t used = std::max(wiring.messages_.size(), wiring.taken_.size());
-  wiring.messages_.resize(used);
-  wiring.taken_.resize(used);
-  if (Status status = wiring.agree(plans); !status.ok()) return status;
+  wiring.messages_.resize(links.used());
+  wiring.taken_.resize(links.used());
+  if (Status status = wiring.agree(set); !status.ok()) return status;
   return wiring;
 }
 
-Status Wiring::agree(std::span<const Plan> plans) const {
+Status Wiring::agree(const ProgramSet& set) const {
   struct Run {
     uint32_t block, count;
   };
   std::vector<size_t> first(messages_.size() + 1);
   for (size_t link = 0; link < messages_.size(); ++link) first[link + 1] = first[link] + messages_[link];
   std::vector<Run> sent(first.back());
-  const auto each = [&](bool sends, auto visit) -> Status {
-    for (size_t rank = 0; rank < plans.size(); ++rank) {
-      for (size_t i = 0; i < plans[rank].steps().size(); ++i) {
-        if ((plans[rank].steps()[i].verb == Verb::send) != sends) continue;
-        for (const MessageEnd& end : ends(rank, i)) {
-          if (Status status = visit(rank, i, plans[rank].steps()[i], end); !status.ok()) return status;
-        }
+  for (size_t rank = 0; rank < set.programs.size(); ++rank) {
+    for (const Instruction& instruction : set.programs[rank].instructions) {
+      for (size_t i = 0; i < instruction.outs.size(); ++i) {
+        const MessageEnd end = out(rank, instruction.outs[i]);
+        if (end.index >= taken_[end.link])
+          return plan_error(set.plans, rank, step_of_out(instruction, i), "the peer does not receive it");
+        sent[first[end.link] + end.index] = {instruction.block, instruction.count};
       }
     }
-    return {};
-  };
-  Status status = each(true, [&](size_t rank, size_t i, const Step& step, const MessageEnd& end) {
-    sent[first[end.link] + end.index] = {step.block, step.count};
-    return end.index < taken_[end.link] ? Status() : plan_error(plans, rank, i, "the peer does not receive it");
-  });
-  if (!status.ok()) return status;
-  return each(false, [&](size_t rank, size_t i, const Step& step, const MessageEnd& end) {
-    if (end.index >= messages_[end.link]) return plan_error(plans, rank, i, "the peer does not send it");
-    const Run& run = sent[first[end.link] + end.index];
-    if (run.block == step.block && run.count == step.count) return Status();
-    return plan_error(plans, rank, i, "the peer sends " + std::to_string(run.count) + " from block " + std::to_string(run.block));
-  });
+  }
+  for (size_t rank = 0; rank < set.programs.size(); ++rank) {
+    for (const Instruction& instruction : set.programs[rank].instructions) {
+      for (const Port& port : instruction.ins) {
+        const MessageEnd end = in(rank, port);
+        if (end.index >= messages_[end.link]) return program_error(set, rank, instruction, "the peer does not send it");
+        const Run& run = sent[first[end.link] + end.index];
+        if (run.block == instruction.block && run.count == instruction.count) continue;
+        return program_error(set, rank, instruction,
+                             "the peer sends " + std::to_string(run.count) + " from block " + std::to_string(run.block));
+      }
+    }
+  }
+  return {};
 }
 
 }  // namespace tutti

@@ -1,11 +1,10 @@
-// Which message of which link each step of a set of plans sends or takes.
+// The links between the programs of all ranks, and which message of which link each port is.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
-#include "plan.h"
+#include "program_set.h"
 #include "status.h"
 
 namespace tutti {
@@ -31,32 +30,28 @@ class LinkNumbers {
 // One message as one of its two ends sees it.
 struct MessageEnd {
   uint32_t link;
-  uint32_t index;  // among the plan's messages on that link
+  uint32_t index;  // among the messages of one stripe on that link
 };
 
 class Wiring {
  public:
-  // Plans that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be the i-th receive
+  // Programs that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be the i-th receive
   // at its other end, of the same blocks.
-  static Result<Wiring> make(std::span<const Plan> plans, LinkNumbers& links);
+  static Result<Wiring> make(const ProgramSet& set, LinkNumbers& links);
 
-  // One end for each peer of the step.
-  std::span<const MessageEnd> ends(size_t rank, size_t step) const {
-    const auto& first = first_end_[rank];
-    return {ends_.data() + first[step], first[step + 1] - first[step]};
-  }
+  MessageEnd in(size_t rank, const Port& port) const { return {peers_[rank][port.link].in, port.index}; }
+  MessageEnd out(size_t rank, const Port& port) const { return {peers_[rank][port.link].out, port.index}; }
   uint32_t messages(uint32_t link) const { return link < messages_.size() ? messages_[link] : 0; }
 
  private:
-  Status agree(std::span<const Plan> plans) const;
+  struct PeerLinks {
+    uint32_t in, out;
+  };
+  Status agree(const ProgramSet& set) const;
 
-  std::vector<MessageEnd> ends_;
-  std::vector<std::vector<size_t>> first_end_;  // [rank][step]; one more at the end
-  std::vector<uint32_t> messages_;              // per link: sent
-  std::vector<uint32_t> taken_;                 // per link: received
+  std::vector<std::vector<PeerLinks>> peers_;  // [rank][index into Program::peers]
+  std::vector<uint32_t> messages_;             // per link: sent
+  std::vector<uint32_t> taken_;                // per link: received
 };
-
-// "rank 3, step 5 (recv block 2 from rank 1): …" as a Status.
-Status plan_error(std::span<const Plan> plans, size_t rank, size_t step, const std::string& what);
 
 }  // namespace tutti

@@ -1,12 +1,11 @@
 #include "settings.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <set>
 
-#include "owned_fd.h"
+#include "files.h"
 #include "words.h"
 
 namespace tutti {
@@ -45,20 +44,6 @@ Status assign(Settings& settings, size_t index, std::string_view given, const st
   if (const Status status = row.parse(value, settings); !status.ok()) return refuse(status.message());
   settings.origins[index] = {std::string(value), source};
   return {};
-}
-
-Result<std::string> read_whole(const std::string& path) {
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return system_error("opening the settings file " + in_quotes(path));
-  std::string content;
-  for (char buffer[4096];;) {
-    const ssize_t got = ::read(fd.get(), buffer, sizeof buffer);
-    if (got < 0) return system_error("reading the settings file " + in_quotes(path));
-    if (got == 0) return content;
-    content.append(buffer, static_cast<size_t>(got));
-    if (content.size() > kLargestFile)
-      return Status(Code::invalid_argument, "the settings file " + in_quotes(path) + " is larger than 1 MiB");
-  }
 }
 
 }  // namespace
@@ -106,7 +91,7 @@ Result<Settings> load_settings(const Environment& environment, std::vector<std::
   FileSettings file;
   if (const auto named = environment.find(kConfFile); named != environment.end() && !trim(named->second).empty()) {
     const std::string path(trim(named->second));
-    const auto content = read_whole(path);
+    const auto content = read_file(path, kLargestFile, "the settings file");
     if (!content.ok()) return content.status();
     auto parsed = parse_settings_file(*content, path);
     if (!parsed.ok()) return parsed.status();

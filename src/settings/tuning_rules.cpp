@@ -13,10 +13,12 @@ namespace tutti {
 namespace {
 
 constexpr std::string_view kFormat = "tutti-tuning 1";
-constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe"};
+constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe", "ns", "bound"};
 constexpr uint64_t kAnyRanks = std::numeric_limits<int>::max();
 constexpr uint64_t kMostLanes = 64;
 constexpr uint64_t kSmallestStripe = 64, kLargestStripe = 1 << 20;
+constexpr uint64_t kLongestNs = 1'000'000'000'000'000;  // eleven days
+constexpr std::string_view kMachine = "machine ";
 
 Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
 
@@ -70,6 +72,24 @@ Status read_stripe(std::string_view text, TuningRule& rule) {
   return {};
 }
 
+Status read_ns(std::string_view text, TuningRule& rule) {
+  const size_t dash = text.find('-');
+  const auto from = parse_number(text.substr(0, dash));
+  const auto to = dash == std::string_view::npos ? from : parse_number(text.substr(dash + 1));
+  if (!from || !to || std::min(*from, *to) < 1 || std::max(*from, *to) > kLongestNs)
+    return refused("ns=" + in_quotes(text) + " is neither nanoseconds nor from-to");
+  rule.from_ns = *from;
+  rule.to_ns = *to;
+  return {};
+}
+
+Status read_bound(std::string_view text, TuningRule& rule) {
+  if (std::ranges::find(kBounds, text) == std::end(kBounds))
+    return refused("bound=" + in_quotes(text) + " is none of " + listed(kBounds) + suggestion(text, kBounds));
+  rule.bound = text;
+  return {};
+}
+
 Status read_pair(std::string_view key, std::string_view value, TuningRule& rule) {
   if (key == "ranks") return read_interval(key, value, rule.least_ranks, rule.most_ranks);
   if (key == "hosts") return read_interval(key, value, rule.least_hosts, rule.most_hosts);
@@ -77,6 +97,8 @@ Status read_pair(std::string_view key, std::string_view value, TuningRule& rule)
   if (key == "use") return read_use(value, rule);
   if (key == "lanes") return read_lanes(value, rule);
   if (key == "stripe") return read_stripe(value, rule);
+  if (key == "ns") return read_ns(value, rule);
+  if (key == "bound") return read_bound(value, rule);
   return refused(in_quotes(key) + " is unknown; there are " + listed(kKeys) + suggestion(key, kKeys));
 }
 
@@ -111,6 +133,7 @@ Status read_line(std::string_view line, TuningRule& rule) {
   if (rule.algorithm.empty()) return refused("use=algorithm is missing");
   if (rule.algorithm == "flat" && rule.collective != Collective::all_reduce && rule.collective != Collective::barrier)
     return refused("flat serves all_reduce and barrier only");
+  if (rule.to == UINT64_MAX && rule.from_ns != rule.to_ns) return refused("ns=from-to needs bytes=from-to");
   return {};
 }
 
@@ -125,13 +148,23 @@ void append_interval(std::string& text, std::string_view key, int least, int mos
 
 }  // namespace
 
-Result<std::vector<TuningRule>> parse_tuning_file(std::string_view content, const std::string& path) {
+uint64_t TuningRule::predicted_ns(uint64_t bytes) const {
+  using Wide = unsigned __int128;
+  const bool is_open = to == UINT64_MAX;
+  if (bytes <= from || (is_open && from == 0)) return from_ns;
+  const Wide beyond = std::min(bytes, to) - from, rise = is_open ? from_ns : std::max(to_ns, from_ns) - std::min(to_ns, from_ns);
+  const Wide change = rise * beyond / (is_open ? from : to - from);
+  if (to_ns < from_ns) return from_ns - static_cast<uint64_t>(change);
+  return from_ns + static_cast<uint64_t>(std::min<Wide>(change, INT64_MAX));
+}
+
+Result<TuningFile> parse_tuning_file(std::string_view content, const std::string& path) {
   const auto at = [&](uint32_t line, const std::string& why) {
     return Status(Code::invalid_argument, path + ":" + std::to_string(line) + ": " + why);
   };
   if (content.size() > kLongestTuningFile)
     return refused(path + " is larger than " + describe_bytes(kLongestTuningFile) + ", the most that ranks share at bootstrap");
-  std::vector<TuningRule> rules;
+  TuningFile file;
   bool named = false;
   uint32_t number = 0;
   for (std::string_view line : split(content, '\n')) {
@@ -145,19 +178,24 @@ Result<std::vector<TuningRule>> parse_tuning_file(std::string_view content, cons
       named = true;
       continue;
     }
+    if (line.starts_with(kMachine)) {
+      file.machine.emplace_back(line.substr(kMachine.size()));
+      continue;
+    }
     TuningRule rule;
     rule.line = number;
     if (const Status status = read_line(line, rule); !status.ok()) return at(number, status.message());
-    rules.push_back(std::move(rule));
+    file.rules.push_back(std::move(rule));
   }
   if (!named) return at(number, "the file is empty; a tuning file begins with the line " + in_quotes(kFormat));
-  return rules;
+  return file;
 }
 
-std::string format_tuning_file(const std::vector<TuningRule>& rules) {
+std::string format_tuning_file(const TuningFile& file) {
   std::string text(kFormat);
   text += '\n';
-  for (const TuningRule& rule : rules) {
+  for (const std::string& line : file.machine) text.append(kMachine).append(line) += '\n';
+  for (const TuningRule& rule : file.rules) {
     text += name(rule.collective);
     append_interval(text, "ranks", rule.least_ranks, rule.most_ranks);
     append_interval(text, "hosts", rule.least_hosts, rule.most_hosts);
@@ -166,6 +204,9 @@ std::string format_tuning_file(const std::vector<TuningRule>& rules) {
     text += " use=" + rule.algorithm;
     if (rule.lanes > 0) text += " lanes=" + std::to_string(rule.lanes);
     if (rule.stripe_bytes > 0) text += " stripe=" + format_bytes(rule.stripe_bytes);
+    if (rule.from_ns > 0) text += " ns=" + std::to_string(rule.from_ns);
+    if (rule.to_ns != rule.from_ns) text += "-" + std::to_string(rule.to_ns);
+    if (!rule.bound.empty()) text += " bound=" + rule.bound;
     text += '\n';
   }
   return text;

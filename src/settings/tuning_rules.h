@@ -1,12 +1,19 @@
-// The grammar of the file that TUTTI_TUNING_FILE names and tutti-tune writes: what to do for which communicators and sizes.
+// The grammar of a tuning file: which algorithm serves which communicators and sizes.  tutti-tune writes it, TUTTI_TUNING_FILE names one,
+// rank 0 sends the table of predictions to the other ranks in it, and TUTTI_TUNING_CACHE keeps that table.
 //
 //   tutti-tuning 1
 //   # comment
 //   all_reduce ranks=4 hosts=1 bytes=0-64K use=doubling
 //   all_reduce ranks=2-8 bytes=1M- use=ring lanes=2 stripe=256K
+//   machine intra_host.latency 2e-07
+//   broadcast bytes=64K-1M use=tree ns=20500-310000 bound=link
 //
-// The first line names the format.  Of a line's rules each may be left out but `use`: then it holds for all.  The first line that
-// fits a call decides.  bytes: of the call's whole data, from ≤ bytes < to.
+// The first line names the format.  Every key but `use` may be left out: then the line holds for all.  The first line that fits a call
+// decides.
+//   bytes    of the call's whole data, from ≤ bytes < to
+//   ns       predicted nanoseconds: of calls at either end of `bytes`, or at its beginning if it has no end
+//   bound    which part of the machine takes most of that time
+//   machine  a number that the predictions follow from (src/tuning/machine_profile.h)
 #pragma once
 
 #include <cstdint>
@@ -27,20 +34,31 @@ struct TuningRule {
   std::string algorithm;
   uint32_t lanes = 0;       // 0: as without a file
   size_t stripe_bytes = 0;  // of one block; likewise
-  uint32_t line = 0;        // in the file, for messages
+  uint64_t from_ns = 0, to_ns = 0;  // predicted, at either end; 0: nothing is
+  std::string bound;                // one of kBounds, or ""
+  uint32_t line = 0;                // in the file, for messages
 
+  bool matches(Collective call, uint64_t bytes) const { return collective == call && bytes >= from && (bytes < to || to == UINT64_MAX); }
   bool matches(Collective call, int ranks, int hosts, uint64_t bytes) const {
-    return collective == call && ranks >= least_ranks && ranks <= most_ranks && hosts >= least_hosts && hosts <= most_hosts &&
-           bytes >= from && bytes < to;
+    return matches(call, bytes) && ranks >= least_ranks && ranks <= most_ranks && hosts >= least_hosts && hosts <= most_hosts;
   }
+  // In between in proportion, and beyond the beginning of a range without an end likewise.  In whole numbers, so that all ranks agree.
+  uint64_t predicted_ns(uint64_t bytes) const;
 };
+
+struct TuningFile {
+  std::vector<TuningRule> rules;
+  std::vector<std::string> machine;  // what follows the word in its lines
+};
+
+inline constexpr std::string_view kBounds[] = {"processor", "latency", "link", "interface", "memory"};
 
 inline constexpr size_t kLongestTuningFile = 32 << 10;  // bytes; it travels to every rank at bootstrap
 
 // The error names the line; `path` is what it calls the file.
-Result<std::vector<TuningRule>> parse_tuning_file(std::string_view content, const std::string& path);
+Result<TuningFile> parse_tuning_file(std::string_view content, const std::string& path);
 
 // Writes a file that parse_tuning_file reads back, line numbers apart.
-std::string format_tuning_file(const std::vector<TuningRule>& rules);
+std::string format_tuning_file(const TuningFile& file);
 
 }  // namespace tutti

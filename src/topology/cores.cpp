@@ -6,15 +6,15 @@
 #include <bit>
 #include <vector>
 
+#include "bytes.h"
+
 namespace tutti {
 namespace {
 
-constexpr std::string_view kDigits = "0123456789abcdef";
 constexpr size_t kMostThreads = 1 << 16;  // hardware threads of one machine
 
 uint32_t bits_of(char digit) {
-  const size_t value = kDigits.find(digit);
-  return value == std::string_view::npos ? 0 : static_cast<uint32_t>(value);
+  return static_cast<uint32_t>(std::max(hex_value(digit), 0));
 }
 
 }  // namespace
@@ -27,7 +27,7 @@ std::string allowed_cores() {
     if (::sched_getaffinity(0, bytes, set.data()) != 0) continue;
     std::string text(threads / 4, '0');
     for (size_t i = 0; i < threads; ++i)
-      if (CPU_ISSET_S(i, bytes, set.data())) text[i / 4] = kDigits[bits_of(text[i / 4]) | 1u << i % 4];
+      if (CPU_ISSET_S(i, bytes, set.data())) text[i / 4] = kHexDigits[bits_of(text[i / 4]) | 1u << i % 4];
     text.resize(text.find_last_not_of('0') + 1);
     return text;
   }

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bytes.h"
 #include "words.h"
 
 namespace tutti {
@@ -23,8 +24,8 @@ constexpr uint64_t kMostNumber = 1 << 20;  // of a hardware thread, a cache …
 std::vector<int> members(std::string_view cores) {
   std::vector<int> threads;
   for (size_t i = 0; i < cores.size(); ++i) {
-    const size_t digit = std::string_view("0123456789abcdef").find(cores[i]);
-    for (size_t bit = 0; bit < 4 && digit != std::string_view::npos; ++bit)
+    const int digit = hex_value(cores[i]);
+    for (size_t bit = 0; bit < 4 && digit >= 0; ++bit)
       if (digit >> bit & 1) threads.push_back(static_cast<int>(4 * i + bit));
   }
   return threads;

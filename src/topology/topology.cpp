@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "byte_units.h"
-#include "file_size_limit.h"
 #include "host_identity.h"
 #include "owned_fd.h"
+#include "resource_limits.h"
 #include "topology_hwloc.h"
 #include "words.h"
 

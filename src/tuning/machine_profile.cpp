@@ -1,6 +1,5 @@
 #include "machine_profile.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,18 +7,14 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <iterator>
 
-#include "file_size_limit.h"
-#include "owned_fd.h"
 #include "words.h"
 
 namespace tutti {
 namespace {
 
-constexpr std::string_view kFormat = "tutti-profile 2";
-constexpr size_t kLargestFile = 4096;
+constexpr std::string_view kMeasuredFor = "measured for ";
 constexpr double kMostScale = 64;
 constexpr double kLongest = 10;  // seconds; whatever takes longer is no property of a machine
 
@@ -30,25 +25,25 @@ struct Field {
 };
 using P = MachineProfile;
 constexpr std::array kFields{
-    Field{"inside.overhead", [](P& p) -> double& { return p.inside.overhead_s; }},
-    Field{"inside.latency", [](P& p) -> double& { return p.inside.latency_s; }},
-    Field{"inside.byte", [](P& p) -> double& { return p.inside.byte_s; }},
-    Field{"inside.processor_byte", [](P& p) -> double& { return p.inside.processor_byte_s; }},
-    Field{"between.overhead", [](P& p) -> double& { return p.between.overhead_s; }},
-    Field{"between.latency", [](P& p) -> double& { return p.between.latency_s; }},
-    Field{"between.byte", [](P& p) -> double& { return p.between.byte_s; }},
-    Field{"between.processor_byte", [](P& p) -> double& { return p.between.processor_byte_s; }},
+    Field{"intra_host.overhead", [](P& p) -> double& { return p.inside.overhead_s; }},
+    Field{"intra_host.latency", [](P& p) -> double& { return p.inside.latency_s; }},
+    Field{"intra_host.byte", [](P& p) -> double& { return p.inside.byte_s; }},
+    Field{"intra_host.processor_byte", [](P& p) -> double& { return p.inside.processor_byte_s; }},
+    Field{"inter_host.overhead", [](P& p) -> double& { return p.between.overhead_s; }},
+    Field{"inter_host.latency", [](P& p) -> double& { return p.between.latency_s; }},
+    Field{"inter_host.byte", [](P& p) -> double& { return p.between.byte_s; }},
+    Field{"inter_host.processor_byte", [](P& p) -> double& { return p.between.processor_byte_s; }},
     Field{"call", [](P& p) -> double& { return p.call_s; }},
     Field{"reduce_byte", [](P& p) -> double& { return p.reduce_byte_s; }},
     Field{"copy_byte", [](P& p) -> double& { return p.copy_byte_s; }},
     Field{"switch", [](P& p) -> double& { return p.switch_s; }},
     Field{"cores", [](P& p) -> double& { return p.cores; }, 1, 1e6},
-    Field{"inside.4K", [](P& p) -> double& { return p.inside_scale[0]; }, 0, kMostScale},
-    Field{"inside.64K", [](P& p) -> double& { return p.inside_scale[1]; }, 0, kMostScale},
-    Field{"inside.4M", [](P& p) -> double& { return p.inside_scale[3]; }, 0, kMostScale},
-    Field{"between.4K", [](P& p) -> double& { return p.between_scale[0]; }, 0, kMostScale},
-    Field{"between.64K", [](P& p) -> double& { return p.between_scale[1]; }, 0, kMostScale},
-    Field{"between.4M", [](P& p) -> double& { return p.between_scale[3]; }, 0, kMostScale},
+    Field{"intra_host.4K", [](P& p) -> double& { return p.inside_scale[0]; }, 0, kMostScale},
+    Field{"intra_host.64K", [](P& p) -> double& { return p.inside_scale[1]; }, 0, kMostScale},
+    Field{"intra_host.4M", [](P& p) -> double& { return p.inside_scale[3]; }, 0, kMostScale},
+    Field{"inter_host.4K", [](P& p) -> double& { return p.between_scale[0]; }, 0, kMostScale},
+    Field{"inter_host.64K", [](P& p) -> double& { return p.between_scale[1]; }, 0, kMostScale},
+    Field{"inter_host.4M", [](P& p) -> double& { return p.between_scale[3]; }, 0, kMostScale},
     Field{"neighbours", [](P& p) -> double& { return p.neighbours; }, 1, 1e6},
 };
 
@@ -68,35 +63,36 @@ MachineProfile MachineProfile::standard(bool inside_streams) {
   return p;
 }
 
-std::string encode_profile(const MachineProfile& profile, std::string_view key) {
+std::vector<std::string> profile_lines(const MachineProfile& profile, std::string_view measured_for) {
   MachineProfile p = profile;
-  std::string text(kFormat);
-  text.append("\n").append(key).append("\n");
+  std::vector<std::string> lines{std::string(kMeasuredFor).append(measured_for)};
   for (const Field& field : kFields) {
     char number[32];
     const auto end = std::to_chars(std::begin(number), std::end(number), field.of(p)).ptr;  // as many digits as are needed
-    text.append(field.name).append(" ").append(number, end).append("\n");
+    lines.push_back(std::string(field.name).append(" ").append(number, end));
   }
-  return text;
+  return lines;
 }
 
-Result<MachineProfile> decode_profile(std::string_view text, std::string_view key) {
-  const auto lines = split(text, '\n');
-  if (lines.size() != kFields.size() + 3 || lines[0] != kFormat || !lines.back().empty())
+std::string_view measured_for(const std::vector<std::string>& lines) {
+  if (lines.empty() || !lines[0].starts_with(kMeasuredFor)) return {};
+  return std::string_view(lines[0]).substr(kMeasuredFor.size());
+}
+
+Result<MachineProfile> read_profile(const std::vector<std::string>& lines) {
+  if (measured_for(lines).empty() || lines.size() != kFields.size() + 1)
     return corrupt("it is no machine profile of this version of Tutti");
-  if (lines[1] != key) return corrupt("it was measured for " + in_quotes(lines[1]) + ", this is " + in_quotes(key));
   MachineProfile p;
   for (size_t i = 0; i < kFields.size(); ++i) {
     const Field& field = kFields[i];
-    const std::string_view line = lines[i + 2];
-    const std::string where = "line " + std::to_string(i + 3) + ": ";
+    const std::string_view line = lines[i + 1];
     if (!line.starts_with(field.name) || line.substr(field.name.size(), 1) != " ")
-      return corrupt(where + "expected " + std::string(field.name) + ", not " + in_quotes(line));
+      return corrupt("expected machine " + std::string(field.name) + ", not " + in_quotes(line));
     const std::string_view number = line.substr(field.name.size() + 1);
     double value = 0;
     const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
     if (error != std::errc() || end != number.data() + number.size() || !(value >= field.least && value <= field.most))
-      return corrupt(where + in_quotes(number) + " is no possible value");
+      return corrupt("machine " + std::string(field.name) + ": " + in_quotes(number) + " is no possible value");
     field.of(p) = value;
   }
   return p;
@@ -116,56 +112,13 @@ std::string describe(const MachineProfile& profile) {
   return text;
 }
 
-std::string profile_path(const std::string& directory, std::string_view key) {
-  uint64_t hash = 1469598103934665603u;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  char name[32];
-  const auto end = std::to_chars(std::begin(name), std::end(name), hash, 16).ptr;
-  return directory + "/tutti-" + std::string(name, end) + ".profile";
-}
-
-Result<MachineProfile> read_profile(const std::string& path, std::string_view key) {
-  const OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return system_error("opening " + path);
-  std::string text(kLargestFile, '\0');
-  const ssize_t n = ::read(fd.get(), text.data(), text.size());
-  if (n < 0) return system_error("reading " + path);
-  text.resize(static_cast<size_t>(n));
-  auto profile = decode_profile(text, key);
-  if (!profile.ok()) return Status(profile.status().code(), path + ": " + profile.status().message());
-  return profile;
-}
-
-Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key) {
-  const std::string text = encode_profile(profile, key);
-  if (Status fits = within_file_size_limit(text.size(), "writing " + path); !fits.ok()) return fits;
-  std::string draft = path + ".XXXXXX";
-  const OwnedFd fd(::mkostemp(draft.data(), O_CLOEXEC));
-  if (!fd) return system_error("writing " + draft);
-  Status status;
-  if (::write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    status = system_error("writing " + draft);
-  else if (::rename(draft.c_str(), path.c_str()) != 0)
-    status = system_error("renaming " + draft + " to " + path);
-  if (!status.ok()) ::unlink(draft.c_str());
-  return status;
-}
-
-// The binary logarithm at powers of two, straight between them: exact, so that all ranks find the same bits, which a library's log2, made for
-// the processor at hand, does not promise.
-double logarithm(uint64_t bytes) {
-  int exponent = 0;
-  const double mantissa = std::frexp(static_cast<double>(bytes), &exponent);
-  return exponent + 2 * mantissa;
-}
-
 double scale_at(const MachineProfile::Scale& scale, uint64_t bytes) {
   const auto& sizes = MachineProfile::kSizes;
   if (bytes <= sizes.front()) return scale.front();
   for (size_t i = 1; i < sizes.size(); ++i) {
     if (bytes >= sizes[i]) continue;
-    const double from = logarithm(sizes[i - 1]), to = logarithm(sizes[i]);
-    return std::lerp(scale[i - 1], scale[i], (logarithm(bytes) - from) / (to - from));
+    const double from = std::log2(sizes[i - 1]), to = std::log2(sizes[i]);
+    return std::lerp(scale[i - 1], scale[i], (std::log2(bytes) - from) / (to - from));
   }
   return scale.back();
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "simulator.h"
 #include "status.h"
@@ -34,15 +35,11 @@ struct MachineProfile {
   bool operator==(const MachineProfile&) const = default;
 };
 
-// "name value" lines below `key`, which says for whom they were measured.
-std::string encode_profile(const MachineProfile& profile, std::string_view key);
-// Every name once, every value finite and possible; `key` must be the same.
-Result<MachineProfile> decode_profile(std::string_view text, std::string_view key);
-
-// The cache: one file per key in `directory`.  Written whole or not at all.
-std::string profile_path(const std::string& directory, std::string_view key);
-Result<MachineProfile> read_profile(const std::string& path, std::string_view key);
-Status write_profile(const std::string& path, const MachineProfile& profile, std::string_view key);
+// The profile's lines in a tuning file (tuning_rules.h): for whom it was measured, then "name value" for each number.
+std::vector<std::string> profile_lines(const MachineProfile& profile, std::string_view measured_for);
+std::string_view measured_for(const std::vector<std::string>& lines);  // "": nothing says so
+// Every name once, every value finite and possible.  `streams` of both links is the communicator's to say.
+Result<MachineProfile> read_profile(const std::vector<std::string>& lines);
 
 // "inside 0.2 µs and 0.05 µs a message, …": one line for a log.
 std::string describe(const MachineProfile& profile);

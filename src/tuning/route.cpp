@@ -1,8 +1,8 @@
 #include "route.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -11,18 +11,16 @@
 #include "byte_units.h"
 #include "cost_model.h"
 #include "fixed_sizes.h"
-#include "forecast.h"
-#include "standard_floats.h"
 #include "words.h"
 
 namespace tutti {
 namespace {
 
-constexpr uint64_t kAskFrom = 4 << 20;  // bytes from which asking whether buffers are lent costs next to nothing
-constexpr double kTie = 1.05;           // predictions that differ by less tell nothing apart: then the usual algorithm is taken
-constexpr double kRingMustWin = 1.5;    // a ring encodes each sum at every hop, so it must be so many times faster than the best other
+constexpr uint64_t kAskFrom = 4 << 20;        // bytes from which asking whether buffers are lent costs next to nothing
+constexpr uint64_t kRingMustWinByHalves = 3;  // a ring encodes each sum at every hop, so it must be so many halves faster than the best other
 
 Route taken(uint8_t index, std::string reason) { return {index, algorithms()[index].name, std::move(reason)}; }
+double seconds_of(const TuningRule& line, const CallKind& call) { return static_cast<double>(line.predicted_ns(call.bytes)) * 1e-9; }
 Route flat(std::string reason) { return {kFlat, "flat", std::move(reason)}; }
 
 bool flat_serves(const RouteTerms& terms, const CallKind& call) {
@@ -142,29 +140,39 @@ std::vector<uint8_t> carriers(const RouteTerms& terms, const CallKind& call) {
   return open;
 }
 
-std::optional<Route> fastest_carrier(const RouteTerms& terms, const CallKind& call, const std::vector<uint8_t>& open,
-                                     Forecaster& forecaster) {
-  const Forecast* best = nullptr;
-  double least = std::numeric_limits<double>::infinity();
-  for (const Forecast& forecast : forecaster.of(call.collective, call.bytes)) {
-    if (std::ranges::find(open, forecast.algorithm) == open.end()) continue;
-    const double seconds = forecast.seconds(call.bytes) * (forecast.name == "ring" && terms.size > 2 ? kRingMustWin : 1);
-    if (seconds >= least) continue;
-    least = seconds;
-    best = &forecast;
-  }
-  if (!best) return {};
-  return taken(best->algorithm, "predicted " + in_words(best->seconds(call.bytes)) + " for its packets");
+// The table's lines that fit the call, best first, without what is excluded.
+std::vector<const TuningRule*> lines_for(const RouteTerms& terms, const CallKind& call) {
+  std::vector<const TuningRule*> lines;
+  for (const TuningRule& rule : terms.table)
+    if (rule.matches(call.collective, call.bytes) && !excluded(terms, call, rule.algorithm)) lines.push_back(&rule);
+  return lines;
 }
 
-std::optional<Result<Route>> by_codec(const RouteTerms& terms, const CallKind& call, Forecaster* forecaster) {
+std::string in_words(const TuningRule& line, const CallKind& call) { return tutti::in_words(seconds_of(line, call)); }
+
+std::optional<Route> fastest_carrier(const RouteTerms& terms, const CallKind& call, const std::vector<uint8_t>& open) {
+  const TuningRule* best = nullptr;
+  uint64_t least = UINT64_MAX;
+  for (const TuningRule* line : lines_for(terms, call)) {
+    const auto index = find_algorithm(call.collective, line->algorithm);
+    if (!index || std::ranges::find(open, *index) == open.end()) continue;
+    const uint64_t handicap = line->algorithm == "ring" && terms.size > 2 ? kRingMustWinByHalves : 2;
+    const uint64_t halves = line->predicted_ns(call.bytes) * handicap;
+    if (halves >= least) continue;
+    least = halves;
+    best = line;
+  }
+  if (!best) return {};
+  return taken(*find_algorithm(call.collective, best->algorithm), "predicted " + in_words(*best, call) + " for its packets");
+}
+
+std::optional<Result<Route>> by_codec(const RouteTerms& terms, const CallKind& call) {
   if (!call.packed) return {};
   const std::vector<uint8_t> open = carriers(terms, call);
   if (open.empty())
     return Status(Code::unsupported,
                   "TUTTI_ALGORITHM excludes every algorithm that can carry codec " + std::string(call.packed->codec));
-  if (forecaster)
-    if (auto best = fastest_carrier(terms, call, open, *forecaster)) return std::move(*best);
+  if (auto best = fastest_carrier(terms, call, open)) return std::move(*best);
   // Few ranks or one host: two hops, each sum encoded once.  Many: few hops.
   const bool near = terms.size <= 8 || terms.single_host;
   for (const std::string_view name : {"hierarchical", near ? "direct" : "recursive", "recursive", "direct", "tree", "ring"})
@@ -185,23 +193,19 @@ Status none_left(const CallKind& call) {
                 "TUTTI_ALGORITHM excludes every algorithm for " + std::string(name(call.collective)) + " of " + format_bytes(call.bytes));
 }
 
-// The fastest that is not excluded, and what comes next; of two that are equally fast, the usual one.
-Result<Route> foreseen(const RouteTerms& terms, const CallKind& call, const std::vector<Forecast>& forecasts) {
-  std::vector<const Forecast*> open;
-  for (const Forecast& forecast : forecasts)
-    if (!excluded(terms, call, forecast.name) && (forecast.algorithm != kFlat || flat_serves(terms, call))) open.push_back(&forecast);
-  if (open.empty()) return none_left(call);
-  const uint64_t bytes = call.bytes;
-  std::ranges::stable_sort(open, {}, [bytes](const Forecast* forecast) { return forecast->seconds(bytes); });
-  const auto usual = std::ranges::find(open, usual_algorithm(terms, call.collective, bytes).name, &Forecast::name);
-  const bool is_tie = usual != open.begin() && usual != open.end() && (*usual)->seconds(bytes) <= kTie * open[0]->seconds(bytes);
-  const Forecast& best = is_tie ? **usual : *open[0];
-  std::string reason = "predicted " + in_words(best.seconds(bytes)) + ", mostly " + std::string(best.bound);
-  if (open.size() > 1) {
-    const Forecast& next = *open[is_tie ? 0 : 1];
-    reason += (is_tie ? "; tied with " : "; next ") + std::string(next.name) + " " + in_words(next.seconds(bytes));
+// The first line, and what comes next.
+Result<Route> predicted(const RouteTerms& terms, const CallKind& call) {
+  std::vector<const TuningRule*> lines = lines_for(terms, call);
+  std::erase_if(lines, [&](const TuningRule* line) { return line->algorithm == "flat"; });  // has a rung of its own
+  if (lines.empty()) return none_left(call);
+  const TuningRule& best = *lines[0];
+  std::string reason = "predicted " + in_words(best, call) + ", mostly " + best.bound;
+  if (lines.size() > 1) {
+    const TuningRule& next = *lines[1];
+    const bool is_tie = next.predicted_ns(call.bytes) < best.predicted_ns(call.bytes);
+    reason += (is_tie ? "; tied with " : "; next ") + next.algorithm + " " + in_words(next, call);
   }
-  return Route{best.algorithm, best.name, std::move(reason), best.seconds(bytes)};
+  return named(terms, call, best.algorithm, std::move(reason));
 }
 
 Result<Route> by_fixed_sizes(const RouteTerms& terms, const CallKind& call) {
@@ -213,12 +217,12 @@ Result<Route> by_fixed_sizes(const RouteTerms& terms, const CallKind& call) {
   return none_left(call);
 }
 
-Result<Route> by_table(const RouteTerms& terms, const CallKind& call, Forecaster* forecaster) {
+Result<Route> by_table(const RouteTerms& terms, const CallKind& call) {
   // Between ranks that share memory, plans with partial sums lose more by their longer messages than they win.
   if (call.rounds_once && terms.single_host && terms.size > 2 && find_algorithm(call.collective, "direct") &&
       !excluded(terms, call, "direct"))
     return named(terms, call, "direct", "16-bit average, one host: each element is reduced in one go");
-  return forecaster ? foreseen(terms, call, forecaster->of(call.collective, call.bytes)) : by_fixed_sizes(terms, call);
+  return terms.table.empty() ? by_fixed_sizes(terms, call) : predicted(terms, call);
 }
 
 // The rungs on which somebody has said what to take.
@@ -229,26 +233,33 @@ std::optional<Result<Route>> told(const RouteTerms& terms, const CallKind& call)
   return by_file(terms, call);
 }
 
-Result<Route> climb(const RouteTerms& terms, const CallKind& call, Forecaster* forecaster) {
+Result<Route> climb(const RouteTerms& terms, const CallKind& call) {
   if (auto route = told(terms, call)) return std::move(*route);
   if (auto route = by_lent_memory(terms, call)) return std::move(*route);
-  if (auto route = by_codec(terms, call, forecaster)) return std::move(*route);
+  if (auto route = by_codec(terms, call)) return std::move(*route);
   if (auto route = by_flat(terms, call)) return std::move(*route);
-  return by_table(terms, call, forecaster);
+  return by_table(terms, call);
 }
 
 }  // namespace
 
-Result<Route> route(const RouteTerms& terms, const CallKind& call, Forecaster* forecaster) {
-  const kernels::StandardFloats mode;  // all ranks must foresee the same
-  auto route = climb(terms, call, forecaster);
-  if (!route.ok() || !forecaster || call.packed || call.all_lent) return route;  // those are faster than plain calls by the same plan
-  for (const Forecast& forecast : forecaster->of(call.collective, call.bytes))
-    if (forecast.algorithm == route->algorithm) route->seconds = forecast.seconds(call.bytes);
+Result<Route> route(const RouteTerms& terms, const CallKind& call) {
+  auto route = climb(terms, call);
+  if (!route.ok() || call.packed || call.all_lent) return route;  // predictions are of plain calls
+  const auto line = std::ranges::find_if(terms.table, [&](const TuningRule& rule) {
+    return rule.algorithm == route->name && rule.matches(call.collective, call.bytes);
+  });
+  if (line != terms.table.end()) route->seconds = seconds_of(*line, call);
   return route;
 }
 
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call) { return may_be_lent(terms, call) && !told(terms, call); }
+
+uint32_t size_class(uint64_t bytes) {
+  if (bytes < 2) return static_cast<uint32_t>(bytes);
+  const auto octave = static_cast<uint32_t>(std::bit_width(bytes) - 1);
+  return 2 * octave + static_cast<uint32_t>(bytes >> (octave - 1) & 1);
+}
 
 bool flat_serves(const RouteTerms& terms, Collective collective, uint64_t bytes) {
   return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&

@@ -52,16 +52,16 @@ struct Route {
   Cut wish{0, 0};      // of a tuning file; 0: none
 };
 
-class Forecaster;
-
-// `forecaster`: null to go by fixed sizes.
-Result<Route> route(const RouteTerms& terms, const CallKind& call, Forecaster* forecaster = nullptr);
+Result<Route> route(const RouteTerms& terms, const CallKind& call);
 
 // Should ranks that can lend memory at all ask each other whether all their buffers can be lent?  Only if the answer can change the route.
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call);
 
 // The flat exchange can carry such a call out.
 bool flat_serves(const RouteTerms& terms, Collective collective, uint64_t bytes);
+
+// Two to an octave.
+uint32_t size_class(uint64_t bytes);
 
 std::string in_words(double seconds);  // "12.3 µs"
 

@@ -19,6 +19,7 @@ struct RouteTerms {
   bool deterministic = false;
   std::vector<AlgorithmRule> rules;  // TUTTI_ALGORITHM
   std::vector<TuningRule> file;      // TUTTI_TUNING_FILE
+  std::vector<TuningRule> table;     // of predictions (table.h); empty: algorithms are chosen by fixed sizes
   uint32_t lanes = 0;                // TUTTI_LANES, 0: chosen
   size_t slot_bytes = 0;             // what one message can hold
   uint32_t slots = 0;                // of each rank

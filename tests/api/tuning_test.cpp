@@ -180,7 +180,7 @@ TEST_F(Tuning, TheCacheIsWrittenAndReadAndDistrusted) {
   const double first = once();
   ASSERT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
   const auto path = std::filesystem::directory_iterator(folder_)->path();
-  EXPECT_THAT(path.string(), EndsWith(".profile"));
+  EXPECT_THAT(path.string(), EndsWith(".tuning"));
   EXPECT_EQ(once(), first);  // nothing was measured again
   std::ofstream(path) << "half of a fi";
   EXPECT_GT(once(), 0);  // measured, and the file is whole again

@@ -213,8 +213,8 @@ TEST(Rendezvous, StrangersAreDroppedAndTheRendezvousGoesOn) {
 
 TEST(Rendezvous, SilentStrangersNeitherHoldNorFillTheDoor) {
   RendezvousOptions options = options_for(2);
-  options.most_strangers = 3;
-  options.stranger_ns = 20'000'000;
+  options.most_pending = 3;
+  options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
   std::vector<std::unique_ptr<Stranger>> crowd;
   for (int i = 0; i < 10; ++i) crowd.push_back(std::make_unique<Stranger>(hall.address));
@@ -223,7 +223,7 @@ TEST(Rendezvous, SilentStrangersNeitherHoldNorFillTheDoor) {
 
 TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
   RendezvousOptions options = options_for(2);
-  options.stranger_ns = 20'000'000;
+  options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
   RendezvousRequest request;
   request.size = 2;
@@ -234,7 +234,7 @@ TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
 
 TEST(Rendezvous, WrongSecretIsDroppedWithoutAWord) {
   RendezvousOptions options = options_for(1);
-  options.secret[3] = 9;
+  options.secret.bytes[3] = 9;
   const Hall hall = open_hall(options);
   const Status refused = join(hall.address, client_options(0, 1, kShort)).status();
   EXPECT_EQ(refused.code(), Code::unreachable);
@@ -481,7 +481,7 @@ TEST(Addresses, AUnixSocketServesTheRanksOfThisHost) {
 
 TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
   RendezvousOptions options = options_for(2);
-  options.most_strangers = 4;
+  options.most_pending = 4;
   const Hall hall = open_hall(options);
   RendezvousRequest request;
   request.version = kRendezvousVersion + 1;
@@ -557,7 +557,7 @@ TEST(Rendezvous, LeavesNoDescriptorAndNoThreadBehind) {
 
 TEST(RendezvousPoint, IsReadAsItWasWritten) {
   RendezvousPoint point;
-  point.secret = *make_secret();
+  point.secret = *Secret::random();
   point.addresses = {*SocketAddress::parse("10.0.0.1:4242"), *SocketAddress::parse("[fd00::1]:4242")};
   const auto read = decode_rendezvous_point(encode(point));
   ASSERT_TRUE(read.ok()) << read.status().message();

@@ -8,7 +8,6 @@
 #include <functional>
 
 #include "bytes.h"
-#include "listener_address.h"
 #include "settings.h"
 #include "transport_kind.h"
 
@@ -101,24 +100,6 @@ TEST(Introduction, EachTransportIsListedOnce) {
   const auto read = decode_introduction(bytes, 2);
   ASSERT_FALSE(read.ok());
   EXPECT_THAT(read.status().message(), HasSubstr("malformed list of transports"));
-}
-
-TEST(ListenerAddress, IsReadAsItWasWritten) {
-  ListenerAddress mine;
-  mine.secret[3] = 7;
-  mine.address = "[fe80::1%1]:4242";
-  const ListenerAddress read = decode_listener_address(encode(mine));
-  EXPECT_TRUE(read.status.ok());
-  EXPECT_EQ(read.secret, mine.secret);
-  EXPECT_EQ(read.address, mine.address);
-}
-
-TEST(ListenerAddress, WhatIsOutOfBoundsIsRefused) {
-  const std::string secret(16, 's');
-  for (const std::string& bytes : {std::string(), "1" + secret.substr(1), "2" + secret, "0" + secret, "1" + secret + std::string(129, '1'),
-                                   "1" + secret + "nowhere", "0" + secret + std::string(kLongestSentence + 1, 'x')})
-    EXPECT_FALSE(decode_listener_address(bytes).status.ok()) << bytes;
-  EXPECT_EQ(decode_listener_address("0" + secret + "a\nb").status.message(), "a?b");
 }
 
 }  // namespace

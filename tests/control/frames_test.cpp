@@ -1,8 +1,9 @@
-// Frames of rendezvous and control tree: read as they were written, cut anywhere, and spoilt.
+// Frames of the rendezvous and the control tree: read as they were written, cut anywhere, and spoilt.
 #include <gtest/gtest.h>
 
 #include "control_fixture.h"
 #include "control_frames.h"
+#include "listener_address.h"
 #include "rendezvous_frames.h"
 
 namespace tutti {
@@ -10,7 +11,7 @@ namespace {
 
 RendezvousRequest request() {
   RendezvousRequest result;
-  for (size_t i = 0; i < result.secret.size(); ++i) result.secret[i] = static_cast<unsigned char>(200 + i);
+  for (size_t i = 0; i < result.secret.bytes.size(); ++i) result.secret.bytes[i] = static_cast<unsigned char>(200 + i);
   result.rank = 3;
   result.size = 5;
   result.round = 7;
@@ -179,6 +180,8 @@ TEST(ControlFrames, EachKindIsReadAsItWasWritten) {
   }
 }
 
+TEST(ControlFrames, AHelloIsAsLongAsAListenerReads) { EXPECT_EQ(encode(one_of_each()[0]).size(), kHelloFrame); }
+
 TEST(ControlFrames, RanksThatDoNotExistAreRefused) {
   for (const ControlFrame& frame : one_of_each()) {
     const bool has_rank = encode(frame).size() > kFrameHead;
@@ -205,6 +208,24 @@ TEST(ControlFrames, LongCausesAreCut) {
   size_t used = 0;
   ASSERT_EQ(decode(encode(frame), 5, read, used), Decoding::complete);
   EXPECT_EQ(read.cause.status.message(), std::string(kLongestCause, 'x'));
+}
+
+TEST(ListenerAddress, IsReadAsItWasWritten) {
+  ListenerAddress mine;
+  mine.secret.bytes[3] = 7;
+  mine.address = "[fe80::1%1]:4242";
+  const ListenerAddress read = decode_listener_address(encode(mine));
+  EXPECT_TRUE(read.status.ok());
+  EXPECT_EQ(read.secret, mine.secret);
+  EXPECT_EQ(read.address, mine.address);
+}
+
+TEST(ListenerAddress, WhatIsOutOfBoundsIsRefused) {
+  const std::string secret(16, 's');
+  for (const std::string& bytes : {std::string(), "1" + secret.substr(1), "2" + secret, "0" + secret, "1" + secret + std::string(129, '1'),
+                                   "1" + secret + "nowhere", "0" + secret + std::string(kLongestSentence + 1, 'x')})
+    EXPECT_FALSE(decode_listener_address(bytes).status.ok()) << bytes;
+  EXPECT_EQ(decode_listener_address("0" + secret + "a\nb").status.message(), "a?b");
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ TEST(Heap, GivesOutDistinctZeroedMemoryAndTakesItBack) {
   EXPECT_FALSE(heap.contains(b, (6 << 20) + 1));
   EXPECT_EQ(heap.begin_of(b + 4711), b);
   EXPECT_EQ(heap.begin_of(&heap), nullptr);
-  heap.free(b, true);
+  heap.free(b);
   EXPECT_FALSE(heap.contains(b, 1));
   EXPECT_EQ(heap.begin_of(b), nullptr);
   EXPECT_TRUE(heap.contains(a, 1));
@@ -38,7 +38,7 @@ TEST(Heap, GivesOutDistinctZeroedMemoryAndTakesItBack) {
   EXPECT_EQ(heap.allocate(size_t{1} << 60), nullptr);
 }
 
-TEST(Heap, OfAWindowUsesAddressesAgainOnlyIfTold) {
+TEST(Heap, OfAWindowUsesAddressesAgainUnlessTheyAreSpoiled) {
   constexpr size_t kPart = 16 << 20;
   const auto window = std::make_unique<std::byte[]>(kPart);
   auto* const part = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(window.get()) + 4095) / 4096 * 4096);
@@ -47,11 +47,31 @@ TEST(Heap, OfAWindowUsesAddressesAgainOnlyIfTold) {
   std::byte* const second = heap.allocate(4096);
   EXPECT_NE(first, part);  // offset 0 stands for nowhere
   EXPECT_EQ(second, first + 4096);
-  heap.free(first, true);
+  heap.free(first);
   EXPECT_EQ(heap.allocate(4096), first);
-  heap.free(first, false);
-  EXPECT_EQ(heap.allocate(4096), second + 4096);
+  heap.spoil();
+  std::byte* const third = heap.allocate(4096);
+  EXPECT_EQ(third, second + 4096);
+  heap.free(first);
+  heap.free(third);  // allocated afterwards
+  EXPECT_EQ(heap.allocate(4096), third);
   EXPECT_EQ(heap.allocate(kPart), nullptr);
+}
+
+TEST(Heap, KnowsWhoOwnsWhat) {
+  Heap heap;
+  const int one = 1, other = 2;
+  std::byte* const first = heap.allocate(1, &one);
+  std::byte* const second = heap.allocate(1, &other);
+  EXPECT_EQ(heap.owner_of(first), &one);
+  EXPECT_EQ(heap.owner_of(second), &other);
+  EXPECT_EQ(heap.owner_of(first + 1), nullptr);
+  EXPECT_EQ(heap.first_of(&other), second);
+  heap.disown(second);
+  EXPECT_EQ(heap.first_of(&other), nullptr);
+  EXPECT_TRUE(heap.contains(second, 1));
+  heap.free(first);
+  EXPECT_EQ(heap.first_of(&one), nullptr);
 }
 
 // The worlds of the conformance suite, with something to lend.
@@ -74,7 +94,7 @@ struct Mappings {
   static constexpr const char* kName = "shm";
   explicit Mappings(int ranks) : world(ranks, 4, 4096), pools(static_cast<size_t>(ranks)), heaps(static_cast<size_t>(ranks)) {
     for (uint32_t rank = 0; rank < pools.size(); ++rank) {
-      heaps[rank] = world.shm(static_cast<int>(rank)).make_heap();
+      heaps[rank] = std::make_unique<Heap>(world.shm(static_cast<int>(rank)).window());
       pools[rank] = std::make_unique<memory::ArenaPool>(world.shm(static_cast<int>(rank)).arena(), rank, heaps[rank].get());
     }
   }

@@ -84,7 +84,7 @@ TEST(TcpFrames, EveryTermOfTheListenerCounts) {
     change(hello);
     return !objection(hello, sample_terms()).empty();
   };
-  for (size_t i = 0; i < 16; ++i) EXPECT_TRUE(refused([i](Hello& hello) { hello.secret[i] ^= 1; })) << i;
+  for (size_t i = 0; i < 16; ++i) EXPECT_TRUE(refused([i](Hello& hello) { hello.secret.bytes[i] ^= 1; })) << i;
   EXPECT_TRUE(refused([](Hello& hello) { ++hello.context; }));
   EXPECT_TRUE(refused([](Hello& hello) { hello.rank = -1; }));
   EXPECT_TRUE(refused([](Hello& hello) { hello.rank = 5; }));

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <array>
 #include <functional>
 
 #include "all_plans.h"
@@ -46,12 +45,15 @@ TEST_P(EveryPlan, EndsForTeamsOfSeveralHosts) {
   for (const auto& ranks : host_mixes()) {
     const Team team = team_of(ranks, true);
     if (team.size > 33) continue;
-    const auto first = plans_of(GetParam(), team, 0), second = plans_of(GetParam(), team, team.size - 1);
-    const std::array<std::span<const Plan>, 2> operations{first, second};
+    const auto plans = plans_of(GetParam(), team, 0), others = plans_of(GetParam(), team, team.size - 1);
+    const auto first = compile_all(GetParam().collective, 0, plans), second = compile_all(GetParam().collective, team.size - 1, others);
     // A message of each lane: hierarchical sends several to a rank of which it awaits none meanwhile.
     for (const uint32_t lanes : {1u, 3u, 8u}) {
-      const Status status = prove_schedule(operations, {.lanes = lanes, .stripes = 2 * lanes, .link_capacity = lanes});
-      ASSERT_TRUE(status.ok()) << label(ranks) << ", links of " << lanes << ": " << status.message();
+      for (const bool lends : {false, true}) {
+        const Status status =
+            prove_schedule(*first, *second, {.lanes = lanes, .stripes = 2 * lanes, .link_capacity = lanes, .lends = lends});
+        ASSERT_TRUE(status.ok()) << label(ranks) << ", links of " << lanes << ": " << status.message();
+      }
     }
   }
 }

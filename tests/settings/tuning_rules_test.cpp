@@ -13,7 +13,7 @@ using testing::StartsWith;
 std::vector<TuningRule> rules(const std::string& lines) {
   const auto result = parse_tuning_file("tutti-tuning 1\n" + lines, "f");
   EXPECT_TRUE(result.ok()) << result.status().message();
-  return result.ok() ? *result : std::vector<TuningRule>{};
+  return result.ok() ? result->rules : std::vector<TuningRule>{};
 }
 
 std::string error(const std::string& content) {
@@ -70,8 +70,34 @@ TEST(TuningRules, RefusedWithFileAndLine) {
   EXPECT_THAT(line_error("all_reduce ring"), HasSubstr("expected key=value"));
   EXPECT_THAT(line_error("broadcast use=flat"), HasSubstr("flat serves all_reduce and barrier only"));
   for (const char* bad : {"ranks=0", "ranks=", "ranks=3-2", "ranks=-2", "ranks=99999999999", "hosts=x", "bytes=1K", "bytes=2K-1K",
-                          "bytes=x-", "lanes=0", "lanes=65", "stripe=63", "stripe=100", "stripe=2M", "stripe=x"})
+                          "bytes=x-", "lanes=0", "lanes=65", "stripe=63", "stripe=100", "stripe=2M", "stripe=x", "ns=0",
+                          "ns=1-", "ns=1-0", "ns=1x", "ns=99999999999999999", "ns=1-2", "bound=lnk", "bound="})
     line_error("all_reduce " + std::string(bad) + " use=ring");
+}
+
+TEST(TuningRules, PredictionsAreStraightInBetween) {
+  const auto all = rules("reduce bytes=1K-2K use=tree ns=1000-3000\nreduce bytes=1K-2K use=ring ns=3000-1000 bound=link\nreduce bytes=2K- use=ring "
+                         "ns=3000\nreduce use=direct ns=50\nreduce use=tree\n");
+  EXPECT_EQ(all[0].predicted_ns(1024), 1000u);
+  EXPECT_EQ(all[0].predicted_ns(1536), 2000u);
+  EXPECT_EQ(all[0].predicted_ns(5000), 3000u);
+  EXPECT_EQ(all[0].bound, "");
+  EXPECT_EQ(all[1].predicted_ns(1536), 2000u);
+  EXPECT_EQ(all[1].predicted_ns(0), 3000u);
+  EXPECT_EQ(all[1].bound, "link");
+  EXPECT_EQ(all[2].predicted_ns(2048), 3000u);  // and beyond in proportion
+  EXPECT_EQ(all[2].predicted_ns(20480), 30000u);
+  EXPECT_GT(all[2].predicted_ns(UINT64_MAX), uint64_t{1} << 60);
+  EXPECT_TRUE(all[2].matches(Collective::reduce, UINT64_MAX));
+  EXPECT_EQ(all[3].predicted_ns(1 << 20), 50u);
+  EXPECT_EQ(all[4].predicted_ns(1 << 20), 0u);
+}
+
+TEST(TuningRules, TheMachinesLinesAreKept) {
+  const auto file = parse_tuning_file("tutti-tuning 1\nmachine measured for x, y\nmachine cores 2\nbarrier use=tree\n", "f");
+  ASSERT_TRUE(file.ok());
+  EXPECT_THAT(file->machine, testing::ElementsAre("measured for x, y", "cores 2"));
+  EXPECT_EQ(file->rules.at(0).line, 4u);
 }
 
 TEST(TuningRules, FormatIsReadBack) {
@@ -79,7 +105,9 @@ TEST(TuningRules, FormatIsReadBack) {
       "tutti-tuning 1\n"
       "all_reduce ranks=4 hosts=1 bytes=0-64K use=doubling\n"
       "all_reduce ranks=2-8 hosts=2- bytes=64K- use=ring lanes=2 stripe=256K\n"
-      "barrier use=flat\n";
+      "barrier use=flat\n"
+      "reduce bytes=0-64K use=tree ns=1200-900 bound=latency\n"
+      "reduce bytes=64K- use=ring ns=900 bound=interface\n";
   const auto parsed = parse_tuning_file(text, "f");
   ASSERT_TRUE(parsed.ok()) << parsed.status().message();
   EXPECT_EQ(format_tuning_file(*parsed), text);

@@ -8,8 +8,12 @@
 #include <filesystem>
 #include <fstream>
 
-#include "forecast.h"
+#include "algorithms.h"
+#include "measurements.h"
+#include "pool_shape.h"
+#include "pricing.h"
 #include "probe.h"
+#include "tuning_cache.h"
 
 namespace tutti {
 namespace {
@@ -25,25 +29,29 @@ MachineProfile odd_profile() {
   return profile;
 }
 
-TEST(MachineProfile, TextIsReadBackExactly) {
-  const auto again = decode_profile(encode_profile(odd_profile(), "k"), "k");
+TEST(MachineProfile, LinesAreReadBackExactly) {
+  const auto lines = profile_lines(odd_profile(), "this build, here");
+  EXPECT_EQ(measured_for(lines), "this build, here");
+  const auto again = read_profile(lines);
   ASSERT_TRUE(again.ok()) << again.status().message();
   EXPECT_EQ(*again, odd_profile());
 }
 
-TEST(MachineProfile, WhatIsStaleOrCorruptIsRefused) {
-  const std::string good = encode_profile(odd_profile(), "this build");
-  EXPECT_THAT(decode_profile(good, "another").status().message(), HasSubstr("measured for \"this build\", this is \"another\""));
-  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(decode_profile(good.substr(0, cut), "this build").ok()) << cut;
+TEST(MachineProfile, WhatIsCorruptIsRefused) {
+  const auto good = profile_lines(odd_profile(), "k");
+  for (size_t cut = 0; cut < good.size(); ++cut) EXPECT_FALSE(read_profile({good.begin(), good.begin() + static_cast<long>(cut)}).ok()) << cut;
   const auto with = [&](const std::string& from, const std::string& to) {
-    std::string text = good;
-    return decode_profile(text.replace(text.find(from), from.size(), to), "this build").status().message();
+    auto lines = good;
+    for (std::string& line : lines)
+      if (line.starts_with(from)) line.replace(0, from.size(), to);
+    return read_profile(lines).status().message();
   };
   EXPECT_THAT(with("cores ", "cores -"), HasSubstr("is no possible value"));
   EXPECT_THAT(with("switch ", "switch nan"), HasSubstr("is no possible value"));
-  EXPECT_THAT(with("call ", "fall "), HasSubstr("expected call"));
+  EXPECT_THAT(with("call ", "fall "), HasSubstr("expected machine call"));
   EXPECT_THAT(with("neighbours 3", "neighbours 0"), HasSubstr("is no possible value"));
   EXPECT_THAT(with("neighbours 3", "neighbours 3x"), HasSubstr("is no possible value"));
+  EXPECT_THAT(with("measured for ", "for "), HasSubstr("no machine profile of this version"));
 }
 
 TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
@@ -69,19 +77,19 @@ TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
   }
 }
 
-TEST(MachineProfile, TheCacheIsWrittenWhole) {
-  std::string folder = (std::filesystem::temp_directory_path() / "tutti-profile-XXXXXX").string();
+TEST(TuningCache, FilesAreWrittenWhole) {
+  std::string folder = (std::filesystem::temp_directory_path() / "tutti-cache-XXXXXX").string();
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
-  const std::string path = profile_path(folder, "k");
-  EXPECT_NE(path, profile_path(folder, "l"));
-  EXPECT_FALSE(read_profile(path, "k").ok());
-  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());
-  ASSERT_TRUE(write_profile(path, odd_profile(), "k").ok());  // replaces
+  const std::string path = cache_path(folder, "k");
+  EXPECT_NE(path, cache_path(folder, "l"));
+  EXPECT_THAT(read_tuning_text(path).status().message(), HasSubstr("opening the tuning file " + path));
+  ASSERT_TRUE(write_tuning_text(path, "one").ok());
+  ASSERT_TRUE(write_tuning_text(path, "two\n").ok());  // replaces
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1);
-  EXPECT_EQ(*read_profile(path, "k"), odd_profile());
-  std::ofstream(path) << "half of a fi";
-  EXPECT_THAT(read_profile(path, "k").status().message(), HasSubstr(path));
-  EXPECT_FALSE(write_profile(folder + "/not/there", odd_profile(), "k").ok());
+  EXPECT_EQ(*read_tuning_text(path), "two\n");
+  ASSERT_TRUE(write_tuning_text(path, std::string(100'000, '#')).ok());
+  EXPECT_THAT(read_tuning_text(path).status().message(), HasSubstr("is larger than"));
+  EXPECT_FALSE(write_tuning_text(folder + "/not/there", "x").ok());
   std::filesystem::remove_all(folder);
 }
 
@@ -150,13 +158,11 @@ TEST(Measurements, TheProfileExplainsThem) {
     EXPECT_NEAR(profile.call_s, 1e-6, 1e-9);
     EXPECT_NEAR(profile.inside.latency_s + 2 * profile.inside.overhead_s, 1e-6, 1e-9);
     EXPECT_EQ(profile.inside.streams, streams);
-    Forecaster forecaster(terms, profile);
+    Pricing pricing(terms, profile);
     for (size_t i = 0; i < MachineProfile::kSizes.size(); ++i) {
       const uint64_t bytes = MachineProfile::kSizes[i];
-      const auto& forecasts = forecaster.of(Collective::all_reduce, bytes);
-      const auto ring = std::ranges::find(forecasts, "ring", &Forecast::name);
-      ASSERT_NE(ring, forecasts.end());
-      EXPECT_NEAR(ring->seconds(bytes), measurements.inside.rings[i], measurements.inside.rings[i] / 100) << bytes;
+      const double ring = pricing.of(*find_algorithm(Collective::all_reduce, "ring"), bytes).seconds;
+      EXPECT_NEAR(ring, measurements.inside.rings[i], measurements.inside.rings[i] / 100) << bytes;
     }
   }
 }
@@ -178,9 +184,7 @@ TEST(Measurements, TheProcessorBehindASlowLinkIsWhatWasMeasured) {
   EXPECT_EQ(known.between.processor_byte_s, 0.3e-9);
   EXPECT_NEAR(known.between.byte_s, unknown.between.byte_s, unknown.between.byte_s / 10);
   const auto ring = [&](const MachineProfile& profile) {
-    Forecaster forecaster(terms, profile);
-    const auto& forecasts = forecaster.of(Collective::all_reduce, 1 << 20);
-    return std::ranges::find(forecasts, "ring", &Forecast::name)->seconds(1 << 20);
+    return Pricing(terms, profile).of(*find_algorithm(Collective::all_reduce, "ring"), 1 << 20).seconds;
   };
   EXPECT_NEAR(ring(known), 1000e-6, 10e-6);
 

@@ -6,8 +6,8 @@
 #include "all_plans.h"
 #include "arena.h"
 #include "pool_shape.h"
+#include "program.h"
 #include "sample_teams.h"
-#include "slots.h"
 
 namespace tutti {
 namespace {
@@ -51,26 +51,22 @@ TEST(Pool, HoldsTheMessagesOfEveryPlan) {
       for (const int rank : {0, size / 2, size - 1}) {
         const Plan plan = algorithm.plan(rank, Team(size), 0);
         EXPECT_GE(pool.slot_bytes, 64u * plan.widest_run()) << label(algorithm) << " of " << size;
-        EXPECT_GE(pool.slots, slots_per_lane(plan) + static_cast<uint32_t>(size)) << label(algorithm) << " of " << size;
+        const Program program = compile(plan, algorithm.collective, rank, size, 0);
+        EXPECT_GE(pool.slots, slots_per_stripe(program) + static_cast<uint32_t>(size)) << label(algorithm) << " of " << size;
       }
   }
 }
 
 // What one lane takes from the pool, as the engine counts it: a slot for each message over a stream, and for each group of sends of
 // its own that goes not only over streams.
-uint32_t taken(const Plan& plan, const Team& team, int rank, bool shared_memory) {
+uint32_t taken(const Program& program, const Team& team, int rank, bool shared_memory) {
   uint32_t slots = 0;
-  const auto streams = [&](uint32_t peer) { return !shared_memory || team.host_of(static_cast<int>(peer)) != team.host_of(rank); };
-  for (size_t i = 0; i < plan.steps().size(); ++i) {
-    const Step& step = plan.steps()[i];
-    const auto peers = plan.peers_of(step);
-    if (step.verb != Verb::send) {
-      slots += static_cast<uint32_t>(std::ranges::count_if(peers, streams));
-    } else if (i == 0 || (!group_goes_on(plan, i - 1) && !passes_slot_on(plan, i - 1))) {
-      bool by_reference = true;
-      for (size_t k = i; k < i + group_size(plan, i); ++k) by_reference &= streams(plan.steps()[k].peer);
-      slots += !by_reference;
-    }
+  const auto streams = [&](const Port& port) {
+    return !shared_memory || team.host_of(program.peers[port.link].rank) != team.host_of(rank);
+  };
+  for (const Instruction& instruction : program.instructions) {
+    slots += static_cast<uint32_t>(std::ranges::count_if(instruction.ins, streams));
+    slots += instruction.take == Take::nothing && !std::ranges::all_of(instruction.outs, streams);
   }
   return slots;
 }
@@ -87,8 +83,9 @@ TEST(Pool, HoldsTheMessagesOfEveryPlanBetweenHosts) {
     for (const Algorithm& algorithm : algorithms()) {
       for (int rank = 0; rank < team.size; ++rank) {
         const Plan plan = algorithm.plan(rank, team, 0);
+        const Program program = compile(plan, algorithm.collective, rank, team.size, 0);
         for (const bool shared_memory : {true, false})
-          ASSERT_LE(taken(plan, team, rank, shared_memory), least) << label(algorithm) << ", " << label(ranks) << ", rank " << rank;
+          ASSERT_LE(taken(program, team, rank, shared_memory), least) << label(algorithm) << ", " << label(ranks) << ", rank " << rank;
         ASSERT_GE(pool_shape(team.size, 1, 0, 0).slot_bytes, 64u * plan.widest_run()) << label(algorithm) << label(ranks);
       }
     }
@@ -109,7 +106,7 @@ TEST(Pool, HoldsAllLanesOfAWave) {
       EXPECT_GE(cut.lanes, 1u);
       uint32_t most = 0;
       for (const Algorithm& algorithm : algorithms()) {
-        const uint32_t slots = slots_per_lane(algorithm.plan(0, Team(size), 0));
+        const uint32_t slots = slots_per_stripe(compile(algorithm.plan(0, Team(size), 0), algorithm.collective, 0, size, 0));
         most = std::max(most, slots);
         EXPECT_LE(cut.lanes * slots, pool.slots) << label(algorithm) << " of " << size << ", lanes " << lanes;
       }

@@ -21,7 +21,7 @@ RouteTerms host_of(int size) {
   return terms;
 }
 
-std::vector<TuningRule> file(const std::string& lines) { return *parse_tuning_file("tutti-tuning 1\n" + lines, "f"); }
+std::vector<TuningRule> file(const std::string& lines) { return parse_tuning_file("tutti-tuning 1\n" + lines, "f")->rules; }
 
 Packed packed_into(size_t packet_bytes) {
   Packed packed;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "bench_types.h"
+#include "bytes.h"
 
 namespace tutti::bench {
 namespace {
@@ -33,15 +34,15 @@ double rounding(const Workload& work) {
   return unit + 2 * (work.ranks + 1) * 0x1p-24;
 }
 
-// FNV-1a over words of 4 bytes, the last one filled up with zeros.
+// A hash of words of 4 bytes, the last one filled up with zeros.
 uint64_t digest(const std::byte* bytes, size_t n) {
-  uint64_t hash = 1469598103934665603u;
+  Hash hash;
   for (size_t i = 0; i < n; i += sizeof(uint32_t)) {
     uint32_t word = 0;
     std::memcpy(&word, bytes + i, std::min(sizeof word, n - i));
-    hash = (hash ^ word) * 1099511628211u;
+    hash.add(uint64_t{word});
   }
-  return hash;
+  return hash.value();
 }
 
 }  // namespace

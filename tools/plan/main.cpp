@@ -83,7 +83,7 @@ int print(const Options& options) {
                 team.size);
     if (team.hosts() > 1) std::printf(" on host %d of %d", team.host_of(rank), team.hosts());
     std::printf(": %zu steps over %u blocks\n", plan.steps().size(), plan.blocks());
-    std::fputs(describe(plan).c_str(), stdout);
+    std::fputs(describe(plan, compile(plan, algorithm.collective, rank, team.size, options.root)).c_str(), stdout);
   }
   return 0;
 }

@@ -1,8 +1,6 @@
 #include "proving.h"
 
 #include <algorithm>
-#include <array>
-#include <span>
 
 #include "schedule.h"
 #include "selection.h"
@@ -33,9 +31,12 @@ Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root
 }
 
 Status prove_in_flight(const Algorithm& algorithm, int size) {
-  const auto first = plans_of_all_ranks(algorithm, size, 0), second = plans_of_all_ranks(algorithm, size, size - 1);
-  const std::array<std::span<const Plan>, 2> operations{first, second};
-  return prove_schedule(operations, {.lanes = 2, .stripes = 3});
+  const auto plans = plans_of_all_ranks(algorithm, size, 0), others = plans_of_all_ranks(algorithm, size, size - 1);
+  const Result<ProgramSet> first = compile_all(algorithm.collective, 0, plans);
+  const Result<ProgramSet> second = compile_all(algorithm.collective, size - 1, others);
+  if (!first.ok() || !second.ok()) return first.ok() ? second.status() : first.status();
+  Status status = prove_schedule(*first, *second, {.lanes = 2, .stripes = 3});
+  return status.ok() ? prove_schedule(*first, *second, {.lanes = 2, .stripes = 3, .lends = true}) : status;
 }
 
 }  // namespace tutti

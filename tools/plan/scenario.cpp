@@ -7,6 +7,7 @@
 #include "machine_profile.h"
 #include "pool_shape.h"
 #include "quantities.h"
+#include "tuning_rules.h"
 #include "words.h"
 
 namespace tutti {
@@ -45,14 +46,14 @@ Status set_link(const std::string& text, Machine& machine) {
   return status;
 }
 
-// What TUTTI_TUNING_CACHE keeps (src/tuning/machine_profile.h): its second line says for whom it was measured.
+// A file of TUTTI_TUNING_CACHE has the machine's numbers (src/tuning/machine_profile.h).
 Status read_measured(const std::string& text, const Team& team, Machine& machine) {
-  const auto lines = split(text, '\n');
-  const std::string_view measured_for = lines.size() > 1 ? lines[1] : "";
-  Result<MachineProfile> profile = decode_profile(text, measured_for);
+  const auto file = parse_tuning_file(text, "it");
+  if (!file.ok()) return file.status();
+  Result<MachineProfile> profile = read_profile(file->machine);
   if (!profile.ok()) return profile.status();
   profile->between.streams = true;
-  profile->inside.streams = measured_for.ends_with("streams inside");
+  profile->inside.streams = measured_for(file->machine).ends_with("streams inside");
   machine = machine_for(*profile, team);
   return {};
 }
@@ -62,7 +63,7 @@ Status read_file(const std::string& file, const Team& team, Machine& machine) {
   std::ifstream in(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in) return system_error("reading " + file);
-  const Status status = text.starts_with("tutti-profile") ? read_measured(text, team, machine) : read_machine(text, machine);
+  const Status status = text.starts_with("tutti-tuning") ? read_measured(text, team, machine) : read_machine(text, machine);
   return status.ok() ? status : Status(status.code(), file + ": " + status.message());
 }
 

@@ -85,7 +85,7 @@ Status run(const Options& options, const bench::Job& job) {
   if (!options.json.empty())
     if (Status s = write(options.json, as_json(contests, hosts, transports)); !s.ok()) return s;
   if (options.output.empty()) return {};
-  return write(options.output, format_tuning_file(rules_of(contests, hosts)));
+  return write(options.output, format_tuning_file({rules_of(contests, hosts), {}}));
 }
 
 int complain(int rank, const Status& status) {

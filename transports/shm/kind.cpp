@@ -62,15 +62,16 @@ Result<Opened> open(const Opening& opening) {
   options.handoff = address->name;
   options.secret = address->secret;
   options.patience = {opening.wait, opening.deadline};
+  options.window = opening.window;
   auto transport = ShmTransport::create(*std::static_pointer_cast<HandoffSocket>(opening.card->kept), options);
   if (!transport.ok()) return transport.status();
-  if (!(*transport)->has_window())
+  if (!(*transport)->window().base)
     opening.log.info(
         "memory of tutti_alloc will be copied as any other: there is no address space to share it in (ulimit -v, ulimit -f, or "
         "ulimit -l after mlockall)");
   Opened opened;
   opened.arena = (*transport)->arena();
-  opened.heap = (*transport)->make_heap();
+  opened.window = (*transport)->window();
   opened.transport = std::move(*transport);
   return opened;
 }

@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "descriptor_limit.h"
-#include "file_size_limit.h"
-#include "memory_limit.h"
+#include "resource_limits.h"
 
 namespace tutti::shm {
 namespace {
@@ -27,12 +25,12 @@ size_t heap_bytes(uint32_t ranks) {
   return std::min<size_t>(size_t{64} << 30, (size_t{512} << 30) / ranks) / kHugePage * kHugePage;
 }
 
-Result<OwnedFd> make_segment(size_t arena_bytes, uint32_t ranks) {
+Result<OwnedFd> make_segment(size_t arena_bytes, size_t window_bytes) {
   OwnedFd memory(::memfd_create("tutti", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory && is_descriptor_shortage(errno)) return out_of_descriptors("creating shared memory", kDescriptors);
   if (!memory) return system_error("creating shared memory (memfd_create)");
   const std::string doing = "sizing the memory that the ranks of a host share";
-  const size_t with_window = window_offset(arena_bytes) + ranks * heap_bytes(ranks);
+  const size_t with_window = window_offset(arena_bytes) + window_bytes;
   // A file beyond the limit would raise SIGXFSZ.
   if (!within_file_size_limit(with_window, doing).ok() || !resize(memory.get(), with_window)) {
     if (Status limit = within_file_size_limit(arena_bytes, doing); !limit.ok())

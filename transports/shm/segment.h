@@ -11,12 +11,12 @@
 
 namespace tutti::shm {
 
-// Where the window begins, and what each rank has of it: address space only, of which a process has 128 TiB and may have many communicators.
+// Where the window begins, and what each rank has of it: address space only, of which a process has 128 TiB.
 size_t window_offset(size_t arena_bytes);
 size_t heap_bytes(uint32_t ranks);
 
 // Sealed, so that no rank can shrink it under the others; without a window where files may not be so large.
-Result<OwnedFd> make_segment(size_t arena_bytes, uint32_t ranks);
+Result<OwnedFd> make_segment(size_t arena_bytes, size_t window_bytes);
 // Whether what a peer handed over is such a segment: its size is enough and will stay so.
 Status check_segment(int fd, size_t arena_bytes);
 

@@ -20,23 +20,22 @@ struct Options {
   std::vector<std::string> names;   // of the ranks of this host, by place, for messages
   std::string handoff, secret;      // of place 0's socket
   Patience patience;                // for the hand-over
+  const memory::Window* window = nullptr;  // that the ranks have in common already; null: the segment has one
 };
 
 class ShmTransport final : public memory::MemoryTransport {
  public:
   // Collective over the ranks of the host; blocks until this rank has the segment (place 0: until all others have it).
-  static Result<std::unique_ptr<ShmTransport>> create(const HandoffSocket& socket, const Options& options);
+  static Result<std::unique_ptr<ShmTransport>> create(HandoffSocket& socket, const Options& options);
 
   std::string_view name() const override { return "shm"; }
   const memory::Arena& arena() const { return arena_; }
-  // This rank's part of the window of memory that the ranks can lend each other; nothing if this rank could not map it.
-  std::unique_ptr<memory::Heap> make_heap() const;
-  bool has_window() const { return window_.base() != nullptr; }
+  const memory::Window& window() const { return window_; }  // of memory that the ranks can lend each other
 
  private:
-  ShmTransport(Mapping mapping, Mapping window, const Options& options);
-  Mapping mapping_, window_;
-  uint32_t place_;
+  ShmTransport(Mapping mapping, memory::Window window, const Options& options);
+  Mapping mapping_;
+  memory::Window window_;
 };
 
 }  // namespace tutti::shm

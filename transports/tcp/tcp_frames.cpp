@@ -8,32 +8,12 @@
 namespace tutti::tcp {
 namespace {
 
-constexpr std::string_view kHexDigits = "0123456789abcdef";
-
 template <class Frame>
 std::optional<Frame> whole_frame(std::span<const std::byte> bytes) {
   if (bytes.size() != sizeof(Frame)) return std::nullopt;
   Frame frame;
   std::memcpy(static_cast<void*>(&frame), bytes.data(), sizeof frame);
   return frame;
-}
-
-// Takes the same time wherever the first difference is.
-bool same(const Secret& a, const Secret& b) {
-  unsigned difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
-std::optional<Secret> parse_secret(std::string_view text) {
-  Secret secret{};
-  if (text.size() != 2 * secret.size()) return std::nullopt;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const size_t digit = kHexDigits.find(text[i]);
-    if (digit == std::string_view::npos) return std::nullopt;
-    secret[i / 2] = static_cast<uint8_t>(secret[i / 2] * 16u + digit);
-  }
-  return secret;
 }
 
 }  // namespace
@@ -57,25 +37,18 @@ bool may_become_hello(std::span<const std::byte> beginning) {
 }
 
 std::string_view objection(const Hello& hello, const Terms& terms) {
-  if (!same(hello.secret, terms.secret)) return "it does not know this rank's secret";
+  if (hello.secret != terms.secret) return "it does not know this rank's secret";
   if (hello.context != terms.context) return "it belongs to another communicator";
   if (hello.rank < 0 || hello.rank >= terms.rank) return "it names a rank that has no reason to connect";
   if (hello.connection >= terms.connections) return "it wants more connections than were agreed";
   return {};
 }
 
-std::string to_text(const Endpoint& endpoint) {
-  std::string text = endpoint.address.to_string() + '/';
-  for (const uint8_t byte : endpoint.secret) {
-    text += kHexDigits[byte >> 4];
-    text += kHexDigits[byte & 15];
-  }
-  return text;
-}
+std::string to_text(const Endpoint& endpoint) { return endpoint.address.to_string() + '/' + endpoint.secret.hex(); }
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
   const size_t slash = text.rfind('/');
-  const auto secret = parse_secret(slash == std::string_view::npos ? "" : text.substr(slash + 1));
+  const auto secret = Secret::from_hex(slash == std::string_view::npos ? "" : text.substr(slash + 1));
   if (!secret) return Status(Code::invalid_argument, in_quotes(text) + " is no TCP endpoint; expected address:port/32 hex digits");
   auto address = SocketAddress::parse(text.substr(0, slash));
   if (!address.ok()) return address.status();

@@ -6,7 +6,6 @@
 // Everything is little endian, as it lies in memory.
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "bytes.h"
 #include "net_address.h"
 #include "vocabulary.h"
 
@@ -25,9 +25,6 @@ static_assert(std::endian::native == std::endian::little, "frames and signatures
 inline constexpr uint32_t kHelloMagic = 0x68747554;   // "Tuth"
 inline constexpr uint32_t kHeaderMagic = 0x6d747554;  // "Tutm"
 inline constexpr uint32_t kVersion = 1;               // of Hello and Header; the signature has its own
-
-// Random, made by each listener and told to its peers at bootstrap: who does not know it is a stranger.
-using Secret = std::array<uint8_t, 16>;
 
 struct Hello {
   uint32_t magic = kHelloMagic;

@@ -1,7 +1,5 @@
 #include "tcp_transport.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 
 namespace tutti::tcp {
@@ -15,10 +13,10 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::open(TcpOptions options) {
     if (const auto probe = listen_on(*address, 1); probe.ok())
       if (const Status status = set_congestion_control(probe->get(), options.congestion); !status.ok())
         return Status(status.code(), "TUTTI_TCP_CONGESTION: " + status.message());
-  Terms terms{options.context, {}, options.rank,
-              static_cast<uint32_t>(options.connections) * static_cast<uint32_t>(kLinkUses)};
-  if (::getrandom(terms.secret.data(), terms.secret.size(), 0) != static_cast<ssize_t>(terms.secret.size()))
-    return system_error("reading random bytes");
+  const auto secret = Secret::random();
+  if (!secret.ok()) return secret.status();
+  const Terms terms{options.context, *secret, options.rank,
+                    static_cast<uint32_t>(options.connections) * static_cast<uint32_t>(kLinkUses)};
   auto acceptor = TcpAcceptor::listen(*address, terms, "communicator " + options.name, options.log);
   if (!acceptor.ok()) return acceptor.status();
   return std::unique_ptr<TcpTransport>(new TcpTransport(std::move(options), std::move(*acceptor), terms.secret));

@@ -1,11 +1,11 @@
 #include "listener_address.h"
 
-#include "bytes.h"
 #include "net_address.h"
 
 namespace tutti {
 namespace {
 
+constexpr char kListens = '1', kRefuses = '0';
 constexpr size_t kLongestAddress = 128;  // as text
 
 ListenerAddress refused(std::string why) {
@@ -17,26 +17,26 @@ ListenerAddress refused(std::string why) {
 }  // namespace
 
 std::string encode(const ListenerAddress& listener) {
-  ByteWriter writer;
-  writer.text(listener.status.ok() ? "1" : "0");
-  for (const unsigned char byte : listener.secret) writer.number(byte);
   const std::string& text = listener.status.ok() ? listener.address : listener.status.message();
-  writer.text(std::string_view(text).substr(0, kLongestSentence));
+  ByteWriter writer;
+  writer(listener.status.ok() ? kListens : kRefuses, listener.secret);
+  writer.sentence(text, kLongestSentence);
   return writer.take();
 }
 
 ListenerAddress decode_listener_address(std::string_view bytes) {
   ByteReader reader(bytes);
-  const std::string_view verdict = reader.text(1);
   ListenerAddress listener;
-  for (unsigned char& byte : listener.secret) byte = reader.number<unsigned char>();
-  const std::string_view text = reader.text(reader.rest().size());
-  const bool known = reader.ok() && (verdict == "0" || verdict == "1");
-  if (!known || text.size() > kLongestSentence || (verdict == "0" && text.empty())) return refused("it sent something unreadable");
-  if (verdict == "0") return refused(printable(text));
+  char verdict;
+  std::string text;
+  reader(verdict, listener.secret);
+  reader.sentence(text, kLongestSentence);
+  const bool listens = verdict == kListens;
+  if (!reader.ok() || (!listens && verdict != kRefuses) || (!listens && text.empty())) return refused("it sent something unreadable");
+  if (!listens) return refused(std::move(text));
   if (text.size() > kLongestAddress || (!text.empty() && !SocketAddress::parse(text).ok()))
     return refused("it sent an address that is none");
-  listener.address = text;
+  listener.address = std::move(text);
   return listener;
 }
 

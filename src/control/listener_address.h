@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "bytes.h"
 #include "rendezvous_frames.h"
 #include "status.h"
 
