@@ -1,5 +1,5 @@
-// What does the engine cost?  A ring all-reduce written by hand over the memory links, beside the engine's ring over the same links,
-// turn by turn in one run.  Ranks are threads.   ring_loop [--ranks 2] [--repeat 15] [--json]
+// The cost of the engine: a ring all-reduce written by hand over the memory links, beside the engine's ring over
+// the same links, turn by turn in one run.  Ranks are threads.   ring_loop [--ranks 2] [--repeat 15] [--json]
 #include <CLI/CLI.hpp>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// A Binding gives symbolic blocks their bytes: for block b and stripe k, where in the caller's input and output, and how long.
-// The boundaries are those of cut.h: `chunked` is one vector, `fixed` is blocks that are places of their own.
+// A Binding gives symbolic blocks their bytes: for block b and stripe k, where in the caller's input and output, and
+// how long.  The boundaries are those of cut.h: `chunked` is one vector, `fixed` blocks are places of their own.
 #pragma once
 
 #include <algorithm>

@@ -88,7 +88,9 @@ size_t CodedPayload::message_bytes(const Binding& binding, std::span<const Segme
 
 // ---- one chunk ----
 
-EncodeContext CodedPayload::context(const Place& place) const { return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element}; }
+EncodeContext CodedPayload::context(const Place& place) const {
+  return {tensor_->spec().seed, tensor_->step(), job_.rank, place.element};
+}
 
 // This rank's value, in `room` if it is nowhere as aligned float32.
 const float* CodedPayload::own(uint32_t lane, const Place& place, float* room) {
@@ -113,7 +115,7 @@ Status CodedPayload::decode(const std::byte* packet, const Place& place, const O
   return codec_.decode(packet, place.n, context(place), output);
 }
 
-// Where final numbers are decoded: into the user's output at once, if that can be, else here, from where deliver() brings them there.
+// The place to decode final numbers: the user's output, if that can be, else a room here that deliver() copies from.
 Output CodedPayload::delivery(const Place& place) {
   const bool straight = streams_ || (writes_output_ && job_.output_store == kernels::Store::cached);
   return {straight ? static_cast<float*>(job_.output) + place.element : final_.data(), nullptr, job_.divisor, streams_};

@@ -4,12 +4,12 @@
 //   input    the caller's input, untouched yet
 //   partial  a sum of contributions, in float32, kept here
 //   packet   final, and decoded to the output; its packet is kept here as long as a later instruction sends it
-// A block is encoded where its value leaves this rank or becomes final.  A packet that arrives final is passed on verbatim, and every
-// rank decodes the same packet (its owner while encoding it), so all ranks end with the same bits.  All is done chunk by chunk, in
-// the caches.
+// A block is encoded where its value leaves this rank or becomes final.  A packet that arrives final is passed on
+// verbatim, and every rank decodes the same packet (its owner while encoding it), so all ranks end with the same bits.
+// All is done chunk by chunk, in the caches.
 //
-// The plan must carry codecs (Proof::may_carry_codec).  Then each rank encodes each element at most once in an operation, which makes
-// one residual per tensor enough; and each input is read once, which momentum correction needs.
+// The plan must carry codecs (Proof::may_carry_codec).  Then each rank encodes each element at most once in an
+// operation, which makes one residual per tensor enough; and each input is read once, which momentum correction needs.
 #pragma once
 
 #include <memory>
@@ -32,7 +32,7 @@ struct CodedOutcome {
   size_t damaged = 0;  // on failure: the number of the message that cannot be decoded
 };
 
-// What an executor carries out for one instruction, in one stripe.
+// The work of one instruction in one stripe, for an executor.
 struct CodedWork {
   enum class Kind : uint8_t {
     pack,    // the packets of this rank's values go to `result`
@@ -63,14 +63,16 @@ class CodedPayload {
     uint32_t divisor = 1;  // of the final value
     kernels::Store output_store = kernels::Store::cached;
   };
-  // Takes the tensor (TensorCodec::begin must have succeeded) and gives it back: well, if finish() was called.
+  // Takes the tensor (TensorCodec::begin must have succeeded) and gives it back, as a step taken if finish() was
+  // called.
   CodedPayload(std::shared_ptr<TensorCodec> tensor, const Job& job, uint32_t lanes, uint32_t blocks);
   CodedPayload(const CodedPayload&) = delete;
   ~CodedPayload();
 
   void finish();
 
-  // How the tensor is cut: each block is a whole number of chunks but for the tensor's end, in places that depend on nothing else.
+  // How the tensor is cut: each block is a whole number of chunks but for the tensor's end, in places that depend on
+  // nothing else.
   static Binding bind(const TensorCodec& tensor, const void* input, void* output, uint32_t blocks, size_t chunks_per_stripe);
   // Of all packets of the tensor, and of one chunk.
   static uint64_t packed_bytes(const TensorCodec& tensor);

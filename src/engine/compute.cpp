@@ -1,4 +1,4 @@
-// What a lane does with what it took: one pass over received and own parts, to wherever the result is wanted.
+// Computing: one pass over received and own parts, to wherever the result is wanted.
 #include <algorithm>
 #include <utility>
 
@@ -9,11 +9,12 @@ namespace tutti {
 using kernels::Store;
 
 void PlanOperation::compute(Lane& lane, const Instruction& instruction) {
-  if (instruction.take == Take::nothing || lane.bytes == 0 || lane.from_memory) return;
+  if (lane.bytes == 0 || lane.from_memory) return;
   if (coded_) return compute_coded(lane, instruction);
   if (instruction.take == Take::recv) return keep_received(lane, instruction);
   if (instruction.take == Take::fold) return fold(lane, instruction);
-  if (instruction.outs.empty() || (lane.offers.empty() && bank_.pool->writable(lane.slot))) return reduce_received(lane, instruction);
+  const bool in_one_place = instruction.outs.empty() || (lane.offers.empty() && bank_.pool->writable(lane.slot));
+  if (in_one_place) return reduce_received(lane, instruction);
   lane.gathered.assign(1, std::exchange(lane.slot, {}));
   fold(lane, instruction);
 }
@@ -70,8 +71,8 @@ void PlanOperation::reduce_received(Lane& lane, const Instruction& instruction) 
   }
 }
 
-// In one pass over all contributions to everywhere the result goes: this rank's destination, those that peers offered, and a slot for
-// the peers that did not.
+// In one pass over all contributions to everywhere the result goes: this rank's destination, those that peers offered,
+// and a slot for the peers that did not.
 void PlanOperation::fold(Lane& lane, const Instruction& instruction) {
   const size_t n = lane.gathered.size() + 1;
   const size_t own_position = instruction.take == Take::fold ? instruction.own_position : instruction.received_is_left ? 1 : 0;
@@ -137,7 +138,7 @@ void PlanOperation::settle(Lane& lane, const Instruction& instruction) {
     share(lane, instruction);
 }
 
-// One of the slots received, if it may be written, else one of this rank's own, which is reserved; none if nobody needs one.
+// A slot that was received and may be written, else one of this rank's own, which is reserved; none if nobody needs it.
 Slot PlanOperation::slot_for_result(Lane& lane, const Instruction& instruction) {
   if (receivers_of_slot(lane, instruction) == 0) return {};
   for (const Slot& slot : lane.gathered)

@@ -13,7 +13,7 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kStallNs = 1'000'000'000;  // silence after which the control tree is told, and again each time it has passed
+constexpr uint64_t kStallNs = 1'000'000'000;        // silence after which the control tree hears of it, again and again
 constexpr uint64_t kLongestLookNs = 1'000'000'000;  // that counts as waiting, see Operation
 constexpr uint64_t kGraceNs = 100'000'000;          // between seeing a link close and blaming its peer
 
@@ -35,7 +35,8 @@ Engine::~Engine() {
 Status Engine::begin_progress_thread() {
   if (progress_thread_.joinable()) return {};
   auto thread = start_quiet_thread([this] { progress_loop(); });
-  if (!thread.ok()) return Status(Code::out_of_memory, "asynchronous calls need a thread to carry them on: " + thread.status().message());
+  if (!thread.ok())
+    return Status(Code::out_of_memory, "asynchronous calls need a thread to carry them on: " + thread.status().message());
   progress_thread_ = std::move(*thread);
   return {};
 }
@@ -65,7 +66,8 @@ Result<Engine::Operations> Engine::start_all(const std::function<Operations(Link
   return operations;
 }
 
-Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared_ptr<Operation>(LinkTable&)>& make, bool asynchronous) {
+Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared_ptr<Operation>(LinkTable&)>& make,
+                                                 bool asynchronous) {
   auto operations = start_all([&](LinkTable& link_table) { return Operations{make(link_table)}; }, asynchronous);
   if (!operations.ok()) return operations.status();
   return std::move(operations->front());
@@ -128,7 +130,7 @@ void Engine::count(const Operation& done) {
   totals_.received_bytes += done.traffic().received_bytes;
 }
 
-// A closed link is often the second act of a failure that the control tree is about to explain: it gets a moment to do so.
+// A closed link is often the second act of a failure.  The control tree gets a moment to explain the first.
 void Engine::lost(int peer, const Status& status) {
   const uint64_t now = now_ns();
   if (lost_ns_ == 0) lost_ns_ = now;
@@ -238,12 +240,12 @@ bool Engine::test(Operation& operation, Status& status) {
   return true;
 }
 
-// Looks after an operation that does not move: reports it each second (if `reports`), and when its time is over.  A report for which
-// there is no memory is made at the next look.
-void Engine::watch(Operation& operation, uint64_t now, bool tells) noexcept try {
+// Looks after an operation that does not move: reports it each second (if `reports`), and when its time is over.  A
+// report for which there is no memory is made at the next look.
+void Engine::watch(Operation& operation, uint64_t now, bool reports) noexcept try {
   if (operation.has_moved) {
     operation.has_moved = false;
-    operation.waited_ns = operation.told_ns = 0;
+    operation.waited_ns = operation.reported_ns = 0;
   } else {
     operation.waited_ns += std::min(now - operation.looked_ns, kLongestLookNs);
   }
@@ -251,9 +253,9 @@ void Engine::watch(Operation& operation, uint64_t now, bool tells) noexcept try 
   if (operation.waited_ns >= operation.timeout_ns) {
     if (!operation.gave_up) supervisor_.timed_out(operation, operation.waited_ns);
     operation.gave_up = true;
-  } else if (tells && operation.waited_ns - operation.told_ns >= kStallNs) {
+  } else if (reports && operation.waited_ns - operation.reported_ns >= kStallNs) {
     supervisor_.stalled(operation, operation.waited_ns);
-    operation.told_ns = operation.waited_ns;
+    operation.reported_ns = operation.waited_ns;
   }
 } catch (const std::bad_alloc&) {
 }
@@ -263,9 +265,9 @@ void Engine::watch_all(uint64_t now) noexcept {
   const auto is_collective = [](const auto& operation) {
     return operation->signature().collective != static_cast<uint8_t>(Collective::point_to_point);
   };
-  auto teller = std::find_if(operations_.begin(), operations_.end(), is_collective);
-  if (teller == operations_.end()) teller = operations_.begin();
-  for (auto operation = operations_.begin(); operation != operations_.end(); ++operation) watch(**operation, now, operation == teller);
+  auto reported = std::find_if(operations_.begin(), operations_.end(), is_collective);
+  if (reported == operations_.end()) reported = operations_.begin();
+  for (auto i = operations_.begin(); i != operations_.end(); ++i) watch(**i, now, i == reported);
 }
 
 Status Engine::end() {

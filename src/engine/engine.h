@@ -1,10 +1,10 @@
 // The engine of one communicator on one rank: a queue of operations in call order, and whoever waits drives them all.
 //
-// A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by a progress thread,
-// which exists only after the first of them and sleeps while somebody else drives.  One mutex guards everything.
+// A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by a
+// progress thread, which begins with the first of them and sleeps while another thread drives.  One mutex guards all.
 //
-// A call that cannot be started has changed nothing: what may fail (memory, the progress thread, links) comes first, then the operation
-// takes its place, which cannot fail.  What fails in the middle of an operation ends the communicator.
+// A call that cannot be started has changed nothing.  All that may fail (memory, the progress thread, links) comes
+// first; then the operation takes its place, which cannot fail.  A failure later on ends the communicator.
 #pragma once
 
 #include <atomic>
@@ -21,20 +21,19 @@
 
 namespace tutti {
 
-// Who watches over the communicator: told of failures and stalls, asked whether it is still alive.
+// Watches over the communicator: hears of failures and stalls, and says whether the communicator is still alive.
 class Supervisor {
  public:
   virtual ~Supervisor() = default;
   virtual bool failed() const = 0;  // cheap
-  virtual bool given_up() const {
-    return false;
-  }  // others have failed the communicator; failed() follows when this rank hears of it
+  // Others have failed the communicator; failed() follows when this rank hears of it.
+  virtual bool given_up() const { return false; }
   virtual Status failure() const = 0;
-  virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true afterwards, at once or soon
+  virtual void fail(int culprit, const Status& cause) = 0;  // failed() is true soon afterwards
   virtual void stalled(const Operation& operation, uint64_t waited_ns) = 0;
   virtual void timed_out(const Operation& operation, uint64_t waited_ns) = 0;
   virtual std::string peer_name(int rank) const = 0;  // "rank 3 (host b, pid 4711)"; of this rank for -1
-  // What fail() does, where there is not even the memory to say why: failed() is true afterwards.
+  // Like fail(), where there is no memory to say why; failed() is true afterwards.
   virtual void break_down() noexcept = 0;
 };
 
@@ -86,7 +85,7 @@ class Engine {
   EngineTotals totals() const;
   size_t transport_bytes() const;  // memory
 
-  // What this rank has sent has reached its peers, or they are gone.  Does not wait.
+  // All messages of this rank have reached its peers, or these are gone.  Does not wait.
   bool drained();
   bool has_unfinished() const;  // operations that nobody has waited for to their end
 
@@ -99,10 +98,10 @@ class Engine {
   Status ended(const Operation& operation) noexcept;
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
-  // None of these lets an exception out: an operation that was started must be driven to its end, however little memory there is.
-  void watch(Operation& operation, uint64_t now, bool tells) noexcept;
+  // None of these lets an exception out: an operation that was started must be driven to its end, even without memory.
+  void watch(Operation& operation, uint64_t now, bool reports) noexcept;
   void watch_all(uint64_t now) noexcept;
-  bool sleep(std::vector<pollfd>& awaited) noexcept;  // until a link may move; false if only asking tells
+  bool sleep(std::vector<pollfd>& awaited) noexcept;  // until a link may move; false: only asking can show that
   void progress_loop();
 
   std::vector<Transport*> transports_;

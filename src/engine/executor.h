@@ -1,9 +1,9 @@
 // Computing, which may take its time: a lane gives work to an executor and goes on when the ticket that it got is done.
 //
-// Contract.  The one thread that drives the engine calls everything here, and nothing blocks.  Work of one queue is carried out in
-// the order given, so its last ticket stands for all before it; between queues there is no order.  Lists that work refers to
-// (targets, sources, messages) are read before the function returns.  The memory that they name is read and written until the
-// ticket is done: whoever gave the work neither changes nor releases it before.
+// Contract.  The one thread that drives the engine calls everything here, and nothing blocks.  Work of one queue is
+// carried out in the order given, so its last ticket stands for all before it; between queues there is no order.  Lists
+// that work refers to (targets, sources, messages) are read before the function returns.  The memory that they name is
+// read and written until the ticket is done; the giver of the work neither changes nor releases it before.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What a lane gives: the value of an instruction's blocks to its out ports.
+// Giving: the value of an instruction's blocks goes to its out ports.
 #include <algorithm>
 
 #include "plan_operation.h"
@@ -88,6 +88,7 @@ bool PlanOperation::fill_slot(Lane& lane, const Instruction& instruction) {
 
 // Each receiver gets a holder of its own before the slot is in anyone's hands.
 void PlanOperation::share(Lane& lane, const Instruction& instruction) {
+  if (instruction.outs.size() < 2) return;
   const uint32_t receivers = receivers_of_slot(lane, instruction);
   if (receivers > 1) bank_.pool->add_holders(lane.slot, receivers - 1);
 }

@@ -44,7 +44,7 @@ bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   return true;
 }
 
-// Carries one lane through at most one message received and its consequences, so that the other lanes' sends are not kept waiting.
+// Carries one lane through at most one message received and its consequences, so that other lanes' sends need not wait.
 bool PlanOperation::step_lane(Lane& lane) {
   const bool worked = lane.working != kDone;
   if (worked && !executor_.done(lane.working)) return false;
@@ -117,7 +117,7 @@ void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
   lane.slot = {};
   lane.from_memory = instruction.take == Take::nothing && !coded_;
   lane.port = 0;
-  lane.phase = Phase::take;
+  lane.phase = instruction.take == Take::nothing ? Phase::give : Phase::take;
 }
 
 void PlanOperation::parts_of(Lane& lane, std::span<const Segment> segments, bool keep) {
@@ -154,7 +154,8 @@ Slot PlanOperation::acquire(Lane& lane) {
   return slot;
 }
 
-// Returns the slot that held the message of an in port.  One of this lane's own is free again, so it stays reserved for the lane.
+// Returns the slot that held a message of this in port.  One of the lane's own is free again, and stays reserved for
+// it.
 void PlanOperation::let_go(Lane& lane, const Port& port, Slot slot) {
   bank_.pool->release(slot);
   if (peers_[port.link].queues->slots) return;
@@ -162,7 +163,7 @@ void PlanOperation::let_go(Lane& lane, const Port& port, Slot slot) {
   ++bank_.reserved;
 }
 
-// ---- what must be waited for ----
+// ---- conditions ----
 
 bool PlanOperation::flushed(Lane& lane) const {
   std::erase_if(lane.sending, [](const auto& send) { return send.first->sent(send.second); });
@@ -174,8 +175,8 @@ bool PlanOperation::loans_back(Lane& lane) const {
   return lane.loans.empty();
 }
 
-// Nobody needs what the destinations of the present instruction hold.  Of the loans only those of just this memory count: to wait for
-// others, which their receivers reach later in the plan, could be to wait for oneself.
+// The destinations of the present instruction hold nothing that is still to be read.  Of the loans only those of just
+// this memory count: to wait for others, which their receivers reach later in the plan, could be to wait for oneself.
 bool PlanOperation::may_overwrite(Lane& lane) const {
   if (!flushed(lane)) return false;
   if (loans_back(lane)) return true;
@@ -193,7 +194,8 @@ bool PlanOperation::all_take_bytes(std::span<const Port> ports) const {
 }
 
 bool PlanOperation::any_takes_puts(std::span<const Port> ports) const {
-  return std::any_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->puts != nullptr; });
+  return any_puts_ &&
+         std::any_of(ports.begin(), ports.end(), [this](const Port& port) { return peers_[port.link].queues->puts != nullptr; });
 }
 
 }  // namespace tutti

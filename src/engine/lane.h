@@ -35,7 +35,7 @@ struct Offer {
   std::byte* destination;
 };
 
-// What a lane does next with its instruction.
+// The next thing that a lane does with its instruction.
 enum class Phase : uint8_t {
   prepare,
   take,     // messages from the in ports

@@ -12,7 +12,7 @@
 
 namespace tutti {
 
-// One direction of one link.  An operation takes a ticket when it is started, and may use the link while its ticket is served.
+// One direction of one link.  An operation takes a ticket when it is started, and uses the link while that is served.
 struct LinkQueue {
   uint64_t next_ticket = 0;
   uint64_t now_serving = 0;
@@ -40,11 +40,11 @@ struct SlotBank {
   bool blocked = false;   // the engine's, while it goes through its queue: an earlier operation has still to reserve from here
 };
 
-// What operations of one communicator share on this rank.  Collectives reserve from one bank.  The messages to each peer have a bank of
-// their own, so that a message whose receiver is late keeps nobody else waiting: neither collectives nor messages to other peers.
+// Everything that operations of one communicator share on this rank.  Collectives reserve from one bank.  The messages
+// to each peer have a bank of their own, so that a late receiver delays neither collectives nor messages to others.
 struct LinkTable {
-  SlotBank bank;                                       // of collectives
-  std::vector<SlotBank> message_banks;                 // by rank of the receiver
+  SlotBank bank;                                        // of collectives
+  std::vector<SlotBank> message_banks;                  // by rank of the receiver
   std::vector<PeerQueues> peers[kLinkUses];             // by rank
   std::function<LinkForm(int peer)> form;               // of the links to it; makes none
   std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed

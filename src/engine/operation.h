@@ -11,12 +11,12 @@
 
 namespace tutti {
 
-// What went wrong with a link, for the engine to report.
+// A link or a message that went wrong, for the engine to report.
 struct Trouble {
   enum class Kind : uint8_t { none, lost, mismatch, damaged } kind = Kind::none;
   int peer = -1;
-  Status status;       // of a loss; why what the peer sent cannot be believed
-  Signature expected, offender;  // of a mismatch: what this rank's call says of the message, and what the message says
+  Status status;                 // of a loss or a damaged message
+  Signature expected, offender;  // of a mismatch: the message as this rank's call expects it, and as it is
 };
 
 struct Traffic {
@@ -27,17 +27,17 @@ class Operation {
  public:
   virtual ~Operation() = default;
 
-  // Takes its place behind the operations started before it, once it is certain to be started: draws its numbers.
+  // Takes its tickets, and so its place behind earlier operations, once it is certain to be started.
   virtual void enter() noexcept = 0;
 
-  // Does what can be done now; true if anything was.  `may_start`: all earlier operations have reserved what they need from bank(), so
-  // this one may reserve too.  On trouble fills trouble().
+  // Does all that can be done now; true if anything was.  `may_start`: all earlier operations have reserved their slots
+  // from bank(), so this one may reserve, too.  On trouble fills trouble().
   virtual bool advance(bool may_start) = 0;
   virtual SlotBank* bank() { return nullptr; }  // null: it reserves nothing
-  virtual bool started() const = 0;  // has reserved all it will ever need
+  virtual bool started() const = 0;             // has reserved all it will ever need
   virtual bool finished() const = 0;
 
-  // The call returns now, with success or a failure.  May be told several times; the first counts.
+  // The call returns now, with success or a failure.  May be called several times; the first counts.
   virtual void end(bool /*success*/) {}
 
   // For messages about a call that makes no progress.
@@ -50,10 +50,10 @@ class Operation {
   const Trouble& trouble() const { return trouble_; }
   const Traffic& traffic() const { return traffic_; }
 
-  // Kept by the engine: when it was started; whether it moved since somebody last looked, and when that was; how long it has not moved
-  // since, and how long it had not when that was last reported.  A look counts for a second at most: while a whole job or machine is
-  // stopped nobody is late.
-  uint64_t started_ns = 0, looked_ns = 0, waited_ns = 0, told_ns = 0;
+  // The engine's notes: when the operation was started; when the engine last looked whether it moved; how long it had
+  // not moved by then, and how long at the last report.  A look counts for a second at most: while a whole job or
+  // machine is stopped, no rank is late.
+  uint64_t started_ns = 0, looked_ns = 0, waited_ns = 0, reported_ns = 0;
   bool has_moved = true, gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;

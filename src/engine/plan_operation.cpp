@@ -30,8 +30,10 @@ PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std:
   for (uint32_t i = 0; i < lane_count_; ++i) lanes_[i].number = i;
   peers_.resize(program_.peers.size());
   const LinkUse use = is_message(signature) ? LinkUse::messages : LinkUse::collectives;
-  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i)
+  for (size_t i = 0; i < peers_.size() && binding_.stripes() > 0; ++i) {
     peers_[i].queues = &link_table.peer(program_.peers[i].rank, use);
+    any_puts_ |= peers_[i].queues->puts != nullptr;
+  }
 }
 
 void PlanOperation::enter() noexcept {
@@ -78,7 +80,7 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable
     if (i.outs.empty()) continue;
     const bool by_reference = few_pieces && count(i.outs, LinkForm::bytes) == i.outs.size();
     sent += !by_reference && i.take == Take::nothing;
-    // A loan is read-only, so a result that is passed on may need a slot of its own; so does a loan that no put may send.
+    // A loan is read-only, so a result that is passed on may need another slot; so may a loan that puts cannot send.
     const bool reduces = i.take == Take::recv_reduce || i.take == Take::fold;
     const bool puts_loan = i.take == Take::recv && count(i.outs, LinkForm::puts) > 0;
     sent += !coded && (reduces || puts_loan) && link_table.bank.pool->lends() && count(i.ins, LinkForm::slots) > 0;
@@ -86,21 +88,19 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable
   return sent + held;
 }
 
-// ---- what messages and failures say ----
+// ---- signatures and reports ----
 
-Signature PlanOperation::signature_of(const Lane& lane) const {
+Signature PlanOperation::tagged_signature(const Lane& lane) const {
+  const auto size = static_cast<uint32_t>(tags_.row.size());
+  const uint32_t block = program_.instructions[lane.pc].segments[0].block, source = block / size, destination = block % size;
+  const Tag& tag = source == tags_.rank ? tags_.row[destination] : tags_.column[source];
   Signature signature = signature_;
-  if (!tags_.row.empty()) {
-    const auto size = static_cast<uint32_t>(tags_.row.size());
-    const uint32_t block = program_.instructions[lane.pc].segments[0].block, source = block / size, destination = block % size;
-    const Tag& tag = source == tags_.rank ? tags_.row[destination] : tags_.column[source];
-    signature.count = tag.count;
-    signature.data_type = static_cast<uint8_t>(tag.type);
-  }
+  signature.count = tag.count;
+  signature.data_type = static_cast<uint8_t>(tag.type);
   return signature;
 }
 
-// False, as "not done"; notes what is not mere patience.
+// False, for "not done"; fills trouble() unless the link is only busy.
 bool PlanOperation::fail(Progress progress, const Port& port, const Lane& lane) {
   if (progress == Progress::busy) return false;
   Link& link = *peers_[port.link].queues->link;

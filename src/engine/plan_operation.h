@@ -1,17 +1,17 @@
 // Runs a Program over links, for all stripes of a Binding.
 //
 // Lanes.  Up to `lanes` stripes are under way at once.  A lane walks the program's instructions in order; lanes advance
-// independently.  A lane whose turn on a link (turn.h) has not come waits, and so does one whose work the executor still carries out.
+// independently.  A lane whose turn on a link (turn.h) has not come waits; so does one whose work is under way.
 //
-// Loans.  Memory that the peers can reach is lent instead of copied.  Where a plan returns a block to the rank that sent it, that
-// rank offers the destination, so that the rank that reduces the block writes the result there and sends word only.  A stripe ends
-// when its loans are back.  (No plan knows of this.)
+// Loans.  Memory that the peers can reach is lent instead of copied.  Where a plan returns a block to the rank that
+// sent it, that rank offers the destination, so that the rank that reduces the block writes the result there and sends
+// word only.  A stripe ends when its loans are back.  (No plan knows of this.)
 //
-// Slots.  A lane begins a stripe only after all slots that the program can take from the pool for it are reserved, and stripes
-// begin in order.  So a stripe that has begun everywhere can always finish, and passing slots cannot deadlock.
+// Slots.  A lane begins a stripe only after all slots that the program can take from the pool for it are reserved, and
+// stripes begin in order.  So a stripe that has begun everywhere can always finish, and passing slots cannot deadlock.
 //
-// Files: plan_operation.cpp makes and ends operations, lane.cpp moves lanes, and take, compute and give are what a lane does with an
-// instruction.
+// Files: plan_operation.cpp makes and ends operations; lane.cpp moves lanes; take.cpp, compute.cpp and give.cpp are the
+// phases of an instruction.
 #pragma once
 
 #include <memory>
@@ -51,8 +51,8 @@ class PlanOperation final : public Operation {
   // A codec changes what travels.  Before the operation is started.
   void set_coded(std::unique_ptr<CodedPayload> payload) { coded_ = std::move(payload); }
 
-  // What a block's messages say of themselves instead of the call's count and type (point to point, all_to_all_v: only the two ends
-  // of a message know these).  An empty block sends a message, too, so that a peer that expects something hears that there is nothing.
+  // Count and type of a block, which its messages state instead of the call's (point to point, all_to_all_v: only the
+  // two ends of a message know them).  An empty block sends a message, too: a peer that expects more hears of it.
   struct Tag {
     uint64_t count;
     DataType type;
@@ -83,7 +83,7 @@ class PlanOperation final : public Operation {
   bool may_overwrite(Lane& lane) const;
   bool flushed(Lane& lane) const;  // what this lane sent in its present stripe
   bool loans_back(Lane& lane) const;
-  bool travels(const Lane& lane) const;  // the present instruction's message is sent although it may be empty
+  bool travels(const Lane& lane) const;  // the present instruction's message is sent, if only to say that it is empty
   bool in_host_memory() const { return binding_.space() == Space::host; }
   bool all_take_bytes(std::span<const Port> ports) const;
   bool any_takes_puts(std::span<const Port> ports) const;
@@ -124,7 +124,8 @@ class PlanOperation final : public Operation {
 
   bool flushed() const;  // every message has left this rank
   void abandon_work() noexcept;
-  Signature signature_of(const Lane& lane) const;
+  Signature signature_of(const Lane& lane) const { return tags_.row.empty() ? signature_ : tagged_signature(lane); }
+  Signature tagged_signature(const Lane& lane) const;
   bool fail(Progress progress, const Port& port, const Lane& lane);
 
   std::shared_ptr<const Program> shared_program_;
@@ -140,6 +141,7 @@ class PlanOperation final : public Operation {
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers
+  bool any_puts_ = false;         // some of their links take puts
 };
 
 }  // namespace tutti

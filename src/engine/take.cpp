@@ -1,4 +1,4 @@
-// What a lane takes: the messages of an instruction's in ports, each to where it is best received.
+// Taking: the messages of an instruction's in ports, each received where that is best.
 #include <algorithm>
 #include <utility>
 
@@ -48,7 +48,8 @@ Progress PlanOperation::take_bytes(Lane& lane, const Instruction& instruction, B
   const bool into_memory = !coded_ && in_host_memory() && instruction.keep_home && lane.parts.size() <= kMaxPieces;
   const bool straight = into_memory && instruction.take == Take::recv && all_take_bytes(instruction.outs);
   if (straight || (into_memory && lands_at_destination(lane, instruction))) {
-    // What arrives contains what this lane sent from the same memory (a plan sends each contribution once), so this wait is short.
+    // The message contains what this lane sent from the same memory (a plan sends each contribution once), so this
+    // wait is short.
     if (straight && instruction.after_flush && !may_overwrite(lane)) return Progress::busy;
     lane.pieces.clear();
     for (const Part& part : lane.parts) lane.pieces.push_back({part.destination, part.bytes});
@@ -60,9 +61,9 @@ Progress PlanOperation::take_bytes(Lane& lane, const Instruction& instruction, B
   return link.receive(Pieces(&piece, 1), signature_of(lane));
 }
 
-// Is a contribution from a stream best received where its sum will be?  Then the kernel's copy brings that memory into the cache and
-// the reduction finds it there, which is faster than a slot's detour as long as the sum is not to bypass the cache.  Nothing that
-// this lane still sends is there: this rank's value is elsewhere.
+// Is a contribution from a stream best received where its sum will be?  Then the kernel's copy brings that memory into
+// the cache and the reduction finds it there, which is faster than a slot's detour as long as the sum is not to bypass
+// the cache.  Nothing that this lane still sends is there: this rank's value is elsewhere.
 bool PlanOperation::lands_at_destination(const Lane& lane, const Instruction& instruction) const {
   return instruction.take == Take::recv_reduce && instruction.outs.empty() && arithmetic_.output_store == Store::cached &&
          std::all_of(lane.parts.begin(), lane.parts.end(), [](const Part& part) { return part.own != part.destination; });

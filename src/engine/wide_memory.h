@@ -6,7 +6,8 @@
 
 namespace tutti {
 
-// Room for numbers as float32.  It keeps what the last call used, since new pages cost more than the casts.  Threads: any.
+// Room for numbers as float32.  It keeps what the last call used, since new pages cost more than the casts.  Threads:
+// any.
 class WideMemory {
  public:
   static constexpr size_t kMostKept = 32 << 20;  // numbers

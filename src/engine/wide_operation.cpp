@@ -36,8 +36,8 @@ void WideMemory::give_back(Room room) noexcept {
   free_room(room);
 }
 
-WideNumbers::WideNumbers(std::shared_ptr<WideMemory> memory, DataType type, const void* input, const Place& input_place, void* output,
-                         const Place& output_place)
+WideNumbers::WideNumbers(std::shared_ptr<WideMemory> memory, DataType type, const void* input, const Place& input_place,
+                         void* output, const Place& output_place)
     : memory_(std::move(memory)),
       type_(type),
       input_(input),
@@ -56,7 +56,10 @@ Ticket WideNumbers::narrow(Executor& executor) {
 }
 
 WideOperation::WideOperation(std::unique_ptr<WideNumbers> numbers, std::shared_ptr<PlanOperation> inner, Executor& executor)
-    : Operation(inner->signature(), inner->algorithm()), numbers_(std::move(numbers)), inner_(std::move(inner)), executor_(executor) {}
+    : Operation(inner->signature(), inner->algorithm()),
+      numbers_(std::move(numbers)),
+      inner_(std::move(inner)),
+      executor_(executor) {}
 
 bool WideOperation::advance(bool may_start) {
   if (phase_ == Phase::done || (phase_ == Phase::widen && !may_start)) return false;

@@ -1,7 +1,8 @@
-// A reduction of 16-bit floats in which no rank rounds a partial sum: this rank's input is widened to float32, a PlanOperation reduces
-// that, and its result is narrowed into the output.  Messages are twice as long.
+// A reduction of 16-bit floats in which no rank rounds a partial sum: this rank's input is widened to float32, a
+// PlanOperation reduces that, and its result is narrowed into the output.  Messages are twice as long.
 //
-// For averages by plans that make partial sums: rounded to 16 bits, these leave float16's range long before the average does.
+// For averages by plans that make partial sums: rounded to 16 bits, these leave float16's range long before the average
+// does.
 //
 // The signature stays that of the caller's call, so its messages and sentences say what was called.
 #pragma once
@@ -15,7 +16,8 @@
 
 namespace tutti {
 
-// A call's 16-bit numbers, and room for them as float32.  Input and output lie in one whole there, as they do where a call is in place.
+// A call's 16-bit numbers, and room for them as float32.  Input and output lie in one whole there, as they do where a
+// call is in place.
 class WideNumbers {
  public:
   struct Place {

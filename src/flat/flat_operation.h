@@ -1,10 +1,10 @@
-// The flat exchange: all-reduce (and barrier) of little data between the ranks of one host, the one path that does not run a plan.
-// Each rank writes its value and a stamp into its own cell and folds everybody's cells in rank order, exactly as the plan `direct`
-// does, which is its oracle in the tests.
+// The flat exchange: all-reduce (and barrier) of little data between the ranks of one host, the one path that does not
+// run a plan. Each rank writes its value and a stamp into its own cell and folds everybody's cells in rank order,
+// exactly as the plan `direct` does, which is its oracle in the tests.
 //
-// Why a cell may be written again.  Exchange t uses the cells t mod kFlatTurns.  A rank publishes t only after it has itself finished
-// t − kFlatTurns/2.  If j publishes t, then j has finished t − kFlatTurns/2, so every rank i has published t − kFlatTurns/2, so i has
-// finished t − kFlatTurns: nobody reads the old content any more.
+// Why a cell may be written again.  Exchange t uses the cells t mod kFlatTurns.  A rank publishes t only after it has
+// itself finished t − kFlatTurns/2.  If j publishes t, then j has finished t − kFlatTurns/2, so every rank i has
+// published t − kFlatTurns/2, so i has finished t − kFlatTurns: nobody reads the old content any more.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,18 @@
 
 namespace tutti {
 
-// What the flat exchanges of one communicator share on this rank.
+// Shared by the flat exchanges of one communicator on this rank.
 struct FlatBoard {
   FlatBoard(const memory::Arena& memory, uint32_t my_place, uint32_t places)
       : arena(memory), me(my_place), ranks(places), sources(places) {}
   memory::Arena arena;
   uint32_t me, ranks;                               // places are ranks: the communicator lies within one host
   uint64_t entered = 0, published = 0, finished = 0;  // exchanges
-  std::vector<const void*> sources;                 // of the fold under way
+  std::vector<const void*> sources;                   // of the fold under way
 };
 
-// 32 bits that differ when calls differ (all but surely: a collision shows as wrong data only if two ranks also make different
-// calls at the same place, and then with probability 2⁻³²).  `kind`: hash_of(signature) with sequence 0.
+// 32 bits that differ when calls differ (all but surely: a collision shows as wrong data only if two ranks also make
+// different calls at the same place, and then with probability 2⁻³²).  `kind`: hash_of(signature) with sequence 0.
 uint32_t hash_of(const Signature& signature);
 inline uint32_t flat_hash(uint32_t kind, uint32_t sequence) { return kind + sequence * 0x9e3779b1u; }
 

@@ -102,7 +102,8 @@ void Workers::share(const Call& call, const void* to, size_t bytes, size_t eleme
   job.bytes = bytes;
   const size_t wanted = std::max(bytes / (kPiecesEach * (workers_.size() + 1)), kLeastPiece);
   job.piece = (wanted + kLine - 1) / kLine * kLine;
-  // Pieces begin where lines of the output do, so that no line is written by two; or, if there an element crosses the line, with it.
+  // Pieces begin where lines of the output do, so that no line is written by two; or, if there an element crosses the
+  // line, with it.
   job.first = job.piece - reinterpret_cast<uintptr_t>(to) % kLine / element_bytes * element_bytes;
   job.pieces = static_cast<uint32_t>(1 + (bytes - job.first + job.piece - 1) / job.piece);
   finish(job);

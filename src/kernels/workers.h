@@ -1,13 +1,14 @@
-// Lends the cores of a rank that has several to one kernel call: what is large enough is cut at cache lines into pieces, which the
-// caller and the workers take one after the other until none is left.
+// Shares one kernel call out to the cores of a rank.  A large call is cut at cache lines into pieces; the caller and
+// the workers take one after the other until none is left.
 //
 // Invariants
-//   1. Kernels work element by element, so who does which piece, and how many there are, changes no bit.
-//   2. The caller never waits for a worker to wake: it does whatever nobody else has taken, and waits only for pieces under way.
-//   3. A piece is taken by a compare-and-swap of (number of the job, pieces left), so a worker that comes late finds none of an earlier
-//      job; the job's description is read after taking a piece of it and does not change before all its pieces are done.
-//   4. One caller at a time: another one, of a communicator that was split off and shares the team, works alone meanwhile.
-// Threads begin with the first large call, look out for the next one for a moment, then sleep; the destructor joins them.
+//   1. Kernels work element by element, so the number of pieces and the threads that do them change no bit.
+//   2. The caller never waits for a worker to wake: it does all pieces left, and waits only for those under way.
+//   3. A piece is taken by a compare-and-swap of (number of the job, pieces left), so a late worker finds none of an
+//      earlier job.  A job's description is read after taking a piece of it, and changes only when all pieces are done.
+//   4. One caller at a time: meanwhile another caller, of a split that shares the team, works alone.
+// Threads begin with the first large call.  After a call they look out for the next one for a moment, then sleep.  The
+// destructor joins them.
 #pragma once
 
 #include <atomic>
@@ -24,7 +25,8 @@ namespace tutti {
 
 class Workers {
  public:
-  // Calls of fewer bytes than this are not shared: handing them over costs more than it saves (bench/kernels, shared/…).
+  // Calls of fewer bytes than this are not shared: handing them over costs more than it saves (bench/kernels,
+  // shared/…).
   static constexpr size_t kLeastBytes = 64 << 10;
 
   explicit Workers(uint32_t threads) : threads_(threads) {}  // at most so many work at once, the caller included

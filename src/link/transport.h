@@ -1,4 +1,5 @@
-// Transports: they make the links to peers and move what is queued.  The one thread that drives the engine calls everything here.
+// Transports: they make the links to peers and move what is queued.  The one thread that drives the engine calls
+// everything here.
 #pragma once
 
 #include <poll.h>
@@ -12,8 +13,8 @@
 
 namespace tutti {
 
-// What it costs the processor to move bytes through streams: seconds a byte, of those system calls that moved at least kLeast
-// bytes at once.  Of these the call itself is a small part.  Notes them while on.
+// Measures how many seconds a byte costs the processor in system calls on streams.  It notes calls that moved at least
+// kLeast bytes at once, of which the call itself is a small part; and only while it is on.
 struct StreamMeter {
   static constexpr size_t kLeast = 16 << 10, kMost = 4096;
   bool on = false;
@@ -27,13 +28,13 @@ class Transport {
   virtual LinkForm form() const = 0;              // of all its links
   virtual Link& link(int peer, LinkUse use) = 0;  // made when first asked for; never a full mesh
   Link& link(int peer) { return link(peer, LinkUse::collectives); }
-  virtual Status progress() = 0;              // moves what is queued, accepts connections; cheap when idle
+  virtual Status progress() = 0;                  // moves what is queued, accepts connections; cheap when idle
 
-  // The descriptors that the links' last answers of `busy` wait for, if one of these becoming ready is all that can change an answer:
-  // whoever waits may then sleep in poll().  False: it must ask again by itself.
+  // The descriptors that the links' last answers of `busy` wait for, if one of these becoming ready is all that can
+  // change an answer: the engine may then sleep in poll().  False: it must ask again by itself.
   virtual bool awaited(std::vector<pollfd>& /*descriptors*/) { return false; }
 
-  // What this rank has sent has reached its peers' systems: nobody misses it if this process ends now.
+  // All messages of this rank have reached its peers' systems: none is missed if this process ends now.
   virtual bool drained() { return true; }
 
   virtual StreamMeter* meter() { return nullptr; }  // of all links; null: they are no streams

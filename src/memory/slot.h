@@ -1,11 +1,12 @@
 // Slots: the memory that messages travel in, and the pool that a rank takes them from.
 //
-// Slots.  A message that is not sent from the caller's memory travels in a slot of the rank's pool.  Ranks that share memory
-// share pools: the receiver gets the sender's slot itself, may change it when it is the only holder, and may pass it on.
-// A slot is held by `holders` references; each send hands one to the receiver, release() drops one.
+// Slots.  A message that is not sent from the caller's memory travels in a slot of the rank's pool.  Ranks that share
+// memory share pools: the receiver gets the sender's slot itself, may change it when it is the only holder, and may
+// pass it on.  A slot is held by `holders` references; each send hands one to the receiver, release() drops one.
 //
-// Loans.  Where ranks can reach each other's memory, a slot may be a loan: its bytes are not the pool's but the sender's own memory,
-// which must not change until the loan is returned.  A loan is read, passed on and released like any slot, and never written.
+// Loans.  Where ranks can reach each other's memory, a slot may be a loan: its bytes are not the pool's but the
+// sender's own memory, which must not change until the loan is returned.  A loan is read, passed on and released like
+// any slot, and never written.
 #pragma once
 
 #include <cstddef>
@@ -34,11 +35,11 @@ class SlotPool {
   virtual void add_holders(Slot slot, uint32_t n) = 0;  // before handing it to n more receivers
   virtual void release(Slot slot) = 0;                  // drops one holder; any rank's slot
 
-  // As acquire(), for a link that keeps the slot, or another in exchange, as long as it lives: slots() no longer counts it.
+  // As acquire(), for a link that keeps this slot, or others in exchange, for good.  slots() no longer counts it.
   virtual Slot set_aside() = 0;
 
-  // Loans.  `lends`: there may be some.  `reaches`: the ranks that share the pool can read and write this memory.  `lend`: a loan with one
-  // holder, or none, then the bytes must be copied.  `returned`: no holder is left.
+  // Loans.  `lends`: there may be some.  `reaches`: the ranks that share the pool can read and write this memory.
+  // `lend`: a loan with one holder, or none, then the bytes must be copied.  `returned`: no holder is left.
   virtual bool lends() const { return false; }
   virtual bool reaches(const std::byte* /*memory*/, size_t /*bytes*/) const { return false; }
   virtual Slot lend(const std::byte* /*memory*/, size_t /*bytes*/) { return {}; }
@@ -47,7 +48,7 @@ class SlotPool {
 
   virtual size_t slot_bytes() const = 0;
   virtual uint32_t slots() const = 0;               // of this rank
-  virtual uint32_t available(uint32_t wanted) = 0;  // so many acquire() calls would succeed now; more might if these are `wanted`
+  virtual uint32_t available(uint32_t wanted) = 0;  // so many acquire() would succeed now; looks for more up to `wanted`
   virtual size_t memory_bytes() const = 0;          // what this rank pays for the pool
 };
 

@@ -1,5 +1,5 @@
-// Calls with a codec against what the definition says, to the bit: one chunk after the other, by the codec alone (which tests/codec compares
-// with scalar references).  Lengths and contents are those at which formats have their edges.
+// Calls with a codec against what the definition says, to the bit: one chunk after the other, by the codec alone (which
+// tests/codec compares with scalar references).  Lengths and contents are those at which formats have their edges.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -18,8 +18,8 @@ std::vector<uint32_t> bits(const Floats& numbers) {
   return result;
 }
 
-// What `direct` makes of a sum: each rank sends its chunk to the owner, who adds what they decode to in rank order and encodes the sum,
-// which all ranks decode.
+// The sum as `direct` makes it: each rank sends its chunk to the owner, who adds what they decode to in rank order and
+// encodes the sum, which all ranks decode.
 class Definition {
  public:
   Definition(std::string_view spec, size_t ranks, size_t count)
@@ -130,7 +130,8 @@ TEST_P(EveryCodecExactly, ZerosStayZeros) {
     }
 }
 
-// Sums of small whole numbers are exact in float32, so where elements travel as they are the conservation law is, too: in every plan.
+// Sums of small whole numbers are exact in float32, so where elements travel as they are the conservation law is, too:
+// in every plan.
 TEST(Sparsifiers, LoseNoBit) {
   constexpr size_t kCount = 3001;
   for (const char* spec : {"topk:ratio=0.05,chunk=256", "randomk:ratio=0.05,chunk=256"})

@@ -1,5 +1,5 @@
-// Codecs under every plan that may carry one, over slots, streams and both: the conservation law in numbers, equal bits on all ranks, and
-// results that depend on no lane or stripe.
+// Codecs under every plan that may carry one, over slots, streams and both: the conservation law in numbers, equal bits
+// on all ranks, and results that depend on no lane or stripe.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -141,8 +141,8 @@ TEST(Codec, OneRankKeepsEverything) {
   EXPECT_EQ(world.tensor(0).residual()[7], 0);
 }
 
-// A peer that agrees on the call and sends bytes that no encoder makes: an error that names it, and nothing is sent on that was to be made
-// of them, so the peer does not end either.
+// A peer that agrees on the call and sends bytes that no encoder makes: an error that names it, and nothing is sent on
+// that was to be made of them, so the peer does not end either.
 TEST(Codec, WhatCannotBeDecodedIsNamed) {
   for (const char* name : {"ring", "direct", "recursive", "tree"}) {
     const Algorithm& algorithm = algorithms()[*find_algorithm(Collective::all_reduce, name)];

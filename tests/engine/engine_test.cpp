@@ -1,4 +1,5 @@
-// Every plan through the engine, over links that delay, over streams that read late, over puts that land late, and over all at once.
+// Every plan through the engine, over links that delay, over streams that read late, over puts that land late, and over
+// all at once.
 #include <gtest/gtest.h>
 
 #include "exercise.h"
@@ -72,7 +73,8 @@ TEST(Engine, SaysWhenALinkIsLost) {
   world.start([&](int rank, LinkTable& link_table) { return exercise.operation(rank, link_table); });
   const Status status = world.finish();
   EXPECT_EQ(status.code(), Code::peer_lost);
-  EXPECT_NE(status.message().find("the stream was cut (seen by this rank); this rank was in all_reduce #1"), std::string::npos) << status.message();
+  const char* const story = "the stream was cut (seen by this rank); this rank was in all_reduce #1";
+  EXPECT_NE(status.message().find(story), std::string::npos) << status.message();
 }
 
 TEST(Engine, NamesBothCallsOnMismatch) {

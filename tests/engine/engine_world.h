@@ -1,4 +1,5 @@
-// All ranks of a communicator in one thread: engines advanced in random turns over moody links.  No clock, no control tree.
+// All ranks of a communicator in one thread: engines advanced in random turns over moody links.  No clock, no control
+// tree.
 #pragma once
 
 #include <cstdlib>
@@ -71,7 +72,8 @@ class EngineWorld {
     for (int rank = 0; rank < size_; ++rank) {
       auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
       for (int peer = 0; peer < size_; ++peer)
-        add_link(*r, arena, rank, peer, form_between(rank, peer, wiring, team), seed + static_cast<uint32_t>(rank * size_ + peer) + 1);
+        add_link(*r, arena, rank, peer, form_between(rank, peer, wiring, team),
+                 seed + static_cast<uint32_t>(rank * size_ + peer) + 1);
       while (r->pool.slots() > slots) r->pool.set_aside();  // what links of other forms leave
       auto link_table = std::make_unique<LinkTable>();
       link_table->resize(size_);
@@ -98,7 +100,7 @@ class EngineWorld {
     for (auto& r : ranks_) r->engine->link_table().executor = std::make_shared<LateExecutor>(++seed);
   }
 
-  // What `from` sends to `to` no longer arrives, and `to` sees that.
+  // Messages from `from` to `to` no longer arrive, and `to` sees that.
   void cut(int from, int to) { streams_[{from, to}]->cut = true; }
 
   // From now on `rank` lets all but one in `turns` of its turns pass.

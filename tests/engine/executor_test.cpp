@@ -1,5 +1,5 @@
-// Every plan and codec with an executor that answers later, over links of every form: bit for bit what the host's executor makes over
-// slots.  This is what a device will ask of the engine.
+// Every plan and codec with an executor that answers later, over links of every form: bit for bit what the host's
+// executor makes over slots.  This is what a device will ask of the engine.
 #include <gtest/gtest.h>
 
 #include <vector>

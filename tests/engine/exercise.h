@@ -33,9 +33,12 @@ inline int32_t value(int rank, size_t i, int salt) {
   return static_cast<int32_t>((i * 7 + static_cast<size_t>(rank) * 1000 + static_cast<size_t>(salt)) % 10007);
 }
 // The bits of a float whose sums are rounded, so that their order shows.
-inline int32_t float_value(int rank, size_t i, int salt) { return std::bit_cast<int32_t>(0.37f * static_cast<float>(value(rank, i, salt))); }
+inline int32_t float_value(int rank, size_t i, int salt) {
+  return std::bit_cast<int32_t>(0.37f * static_cast<float>(value(rank, i, salt)));
+}
 
-// One collective on all ranks: buffers, about half of them, if a world is given, in memory that its ranks can lend, bindings, expectations.
+// One collective on all ranks: buffers, about half of them, if a world is given, in memory that its ranks can lend,
+// bindings, expectations.
 class Exercise {
  public:
   Exercise(const Case& c, int salt, EngineWorld* world = nullptr)

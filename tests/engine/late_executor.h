@@ -1,5 +1,6 @@
-// An executor for tests that takes its time, as a device does.  Work begins only when somebody asks for a ticket, now and then, in any
-// order between queues; so it reads its operands as late as it may, and memory that was changed or released too early shows.
+// An executor for tests that takes its time, as a device does.  Work begins only when somebody asks for a ticket, now
+// and then, in any order between queues; so it reads its operands as late as it may, and memory that was changed or
+// released too early shows.
 #pragma once
 
 #include <deque>

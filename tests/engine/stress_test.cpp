@@ -1,5 +1,5 @@
-// Many operations in flight in a pool that holds just the slots which the greediest of them needs for one wave of stripes, and ranks of very
-// different speeds: nothing deadlocks, values are right, every slot comes home.
+// Many operations in flight in a pool that holds just the slots which the greediest of them needs for one wave of
+// stripes, and ranks of very different speeds: nothing deadlocks, values are right, every slot comes home.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,12 +27,14 @@ std::deque<Exercise> random_exercises(const Team& team, uint32_t seed, int count
   return exercises;
 }
 
-// The most slots that one wave takes on any rank: a message of one lane may have to follow one of the next, so all must have begun.
+// The most slots that one wave takes on any rank: a message of one lane may have to follow one of the next, so all must
+// have begun.
 uint32_t least_slots(std::deque<Exercise>& exercises, const Team& team, Wiring wiring) {
   EngineWorld world(team, wiring, shape_of(team.size, kSlot, 1), 1);
   uint32_t most = 1;
   for (Exercise& exercise : exercises)
-    for (int rank = 0; rank < team.size; ++rank) most = std::max(most, exercise.lanes() * exercise.slots(rank, world.link_table(rank)));
+    for (int rank = 0; rank < team.size; ++rank)
+      most = std::max(most, exercise.lanes() * exercise.slots(rank, world.link_table(rank)));
   return most;
 }
 

@@ -1,5 +1,5 @@
-// Reductions of 16-bit floats in float32, by every algorithm, over links of every form, one after the other and at once; what a rank
-// hears of a failure writes nothing.
+// Reductions of 16-bit floats in float32, by every algorithm, over links of every form, one after the other and at
+// once; what a rank hears of a failure writes nothing.
 #include "wide_operation.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,8 @@ class WideCase {
   std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
     const auto me = static_cast<size_t>(rank), p = static_cast<size_t>(team_.size);
     const size_t first = scatters_ ? me * count_ : 0;
-    auto numbers = std::make_unique<WideNumbers>(link_table.wide_memory, DataType::float16, inputs_[me].data(), WideNumbers::Place{inputs_[me].size(), 0},
+    auto numbers = std::make_unique<WideNumbers>(link_table.wide_memory, DataType::float16, inputs_[me].data(),
+                                                 WideNumbers::Place{inputs_[me].size(), 0},
                                                  has_output(me) ? outputs_[me].data() : nullptr, WideNumbers::Place{count_, first});
     auto* const input = reinterpret_cast<std::byte*>(numbers->input());
     auto* const output = reinterpret_cast<std::byte*>(numbers->output());

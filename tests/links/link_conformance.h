@@ -1,4 +1,4 @@
-// What every transport must do, as a suite of typed tests.  A transport takes part with a World:
+// The duties of every transport, as a suite of typed tests.  A transport takes part with a World:
 //
 //   class World {                    // `ranks` ends of one transport, all in this process
 //     static constexpr bool kSeesLoss;   // its links report the loss of a peer; then it has kill(rank)

@@ -58,7 +58,8 @@ class Post {
     return progress;
   }
 
-  // The next message in a slot: the sender's own, or one of ours.  `slot` is empty at first, and the same until not busy.
+  // The next message in a slot: the sender's own, or one of ours.  `slot` is empty at first, and the same until not
+  // busy.
   Progress take(int from, Slot& slot, size_t bytes, const Signature& expected) {
     if (form() == LinkForm::slots) return slots(from).receive(slot, bytes, expected);
     if (!slot) slot = pool_.acquire();

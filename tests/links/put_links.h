@@ -1,5 +1,5 @@
-// Put links for tests, in one process: correct, but as unhelpful as the contract allows.  They are often busy, write slots late and
-// in any order, and give a sender few credits.
+// Put links for tests, in one process: correct, but as unhelpful as the contract allows.  They are often busy, write
+// slots late and in any order, and give a sender few credits.
 #pragma once
 
 #include <algorithm>
