@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti {
@@ -58,18 +59,29 @@ void gather_phase(Plan& plan, int rank, int size, int root) {
   }
 }
 
-Plan tree::scatter(int rank, const Team& team, int root) {
+namespace {
+
+Plan scatter_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
   return plan;
 }
 
-Plan tree::gather(int rank, const Team& team, int root) {
+Plan gather_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   gather_phase(plan, rank, size, root);
   return plan;
 }
+
+constexpr std::string_view kSource = "Chan, Heimlich, Purkayastha, van de Geijn 2007";
+constexpr Formula kLogDown{"⌊log₂ p⌋", formulas::log_down};
+constexpr CostModel kCost{kLogDown, formulas::kLog, formulas::kShares, formulas::kNone};
+
+}  // namespace
+
+const Method tree::gather{.plan = gather_plan, .cost = kCost, .source = kSource};
+const Method tree::scatter{.plan = scatter_plan, .cost = kCost, .source = kSource};
 
 }  // namespace tutti

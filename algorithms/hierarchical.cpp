@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti::hierarchical {
@@ -108,7 +109,7 @@ void take_step(Plan& plan, const Slices& s, const Step& step, int slice) {
 // Each exchange of the hosts' plan is done for all own slices before the next one.  What goes to different peers is sent before
 // anything is awaited, so that both directions of the network are busy.
 void all_reduce_between(Plan& plan, const Slices& s) {
-  const Plan hosts_plan = recursive::all_reduce(s.host, s.count(), 0);
+  const Plan hosts_plan = recursive::all_reduce.plan(s.host, s.count(), 0);
   const auto& steps = hosts_plan.steps();
   const int end = s.first_slice(s.local + 1);
   for (size_t i = 0; i < steps.size(); i += 2) {
@@ -190,12 +191,10 @@ std::vector<uint32_t> done_blocks(const Plan& hosts_plan) {
   return order;
 }
 
-}  // namespace
-
-Plan all_reduce(int rank, const Team& team, int root) {
+Plan all_reduce_plan(int rank, const Team& team, int root) {
   const Slices slices(rank, team);
   // Slots are made for runs of half of the ranks' number of blocks, or of 64; so many hosts of so few ranks gain little anyway.
-  if (slices.parts > 64 && 2 * slices.parts > blocks(team.size)) return recursive::all_reduce(rank, team, root);
+  if (slices.parts > 64 && 2 * slices.parts > blocks(team.size)) return recursive::all_reduce.plan(rank, team, root);
   Plan plan(blocks(slices.slices) * slices.parts, slices.slices > 1 ? slices.parts : std::max(1u, slices.parts / 2));
   reduce_scatter_within(plan, slices);
   all_reduce_between(plan, slices);
@@ -204,7 +203,7 @@ Plan all_reduce(int rank, const Team& team, int root) {
 }
 
 // The host's sum of each block goes to the block's owner, who folds those of all hosts.
-Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+Plan reduce_scatter_plan(int rank, const Team& team, int /*root*/) {
   Plan plan(blocks(team.size));
   const Standing s(rank, team);
   const Foreign foreign(s);
@@ -230,7 +229,7 @@ Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
 }
 
 // Each block goes to every host once, and there to every rank.
-Plan all_gather(int rank, const Team& team, int /*root*/) {
+Plan all_gather_plan(int rank, const Team& team, int /*root*/) {
   Plan plan(blocks(team.size));
   const Standing s(rank, team);
   const Foreign foreign(s);
@@ -257,10 +256,10 @@ Plan all_gather(int rank, const Team& team, int /*root*/) {
 }
 
 // Down the hosts' two trees, and from each host's leader to all of its ranks at once.
-Plan broadcast(int rank, const Team& team, int root) {
+Plan broadcast_plan(int rank, const Team& team, int root) {
   const Standing s(rank, team);
   const std::vector<int> leader = leaders(s, root, team);
-  const Plan hosts_plan = tree::broadcast(s.host, s.count(), team.host_of(root));
+  const Plan hosts_plan = tree::broadcast.plan(s.host, s.count(), team.host_of(root));
   Plan plan(hosts_plan.blocks());
   const int above = leader[static_cast<size_t>(s.host)];
   const auto& steps = hosts_plan.steps();
@@ -280,10 +279,10 @@ Plan broadcast(int rank, const Team& team, int root) {
 }
 
 // The broadcast backwards.
-Plan reduce(int rank, const Team& team, int root) {
+Plan reduce_plan(int rank, const Team& team, int root) {
   const Standing s(rank, team);
   const std::vector<int> leader = leaders(s, root, team);
-  const Plan hosts_plan = tree::reduce(s.host, s.count(), team.host_of(root));
+  const Plan hosts_plan = tree::reduce.plan(s.host, s.count(), team.host_of(root));
   Plan plan(hosts_plan.blocks());
   const int above = leader[static_cast<size_t>(s.host)];
   const std::vector<int> below = without(s.mates(), above);
@@ -298,5 +297,69 @@ Plan reduce(int rank, const Team& team, int root) {
   }
   return plan;
 }
+
+// ---- costs ----
+
+using namespace formulas;
+constexpr std::string_view kSource = "Träff, Hunold 2020";
+// Within hosts like direct, between them like recursive, tree or direct.  Of the runs that recursive moves between h
+// hosts, those of more than one block go in two messages where they pass the end of a slice, most of all at the last host.
+constexpr P within(P p, P h) { return p > h ? 1 : 0; }
+constexpr P between(P h) { return h > 1 ? 1 : 0; }
+constexpr Formula kTwoLevels{"2 + 2⌈log₂ h⌉", [](P p, P h) -> P { return 2 * within(p, h) + 2 * log_up(h); }};
+constexpr Formula kLanes{"2(p/h−1) + ≤3⌈log₂ h⌉", [](P p, P h) -> P {
+                           if (p == h) return 2 * log_up(h);
+                           P messages = 2 * (p / h - 1);
+                           for (P held = h; held > 1; held = (held + 1) / 2) messages += held > 3 ? 3 : 2;
+                           return messages;
+                         }};
+constexpr Formula kLeader{"≤2p/h", [](P p, P h) -> P { return 2 * (p / h - 1 + between(h)); }};
+constexpr Formula kHosts{"h", [](P p, P h) -> P { return p > h ? h : 1; }};
+constexpr Formula kHostsDepth{"2 + ⌊log₂(h−1)⌋", [](P p, P h) -> P { return within(p, h) + (h > 1 ? 1 + log_down(h - 1) : 0); }};
+constexpr Formula kLeaderData{"≤p/h·n", kLeader.value};
+
+// On one host it does what direct does; reduce_scatter also where each host has one rank.
+bool between_hosts(const Team& team) { return team.size > 2 && team.hosts() > 1; }
+bool on_two_levels(const Team& team) { return between_hosts(team) && team.hosts() < team.size; }
+
+}  // namespace
+
+const Method all_reduce{
+    .plan = all_reduce_plan,
+    .cost = {kTwoLevels, kLanes, kTwiceShares, kShares},
+    .source = kSource,
+    .makes_partial_sums = between_hosts,
+    .needs_hosts = true,
+};
+
+const Method reduce_scatter{
+    .plan = reduce_scatter_plan,
+    .cost = {kHosts, kOthers, kShares, kShares},
+    .source = kSource,
+    .makes_partial_sums = on_two_levels,
+    .needs_hosts = true,
+};
+
+const Method all_gather{
+    .plan = all_gather_plan,
+    .cost = {kHosts, kOthers, kShares, kNone},
+    .source = kSource,
+    .needs_hosts = true,
+};
+
+const Method broadcast{
+    .plan = broadcast_plan,
+    .cost = {kHostsDepth, kLeader, kLeaderData, kNone},
+    .source = kSource,
+    .needs_hosts = true,
+};
+
+const Method reduce{
+    .plan = reduce_plan,
+    .cost = {kHostsDepth, kLeader, kLeaderData, kLeaderData},
+    .source = kSource,
+    .makes_partial_sums = between_hosts,
+    .needs_hosts = true,
+};
 
 }  // namespace tutti::hierarchical

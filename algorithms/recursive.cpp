@@ -10,6 +10,7 @@
 #include <bit>
 
 #include "halving.h"
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti::recursive {
@@ -42,23 +43,21 @@ void all_gather_phase(Plan& plan, int rank, int size, Have have) {
 
 int own_block(int /*rank*/) { return 1; }
 
-}  // namespace
-
-Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+Plan reduce_scatter_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_gather(int rank, const Team& team, int /*root*/) {
+Plan all_gather_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   all_gather_phase(plan, rank, size, own_block);
   return plan;
 }
 
-Plan all_reduce(int rank, const Team& team, int /*root*/) {
+Plan all_reduce_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
@@ -67,7 +66,7 @@ Plan all_reduce(int rank, const Team& team, int /*root*/) {
 }
 
 // A scatter and an all-gather: 2n bytes at the root instead of n·⌈log₂ p⌉.
-Plan broadcast(int rank, const Team& team, int root) {
+Plan broadcast_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
@@ -76,12 +75,56 @@ Plan broadcast(int rank, const Team& team, int root) {
 }
 
 // A reduce-scatter and a gather.
-Plan reduce(int rank, const Team& team, int root) {
+Plan reduce_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   reduce_scatter_phase(plan, rank, size);
   gather_phase(plan, rank, size, root);
   return plan;
 }
+
+// ---- costs ----
+
+using namespace formulas;
+constexpr std::string_view kCirculant = "Träff 2024";
+constexpr std::string_view kHalves = "Chan, Heimlich, Purkayastha, van de Geijn 2007";
+constexpr Formula kTwiceLog{"2⌈log₂ p⌉", [](P p, P) -> P { return 2 * log_up(p); }};
+constexpr Formula kScatterGather{"⌈log₂ p⌉ + ⌊log₂ ⅔p⌋", [](P p, P) -> P { return log_up(p) + log_down(2 * p / 3); }};
+constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p, P) -> P { return log_down(p) + log_up(p); }};
+
+}  // namespace
+
+const Method all_reduce{
+    .plan = all_reduce_plan,
+    .cost = {kTwiceLog, kTwiceLog, kTwiceShares, kShares},
+    .source = kCirculant,
+    .makes_partial_sums = beyond_two_ranks,
+};
+
+const Method reduce_scatter{
+    .plan = reduce_scatter_plan,
+    .cost = {kLog, kLog, kShares, kShares},
+    .source = kCirculant,
+    .makes_partial_sums = beyond_two_ranks,
+};
+
+const Method all_gather{
+    .plan = all_gather_plan,
+    .cost = {kLog, kLog, kShares, kNone},
+    .source = kCirculant,
+};
+
+const Method broadcast{
+    .plan = broadcast_plan,
+    .cost = {kScatterGather, kTwiceLog, kTwiceShares, kNone},
+    .source = kHalves,
+};
+
+const Method reduce{
+    .plan = reduce_plan,
+    .cost = {kBothLogs, kTwiceLog, kTwiceShares, kShares},
+    .source = kHalves,
+    .makes_partial_sums = beyond_two_ranks,
+};
 
 }  // namespace tutti::recursive

@@ -7,7 +7,6 @@
 #include "byte_units.h"
 #include "clock.h"
 #include "spaces.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {

@@ -10,7 +10,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "team.h"
@@ -61,15 +60,6 @@ class Plan {
   uint32_t widest_run_;
   std::vector<Step> steps_;
   std::vector<uint32_t> fold_peers_;
-};
-
-// One row of the registry (algorithms/registry.cpp).
-struct Algorithm {
-  std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct", "hierarchical"
-  Collective collective;
-  Plan (*plan)(int rank, const Team& team, int root);
-  std::string_view source;   // the paper or book it comes from
-  std::string_view summary;  // one line: what it is good for
 };
 
 }  // namespace tutti

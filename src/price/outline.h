@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "plan.h"
+#include "algorithm.h"
 #include "program.h"
 
 namespace tutti {

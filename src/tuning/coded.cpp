@@ -9,7 +9,6 @@
 #include "clock.h"
 #include "forecast.h"
 #include "standard_floats.h"
-#include "cost_model.h"
 #include "words.h"
 
 namespace tutti {
@@ -23,7 +22,7 @@ constexpr size_t kLargestStripeBytes = 512 << 10;  // stays in a core's own cach
 std::string hindrance(const ChoiceTerms& terms, const Packed& packed, uint8_t index,
                       const std::function<uint32_t(uint8_t)>& widest_run) {
   const std::string name(algorithms()[index].name);
-  if (!cost_model(Collective::all_reduce, name)->may_carry_codec)
+  if (!algorithms()[index].may_carry_codec)
     return "algorithm " + name +
            " cannot carry a codec: its ranks would encode some elements several times, so one residual could not "
            "hold what was left out";
@@ -54,7 +53,7 @@ Result<Choice> choose_coded(const ChoiceTerms& terms, const Packed& packed, std:
   for (size_t i = 0; i < algorithms().size(); ++i) {
     const Algorithm& algorithm = algorithms()[i];
     const auto index = static_cast<uint8_t>(i);
-    if (algorithm.collective != Collective::all_reduce || (algorithm.name == "hierarchical" && terms.team.hosts() == 1)) continue;
+    if (algorithm.collective != Collective::all_reduce || (algorithm.needs_hosts && terms.team.hosts() == 1)) continue;
     const bool excluded = std::ranges::any_of(terms.rules, [&](const AlgorithmRule& rule) {
       return rule.exclude && rule.name == algorithm.name && rule.matches(Collective::all_reduce, packed.bytes);
     });

@@ -65,7 +65,7 @@ const std::vector<Forecast>& Forecaster::of(Collective collective, uint64_t byte
   for (size_t i = 0; i < algorithms().size(); ++i) {
     const Algorithm& algorithm = algorithms()[i];
     if (algorithm.collective != collective) continue;
-    if (algorithm.name == "hierarchical" && terms_.team.hosts() == 1) continue;  // there it is others, at greater length
+    if (algorithm.needs_hosts && terms_.team.hosts() == 1) continue;  // there it is others, at greater length
     const auto index = static_cast<uint8_t>(i);
     auto outline = outlines_.find(index);
     if (outline == outlines_.end()) outline = outlines_.emplace(index, outline_of(algorithm, terms_.team, 0)).first;

@@ -11,7 +11,6 @@
 #include "all_plans.h"
 #include "sample_teams.h"
 #include "sanitized.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -123,7 +122,7 @@ class LossyRun {
 
 void expect_mass_kept(const Algorithm& algorithm, const Team& team) {
   SCOPED_TRACE(label(algorithm) + ", " + std::to_string(team.size) + " ranks on " + std::to_string(team.hosts()) + " hosts");
-  const bool may_carry = cost_model(algorithm.collective, algorithm.name)->may_carry_codec;
+  const bool may_carry = algorithm.may_carry_codec;
   LossyRun run(algorithm, team);
   run.run();
   ASSERT_EQ(run.loses_nothing(), may_carry || team.size == 1);

@@ -4,7 +4,6 @@
 
 #include "all_plans.h"
 #include "simulator.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "all_plans.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {

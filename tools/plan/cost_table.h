@@ -4,7 +4,7 @@
 #include <string>
 
 #include "checker.h"
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "checker.h"
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {

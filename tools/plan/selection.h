@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {
