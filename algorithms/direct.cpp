@@ -1,8 +1,9 @@
-// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's contribution to it in
-// rank order, widened and rounded once, which makes the result independent of anything but the inputs.
+// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's
+// contribution to it in rank order, widened and rounded once, which makes the result independent of anything but the
+// inputs.
 //
-// Source: the pairwise and linear algorithms in R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication
-// Operations in MPICH", International Journal of High Performance Computing Applications 19 (2005).
+// Source: the pairwise and linear algorithms in R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective
+// Communication Operations in MPICH", International Journal of High Performance Computing Applications 19 (2005).
 //
 // Everyone starts with the next rank and goes round, so that no two ranks send to the same one at the same time.
 #include <vector>
@@ -111,52 +112,13 @@ constexpr Formula kCopies{"(p−1)·n", kOthers.value};
 
 }  // namespace
 
-const Method all_reduce{
-    .plan = all_reduce_plan,
-    .cost = {kTwo, kTwiceOthers, kTwiceShares, kShares},
-    .source = kPairs,
-};
-
-const Method reduce_scatter{
-    .plan = reduce_scatter_plan,
-    .cost = {kOne, kOthers, kShares, kShares},
-    .source = kPairs,
-};
-
-const Method all_gather{
-    .plan = all_gather_plan,
-    .cost = {kOne, kOthers, kShares, kNone},
-    .source = kPairs,
-};
-
-const Method broadcast{
-    .plan = broadcast_plan,
-    .cost = {kOne, kOthers, kCopies, kNone},
-    .source = kStar,
-};
-
-const Method reduce{
-    .plan = reduce_plan,
-    .cost = {kOne, kOthers, kCopies, kCopies},
-    .source = kStar,
-};
-
-const Method gather{
-    .plan = gather_plan,
-    .cost = {kOne, kOthers, kShares, kNone},
-    .source = kStar,
-};
-
-const Method scatter{
-    .plan = scatter_plan,
-    .cost = {kOne, kOthers, kShares, kNone},
-    .source = kStar,
-};
-
-const Method all_to_all{
-    .plan = all_to_all_plan,
-    .cost = {kOne, kOthers, kShares, kNone},
-    .source = kPairs,
-};
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwo, kTwiceOthers, kTwiceShares, kShares}, .source = kPairs};
+const Method reduce_scatter{.plan = reduce_scatter_plan, .cost = {kOne, kOthers, kShares, kShares}, .source = kPairs};
+const Method all_gather{.plan = all_gather_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kPairs};
+const Method broadcast{.plan = broadcast_plan, .cost = {kOne, kOthers, kCopies, kNone}, .source = kStar};
+const Method reduce{.plan = reduce_plan, .cost = {kOne, kOthers, kCopies, kCopies}, .source = kStar};
+const Method gather{.plan = gather_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kStar};
+const Method scatter{.plan = scatter_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kStar};
+const Method all_to_all{.plan = all_to_all_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kPairs};
 
 }  // namespace tutti::direct

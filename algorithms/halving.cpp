@@ -1,8 +1,10 @@
-// tree for gather and scatter: a binomial tree.  Whoever holds the blocks of a range of ranks gives the upper half of them to the
-// first rank of the upper half, until each range is one rank: ⌈log₂ p⌉ messages at the root, any number of ranks.
+// tree for gather and scatter: a binomial tree.  A rank that holds the blocks of a range of ranks gives the upper
+// half of them to the first rank of the upper half, until each range is one rank: ⌈log₂ p⌉ messages at the root, any
+// number of ranks.
 //
-// Source: E. Chan, M. Heimlich, A. Purkayastha, R. van de Geijn, "Collective communication: theory, practice, and experience",
-// Concurrency and Computation: Practice and Experience 19 (2007), minimum spanning tree scatter and gather.
+// Source: E. Chan, M. Heimlich, A. Purkayastha, R. van de Geijn, "Collective communication: theory, practice, and
+// experience", Concurrency and Computation: Practice and Experience 19 (2007), minimum spanning tree scatter and
+// gather.
 #include "halving.h"
 
 #include <algorithm>
@@ -14,7 +16,8 @@
 namespace tutti {
 namespace {
 
-// One message of the scatter at this rank: a run of blocks, from the peer if it gives this rank its range, else to the peer.
+// One message of the scatter at this rank: a run of blocks, from the peer if it gives this rank its range, else to
+// the peer.
 struct Move {
   bool receives;
   int peer;

@@ -1,5 +1,6 @@
-// The methods of every algorithm, one namespace per algorithm name.  The registry lists them.  Each plan function is pure and takes time
-// proportional to the steps of its one rank, and to the ranks where the team has an order or hosts.
+// The methods of every algorithm, one namespace per algorithm name.  The registry lists them.  Each plan function is
+// pure and takes time proportional to the steps of its one rank, and to the ranks where the team has an order or
+// hosts.
 #pragma once
 
 #include "algorithm.h"

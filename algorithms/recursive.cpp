@@ -1,9 +1,9 @@
-// recursive: halving on the way to the blocks' owners, doubling on the way back, in ⌈log₂ p⌉ rounds and with exactly p-1 blocks
-// each way, for any number of ranks.
+// recursive: halving on the way to the blocks' owners, doubling on the way back, in ⌈log₂ p⌉ rounds and with exactly
+// p-1 blocks each way, for any number of ranks.
 //
-// Source: J. L. Träff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv:2410.14234 (2024).  Where the
-// classic exchange between rank and rank xor 2^k needs a power of two, this one walks a circulant graph: partners stand s ranks
-// apart, s = ⌈p/2⌉, ⌈p/4⌉ … 1.
+// Source: J. L. Träff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv:2410.14234 (2024).
+// Where the classic exchange between rank and rank xor 2^k needs a power of two, this one walks a circulant graph:
+// partners stand s ranks apart, s = ⌈p/2⌉, ⌈p/4⌉ … 1.
 //
 // A rank counts blocks from its own: its i-th block is block rank + i.
 #include <algorithm>
@@ -28,8 +28,9 @@ void reduce_scatter_phase(Plan& plan, int rank, int size) {
   }
 }
 
-// The same rounds backwards: who has `half` finished blocks gets those up to `held` from the partner above, and gives the partner
-// below as many.  have(r): how many blocks rank r begins with, at least its own; they are not sent again.
+// The same rounds backwards: a rank that has `half` finished blocks gets those up to `held` from the partner above,
+// and gives the partner below as many.  have(r): how many blocks rank r begins with, at least its own; they are not
+// sent again.
 template <class Have>
 void all_gather_phase(Plan& plan, int rank, int size, Have have) {
   for (int round = static_cast<int>(std::bit_width(blocks(size - 1))); round > 0; --round) {
@@ -94,37 +95,14 @@ constexpr Formula kBothLogs{"⌊log₂ p⌋ + ⌈log₂ p⌉", [](P p, P) -> P {
 
 }  // namespace
 
-const Method all_reduce{
-    .plan = all_reduce_plan,
-    .cost = {kTwiceLog, kTwiceLog, kTwiceShares, kShares},
-    .source = kCirculant,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method reduce_scatter{
-    .plan = reduce_scatter_plan,
-    .cost = {kLog, kLog, kShares, kShares},
-    .source = kCirculant,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method all_gather{
-    .plan = all_gather_plan,
-    .cost = {kLog, kLog, kShares, kNone},
-    .source = kCirculant,
-};
-
-const Method broadcast{
-    .plan = broadcast_plan,
-    .cost = {kScatterGather, kTwiceLog, kTwiceShares, kNone},
-    .source = kHalves,
-};
-
-const Method reduce{
-    .plan = reduce_plan,
-    .cost = {kBothLogs, kTwiceLog, kTwiceShares, kShares},
-    .source = kHalves,
-    .makes_partial_sums = beyond_two_ranks,
-};
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwiceLog, kTwiceLog, kTwiceShares, kShares},
+                        .source = kCirculant, .makes_partial_sums = beyond_two_ranks};
+const Method reduce_scatter{.plan = reduce_scatter_plan, .cost = {kLog, kLog, kShares, kShares},
+                            .source = kCirculant, .makes_partial_sums = beyond_two_ranks};
+const Method all_gather{.plan = all_gather_plan, .cost = {kLog, kLog, kShares, kNone}, .source = kCirculant};
+const Method broadcast{.plan = broadcast_plan, .cost = {kScatterGather, kTwiceLog, kTwiceShares, kNone},
+                       .source = kHalves};
+const Method reduce{.plan = reduce_plan, .cost = {kBothLogs, kTwiceLog, kTwiceShares, kShares},
+                    .source = kHalves, .makes_partial_sums = beyond_two_ranks};
 
 }  // namespace tutti::recursive

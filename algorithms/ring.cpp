@@ -1,11 +1,12 @@
 // ring: every rank sends to the next one and receives from the one before.
 //
-// Source: P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Journal of Parallel and
-// Distributed Computing 69 (2009).  broadcast and reduce are the ring cut open: the pipelined chain of J. Pješivac-Grbović et al.,
-// "Performance analysis of MPI collective operations", Cluster Computing 10 (2007); the lanes of the engine are its segments.
+// Source: P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Journal of
+// Parallel and Distributed Computing 69 (2009).  broadcast and reduce are the ring cut open: the pipelined chain of
+// J. Pješivac-Grbović et al., "Performance analysis of MPI collective operations", Cluster Computing 10 (2007); the
+// lanes of the engine are its segments.
 //
-// Each receive stands directly before the send of the same block, so its slot travels on around the ring.  The ranks stand in the
-// order of the team, so that few of the steps leave a host.
+// Each receive stands directly before the send of the same block, so its slot travels on around the ring.  The ranks
+// stand in the order of the team, so that few of the steps leave a host.
 #include "formulas.h"
 #include "plans.h"
 
@@ -85,37 +86,13 @@ constexpr std::string_view kChain = "Pješivac-Grbović et al. 2007";
 
 }  // namespace
 
-const Method all_reduce{
-    .plan = all_reduce_plan,
-    .cost = {kTwiceOthers, kTwiceOthers, kTwiceShares, kShares},
-    .source = kRing,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method reduce_scatter{
-    .plan = reduce_scatter_plan,
-    .cost = {kOthers, kOthers, kShares, kShares},
-    .source = kRing,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method all_gather{
-    .plan = all_gather_plan,
-    .cost = {kOthers, kOthers, kShares, kNone},
-    .source = kRing,
-};
-
-const Method broadcast{
-    .plan = broadcast_plan,
-    .cost = {kOthers, kOne, kAll, kNone},
-    .source = kChain,
-};
-
-const Method reduce{
-    .plan = reduce_plan,
-    .cost = {kOthers, kOne, kAll, kAll},
-    .source = kChain,
-    .makes_partial_sums = beyond_two_ranks,
-};
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwiceOthers, kTwiceOthers, kTwiceShares, kShares},
+                        .source = kRing, .makes_partial_sums = beyond_two_ranks};
+const Method reduce_scatter{.plan = reduce_scatter_plan, .cost = {kOthers, kOthers, kShares, kShares},
+                            .source = kRing, .makes_partial_sums = beyond_two_ranks};
+const Method all_gather{.plan = all_gather_plan, .cost = {kOthers, kOthers, kShares, kNone}, .source = kRing};
+const Method broadcast{.plan = broadcast_plan, .cost = {kOthers, kOne, kAll, kNone}, .source = kChain};
+const Method reduce{.plan = reduce_plan, .cost = {kOthers, kOne, kAll, kAll},
+                    .source = kChain, .makes_partial_sums = beyond_two_ranks};
 
 }  // namespace tutti::ring

@@ -1,11 +1,11 @@
-// tree: two binary trees over all ranks, each carrying one half of the data; a rank that is an inner node of one tree is a leaf of
-// the other, so all ranks send and receive alike although half of each tree's nodes are leaves.
+// tree: two binary trees over all ranks, each carrying one half of the data; a rank that is an inner node of one tree
+// is a leaf of the other, so all ranks send and receive alike although half of each tree's nodes are leaves.
 //
-// Source: P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan", Parallel
-// Computing 35 (2009).
+// Source: P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan",
+// Parallel Computing 35 (2009).
 //
-// broadcast and reduce use the two trees as well, not a binomial one: there the root sends n·⌈log₂ p⌉ bytes, here n, for the same
-// order of latency.  They stand over the other ranks, counted from the root, and the root feeds both.
+// broadcast and reduce use the two trees as well, not a binomial one: there the root sends n·⌈log₂ p⌉ bytes, here n,
+// for the same order of latency.  They stand over the other ranks, counted from the root, and the root feeds both.
 #include <algorithm>
 #include <utility>
 
@@ -39,8 +39,8 @@ struct Place {
   }
 };
 
-// Node v stands for the rank at v + shift in the team's order: a subtree of the in-order trees is a run of neighbours there.
-// `above` is the parent of the tree's root.
+// Node v stands for the rank at v + shift in the team's order: a subtree of the in-order trees is a run of neighbours
+// there. `above` is the parent of the tree's root.
 Place place(uint32_t block, const TreeNode& node, int shift, const Team& team, int above) {
   const auto rank = [&team, shift](int v, int none) { return v == 0 ? none : team.at(v + shift); };
   return {block, rank(node.parent, above), {rank(node.children[0], -1), rank(node.children[1], -1)}};
@@ -54,7 +54,8 @@ struct TwoPlaces {
   }
 };
 
-// The trees of broadcast and reduce, in which `rank` is not the root: they stand over all others, counted from the root.
+// The trees of broadcast and reduce, in which `rank` is not the root: they stand over all others, counted from the
+// root.
 TwoPlaces under(int root, int rank, const Team& team) {
   const int shift = team.place_of(root);
   return {around(team.place_of(rank) - shift, team.size), team.size - 1, shift, team, root};
@@ -126,31 +127,12 @@ constexpr Formula kTwoEmpty{"0", kTwoHalves.value};
 
 }  // namespace
 
-const Method all_reduce{
-    .plan = all_reduce_plan,
-    .cost = {kTwiceDepth, kFour, kFourHalves, kTwoHalves},
-    .source = kSource,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method broadcast{
-    .plan = broadcast_plan,
-    .cost = {kDepth, kTwo, kHalves, kNone},
-    .source = kSource,
-};
-
-const Method reduce{
-    .plan = reduce_plan,
-    .cost = {kDepth, kTwo, kHalves, kHalves},
-    .source = kSource,
-    .makes_partial_sums = beyond_two_ranks,
-};
-
-const Method barrier{
-    .plan = barrier_plan,
-    .cost = {kTwiceDepth, kThree, kThreeEmpty, kTwoEmpty},
-    .source = kSource,
-    .makes_partial_sums = beyond_two_ranks,
-};
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwiceDepth, kFour, kFourHalves, kTwoHalves},
+                        .source = kSource, .makes_partial_sums = beyond_two_ranks};
+const Method broadcast{.plan = broadcast_plan, .cost = {kDepth, kTwo, kHalves, kNone}, .source = kSource};
+const Method reduce{.plan = reduce_plan, .cost = {kDepth, kTwo, kHalves, kHalves},
+                    .source = kSource, .makes_partial_sums = beyond_two_ranks};
+const Method barrier{.plan = barrier_plan, .cost = {kTwiceDepth, kThree, kThreeEmpty, kTwoEmpty},
+                     .source = kSource, .makes_partial_sums = beyond_two_ranks};
 
 }  // namespace tutti::tree

@@ -14,8 +14,9 @@ struct Formula {
   uint64_t (*value)(uint64_t ranks, uint64_t hosts);  // for p ≥ 2; data in blocks
 };
 
-// The costs of the rank that pays most, as formulas.  n bytes are the whole vector, or the blocks of all ranks; in all_to_all, the blocks
-// that one rank sends.  The tests hold the plans to them, and docs/algorithms.md is made from them.
+// The costs of the rank that pays most, as formulas.  n bytes are the whole vector, or the blocks of all ranks; in
+// all_to_all, the blocks that one rank sends.  The tests hold the plans to them, and docs/algorithms.md is made from
+// them.
 struct CostModel {
   Formula rounds;    // messages that wait for each other
   Formula messages;  // sent or received, whichever is more
@@ -28,11 +29,12 @@ struct Method {
   Plan (*plan)(int rank, const Team& team, int root);
   CostModel cost;
   std::string_view source;  // the paper or book it comes from
-  // A rank combines some contributions to an element before the rest.  If none does, each element is reduced in one go, and so rounded
-  // once.  A matter of the team, so all ranks answer alike, whichever part they play.  Null: never.
+  // A rank combines some contributions to an element before the rest.  If none does, each element is reduced in one
+  // go, and so rounded once.  A matter of the team, so all ranks answer alike, whichever part they play.  Null:
+  // never.
   bool (*makes_partial_sums)(const Team& team) = nullptr;
-  // Each rank encodes a block at most once, and each partial sum has one consumer.  Declared, since the proof needs the plans of all ranks
-  // and is no part of the library; the tests prove it.
+  // Each rank encodes a block at most once, and each partial sum has one consumer.  Declared, since the proof needs
+  // the plans of all ranks and is no part of the library; the tests prove it.
   bool may_carry_codec = true;
   bool needs_hosts = false;  // on one host it does what another algorithm does, at greater length
 };

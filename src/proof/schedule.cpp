@@ -264,7 +264,8 @@ void ExpandedRun::drop_returned_loans(Cursor& cursor) {
   });
 }
 
-// Nobody reads the memory that the instruction writes.  An input block that is no output lies in memory that is never written.
+// Nobody reads the memory that the instruction writes.  An input block that is no output lies in memory that is never
+// written.
 bool ExpandedRun::may_overwrite(const Context& c) {
   drop_returned_loans(c.cursor);
   const Instruction& instruction = c.instruction();
@@ -321,8 +322,9 @@ Status ExpandedRun::stuck() const {
       const Cursor& cursor = ranks_[rank].cursors[i];
       if (cursor.stripe >= expansion_.stripes) continue;
       const size_t operation = i / expansion_.lanes;
-      return Status(Code::internal, "deadlock: rank " + std::to_string(rank) + ", operation " + std::to_string(operation) +
-                                        ", stripe " + std::to_string(cursor.stripe) + " waits " + place_of(cursor, rank, operation));
+      const std::string where = "rank " + std::to_string(rank) + ", operation " + std::to_string(operation) + ", stripe " +
+                                std::to_string(cursor.stripe);
+      return Status(Code::internal, "deadlock: " + where + " waits " + place_of(cursor, rank, operation));
     }
   }
   return {};

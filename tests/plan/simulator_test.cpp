@@ -183,7 +183,7 @@ TEST(Simulator, LanesPipeline) {
   }
 }
 
-// What is prolonged agrees with what is walked.
+// A prolonged walk agrees with a whole one.
 TEST(Simulator, ManyWavesAreProlonged) {
   for (const Algorithm& algorithm : algorithms()) {
     if (algorithm.collective == barrier) continue;

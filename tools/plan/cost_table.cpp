@@ -50,10 +50,10 @@ Result<std::string> cost_table() {
   table += "\n" + line + "\n";
   std::string last;
   for (const Algorithm& algorithm : algorithms()) {
-    const CostModel& book = algorithm.cost;
+    const CostModel& model = algorithm.cost;
     const std::string collective(name(algorithm.collective));
     table += "| " + (collective == last ? "" : collective) + " | " + std::string(algorithm.name);
-    for (const Formula& formula : {book.rounds, book.messages, book.data, book.reduced}) table += " | " + std::string(formula.text);
+    for (const Formula& formula : {model.rounds, model.messages, model.data, model.reduced}) table += " | " + std::string(formula.text);
     const bool empty = algorithm.collective == Collective::barrier;
     table += empty ? " | – |" : algorithm.may_carry_codec ? " | yes |" : " | no |";
     for (const Sample& sample : samples()) {

@@ -45,7 +45,7 @@ Status set_link(const std::string& text, Machine& machine) {
   return status;
 }
 
-// What TUTTI_TUNING_CACHE keeps (src/tuning/machine_profile.h): its second line says for whom it was measured.
+// A file of TUTTI_TUNING_CACHE (src/tuning/machine_profile.h): its second line says for whom it was measured.
 Status read_measured(const std::string& text, const Team& team, Machine& machine) {
   const auto lines = split(text, '\n');
   const std::string_view measured_for = lines.size() > 1 ? lines[1] : "";
