@@ -5,12 +5,16 @@
 #include <span>
 #include <string_view>
 
-#include "plan.h"
+#include "algorithm.h"
 
 namespace tutti {
 
 std::span<const Algorithm> algorithms();
 // Index into algorithms(), the number that travels in signatures.
 std::optional<uint8_t> find_algorithm(Collective collective, std::string_view name);
+
+// Of the row; null, and never, if there is none.
+const CostModel* cost_model(Collective collective, std::string_view name);
+bool makes_partial_sums(Collective collective, std::string_view name, const Team& team);
 
 }  // namespace tutti

@@ -1,12 +1,14 @@
-// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's contribution to it in
-// rank order, widened and rounded once, which makes the result independent of anything but the inputs.
+// direct: every rank talks to every other one.  In reductions each rank owns a slice: it folds everyone's
+// contribution to it in rank order, widened and rounded once, which makes the result independent of anything but the
+// inputs.
 //
-// Source: the pairwise and linear algorithms in R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication
-// Operations in MPICH", International Journal of High Performance Computing Applications 19 (2005).
+// Source: the pairwise and linear algorithms in R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective
+// Communication Operations in MPICH", International Journal of High Performance Computing Applications 19 (2005).
 //
 // Everyone starts with the next rank and goes round, so that no two ranks send to the same one at the same time.
 #include <vector>
 
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti::direct {
@@ -32,23 +34,21 @@ void all_gather_phase(Plan& plan, int rank, int size) {
   for (int d = 1; d < size; ++d) plan.recv(around(rank - d, size), block(rank - d, size));
 }
 
-}  // namespace
-
-Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+Plan reduce_scatter_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size));
   reduce_scatter_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_gather(int rank, const Team& team, int /*root*/) {
+Plan all_gather_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size));
   all_gather_phase(plan, rank, size);
   return plan;
 }
 
-Plan all_reduce(int rank, const Team& team, int /*root*/) {
+Plan all_reduce_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size));
   reduce_scatter_phase(plan, rank, size);
@@ -56,7 +56,7 @@ Plan all_reduce(int rank, const Team& team, int /*root*/) {
   return plan;
 }
 
-Plan broadcast(int rank, const Team& team, int root) {
+Plan broadcast_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(1);
   if (rank != root) plan.recv(root, 0);
@@ -64,7 +64,7 @@ Plan broadcast(int rank, const Team& team, int root) {
   return plan;
 }
 
-Plan reduce(int rank, const Team& team, int root) {
+Plan reduce_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(1);
   if (rank != root) plan.send(root, 0);
@@ -72,7 +72,7 @@ Plan reduce(int rank, const Team& team, int root) {
   return plan;
 }
 
-Plan gather(int rank, const Team& team, int root) {
+Plan gather_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size));
   if (rank != root) plan.send(root, block(rank, size));
@@ -80,7 +80,7 @@ Plan gather(int rank, const Team& team, int root) {
   return plan;
 }
 
-Plan scatter(int rank, const Team& team, int root) {
+Plan scatter_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size));
   if (rank != root) plan.recv(root, block(rank, size));
@@ -88,7 +88,7 @@ Plan scatter(int rank, const Team& team, int root) {
   return plan;
 }
 
-Plan all_to_all(int rank, const Team& team, int /*root*/) {
+Plan all_to_all_plan(int rank, const Team& team, int /*root*/) {
   const int size = team.size;
   Plan plan(blocks(size) * blocks(size));
   const auto from_to = [size](int source, int target) { return blocks(source) * blocks(size) + blocks(target); };
@@ -102,5 +102,23 @@ Plan all_to_all(int rank, const Team& team, int /*root*/) {
   }
   return plan;
 }
+
+// ---- costs ----
+
+using namespace formulas;
+constexpr std::string_view kPairs = "Thakur, Rabenseifner, Gropp 2005";
+constexpr std::string_view kStar = "Pješivac-Grbović et al. 2007";
+constexpr Formula kCopies{"(p−1)·n", kOthers.value};
+
+}  // namespace
+
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwo, kTwiceOthers, kTwiceShares, kShares}, .source = kPairs};
+const Method reduce_scatter{.plan = reduce_scatter_plan, .cost = {kOne, kOthers, kShares, kShares}, .source = kPairs};
+const Method all_gather{.plan = all_gather_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kPairs};
+const Method broadcast{.plan = broadcast_plan, .cost = {kOne, kOthers, kCopies, kNone}, .source = kStar};
+const Method reduce{.plan = reduce_plan, .cost = {kOne, kOthers, kCopies, kCopies}, .source = kStar};
+const Method gather{.plan = gather_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kStar};
+const Method scatter{.plan = scatter_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kStar};
+const Method all_to_all{.plan = all_to_all_plan, .cost = {kOne, kOthers, kShares, kNone}, .source = kPairs};
 
 }  // namespace tutti::direct

@@ -1,19 +1,23 @@
-// tree for gather and scatter: a binomial tree.  Whoever holds the blocks of a range of ranks gives the upper half of them to the
-// first rank of the upper half, until each range is one rank: ⌈log₂ p⌉ messages at the root, any number of ranks.
+// tree for gather and scatter: a binomial tree.  A rank that holds the blocks of a range of ranks gives the upper
+// half of them to the first rank of the upper half, until each range is one rank: ⌈log₂ p⌉ messages at the root, any
+// number of ranks.
 //
-// Source: E. Chan, M. Heimlich, A. Purkayastha, R. van de Geijn, "Collective communication: theory, practice, and experience",
-// Concurrency and Computation: Practice and Experience 19 (2007), minimum spanning tree scatter and gather.
+// Source: E. Chan, M. Heimlich, A. Purkayastha, R. van de Geijn, "Collective communication: theory, practice, and
+// experience", Concurrency and Computation: Practice and Experience 19 (2007), minimum spanning tree scatter and
+// gather.
 #include "halving.h"
 
 #include <algorithm>
 #include <vector>
 
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti {
 namespace {
 
-// One message of the scatter at this rank: a run of blocks, from the peer if it gives this rank its range, else to the peer.
+// One message of the scatter at this rank: a run of blocks, from the peer if it gives this rank its range, else to
+// the peer.
 struct Move {
   bool receives;
   int peer;
@@ -58,18 +62,29 @@ void gather_phase(Plan& plan, int rank, int size, int root) {
   }
 }
 
-Plan tree::scatter(int rank, const Team& team, int root) {
+namespace {
+
+Plan scatter_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   scatter_phase(plan, rank, size, root);
   return plan;
 }
 
-Plan tree::gather(int rank, const Team& team, int root) {
+Plan gather_plan(int rank, const Team& team, int root) {
   const int size = team.size;
   Plan plan(blocks(size), widest_run(size));
   gather_phase(plan, rank, size, root);
   return plan;
 }
+
+constexpr std::string_view kSource = "Chan, Heimlich, Purkayastha, van de Geijn 2007";
+constexpr Formula kLogDown{"⌊log₂ p⌋", formulas::log_down};
+constexpr CostModel kCost{kLogDown, formulas::kLog, formulas::kShares, formulas::kNone};
+
+}  // namespace
+
+const Method tree::gather{.plan = gather_plan, .cost = kCost, .source = kSource};
+const Method tree::scatter{.plan = scatter_plan, .cost = kCost, .source = kSource};
 
 }  // namespace tutti

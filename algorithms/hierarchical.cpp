@@ -1,18 +1,19 @@
-// hierarchical: within a host first, then between hosts, then within again, so that a host sends and receives the least it can and all
-// of its ranks take part in that.
+// hierarchical: within a host first, then between hosts, then within again, so that a host sends and receives the
+// least it can and all of its ranks take part in that.
 //
-// Source: J. L. Träff, S. Hunold, "Decomposing MPI Collectives for Exploiting Multi-lane Communication", IEEE International Conference
-// on Cluster Computing (2020), here for hosts of any numbers of ranks.  Within a host ranks do what `direct` does, between hosts what
-// `recursive` (all_reduce), `direct` (reduce_scatter, all_gather) or `tree` (broadcast, reduce) does, each taken as it is with hosts
-// for ranks.
+// Source: J. L. Träff, S. Hunold, "Decomposing MPI Collectives for Exploiting Multi-lane Communication", IEEE
+// International Conference on Cluster Computing (2020), here for hosts of any numbers of ranks.  Within a host ranks
+// do what `direct` does, between hosts what `recursive` (all_reduce), `direct` (reduce_scatter, all_gather) or `tree`
+// (broadcast, reduce) does, each taken as it is with hosts for ranks.
 //
-// all_reduce cuts the data into as many slices as the largest host has ranks.  Every host deals them out to its ranks, in runs as
-// equal as can be, so no rank is idle in any phase, and where hosts are equal each rank owns one.  Each slice is all-reduced between
-// its owners, one of each host, and for that consists of h blocks.  So a host of any number of ranks sends 2(h-1)/h·n bytes to others
-// and receives as many, n being all the data.
+// all_reduce cuts the data into as many slices as the largest host has ranks.  Every host deals them out to its
+// ranks, in runs as equal as can be, so no rank is idle in any phase, and where hosts are equal each rank owns one.
+// Each slice is all-reduced between its owners, one of each host, and for that consists of h blocks.  So a host of
+// any number of ranks sends 2(h-1)/h·n bytes to others and receives as many, n being all the data.
 #include <algorithm>
 #include <vector>
 
+#include "formulas.h"
 #include "plans.h"
 
 namespace tutti::hierarchical {
@@ -29,7 +30,7 @@ struct Standing {
   int size() const { return static_cast<int>(mates().size()); }
   int mate(int i) const { return mates()[static_cast<size_t>(i)]; }
 
-  // Who at a host stands for the i-th rank of another: its ranks in turn.
+  // The rank of a host that stands for the i-th rank of another: its ranks in turn.
   size_t counterpart(int at_host, int of_host, size_t i) const {
     for (int before = 0; before < of_host; ++before) i += hosts[static_cast<size_t>(before)].size();
     return i % hosts[static_cast<size_t>(at_host)].size();
@@ -53,9 +54,11 @@ struct Slices : Standing {
       least = std::min(least, static_cast<int>(ranks.size()));
       slices = std::max(slices, static_cast<int>(ranks.size()));
     }
-    for (int held = count(); held > 1; held = (held + 1) / 2) from_others += held > 3 ? 3 : 2;  // messages for each slice
-    // A stripe has about two slots for each rank of the team (src/tuning/pool_shape.cpp).  Where hosts differ so much that a rank of the
-    // smallest would take more messages, fewer slices are cut, and some ranks of larger hosts own none.
+    // Messages for each slice.
+    for (int held = count(); held > 1; held = (held + 1) / 2) from_others += held > 3 ? 3 : 2;
+    // A stripe has about two slots for each rank of the team (src/tuning/pool_shape.cpp).  Where hosts differ so much
+    // that a rank of the smallest would take more messages, fewer slices are cut, and some ranks of larger hosts own
+    // none.
     const auto taken = [&] { return (slices + least - 1) / least * (least + from_others) + slices; };
     while (slices > least && taken() > 2 * (team.size + 8)) --slices;
   }
@@ -99,16 +102,17 @@ void take_step(Plan& plan, const Slices& s, const Step& step, int slice) {
     if (step.verb == Verb::recv) plan.recv(peer, s.block(slice) + first, count);
     if (step.verb == Verb::recv_reduce) plan.recv_reduce(peer, s.block(slice) + first, count, step.completes);
   };
-  // A run that passes the slice's end goes on at its beginning: only where that is the plan's, too, it is still one run.
+  // A run that passes the slice's end goes on at its beginning: only where that is the plan's, too, it is still one
+  // run.
   const uint32_t before_end = s.slices == 1 ? step.count : std::min(step.count, s.parts - step.block);
   part(step.block, before_end);
   part(0, step.count - before_end);
 }
 
-// Each exchange of the hosts' plan is done for all own slices before the next one.  What goes to different peers is sent before
-// anything is awaited, so that both directions of the network are busy.
+// Each exchange of the hosts' plan is done for all own slices before the next one.  What goes to different peers is
+// sent before anything is awaited, so that both directions of the network are busy.
 void all_reduce_between(Plan& plan, const Slices& s) {
-  const Plan hosts_plan = recursive::all_reduce(s.host, s.count(), 0);
+  const Plan hosts_plan = recursive::all_reduce.plan(s.host, s.count(), 0);
   const auto& steps = hosts_plan.steps();
   const int end = s.first_slice(s.local + 1);
   for (size_t i = 0; i < steps.size(); i += 2) {
@@ -134,8 +138,8 @@ void all_gather_within(Plan& plan, const Slices& s) {
 
 // ---- reduce_scatter and all_gather ----
 
-// Blocks are ranks'.  At each host one rank, the owner's counterpart, deals with a block of another host's rank.  These are the i-th
-// mate's, host after host from the next one on.
+// Blocks are ranks'.  At each host one rank, the owner's counterpart, deals with a block of another host's rank.
+// These are the i-th mate's, host after host from the next one on.
 std::vector<int> foreign_blocks(const Standing& s, int i) {
   std::vector<int> list;
   for (int d = 1; d < s.count(); ++d) {
@@ -163,7 +167,7 @@ struct Foreign {
   size_t rounds = 0;
 };
 
-// Who stands for this rank at another host.
+// The rank that stands for this one at another host.
 int counterpart(const Standing& s, int at_host) {
   return s.hosts[static_cast<size_t>(at_host)][s.counterpart(at_host, s.host, static_cast<size_t>(s.local))];
 }
@@ -190,12 +194,11 @@ std::vector<uint32_t> done_blocks(const Plan& hosts_plan) {
   return order;
 }
 
-}  // namespace
-
-Plan all_reduce(int rank, const Team& team, int root) {
+Plan all_reduce_plan(int rank, const Team& team, int root) {
   const Slices slices(rank, team);
-  // Slots are made for runs of half of the ranks' number of blocks, or of 64; so many hosts of so few ranks gain little anyway.
-  if (slices.parts > 64 && 2 * slices.parts > blocks(team.size)) return recursive::all_reduce(rank, team, root);
+  // Slots are made for runs of half of the ranks' number of blocks, or of 64; so many hosts of so few ranks gain
+  // little anyway.
+  if (slices.parts > 64 && 2 * slices.parts > blocks(team.size)) return recursive::all_reduce.plan(rank, team, root);
   Plan plan(blocks(slices.slices) * slices.parts, slices.slices > 1 ? slices.parts : std::max(1u, slices.parts / 2));
   reduce_scatter_within(plan, slices);
   all_reduce_between(plan, slices);
@@ -203,8 +206,8 @@ Plan all_reduce(int rank, const Team& team, int root) {
   return plan;
 }
 
-// The host's sum of each block goes to the block's owner, who folds those of all hosts.
-Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
+// The host's sum of each block goes to the block's owner, which folds those of all hosts.
+Plan reduce_scatter_plan(int rank, const Team& team, int /*root*/) {
   Plan plan(blocks(team.size));
   const Standing s(rank, team);
   const Foreign foreign(s);
@@ -230,7 +233,7 @@ Plan reduce_scatter(int rank, const Team& team, int /*root*/) {
 }
 
 // Each block goes to every host once, and there to every rank.
-Plan all_gather(int rank, const Team& team, int /*root*/) {
+Plan all_gather_plan(int rank, const Team& team, int /*root*/) {
   Plan plan(blocks(team.size));
   const Standing s(rank, team);
   const Foreign foreign(s);
@@ -257,10 +260,10 @@ Plan all_gather(int rank, const Team& team, int /*root*/) {
 }
 
 // Down the hosts' two trees, and from each host's leader to all of its ranks at once.
-Plan broadcast(int rank, const Team& team, int root) {
+Plan broadcast_plan(int rank, const Team& team, int root) {
   const Standing s(rank, team);
   const std::vector<int> leader = leaders(s, root, team);
-  const Plan hosts_plan = tree::broadcast(s.host, s.count(), team.host_of(root));
+  const Plan hosts_plan = tree::broadcast.plan(s.host, s.count(), team.host_of(root));
   Plan plan(hosts_plan.blocks());
   const int above = leader[static_cast<size_t>(s.host)];
   const auto& steps = hosts_plan.steps();
@@ -280,10 +283,10 @@ Plan broadcast(int rank, const Team& team, int root) {
 }
 
 // The broadcast backwards.
-Plan reduce(int rank, const Team& team, int root) {
+Plan reduce_plan(int rank, const Team& team, int root) {
   const Standing s(rank, team);
   const std::vector<int> leader = leaders(s, root, team);
-  const Plan hosts_plan = tree::reduce(s.host, s.count(), team.host_of(root));
+  const Plan hosts_plan = tree::reduce.plan(s.host, s.count(), team.host_of(root));
   Plan plan(hosts_plan.blocks());
   const int above = leader[static_cast<size_t>(s.host)];
   const std::vector<int> below = without(s.mates(), above);
@@ -298,5 +301,43 @@ Plan reduce(int rank, const Team& team, int root) {
   }
   return plan;
 }
+
+// ---- costs ----
+
+using namespace formulas;
+constexpr std::string_view kSource = "Träff, Hunold 2020";
+// Within hosts like direct, between them like recursive, tree or direct.  Of the runs that recursive moves between h
+// hosts, those of more than one block go in two messages where they pass the end of a slice, most of all at the last
+// host.
+constexpr P within(P p, P h) { return p > h ? 1 : 0; }
+constexpr P between(P h) { return h > 1 ? 1 : 0; }
+constexpr Formula kTwoLevels{"2 + 2⌈log₂ h⌉", [](P p, P h) -> P { return 2 * within(p, h) + 2 * log_up(h); }};
+constexpr Formula kLanes{"2(p/h−1) + ≤3⌈log₂ h⌉", [](P p, P h) -> P {
+                           if (p == h) return 2 * log_up(h);
+                           P messages = 2 * (p / h - 1);
+                           for (P held = h; held > 1; held = (held + 1) / 2) messages += held > 3 ? 3 : 2;
+                           return messages;
+                         }};
+constexpr Formula kLeader{"≤2p/h", [](P p, P h) -> P { return 2 * (p / h - 1 + between(h)); }};
+constexpr Formula kHosts{"h", [](P p, P h) -> P { return p > h ? h : 1; }};
+constexpr Formula kHostsDepth{"2 + ⌊log₂(h−1)⌋", [](P p, P h) -> P { return within(p, h) + (h > 1 ? 1 + log_down(h - 1) : 0); }};
+constexpr Formula kLeaderData{"≤p/h·n", kLeader.value};
+
+// On one host it does what direct does; reduce_scatter also where each host has one rank.
+bool between_hosts(const Team& team) { return team.size > 2 && team.hosts() > 1; }
+bool on_two_levels(const Team& team) { return between_hosts(team) && team.hosts() < team.size; }
+
+}  // namespace
+
+const Method all_reduce{.plan = all_reduce_plan, .cost = {kTwoLevels, kLanes, kTwiceShares, kShares},
+                        .source = kSource, .makes_partial_sums = between_hosts, .needs_hosts = true};
+const Method reduce_scatter{.plan = reduce_scatter_plan, .cost = {kHosts, kOthers, kShares, kShares},
+                            .source = kSource, .makes_partial_sums = on_two_levels, .needs_hosts = true};
+const Method all_gather{.plan = all_gather_plan, .cost = {kHosts, kOthers, kShares, kNone},
+                        .source = kSource, .needs_hosts = true};
+const Method broadcast{.plan = broadcast_plan, .cost = {kHostsDepth, kLeader, kLeaderData, kNone},
+                       .source = kSource, .needs_hosts = true};
+const Method reduce{.plan = reduce_plan, .cost = {kHostsDepth, kLeader, kLeaderData, kLeaderData},
+                    .source = kSource, .makes_partial_sums = between_hosts, .needs_hosts = true};
 
 }  // namespace tutti::hierarchical

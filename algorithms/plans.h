@@ -1,8 +1,9 @@
-// The plan functions of every family, one namespace per algorithm name.  The registry lists them; each is pure and takes time
-// proportional to the steps of its one rank, and to the ranks where the team has an order or hosts.
+// The methods of every algorithm, one namespace per algorithm name.  The registry lists them.  Each plan function is
+// pure and takes time proportional to the steps of its one rank, and to the ranks where the team has an order or
+// hosts.
 #pragma once
 
-#include "plan.h"
+#include "algorithm.h"
 
 namespace tutti {
 
@@ -12,52 +13,27 @@ inline uint32_t block(int i, int size) { return static_cast<uint32_t>(around(i, 
 inline uint32_t blocks(int n) { return static_cast<uint32_t>(n); }
 
 namespace ring {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan reduce_scatter(int rank, const Team& team, int root);
-Plan all_gather(int rank, const Team& team, int root);
-Plan broadcast(int rank, const Team& team, int root);
-Plan reduce(int rank, const Team& team, int root);
-}  // namespace ring
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
+}
 
 namespace tree {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan broadcast(int rank, const Team& team, int root);
-Plan reduce(int rank, const Team& team, int root);
-Plan gather(int rank, const Team& team, int root);
-Plan scatter(int rank, const Team& team, int root);
-Plan barrier(int rank, const Team& team, int root);
-}  // namespace tree
+extern const Method all_reduce, broadcast, reduce, gather, scatter, barrier;
+}
 
 namespace recursive {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan reduce_scatter(int rank, const Team& team, int root);
-Plan all_gather(int rank, const Team& team, int root);
-Plan broadcast(int rank, const Team& team, int root);
-Plan reduce(int rank, const Team& team, int root);
-}  // namespace recursive
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
+}
 
 namespace doubling {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan barrier(int rank, const Team& team, int root);
-}  // namespace doubling
+extern const Method all_reduce, barrier;
+}
 
 namespace direct {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan reduce_scatter(int rank, const Team& team, int root);
-Plan all_gather(int rank, const Team& team, int root);
-Plan broadcast(int rank, const Team& team, int root);
-Plan reduce(int rank, const Team& team, int root);
-Plan gather(int rank, const Team& team, int root);
-Plan scatter(int rank, const Team& team, int root);
-Plan all_to_all(int rank, const Team& team, int root);
-}  // namespace direct
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all;
+}
 
 namespace hierarchical {
-Plan all_reduce(int rank, const Team& team, int root);
-Plan reduce_scatter(int rank, const Team& team, int root);
-Plan all_gather(int rank, const Team& team, int root);
-Plan broadcast(int rank, const Team& team, int root);
-Plan reduce(int rank, const Team& team, int root);
-}  // namespace hierarchical
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
+}
 
 }  // namespace tutti

@@ -5,7 +5,7 @@
 namespace tutti {
 namespace {
 
-// Who stands in the second tree where `place` stands in the first, and the reverse.
+// The node that stands in the second tree where `place` stands in the first, and the reverse.
 int at_place(int place, int n) {
   if (place == 0) return 0;
   return n % 2 == 0 ? n + 1 - place : place == 1 ? n : place - 1;

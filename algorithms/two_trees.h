@@ -1,7 +1,7 @@
 // Two binary trees over the same nodes 1 … n in which an inner node of one is a leaf of the other.
 //
-// Source: P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan", Parallel
-// Computing 35 (2009).
+// Source: P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan",
+// Parallel Computing 35 (2009).
 #pragma once
 
 #include <array>
@@ -14,8 +14,8 @@ struct TreeNode {
   std::array<int, 2> children{};
 };
 
-// The first tree numbers its nodes in in-order: a node's height is its number of trailing zeros, the root is the greatest power of
-// two; nodes above n are left out and their left children move up.
+// The first tree numbers its nodes in in-order: a node's height is its number of trailing zeros, the root is the
+// greatest power of two; nodes above n are left out and their left children move up.
 TreeNode first_tree(int v, int n);
 int first_root(int n);
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "algorithms.h"
-#include "cost_model.h"
 
 namespace tutti {
 std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {

@@ -1,10 +1,11 @@
-// The cuts of the data into blocks and stripes.  They follow from sizes that both ends of a message know, so the ends agree on every
-// length without a word.
+// The cuts of the data into blocks and stripes.  They follow from sizes that both ends of a message know, so the ends
+// agree on every length without a word.
 //
 // Two ways to cut.
-//   VectorCut  one vector, any number of equal blocks: stripe k is the k-th chunk of the vector, and the blocks are parts of that
-//              chunk.  So a run of blocks of one stripe is contiguous in memory.
-//   BlockCut   a block that is a place of its own (it belongs to a rank, or is one message): stripe k is its k-th piece.
+//   VectorCut  one vector, any number of equal blocks: stripe k is the k-th chunk of the vector, and the blocks are
+//              parts of that chunk.  So a run of blocks of one stripe is contiguous in memory.
+//   BlockCut   a block that is a place of its own (it belongs to a rank, or is one message): stripe k is its k-th
+//              piece.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,8 @@ struct ByteRange {
 // Pieces of `piece` bytes that hold `bytes`.
 constexpr uint64_t pieces_of(uint64_t bytes, uint64_t piece) { return (bytes + piece - 1) / piece; }
 
-// Where part n of `parts` begins, if `length` is dealt out in whole units, as evenly as can be.  Part `parts` begins at the end.
+// Where part n of `parts` begins, if `length` is dealt out in whole units, as evenly as can be.  Part `parts` begins
+// at the end.
 constexpr uint64_t even_boundary(uint64_t length, uint64_t unit, uint64_t n, uint64_t parts) {
   return std::min(length, pieces_of(length, unit) * n / parts * unit);
 }

@@ -1,16 +1,16 @@
-// A Plan is what one rank does in one collective: steps over symbolic blocks and peers.  It knows no bytes, pointers, data types
-// or transports.  An algorithm is a pure function (rank, team, root) → Plan.
+// A Plan is what one rank does in one collective: steps over symbolic blocks and peers.  It knows no bytes, pointers,
+// data types or transports.  An algorithm is a pure function (rank, team, root) → Plan.
 //
-// Blocks.  The same numbers mean the same blocks on every rank.  A rank reads its *input* of a block until the plan has written that
-// block at this rank; from then on the block's current value.  Which blocks are a rank's input and output follows from the
-// collective (spaces.h).  An input block that is also output and is never written is copied by the reader of the plan.
+// Blocks.  The same numbers mean the same blocks on every rank.  A rank reads its *input* of a block until the plan
+// has written that block at this rank; from then on the block's current value.  Which blocks are a rank's input and
+// output follows from the collective (spaces.h).  An input block that is also output and is never written is copied
+// by the reader of the plan.
 //
 // Order.  The i-th send of a to b is the i-th receive of b from a, of the same blocks.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "team.h"
@@ -22,7 +22,7 @@ enum class Verb : uint8_t {
   send,         // the current value of the blocks to `peer`
   recv,         // the blocks from `peer` replace the value here
   recv_reduce,  // the blocks from `peer` are reduced with the value here; the lower rank's side is the left operand
-  fold,         // one contribution from each of `peers` and this rank's own, reduced in rank order, widened and rounded once
+  fold,         // the contributions of all `peers` and this rank are reduced in rank order, widened and rounded once
 };
 
 struct Step {
@@ -36,7 +36,8 @@ struct Step {
 
 class Plan {
  public:
-  // `blocks`: equal parts the data is cut into.  `widest_run`: the most blocks any step of any rank moves at once; equal on all ranks.
+  // `blocks`: equal parts the data is cut into.  `widest_run`: the most blocks any step of any rank moves at once;
+  // equal on all ranks.
   explicit Plan(uint32_t blocks, uint32_t widest_run = 1) : blocks_(blocks), widest_run_(widest_run) {}
 
   void send(int peer, uint32_t block, uint32_t count = 1) { add(Verb::send, false, peer, block, count); }
@@ -61,15 +62,6 @@ class Plan {
   uint32_t widest_run_;
   std::vector<Step> steps_;
   std::vector<uint32_t> fold_peers_;
-};
-
-// One row of the registry (algorithms/registry.cpp).
-struct Algorithm {
-  std::string_view name;  // "ring", "tree", "recursive", "doubling", "direct", "hierarchical"
-  Collective collective;
-  Plan (*plan)(int rank, const Team& team, int root);
-  std::string_view source;   // the paper or book it comes from
-  std::string_view summary;  // one line: what it is good for
 };
 
 }  // namespace tutti

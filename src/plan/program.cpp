@@ -146,7 +146,8 @@ class Compiler {
     });
   }
 
-  // A received or reduced value stays here if a later instruction reads it, or if it is output and no later one replaces it.
+  // A received or reduced value stays here if a later instruction reads it, or if it is output and no later one
+  // replaces it.
   void keep_what_is_needed(uint32_t i) {
     Instruction& instruction = program_.instructions[i];
     instruction.last_touch = true;
@@ -161,10 +162,10 @@ class Compiler {
     if (instruction.outs.empty() && instruction.take != Take::recv) instruction.keep_home = true;
   }
 
-  // A send may lend its blocks if all that is later written over them are final values received from others: these contain what was
-  // sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting likewise, still reads.)
-  // It may offer their home if nothing touched it before and the next to touch it is one plain receive of the same run from the same
-  // peer.
+  // A send may lend its blocks if all that is later written over them are final values received from others: these
+  // contain what was sent, so it has been read by then.  (In place, a reduction could write while the receiver,
+  // waiting likewise, still reads.)  It may offer their home if nothing touched it before and the next to touch it is
+  // one plain receive of the same run from the same peer.
   void find_loans(uint32_t i) {
     Instruction& send = program_.instructions[i];
     send.lends = true;
@@ -232,7 +233,8 @@ class Compiler {
     const auto consider = [&](uint32_t block) {
       const uint32_t number = numbers_.find(block);
       BlockState state = number == kNone ? BlockState() : states_[number];
-      // A message of a group that travels is not a block of this rank's at both ends; one to oneself takes part in no step.
+      // A message of a group that travels is not a block of this rank's at both ends; one to oneself takes part in no
+      // step.
       if (collective_ == Collective::point_to_point && state.sent) return;
       if (!state.written && has_input(collective_, rank_, size_, root_, block) && is_output(block))
         add_segment(program_.identities, 0, false, block, state);

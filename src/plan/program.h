@@ -1,10 +1,11 @@
-// A Program is a Plan made ready for one rank's engine: steps fused where a message can pass on in its slot, and for each
-// instruction where its operands live.  Made once per (collective, algorithm, root) and used for every size.  The engine runs it, the
-// checker proves it (src/proof) and the simulator prices it (src/price); none of them reads the plan.
+// A Program is a Plan made ready for one rank's engine: steps fused where a message can pass on in its slot, and for
+// each instruction where its operands live.  Made once per (collective, algorithm, root) and used for every size.
+// The engine runs it, the checker proves it (src/proof) and the simulator prices it (src/price); none of them reads
+// the plan.
 //
 // Fusion (the only place that knows of it):
-//   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in place and
-//     passed on, no second copy;
+//   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in
+//     place and passed on, no second copy;
 //   * consecutive sends of the same blocks become one instruction: one slot, several receivers.
 // It also finds where memory that peers can reach may be lent to them instead of copied (`lends`, `offers`).
 // Liveness decides whether the value must also be written to this rank's memory ("home").
@@ -42,7 +43,8 @@ struct Instruction {
   bool last_touch = false;        // no later instruction reads or writes these blocks here
   bool after_flush = false;       // overwrites memory that an earlier send of this lane may still be sending from
   bool lends = false;             // send: nothing here overwrites these blocks before the receiver must have read them
-  bool offers = false;  // send: the same peer returns these blocks, and nothing touches their home meanwhile, so it may fill it
+  // send: the same peer returns these blocks, and nothing touches their home meanwhile, so it may fill it
+  bool offers = false;
   uint32_t own_position = 0;  // fold: place of this rank among the contributions
   uint32_t step = 0;          // in the plan, for messages
   uint32_t block = 0, count = 0;  // the run, counted modulo the blocks
@@ -71,8 +73,9 @@ struct Program {
 // In time proportional to the blocks that the plan moves, and to the ranks.
 Program compile(const Plan& plan, Collective collective, int rank, int size, int root);
 
-// The most slots of its own that a rank takes at once for a stripe, if it shares memory with all peers: one for each value of its own
-// that it sends.  With `lends`, loans are read-only, so that a result that is passed on may need one, too.
+// The most slots of its own that a rank takes at once for a stripe, if it shares memory with all peers: one for each
+// value of its own that it sends.  With `lends`, loans are read-only, so that a result that is passed on may need
+// one, too.
 uint32_t slots_per_stripe(const Program& program, bool lends = false);
 
 }  // namespace tutti

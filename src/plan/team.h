@@ -1,4 +1,5 @@
-// Who takes part in a collective, and who is near whom: all that an algorithm knows about the world.  Equal on all ranks.
+// The ranks that take part in a collective, and which of them are near each other: all that an algorithm knows of the
+// world.  Equal on all ranks.
 #pragma once
 
 #include <cstddef>
@@ -7,11 +8,13 @@
 namespace tutti {
 
 struct Team {
-  Team(int ranks = 1) : size(ranks) {}  // NOLINT: implicit, so that plan(rank, 5, 0) reads well; all on one host, in order
+  // All on one host, in order.
+  Team(int ranks = 1) : size(ranks) {}  // NOLINT: implicit, so that plan(rank, 5, 0) reads well
 
   int size;
   std::vector<int> host;   // by rank: 0, 1, … in the order of the hosts' first ranks; empty: all on one host
-  std::vector<int> order;  // the ranks as rings and trees should line them up, neighbours near each other; empty: 0, 1, 2, …
+  // The ranks as rings and trees should line them up, neighbours near each other; empty: 0, 1, 2, …
+  std::vector<int> order;
 
   int hosts() const;
   int host_of(int rank) const { return host.empty() ? 0 : host[static_cast<size_t>(rank)]; }

@@ -1,7 +1,7 @@
 // The order of messages, which both ends of a link count alike, so that no message carries a tag.
 //
-// Stripes.  Lane l of wave w carries stripe w·lanes + l; the last wave may have fewer lanes.
-// Turns.  In each direction of a link, messages go in the order (operation, wave, index of the message in the program, lane).
+// Stripes.  Lane l of wave w carries stripe w·lanes + l; the last wave may have fewer lanes.  Turns.  In each
+// direction of a link, messages go in the order (operation, wave, index of the message in the program, lane).
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,8 @@ inline StripePlace place_of_stripe(uint64_t stripe, uint64_t lanes, uint64_t str
   return {wave, std::min(lanes, stripes - wave), lane};
 }
 
-// The turn of a message among those that its operation sends over the link, counted from 0.  `index`: of the `messages` that the
-// program sends over the link for one stripe.
+// The turn of a message among those that its operation sends over the link, counted from 0.  `index`: of the
+// `messages` that the program sends over the link for one stripe.
 inline uint64_t turn(const StripePlace& place, uint64_t index, uint64_t messages) {
   return place.wave * messages + index * place.width + place.lane;
 }

@@ -1,19 +1,20 @@
-// The programs of all ranks as far as time is concerned, in little memory: the messages that a rank takes and gives, in order, with
-// repetitions folded up.  A ring over 4 096 ranks has 33 million messages and 16 thousand rows.  Made once, priced for every machine and
-// size (simulator.h).  Programs are added rank by rank, so that only one of them is in memory at a time.
+// The programs of all ranks as far as time is concerned, in little memory: the messages that a rank takes and gives,
+// in order, with repetitions folded up.  A ring over 4 096 ranks has 33 million messages and 16 thousand rows.  Made
+// once, priced for every machine and size (simulator.h).  Programs are added rank by rank, so that only one of them
+// is in memory at a time.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "plan.h"
+#include "algorithm.h"
 #include "program.h"
 
 namespace tutti {
 
-// At most one message taken, then at most one given: the engine's instructions (src/plan/program.h), those with several messages
-// taken apart.
+// At most one message taken, then at most one given: the engine's instructions (src/plan/program.h), those with
+// several messages taken apart.
 struct Move {
   enum class Gives : uint8_t { nothing, own, received, same };  // `same`: the slot that the move before gave
   static constexpr uint32_t kNobody = ~uint32_t{0};

@@ -1,12 +1,13 @@
-// Prices a collective: how long the engine needs to run the plans of all ranks on a machine that is described by a dozen numbers.
-// A discrete-event walk over what the plans say, not a formula per algorithm; pure, without a clock.
+// Prices a collective: how long the engine needs to run the programs of all ranks on a machine that is described by a
+// dozen numbers. A discrete-event walk over what the programs say, not a formula per algorithm; pure, without a clock.
 //
-// What is modelled (docs/simulation.md has the formulas):
-//   engine      lanes, stripes and waves, the order of messages on a link, fused instructions; one thread per rank, which carries its
-//               lanes in turn
+// The model (docs/simulation.md has the formulas):
+//   engine      lanes, stripes and waves, the order of messages on a link, fused instructions; one thread per rank,
+//               which carries its lanes in turn
 //   messages    overhead at both ends, latency, bytes over the link, in a class of their own inside and between hosts
 //   memory      reductions and copies
-//   contention  messages of one direction of a link, all ranks of a host at its interface (each direction), ranks that outnumber cores
+//   contention  messages of one direction of a link, all ranks of a host at its interface (each direction), ranks
+//               that outnumber cores
 // A run of more than a few waves of stripes is simulated for some waves and prolonged by the rate of the last ones.
 #pragma once
 
@@ -27,8 +28,8 @@ struct LinkCost {
   double latency_s = 0;         // from one hand to the other
   double byte_s = 0;            // of the link: in one direction, one message after the other
   double processor_byte_s = 0;  // of the processor, at each end; goes on while the link carries the message
-  // A byte stream sends from and receives into the caller's memory.  Otherwise messages are slots: what a rank sends of its own is
-  // copied into one, and what it receives and keeps is copied out.
+  // A byte stream sends from and receives into the caller's memory.  Otherwise messages are slots: what a rank sends
+  // of its own is copied into one, and what it receives and keeps is copied out.
   bool streams = false;
 
   bool operator==(const LinkCost&) const = default;
@@ -37,7 +38,7 @@ struct LinkCost {
 struct Machine {
   std::vector<int> host;  // by rank; empty: all on one
   LinkCost inside, between;
-  double interface_byte_s = 0;  // of a host to the others: each direction is shared by the ranks of the host; 0: no limit
+  double interface_byte_s = 0;  // of a host to the others: its ranks share each direction; 0: no limit
   int cores = 0;                // of a host; 0: as many as it has ranks
   bool one_machine = false;     // the hosts are containers or network namespaces that share the cores of one
   double switch_s = 0;          // when a core turns to another rank; ranks outnumber cores

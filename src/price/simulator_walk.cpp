@@ -55,7 +55,8 @@ bool Walk::ended() const {
   });
 }
 
-// The rank has finished its work, or a message has come: gives what is ready to go, and begins the next work that can begin.
+// The rank has finished its work, or a message has come: gives what is ready to go, and begins the next work that can
+// begin.
 void Walk::step(uint32_t rank, double time) {
   RankState& state = ranks_[rank];
   if (state.working) {
@@ -249,8 +250,8 @@ void Walk::work(uint32_t rank, Lane& lane, double time) {
     processor += out->overhead_s + bytes * out->processor_byte_s;
     if (move.gives == Move::Gives::own && !out->streams) memory += bytes * machine_.copy_byte_s;
   }
-  processor +=
-      std::max(0.0, time - state.now) + std::exchange(state.switching, 0);  // waiting for a core, and the turn to this rank
+  // Waiting for a core, and the core's turn to this rank.
+  processor += std::max(0.0, time - state.now) + std::exchange(state.switching, 0);
   state.spent.processor_s += processor;
   state.spent.memory_s += memory;
   state.now += processor + memory;

@@ -126,7 +126,8 @@ class Walk {
   std::vector<RankState> ranks_;
   std::vector<HostState> hosts_;
   std::vector<CorePool> pools_;
-  std::unique_ptr<LinkState[], void (*)(void*)> links_;  // [from · ranks + to]; pages that no link uses are never touched
+  // [from · ranks + to]; pages that no link uses are never touched.
+  std::unique_ptr<LinkState[], void (*)(void*)> links_;
   std::vector<Parcel> parcels_{1};
   uint32_t unused_ = 0;  // first of the parcels that have been taken
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;

@@ -233,10 +233,11 @@ Status SymbolicRun::check_outputs() {
       if (first != kNothing && value != first) return wrong("is made by another expression than at a lower rank");
       if (size_ == 1 || value == first) continue;
       first = value;
-      const bool right = is_reduction(set_.collective) ? expressions_.holds_each_rank_once(value)
-                                                       : expressions_.is_input(value) &&
-                                                             contributes(set_.collective, static_cast<int>(value), size, set_.root, block);
-      if (!right) return wrong("does not hold each contribution once");
+      const auto owners_input = [&] {
+        return expressions_.is_input(value) &&
+               contributes(set_.collective, static_cast<int>(value), size, set_.root, block);
+      };
+      if (is_reduction(set_.collective) ? !expressions_.holds_each_rank_once(value) : !owners_input()) return wrong("does not hold each contribution once");
     }
   }
   return {};

@@ -1,5 +1,5 @@
-// Proves that the programs of all ranks carry a collective out, by running them on symbols: a value is the expression of inputs that
-// made it.  The programs are those that the engine runs (src/plan/program.h).
+// Proves that the programs of all ranks carry a collective out, by running them on symbols: a value is the expression
+// of inputs that made it.  The programs are those that the engine runs (src/plan/program.h).
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Values as expressions over the ranks' inputs: two values that have the same number here are equal bit for bit, whatever the
-// inputs are.
+// Values as expressions over the ranks' inputs: two values that have the same number here are equal bit for bit,
+// whatever the inputs are.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,8 @@ class Expressions {
   uint32_t fold(std::span<const uint32_t> operands);  // one n-ary reduction, rounded once
 
   bool is_input(uint32_t value) const { return value < ranks_; }
-  uint64_t inputs(uint32_t value) const { return nodes_[value].inputs; }  // counted with repetition; stops counting at 2^62
+  // Counted with repetition; stops counting at 2^62.
+  uint64_t inputs(uint32_t value) const { return nodes_[value].inputs; }
   bool holds_each_rank_once(uint32_t value);
 
  private:

@@ -9,6 +9,7 @@
 #include "plan.h"
 #include "program.h"
 #include "status.h"
+#include "vocabulary.h"
 
 namespace tutti {
 

@@ -51,7 +51,8 @@ std::string RankMemory::read(const Segment& segment, uint32_t k, uint32_t& value
   if (!segment.from_input)
     if (std::string fault = missing(segment, k); !fault.empty()) return fault;
   value = segment.from_input ? block.input : segment.in_output ? block.output : scratch_[segment.scratch + k].value;
-  if (value == kOverwritten) return "reads the input of " + of_block(segment.block + k) + ", which its output has overwritten in place";
+  if (value == kOverwritten)
+    return "reads the input of " + of_block(segment.block + k) + ", which its output has overwritten in place";
   return value == kNothing ? "has no " + of_block(segment.block + k) : "";
 }
 

@@ -1,7 +1,9 @@
-// The memory of one rank while the checker runs its program on symbols: the input and the output of each block, and scratch.
+// The memory of one rank while the checker runs its program on symbols: the input and the output of each block, and
+// scratch.
 //
-// In place, a block's input and output are the same memory, so whatever writes the output destroys the input.  A send may read memory
-// for long after its instruction, and the peer to whom a home is offered may write it at any time until the block comes back.
+// In place, a block's input and output are the same memory, so whatever writes the output destroys the input.  A send
+// may read memory for long after its instruction, and the peer to whom a home is offered may write it at any time
+// until the block comes back.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +22,10 @@ class RankMemory {
   // `input`: the value of this rank's input blocks.
   RankMemory(const ProgramSet& set, uint32_t rank, uint32_t input);
 
-  // What follows returns the rule that the instruction breaks, "" if none.
+  // The following functions return the rule that the instruction breaks, "" if none.
 
-  // Before anything else.  `delivered`: the message that it takes is word only, because its sender wrote the home that was offered.
+  // Before anything else.  `delivered`: the message that it takes is word only, because its sender wrote the home
+  // that was offered.
   std::string touch(const Instruction& instruction, bool delivered);
 
   // This rank's value of a block: the k-th of the segment.

@@ -44,7 +44,7 @@ struct Cursor {
   std::vector<Loan> loans;
 };
 
-struct RankState {
+struct RankProgress {
   uint32_t free_slots = 0;
   uint32_t granted = 0;  // stripes begun, in the order (operation, stripe)
   bool queued = false;
@@ -90,7 +90,7 @@ class ExpandedRun {
   std::vector<std::vector<uint32_t>> needs_;    // [operation][rank]: slots per stripe
   std::vector<std::vector<uint64_t>> earlier_;  // [operation][link]: messages of earlier operations
   std::vector<LinkState> links_;
-  std::vector<RankState> ranks_;
+  std::vector<RankProgress> ranks_;
   std::vector<SlotState> slots_;
   std::vector<uint32_t> unused_;              // places in slots_
   std::vector<uint32_t> queue_, next_queue_;  // ranks that may be able to go on
@@ -111,7 +111,7 @@ ExpandedRun::ExpandedRun(std::span<const ProgramSet* const> operations, std::spa
   for (uint32_t link = 0; link < links; ++link) {
     links_[link].slots.resize(std::min<uint64_t>(so_far[link], expansion.link_capacity));
   }
-  for (RankState& rank : ranks_) {
+  for (RankProgress& rank : ranks_) {
     rank.free_slots = expansion.slots > 0 ? expansion.slots : most * expansion.lanes;
     for (uint32_t i = 0; i < operations.size() * expansion.lanes; ++i) rank.cursors.emplace_back().stripe = i % expansion.lanes;
   }
@@ -157,7 +157,7 @@ bool ExpandedRun::advance(Context c) {
 }
 
 bool ExpandedRun::begin_stripe(const Context& c) {
-  RankState& rank = ranks_[c.rank];
+  RankProgress& rank = ranks_[c.rank];
   const uint32_t next = c.operation * expansion_.stripes + c.cursor.stripe;
   const uint32_t need = needs_[c.operation][c.rank];
   if (rank.granted != next || rank.free_slots < need) return false;
@@ -264,7 +264,8 @@ void ExpandedRun::drop_returned_loans(Cursor& cursor) {
   });
 }
 
-// Nobody reads the memory that the instruction writes.  An input block that is no output lies in memory that is never written.
+// Nobody reads the memory that the instruction writes.  An input block that is no output lies in memory that is never
+// written.
 bool ExpandedRun::may_overwrite(const Context& c) {
   drop_returned_loans(c.cursor);
   const Instruction& instruction = c.instruction();
@@ -321,8 +322,9 @@ Status ExpandedRun::stuck() const {
       const Cursor& cursor = ranks_[rank].cursors[i];
       if (cursor.stripe >= expansion_.stripes) continue;
       const size_t operation = i / expansion_.lanes;
-      return Status(Code::internal, "deadlock: rank " + std::to_string(rank) + ", operation " + std::to_string(operation) +
-                                        ", stripe " + std::to_string(cursor.stripe) + " waits " + place_of(cursor, rank, operation));
+      const std::string where = "rank " + std::to_string(rank) + ", operation " + std::to_string(operation) + ", stripe " +
+                                std::to_string(cursor.stripe);
+      return Status(Code::internal, "deadlock: " + where + " waits " + place_of(cursor, rank, operation));
     }
   }
   return {};

@@ -21,7 +21,8 @@ std::string fault_of(const Program& program, const Port& port, std::vector<Count
 bool is_run(const Program& program, const Instruction& instruction) {
   uint64_t blocks = 0;
   for (const Segment& segment : instruction.segments) {
-    if (segment.block != (instruction.block + blocks) % program.blocks || segment.block + segment.count > program.blocks) return false;
+    const bool follows = segment.block == (instruction.block + blocks) % program.blocks;
+    if (!follows || segment.block + segment.count > program.blocks) return false;
     blocks += segment.count;
   }
   return blocks == instruction.count;

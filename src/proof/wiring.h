@@ -35,8 +35,8 @@ struct MessageEnd {
 
 class Wiring {
  public:
-  // Programs that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be the i-th receive
-  // at its other end, of the same blocks.
+  // Programs that are not well-formed or do not agree give a Status that says where: the i-th send on a link must be
+  // the i-th receive at its other end, of the same blocks.
   static Result<Wiring> make(const ProgramSet& set, LinkNumbers& links);
 
   MessageEnd in(size_t rank, const Port& port) const { return {peers_[rank][port.link].in, port.index}; }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -34,7 +33,7 @@ PlanLoad::PlanLoad(const Algorithm& algorithm, const Team& team) : collective_(a
   }
   for (size_t host = 0; host < hosts; ++host) weight_.push_back(seen[host] > 0 ? all[host] / seen[host] : 0);
   if (algorithm.name == "tree") fan_ = 2;
-  const Formula& rounds = cost_model(algorithm.collective, algorithm.name)->rounds;
+  const Formula& rounds = algorithm.cost.rounds;
   const auto all_rounds = static_cast<double>(rounds.value(static_cast<uint64_t>(team.size), hosts));
   rounds_inter_ = hosts > 1 ? std::min(all_rounds, rounds_between_hosts(algorithm, team)) : 0;
   rounds_intra_ = all_rounds - rounds_inter_;
@@ -66,8 +65,8 @@ void PlanLoad::read(const Plan& plan, const Team& team, int rank) {
 // How many of the rounds that wait for each other are messages between hosts.
 double PlanLoad::rounds_between_hosts(const Algorithm& algorithm, const Team& team) const {
   const auto p = static_cast<uint64_t>(team.size), h = static_cast<uint64_t>(team.hosts());
-  const Formula& rounds = cost_model(algorithm.collective, algorithm.name)->rounds;
-  if (algorithm.name == "hierarchical") return static_cast<double>(rounds.value(h, h));  // as if each host were a rank
+  const Formula& rounds = algorithm.cost.rounds;
+  if (algorithm.needs_hosts) return static_cast<double>(rounds.value(h, h));  // as if each host were a rank
   if (algorithm.name == "tree") return crossings(algorithm.collective, team.size, team.hosts());
   double inter = 0, all = 0, largest = 0;
   for (const Rank& rank : ranks_) {

@@ -2,7 +2,7 @@
 //
 // The plans are read once, those of some ranks if there are very many: how many messages and blocks each rank sends,
 // receives, reduces and copies.  A call then takes as long as the busiest of processors, cores, links and hosts'
-// interfaces, and at least as long as one stripe needs for the rounds that wait for each other (cost_model.h).  Roots
+// interfaces, and at least as long as one stripe needs for the rounds that wait for each other (algorithm.h).  Roots
 // are taken to be rank 0.
 #pragma once
 

@@ -9,7 +9,6 @@
 #include "algorithms.h"
 #include "arena.h"
 #include "byte_units.h"
-#include "cost_model.h"
 #include "fixed_sizes.h"
 #include "words.h"
 
@@ -59,7 +58,7 @@ Status flat_does_not_serve(const RouteTerms& terms, const CallKind& call) {
 // Only plans whose mass proof holds and whose messages fit into slots can carry a codec.
 Status carries(const RouteTerms& terms, const Packed& packed, uint8_t index) {
   const std::string name(algorithms()[index].name);
-  if (!cost_model(Collective::all_reduce, name)->may_carry_codec)
+  if (!algorithms()[index].may_carry_codec)
     return Status(Code::unsupported, "algorithm " + name +
                                          " cannot carry a codec: its ranks would encode some elements several times, so one "
                                          "residual could not hold what was left out");
@@ -136,7 +135,7 @@ std::vector<uint8_t> carriers(const RouteTerms& terms, const CallKind& call) {
   std::vector<uint8_t> open;
   for (size_t i = 0; i < algorithms().size(); ++i) {
     const Algorithm& algorithm = algorithms()[i];
-    if (algorithm.collective != call.collective || (algorithm.name == "hierarchical" && terms.team.hosts() == 1)) continue;
+    if (algorithm.collective != call.collective || (algorithm.needs_hosts && terms.team.hosts() == 1)) continue;
     const auto index = static_cast<uint8_t>(i);
     if (!excluded(terms, call, algorithm.name) && carries(terms, *call.packed, index).ok()) open.push_back(index);
   }

@@ -112,7 +112,7 @@ std::vector<Curve> curves_of(const RouteTerms& terms, Collective collective, Pri
   for (size_t i = 0; i < algorithms().size(); ++i) {
     const Algorithm& algorithm = algorithms()[i];
     if (algorithm.collective != collective) continue;
-    if (algorithm.name == "hierarchical" && terms.team.hosts() == 1) continue;  // there it is others, at greater length
+    if (algorithm.needs_hosts && terms.team.hosts() == 1) continue;  // there it is others, at greater length
     Curve& curve = curves.emplace_back();
     curve.algorithm = static_cast<uint8_t>(i);
     curve.name = algorithm.name;

@@ -12,7 +12,7 @@
 
 #include "exercise.h"
 #include "sample_teams.h"
-#include "cost_model.h"
+#include "algorithms.h"
 
 namespace tutti::test {
 
@@ -53,7 +53,7 @@ struct Setup {
 inline std::vector<const Algorithm*> carriers() {
   std::vector<const Algorithm*> rows;
   for (const Algorithm& row : algorithms())
-    if (row.collective == Collective::all_reduce && cost_model(row.collective, row.name)->may_carry_codec) rows.push_back(&row);
+    if (row.collective == Collective::all_reduce && row.may_carry_codec) rows.push_back(&row);
   return rows;
 }
 

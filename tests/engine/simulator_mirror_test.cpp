@@ -1,4 +1,5 @@
-// The simulator's reading of plans is the engine's: the same messages in the same order, the same fusion, the same bytes.
+// The simulator's outline folds up the programs that the engine runs: the same messages in the same order, the same
+// bytes.
 #include <gtest/gtest.h>
 
 #include <tuple>
@@ -72,7 +73,7 @@ Story told_by(const Program& program) {
   return story;
 }
 
-TEST(SimulatorMirror, ReadsPlansAsTheEngineDoes) {
+TEST(SimulatorMirror, WalksTheProgramsThatTheEngineRuns) {
   for (const Algorithm& algorithm : algorithms()) {
     for (const auto& hosts : {std::vector{1}, {2}, {5}, {8}, {13}, {2, 2}, {4, 4, 4}, {3, 1, 4}}) {
       const Team team = team_of(hosts);

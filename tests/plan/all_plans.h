@@ -1,4 +1,4 @@
-// What the tests of plans share.
+// Helpers that the tests of plans share.
 #pragma once
 
 #include <ostream>
@@ -27,7 +27,8 @@ inline const Algorithm& algorithm_of(Collective collective, std::string_view nam
   return algorithms()[find_algorithm(collective, name).value()];
 }
 
-// Every root of up to 33 ranks, and some of more: proofs of all of them take a quarter of a minute (tutti-plan check does that).
+// Every root of up to 33 ranks, and some of more: proofs of all of them take a quarter of a minute (tutti-plan check
+// does that).
 inline std::vector<int> roots_of(const Algorithm& algorithm, int size) {
   if (!has_root(algorithm.collective)) return {0};
   if (size > 33) return {0, 1, size / 3, size - 1};

@@ -1,4 +1,4 @@
-// What the checker says about small plans made by hand.
+// The verdicts of the checker on small plans made by hand.
 #include "checker.h"
 
 #include <gmock/gmock.h>

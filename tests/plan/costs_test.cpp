@@ -1,4 +1,4 @@
-// The formulas of the textbook at well-known points, so that a plan and its formula cannot drift together.
+// The formulas at well-known points, so that a plan and its formula cannot drift together.
 #include <gtest/gtest.h>
 
 #include "all_plans.h"

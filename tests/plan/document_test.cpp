@@ -1,4 +1,5 @@
-// What is made from the plans is up to date: the table in docs/algorithms.md and the picture docs/ring.svg.
+// The documents that are made from the plans are up to date: the table in docs/algorithms.md and the picture
+// docs/ring.svg.
 #include <gtest/gtest.h>
 
 #include <fstream>

@@ -1,8 +1,10 @@
-// What `may_carry_codec` is for, in numbers: plans whose messages lose something lose nothing that one residual per rank does not hold.
+// The reason for `may_carry_codec`, in numbers: plans whose messages lose something lose nothing that one residual per
+// rank does not hold.
 //
-// Plans are carried out with whole numbers (modulo 2^64, so that nothing is rounded).  An encoding leaves out a random number of its own,
-// which goes to the residual of its rank and block.  Then  output + Σ residuals = Σ inputs  exactly, and all outputs are equal, where, and
-// only where, each rank encodes a block once and each partial sum has one consumer.  This shares nothing with the checker but the plans.
+// Plans are carried out with whole numbers (modulo 2^64, so that nothing is rounded).  An encoding leaves out a
+// random number of its own, which goes to the residual of its rank and block.  Then  output + Σ residuals = Σ inputs
+// exactly, and all outputs are equal, where, and only where, each rank encodes a block once and each partial sum has
+// one consumer.  This shares nothing with the checker but the plans.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -11,7 +13,6 @@
 #include "all_plans.h"
 #include "sample_teams.h"
 #include "sanitized.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -123,7 +124,7 @@ class LossyRun {
 
 void expect_mass_kept(const Algorithm& algorithm, const Team& team) {
   SCOPED_TRACE(label(algorithm) + ", " + std::to_string(team.size) + " ranks on " + std::to_string(team.hosts()) + " hosts");
-  const bool may_carry = cost_model(algorithm.collective, algorithm.name)->may_carry_codec;
+  const bool may_carry = algorithm.may_carry_codec;
   LossyRun run(algorithm, team);
   run.run();
   ASSERT_EQ(run.loses_nothing(), may_carry || team.size == 1);

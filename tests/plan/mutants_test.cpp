@@ -44,8 +44,9 @@ bool overlap(const LooseStep& a, const LooseStep& b, uint32_t blocks) {
   return (b.block + blocks - a.block) % blocks < a.count || (a.block + blocks - b.block) % blocks < b.count;
 }
 
-// Neighbouring steps of one rank whose order means something: they touch a block that one of them writes, or they are different
-// messages in the same direction of one link.  Two partial reductions may trade places: the sum is another one, but everybody's.
+// Neighbouring steps of one rank whose order means something: they touch a block that one of them writes, or they are
+// different messages in the same direction of one link.  Two partial reductions may trade places: the sum is another
+// one, but everybody's.
 bool order_matters(const LooseStep& a, const LooseStep& b, uint32_t blocks) {
   const bool both_send = a.verb == Verb::send && b.verb == Verb::send;
   const bool both_receive = a.verb != Verb::send && b.verb != Verb::send;

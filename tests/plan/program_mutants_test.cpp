@@ -1,4 +1,5 @@
-// The checker rejects every program with one mistake in it: what the compiler says of memory, messages and order is proved, too.
+// The checker rejects every program with one mistake in it: what the compiler says of memory, messages and order is
+// proved, too.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -61,8 +62,8 @@ bool just_sent(size_t i, const Program& program) {
   return false;
 }
 
-// The next instruction after the i-th that touches its blocks gets just them from the peer to whom they were sent, so that it would do
-// no harm to offer their home.
+// The next instruction after the i-th that touches its blocks gets just them from the peer to whom they were sent, so
+// that it would do no harm to offer their home.
 bool comes_back(size_t i, const Program& program) {
   const Instruction& send = program.instructions[i];
   const auto rest = std::span(program.instructions).subspan(i + 1);
@@ -101,11 +102,13 @@ void mutate_flags(Mutation& mutation, size_t number, Program& program) {
   if (instruction.keep_home) mutation.expect_rejected("keep", instruction.keep_home, false);
   if (instruction.take == Take::recv) mutation.expect_rejected("take", instruction.take, Take::recv_reduce);
   if (instruction.take == Take::recv_reduce) mutation.expect_rejected("take", instruction.take, Take::recv);
-  if (instruction.take == Take::recv_reduce) mutation.expect_rejected("side", instruction.received_is_left, !instruction.received_is_left);
+  if (instruction.take == Take::recv_reduce)
+    mutation.expect_rejected("side", instruction.received_is_left, !instruction.received_is_left);
   if (instruction.take == Take::fold) mutation.expect_rejected("position", instruction.own_position, instruction.own_position + 1);
   if (instruction.take == Take::recv_reduce || instruction.take == Take::fold)
     mutation.expect_rejected("completes", instruction.completes, !instruction.completes);
-  if (instruction.take != Take::nothing && !instruction.last_touch) mutation.expect_rejected("last touch", instruction.last_touch, true);
+  if (instruction.take != Take::nothing && !instruction.last_touch)
+    mutation.expect_rejected("last touch", instruction.last_touch, true);
   // Scratch that is written after its block was sent may never have been sent itself.
   const bool output = std::ranges::all_of(instruction.segments, &Segment::in_output);
   if (instruction.after_flush && output && just_sent(number, program))

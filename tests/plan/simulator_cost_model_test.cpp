@@ -1,9 +1,8 @@
-// The simulator against the textbook's formulas where nothing is shared, and laws that hold of every plan.
+// The simulator against the formulas where nothing is shared, and laws that hold of every plan.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "all_plans.h"
-#include "cost_model.h"
 #include "machines.h"
 #include "simulator.h"
 
@@ -40,7 +39,7 @@ uint64_t even_bytes(const Outline& outline) { return uint64_t{outline.blocks()} 
 
 class EveryAlgorithm : public testing::TestWithParam<Algorithm> {
  protected:
-  // n bytes of the textbook, in blocks of the plan.
+  // n bytes of the formulas, in blocks of the plan.
   static double share(const Outline& outline, uint64_t blocks) {
     const double parts = outline.collective() == all_to_all ? outline.size() : outline.blocks();
     return static_cast<double>(blocks) / parts;
@@ -49,13 +48,12 @@ class EveryAlgorithm : public testing::TestWithParam<Algorithm> {
 
 TEST_P(EveryAlgorithm, LatencyAloneCostsTheRounds) {
   const Algorithm& algorithm = GetParam();
-  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
-  if (!book) GTEST_SKIP() << "no formula";
+  const CostModel& model = algorithm.cost;
   const auto check = [&](int p, int per_host) {
     Machine machine = hosts_of(p, per_host);
     machine.between.latency_s = machine.inside.latency_s = 1 * kMicro;
     const Outline outline = outline_of(algorithm, team_on(machine), 0);
-    const uint64_t rounds = book->rounds.value(static_cast<uint64_t>(p), static_cast<uint64_t>(p / per_host));
+    const uint64_t rounds = model.rounds.value(static_cast<uint64_t>(p), static_cast<uint64_t>(p / per_host));
     EXPECT_NEAR(in_one_piece(outline, machine, even_bytes(outline)) / kMicro, static_cast<double>(rounds), 1e-6)
         << p << " ranks, " << per_host << " on a host";
   };
@@ -63,11 +61,12 @@ TEST_P(EveryAlgorithm, LatencyAloneCostsTheRounds) {
   for (const int hosts : {2, 3, 4, 7}) check(4 * hosts, 4);
 }
 
-// Each rank's interface, reductions and messages one after the other: what the busiest rank does is the least that it can cost.
+// Each rank's interface, reductions and messages one after the other: what the busiest rank does is the least that it
+// can cost.
 TEST_P(EveryAlgorithm, NoRankIsFasterThanItsShare) {
   const Algorithm& algorithm = GetParam();
-  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
-  if (!book || algorithm.collective == barrier) GTEST_SKIP() << "no formula, or no data";
+  const CostModel& model = algorithm.cost;
+  if (algorithm.collective == barrier) GTEST_SKIP() << "no data";
   const bool evenly = !has_root(algorithm.collective) && (algorithm.name == "ring" || algorithm.name == "recursive");
   for (const int p : {2, 4, 8, 16}) {
     const Outline outline = outline_of(algorithm, p, 0);
@@ -76,15 +75,15 @@ TEST_P(EveryAlgorithm, NoRankIsFasterThanItsShare) {
     const auto n = static_cast<double>(bytes) * kNano;
     Machine machine = hosts_of(p, 1);
     machine.interface_byte_s = 1 * kNano;
-    const double moved = in_one_piece(outline, machine, bytes) / n, least = share(outline, book->data.value(ranks, 1));
+    const double moved = in_one_piece(outline, machine, bytes) / n, least = share(outline, model.data.value(ranks, 1));
     EXPECT_GE(moved, least - 1e-6) << p << " ranks";
     machine = hosts_of(p, 1);
     machine.reduce_byte_s = 1 * kNano;
-    const double reduced = in_one_piece(outline, machine, bytes) / n, fewest = share(outline, book->reduced.value(ranks, 1));
+    const double reduced = in_one_piece(outline, machine, bytes) / n, fewest = share(outline, model.reduced.value(ranks, 1));
     EXPECT_GE(reduced, fewest - 1e-6) << p << " ranks";
     machine = hosts_of(p, 1);
     machine.between.overhead_s = 1 * kMicro;
-    EXPECT_GE(in_one_piece(outline, machine, bytes) / kMicro, static_cast<double>(book->messages.value(ranks, 1)) - 1e-6)
+    EXPECT_GE(in_one_piece(outline, machine, bytes) / kMicro, static_cast<double>(model.messages.value(ranks, 1)) - 1e-6)
         << p << " ranks";
     if (evenly) {
       EXPECT_NEAR(moved, least, 1e-4) << p << " ranks";

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "all_plans.h"
-#include "cost_model.h"
 #include "machines.h"
 
 namespace tutti {
@@ -171,7 +170,7 @@ TEST(Simulator, LanesPipeline) {
   }
 }
 
-// What is prolonged agrees with what is walked.
+// A prolonged walk agrees with a whole one.
 TEST(Simulator, ManyWavesAreProlonged) {
   for (const Algorithm& algorithm : algorithms()) {
     if (algorithm.collective == barrier) continue;

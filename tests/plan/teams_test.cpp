@@ -8,7 +8,6 @@
 #include "checker.h"
 #include "sample_teams.h"
 #include "schedule.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -17,7 +16,7 @@ class EveryPlanForTeams : public testing::TestWithParam<Algorithm> {};
 
 TEST_P(EveryPlanForTeams, IsProvedForTeamsOfSeveralHosts) {
   const Algorithm& algorithm = GetParam();
-  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
+  const CostModel& model = algorithm.cost;
   for (const auto& ranks : host_mixes()) {
     for (const bool shuffled : {false, true}) {
       SCOPED_TRACE(label(ranks) + (shuffled ? " shuffled" : ""));
@@ -28,14 +27,15 @@ TEST_P(EveryPlanForTeams, IsProvedForTeamsOfSeveralHosts) {
         const auto plans = plans_of(algorithm, team, root);
         const Result<Proof> proof = prove(algorithm.collective, root, plans);
         ASSERT_TRUE(proof.ok()) << "root " << root << ": " << proof.status().message();
-        ASSERT_EQ(proof->may_carry_codec, book->may_carry_codec);
+        ASSERT_EQ(proof->may_carry_codec, algorithm.may_carry_codec);
         ASSERT_EQ(proof->makes_partial_sums, makes_partial_sums(algorithm.collective, algorithm.name, team));
-        if (std::ranges::adjacent_find(ranks, std::not_equal_to<>()) != ranks.end()) continue;  // the formulas are of equal hosts
+        // The formulas are of equal hosts.
+        if (std::ranges::adjacent_find(ranks, std::not_equal_to<>()) != ranks.end()) continue;
         const auto p = static_cast<uint64_t>(team.size), h = static_cast<uint64_t>(team.hosts());
-        ASSERT_EQ(proof->cost.rounds, book->rounds.value(p, h)) << "root " << root;
-        ASSERT_EQ(proof->cost.messages, book->messages.value(p, h)) << "root " << root;
-        ASSERT_EQ(proof->cost.blocks, book->data.value(p, h)) << "root " << root;
-        ASSERT_EQ(proof->cost.reduced, book->reduced.value(p, h)) << "root " << root;
+        ASSERT_EQ(proof->cost.rounds, model.rounds.value(p, h)) << "root " << root;
+        ASSERT_EQ(proof->cost.messages, model.messages.value(p, h)) << "root " << root;
+        ASSERT_EQ(proof->cost.blocks, model.data.value(p, h)) << "root " << root;
+        ASSERT_EQ(proof->cost.reduced, model.reduced.value(p, h)) << "root " << root;
       }
     }
   }
@@ -46,7 +46,8 @@ TEST_P(EveryPlanForTeams, EndsForTeamsOfSeveralHosts) {
     const Team team = team_of(ranks, true);
     if (team.size > 33) continue;
     const auto plans = plans_of(GetParam(), team, 0), others = plans_of(GetParam(), team, team.size - 1);
-    const auto first = compile_all(GetParam().collective, 0, plans), second = compile_all(GetParam().collective, team.size - 1, others);
+    const auto first = compile_all(GetParam().collective, 0, plans);
+    const auto second = compile_all(GetParam().collective, team.size - 1, others);
     // A message of each lane: hierarchical sends several to a rank of which it awaits none meanwhile.
     for (const uint32_t lanes : {1u, 3u, 8u}) {
       for (const bool lends : {false, true}) {
@@ -58,7 +59,7 @@ TEST_P(EveryPlanForTeams, EndsForTeamsOfSeveralHosts) {
   }
 }
 
-// What order is for: of the messages that ring and tree send, only as many leave a host as must.
+// The use of the order: of the messages that ring and tree send, only as many leave a host as must.
 TEST(Order, KeepsRingsWithinHosts) {
   const Team team = team_of({3, 1, 4});
   Team interleaved = team_of({3, 1, 4}, true);

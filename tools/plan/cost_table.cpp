@@ -5,7 +5,6 @@
 
 #include "algorithms.h"
 #include "proving.h"
-#include "cost_model.h"
 
 namespace tutti {
 namespace {
@@ -51,12 +50,12 @@ Result<std::string> cost_table() {
   table += "\n" + line + "\n";
   std::string last;
   for (const Algorithm& algorithm : algorithms()) {
-    const CostModel& book = *cost_model(algorithm.collective, algorithm.name);
+    const CostModel& model = algorithm.cost;
     const std::string collective(name(algorithm.collective));
     table += "| " + (collective == last ? "" : collective) + " | " + std::string(algorithm.name);
-    for (const Formula& formula : {book.rounds, book.messages, book.data, book.reduced}) table += " | " + std::string(formula.text);
+    for (const Formula& formula : {model.rounds, model.messages, model.data, model.reduced}) table += " | " + std::string(formula.text);
     const bool empty = algorithm.collective == Collective::barrier;
-    table += empty ? " | – |" : book.may_carry_codec ? " | yes |" : " | no |";
+    table += empty ? " | – |" : algorithm.may_carry_codec ? " | yes |" : " | no |";
     for (const Sample& sample : samples()) {
       const Result<std::string> cell = measured(algorithm, sample.team);
       if (!cell.ok()) return cell.status();

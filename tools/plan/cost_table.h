@@ -1,10 +1,11 @@
-// The table of docs/algorithms.md: the textbook's formulas, and beside them what the plans of some numbers of ranks really do.
+// The table of docs/algorithms.md: the formulas, and beside them what the plans of some numbers of ranks
+// really do.
 #pragma once
 
 #include <string>
 
 #include "checker.h"
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {

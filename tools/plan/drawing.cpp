@@ -55,7 +55,8 @@ class Picture {
 
  private:
   double width() const { return x_of(t_.rounds) + strip_w_ + kMargin; }
-  double x_of(uint32_t time) const { return kMargin + kRankWidth + time * (strip_w_ + gap_); }  // left edge of the strips
+  // The left edge of the strips.
+  double x_of(uint32_t time) const { return kMargin + kRankWidth + time * (strip_w_ + gap_); }
   double y_of(uint32_t rank) const { return kTop + (rank + 0.5) * row_h_; }                     // middle of the row
 
   void draw_grid(double width) {
@@ -72,7 +73,7 @@ class Picture {
     }
   }
 
-  // What a rank holds: a cell for each block, filled as high as it holds contributions.
+  // The blocks that a rank holds: a cell for each, filled as high as it holds contributions.
   void draw_strip(uint32_t time, uint32_t rank) {
     const double left = x_of(time), top = y_of(rank) - strip_h_ / 2;
     svg_.box(left - 1.5, top - 1.5, strip_w_ + 3, strip_h_ + 3, "#ffffff", 1, " rx=\"3\"");
@@ -123,7 +124,8 @@ class Picture {
     const double x0 = x_of(m.departs) + strip_w_ + 4, y0 = y_of(m.from) + start;
     const double x1 = x_of(m.taken) - 11, y1 = y_of(m.to) + end;
     const double reach = (x1 - x0) * 0.48, line = std::clamp(10.0 / m.count, 0.8, 2.0);
-    const double lean = (y0 - y1) / std::hypot(x1 - x0, y1 - y0) / 0.75;  // keeps the lines of a ribbon apart where it is steep
+    // Keeps the lines of a ribbon apart where it is steep.
+    const double lean = (y0 - y1) / std::hypot(x1 - x0, y1 - y0) / 0.75;
     const auto curve = [&](double shift, double w, const std::string& stroke) {
       const double y = y0 + shift, across = reach + shift * lean, back = reach - shift * lean;
       svg_.line(go("M", {x0, y}) + go("C", {x0 + across, y, x1 - back, y1 + shift, x1, y1 + shift}), stroke, w);

@@ -1,5 +1,5 @@
-// A collective as a picture: ranks are rows, rounds are columns, messages are curves in the colours of their blocks, and between
-// the rounds stands what each rank holds.
+// A collective as a picture: ranks are rows, rounds are columns, messages are curves in the colours of their blocks,
+// and between the rounds stands what each rank holds.
 #pragma once
 
 #include <string>

@@ -118,7 +118,7 @@ int run(int argc, char** argv) {
     command->add_option("-a,--algorithm", options.algorithm,
                         one ? "the first one of the collective if not given" : "only this one; all if not given");
   };
-  auto* checking = app.add_subcommand("check", "Prove plans: the result, its order of operands, no deadlock, the textbook's cost");
+  auto* checking = app.add_subcommand("check", "Prove plans: the result, its order of operands, no deadlock, the cost by formula");
   name_options(checking, false);
   checking->add_option("-n,--ranks", options.ranks, "a number or a range; 1-130 if not given");
   auto* printing = app.add_subcommand("print", "The steps of each rank");

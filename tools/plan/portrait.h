@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "byte_units.h"
-#include "plan.h"
+#include "algorithm.h"
 
 namespace tutti {
 

@@ -4,7 +4,7 @@
 
 #include "schedule.h"
 #include "selection.h"
-#include "cost_model.h"
+#include "algorithms.h"
 
 namespace tutti {
 namespace {
@@ -18,16 +18,16 @@ std::string told(const Cost& cost) {
 
 Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root) {
   const Result<Proof> proof = prove(algorithm.collective, root, plans_of_all_ranks(algorithm, team, root));
-  const CostModel* book = cost_model(algorithm.collective, algorithm.name);
-  if (!proof.ok() || !book || team.size == 1) return proof;
+  const CostModel& model = algorithm.cost;
+  if (!proof.ok() || team.size == 1) return proof;
   const auto members = team.ranks_by_host();
   if (!std::ranges::all_of(members, [&](const auto& ranks) { return ranks.size() == members[0].size(); })) return proof;
   const auto p = static_cast<uint64_t>(team.size), h = static_cast<uint64_t>(team.hosts());
-  const Cost expected{book->rounds.value(p, h), book->messages.value(p, h), book->data.value(p, h), book->reduced.value(p, h)};
-  if (proof->cost == expected && proof->may_carry_codec == book->may_carry_codec) return proof;
+  const Cost expected{model.rounds.value(p, h), model.messages.value(p, h), model.data.value(p, h), model.reduced.value(p, h)};
+  if (proof->cost == expected && proof->may_carry_codec == algorithm.may_carry_codec) return proof;
   return Status(Code::internal, "costs " + told(proof->cost) + (proof->may_carry_codec ? ", may" : ", may not") +
-                                    " carry a codec; the textbook says " + told(expected) +
-                                    (book->may_carry_codec ? ", may" : ", may not"));
+                                    " carry a codec; the formulas say " + told(expected) +
+                                    (algorithm.may_carry_codec ? ", may" : ", may not"));
 }
 
 Status prove_in_flight(const Algorithm& algorithm, int size) {

@@ -2,12 +2,12 @@
 #pragma once
 
 #include "checker.h"
-#include "plan.h"
+#include "algorithm.h"
 #include "status.h"
 
 namespace tutti {
 
-// The plans carry the collective out, at the cost that the textbook says of hosts with equally many ranks.
+// The plans carry the collective out, at the cost that the formulas say of hosts with equally many ranks.
 Result<Proof> prove_plans(const Algorithm& algorithm, const Team& team, int root);
 
 // Two operations in flight come to their end, as the engine expands them.

@@ -8,7 +8,8 @@
 
 namespace tutti {
 
-// "100Gb/s", "12.5GB/s", "25 Gbit/s": powers of 1000; in seconds per byte.  "0": no cost, as of something infinitely fast.
+// "100Gb/s", "12.5GB/s", "25 Gbit/s": powers of 1000; in seconds per byte.  "0": no cost, as of something infinitely
+// fast.
 Result<double> parse_rate(std::string_view text);
 // "5us", "0.3us", "300ns", "1ms", "0"; in seconds.
 Result<double> parse_seconds(std::string_view text);

@@ -35,7 +35,8 @@ void add_scenario_options(CLI::App& command, ScenarioTexts& texts) {
   option("--lanes", o.lanes, "stripes under way at once (TUTTI_LANES); what the engine takes if not given");
   option("--slot", texts.slot, "bytes of a message slot (TUTTI_SLOT_BYTES); what the engine takes if not given");
   option("--stripe", texts.stripe, "bytes of one block in a stripe; what the engine takes if not given");
-  option("--machine", o.machine_file, "a file that describes the machine: JSON, or one of TUTTI_TUNING_CACHE; the options above override it");
+  option("--machine", o.machine_file, 
+         "a file that describes the machine: JSON, or one of TUTTI_TUNING_CACHE; the options above override it");
 }
 
 Result<Scenario> scenario_of(const ScenarioTexts& texts) {

@@ -1,4 +1,4 @@
-// What the algorithms of a collective cost in a scenario, as a table and as JSON.
+// The costs of the algorithms of a collective in a scenario, as a table and as JSON.
 #pragma once
 
 #include <functional>

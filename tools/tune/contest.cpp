@@ -81,7 +81,7 @@ Result<Contest> hold_contest(const bench::Job& job, const bench::Workload& work,
   contest.reason = job.stats().last_reason;
   std::vector<std::string> names{"flat"};
   for (const Algorithm& algorithm : algorithms())
-    if (tutti::name(algorithm.collective) == bench::name(work.kind) && (hosts > 1 || algorithm.name != "hierarchical"))
+    if (tutti::name(algorithm.collective) == bench::name(work.kind) && (hosts > 1 || !algorithm.needs_hosts))
       names.emplace_back(algorithm.name);
   std::vector<int> times;
   for (const std::string& name : names) {
