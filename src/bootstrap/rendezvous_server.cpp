@@ -1,4 +1,4 @@
-// The threads that run rendezvouss, and how a rendezvous's place is written down.
+// The threads that run rendezvous servers, and the text that says where a rendezvous is.
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// What travels on the control tree.  Frames are small, bounded, and decoded by a pure function of untrusted bytes.
+// The frames of the control tree: small, bounded, and decoded by a pure function of untrusted bytes.
 //
 //   length of body 2 | kind 1 | body
 #pragma once

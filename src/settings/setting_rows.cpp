@@ -148,12 +148,11 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      true, [](std::string_view text, Settings& s) { return read_slot_bytes(text, s.slot_bytes); }},
     {"TUTTI_THREADS", "number", "0", "0 (automatic) to 64",
      "Threads that work on one large reduction of this rank. 0: as many as the cores it may run on, divided among the ranks of "
-     "this host "
-     "that share them.",
+     "this host that share them.",
      false, [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.threads); }},
     {"TUTTI_TIMEOUT", "duration", "10m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
-     "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was stopped "
-     "does not count. It also bounds how long tutti_comm_destroy waits.", false,
+     "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was "
+     "stopped does not count. It also bounds how long tutti_comm_destroy waits.", false,
      [](std::string_view text, Settings& s) { return read_timeout(text, s.timeout_ns); }},
     {"TUTTI_BOOTSTRAP_TIMEOUT", "duration", "2m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
      "The longest time that creating a communicator may take.", false,

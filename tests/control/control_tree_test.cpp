@@ -1,4 +1,5 @@
-// One rank's control tree against neighbours that the test plays: silent ones, stopped ones, liars, and those who leave.
+// One rank's control tree against neighbours that the test plays: silent ones, stopped ones, liars, and those who
+// leave.
 #include "control_tree.h"
 
 #include <gmock/gmock.h>

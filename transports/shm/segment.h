@@ -1,5 +1,5 @@
-// The memory that the ranks of one host share, as a file without a name: the arena, and behind it a window of address space for what may be
-// allocated later.
+// The memory that the ranks of one host share, as a file without a name: the arena, and behind it a window of address
+// space for what may be allocated later.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace tutti::shm {
 
-// Where the window begins, and what each rank has of it: address space only, of which a process has 128 TiB and may have many communicators.
+// Where the window begins, and what each rank has of it: address space only, of which a process has 128 TiB and may
+// have many communicators.
 size_t window_offset(size_t arena_bytes);
 size_t heap_bytes(uint32_t ranks);
 
