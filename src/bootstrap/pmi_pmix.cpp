@@ -16,7 +16,7 @@
 namespace tutti {
 namespace {
 
-constexpr const char* kVariables = "PMIX_RANK and PMIX_NAMESPACE";
+constexpr const char* kPmixVariables = "PMIX_RANK and PMIX_NAMESPACE";
 
 // The functions of libpmix that are used.  The library stays loaded: it has threads.
 struct Pmix {
@@ -112,7 +112,7 @@ class PmixConnection {
       const Status begun = connection.begin();
       if (!begun.ok()) return begun;
     }
-    if (!connection.place_.is_ours()) return connection.place_.refusal(kVariables);
+    if (!connection.place_.is_ours()) return connection.place_.refusal(kPmixVariables);
     return Opened{connection.pmix_, connection.self_};
   }
 
@@ -121,7 +121,7 @@ class PmixConnection {
     const auto pmix = Pmix::load();
     if (!pmix.ok()) return pmix.status();
     pmix_ = *pmix;
-    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kVariables); !taken.ok()) return taken;
+    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kPmixVariables); !taken.ok()) return taken;
     const pmix_status_t status = [this] {
       const SignalsHeld held;  // PMIx starts threads
       return pmix_.init(&self_, nullptr, 0);

@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint64_t kAnswerPatience = 30'000 * kMillisecond;  // for what the proxy answers without asking other ranks
 constexpr size_t kLongestLine = 4096;
-constexpr const char* kVariables = "PMI_RANK, PMI_SIZE and PMI_FD";
+constexpr const char* kPmiVariables = "PMI_RANK, PMI_SIZE and PMI_FD";
 constexpr uint64_t kFarewellPatience = 1000 * kMillisecond;
 
 using Words = std::map<std::string, std::string, std::less<>>;
@@ -100,7 +100,7 @@ class Farewell {
   static Status remember(int fd) {
     static Farewell farewell;
     const std::lock_guard lock(farewell.mutex_);
-    if (farewell.connection_) return farewell.place_.is_ours() ? Status() : farewell.place_.refusal(kVariables);
+    if (farewell.connection_) return farewell.place_.is_ours() ? Status() : farewell.place_.refusal(kPmiVariables);
     if (const Status taken = farewell.take(fd); !taken.ok()) return taken;
     PmiConnection connection(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!connection.fd()) return system_error("opening the launcher's key store (PMI)");
@@ -122,7 +122,7 @@ class Farewell {
                         "variables; " +
                         kHowToRunInside);
     if (place_.is_ours()) return {};  // an earlier attempt failed
-    return place_.take("PMI " + std::to_string(socket.st_dev) + " " + std::to_string(socket.st_ino), kVariables);
+    return place_.take("PMI " + std::to_string(socket.st_dev) + " " + std::to_string(socket.st_ino), kPmiVariables);
   }
 
   std::mutex mutex_;
