@@ -60,6 +60,8 @@ struct RendezvousOptions {
   std::function<void()> on_all_joined;  // called once by the server's thread, before any rank learns that all have joined
 };
 
+inline constexpr int kRendezvousBacklog = 1024;  // of its sockets
+
 // Listens on every interface (port 0: the kernel picks one), IPv6 and IPv4 where the host has both.
 Result<OwnedFd> listen_everywhere(uint16_t port);
 

@@ -47,6 +47,18 @@ struct ControlFrame {
   uint32_t query = 0; // query; stall, timed_out: the last one that the rank has heard
 };
 
+inline ControlFrame frame_of(FrameKind kind, int32_t rank = -1) {
+  ControlFrame frame;
+  frame.kind = kind;
+  frame.rank = rank;
+  return frame;
+}
+inline ControlFrame frame_of(FrameKind kind, const Cause& cause) {
+  ControlFrame frame = frame_of(kind);
+  frame.cause = cause;
+  return frame;
+}
+
 inline constexpr size_t kHelloFrame = 29;  // with its head
 inline constexpr size_t kLongestCause = 1024;
 inline constexpr size_t kFrameHead = 3;

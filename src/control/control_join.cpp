@@ -108,10 +108,8 @@ Status Joining::connect_to_parent() {
   if (!address.ok()) return failed(address.status());
   auto fd = connect_to(*address, failed);
   if (!fd.ok()) return fd.status();
-  ControlFrame hello;
-  hello.kind = FrameKind::hello;
+  ControlFrame hello = frame_of(FrameKind::hello, options_.rank);
   hello.secret = theirs.secret;
-  hello.rank = options_.rank;
   neighbours_.push_back({rank, ControlSocket(std::move(*fd)), false, true});
   neighbours_.back().socket.send(hello);
   return {};
@@ -194,9 +192,7 @@ Verdict Joining::judge(PendingConnection& connection) {
     return Verdict::refused("it does not know this rank's secret");
   missing_.erase(expected);
   neighbours_.push_back({frame.rank, ControlSocket(std::move(connection.fd)), false, true});
-  ControlFrame welcome;
-  welcome.kind = FrameKind::welcome;
-  neighbours_.back().socket.send(welcome);
+  neighbours_.back().socket.send(frame_of(FrameKind::welcome));
   if (missing_.empty()) listener_.close();
   return Verdict::admitted();
 }
@@ -209,10 +205,8 @@ void Joining::starved(int error) {
 // So that the others report more than a closed connection.
 void Joining::send_failure(const Status& why) {
   for (ControlTree::Neighbour& neighbour : neighbours_) {
-    ControlFrame frame;
-    frame.kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
-    frame.cause = {options_.rank, false, why};
-    neighbour.socket.send(frame);
+    const FrameKind kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
+    neighbour.socket.send(frame_of(kind, Cause{options_.rank, false, why}));
   }
 }
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <set>
 
@@ -18,21 +17,7 @@ constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's verdic
 constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
-constexpr uint64_t kLongestLook = kSecond;  // that counts as waiting: a job that was stopped is not late
-constexpr uint64_t kGoodbyeNotice = 30 * kSecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
-
-ControlFrame frame_of(FrameKind kind) {
-  ControlFrame frame;
-  frame.kind = kind;
-  return frame;
-}
-
-ControlFrame frame_of(FrameKind kind, const Cause& cause) {
-  ControlFrame frame = frame_of(kind);
-  frame.cause = cause;
-  return frame;
-}
 
 }  // namespace
 
@@ -134,64 +119,6 @@ void ControlTree::timed_out(const Stall& stall) {
   thread_->wake();
 }
 
-Status ControlTree::goodbye() {
-  std::unique_lock lock(thread_->mutex());
-  leaving_ = true;
-  if (!over()) {
-    for (size_t i = 0; i < neighbours_.size(); ++i) {
-      if (!is_child(i)) continue;
-      ControlFrame frame = frame_of(FrameKind::leaving);
-      frame.rank = options_.rank;
-      send(neighbours_[i], frame);
-    }
-    report_leaving(options_.rank);
-  }
-  if (!over()) advance_goodbye();
-  if (failed()) return failure_;
-  return thread_->has_staying() ? Status() : wait_for_others(lock);
-}
-
-// This process has no other communicator.  The ranks below, in this and other trees, may need it to pass messages on.
-Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
-  uint64_t waited = 0, logged = 0;
-  for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
-    if (waited >= options_.timeout_ns)
-      return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
-    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
-    thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
-    const uint64_t now = now_ns();
-    waited += std::min(now - last, kLongestLook);
-    last = now;
-    if (waited < logged + kGoodbyeNotice) continue;
-    logged = waited;
-    options_.log.warn("tutti_comm_destroy waits until others have called it, too: " + thread_->awaited_ones());
-  }
-  return failed() ? failure_ : Status();
-}
-
-void Control::retire(std::unique_ptr<Control> control) {
-  auto* const tree = dynamic_cast<ControlTree*>(control.get());
-  if (!tree) return;
-  const std::shared_ptr<ControlThread> thread = tree->thread_keeper_;
-  const auto is_needed = [&] {
-    const std::lock_guard lock(thread->mutex());
-    return tree->is_leaving() && !tree->is_done();
-  };
-  if (!is_needed()) return;
-  tree->thread_keeper_.reset();
-  (void)!control.release();
-  thread->keep(std::unique_ptr<ControlMember>(tree));
-}
-
-std::string ControlTree::awaited_ones() const {
-  std::set<int> silent;  // children are kept in the order in which they connected
-  for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye) silent.insert(neighbours_[i].rank);
-  std::string text = "of communicator " + options_.name;
-  for (const int rank : silent) text += (rank == *silent.begin() ? " " : ", ") + name_of(rank) + " or a rank behind it";
-  return text;
-}
-
 // ---- called by the control thread ----
 
 void ControlTree::on_ready(uint32_t which, uint32_t events) {
@@ -230,8 +157,7 @@ uint64_t ControlTree::on_tick(uint64_t now) {
   if (parent() == nullptr && !over()) {
     if (const auto verdict = judge_.due(now)) apply(*verdict);
     while (const auto late = judge_.late(now)) {
-      ControlFrame frame = frame_of(FrameKind::late);
-      frame.rank = late->rank;
+      ControlFrame frame = frame_of(FrameKind::late, late->rank);
       frame.text = late->text;
       announce_late(frame);
     }
@@ -336,8 +262,7 @@ void ControlTree::apply(const Cause& cause) {
 // ---- stalls and deadlines ----
 
 ControlFrame ControlTree::own_stall(FrameKind kind, const Stall& stall) const {
-  ControlFrame frame = frame_of(kind);
-  frame.rank = options_.rank;
+  ControlFrame frame = frame_of(kind, options_.rank);
   frame.stall = stall;
   frame.query = query_;
   return frame;
@@ -381,42 +306,13 @@ void ControlTree::end_probe() {
 
 void ControlTree::suspect(int rank) {
   if (parent() == nullptr) return judge_.suspect(rank);
-  ControlFrame frame = frame_of(FrameKind::suspect);
-  frame.rank = rank;
-  send_up(frame);
+  send_up(frame_of(FrameKind::suspect, rank));
 }
 
 void ControlTree::announce_late(const ControlFrame& frame) {
   send_down(frame, true);
   const bool waiting = last_stall_at_ != 0 && now_ns() < last_stall_at_ + kStallFreshNs && last_stall_.waited_ns >= kNearlyLateNs;
   if (waiting) options_.log.warn(frame.text);
-}
-
-// ---- the end ----
-
-// The ranks that still wait for a leaving rank must learn that they wait in vain.
-void ControlTree::report_leaving(int rank) {
-  if (parent() == nullptr) return judge_.leaving(rank);
-  ControlFrame frame = frame_of(FrameKind::leaving);
-  frame.rank = rank;
-  send_up(frame);
-}
-
-// The same way.  The root knows which ranks have left, so it distinguishes deaths from departures.
-void ControlTree::report_exit(int rank) {
-  if (parent() == nullptr) return judge_.exited(rank, now_ns());
-  ControlFrame frame = frame_of(FrameKind::exited);
-  frame.rank = rank;
-  send_up(frame);
-}
-
-void ControlTree::advance_goodbye() {
-  if (!leaving_ || left_) return;
-  for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye) return;
-  send_up(frame_of(FrameKind::goodbye_up));
-  left_ = true;
-  thread_->changed().notify_all();
 }
 
 // ---- sending ----
