@@ -275,9 +275,9 @@ Result<JoinedJob> join_job(const JoinOptions& options) {
   const Launch& launch = joining.launch;
   options.log.info("bootstrap: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " +
                    launch.source + ")" + (launch.store.empty() ? "" : ", rendezvous at " + launch.store));
-  auto bootstrap = join_at_place(joining);
-  if (!bootstrap.ok() && joining.place.server) joining.place.server->give_up(bootstrap.status());
-  return bootstrap;
+  auto joined = join_at_place(joining);
+  if (!joined.ok() && joining.place.server) joining.place.server->give_up(joined.status());
+  return joined;
 }
 
 Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log) {

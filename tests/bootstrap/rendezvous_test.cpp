@@ -314,7 +314,7 @@ Clients all_join(const Hall& hall, int size) {
   return clients;
 }
 
-// As whoever waits for something else during a bootstrap.
+// A wait for something else during a bootstrap.
 Status await_word(RendezvousClient& client) {
   pollfd entry{client.watched(), POLLIN, 0};
   EXPECT_EQ(::poll(&entry, 1, 60'000), 1);
