@@ -95,8 +95,8 @@ class ByteWriter {
   std::string bytes_;
 };
 
-// Reads what a peer sent.  After a read past the end, or of another constant than expected, ok() is false; every value past the end is
-// zero or empty.
+// Reads what a peer sent.  After a read past the end, or of another constant than expected, ok() is false; every value
+// past the end is zero or empty.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view bytes) : rest_(bytes) {}

@@ -15,7 +15,8 @@ inline uint64_t now_ns() {
   return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
 }
 
-// The timeout of poll() and epoll_wait(): until `until` in whole milliseconds, rounded up, a minute at most.  -1 for UINT64_MAX: no timeout.
+// The timeout of poll() and epoll_wait(): until `until` in whole milliseconds, rounded up, a minute at most.  -1 for
+// UINT64_MAX: no timeout.
 inline int wait_ms(uint64_t now, uint64_t until) {
   if (until == UINT64_MAX) return -1;
   return until <= now ? 0 : static_cast<int>(std::min<uint64_t>((until - now - 1) / kMillisecond + 1, 60'000));

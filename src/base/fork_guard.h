@@ -1,4 +1,4 @@
-// Tells a process from its forked child without asking the kernel each time: a page that the child sees wiped.
+// Distinguishes a process from its forked child without asking the kernel each time: the child sees this page wiped.
 #pragma once
 
 #include <sys/mman.h>

@@ -9,9 +9,9 @@ namespace tutti {
 // As gethostname says; "unknown" if it does not.
 std::string host_name();
 
-// Two processes with equal ids can reach each other's abstract unix sockets: one boot of one kernel, and one network namespace, so two
-// containers with networks of their own are two hosts.  `setting` (TUTTI_HOSTID), if not empty, replaces what was found.
-// Never empty; without a setting at most 128 bytes.
+// Two processes with equal ids run under one boot of one kernel and in one network namespace, so that they can reach
+// each other's abstract unix sockets.  Two containers with networks of their own are two hosts.  `setting`
+// (TUTTI_HOSTID), if not empty, replaces what was found.  Never empty; without a setting at most 128 bytes.
 std::string host_id(std::string_view setting);
 
 }  // namespace tutti

@@ -88,7 +88,7 @@ Status Listener::accept(size_t socket, Gatekeeper& keeper) {
   return {};
 }
 
-// Whoever says hello with its connection is never pending.
+// A connection that comes with its hello is never pending.
 void Listener::add(OwnedFd fd, Gatekeeper& keeper) {
   const std::string& greeting = options_.greeting;
   if (!greeting.empty()) (void)!::send(fd.get(), greeting.data(), greeting.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -160,8 +160,8 @@ void Listener::end_if_overdue(PendingConnection& connection, uint64_t now) {
 void Listener::refuse(PendingConnection& connection, const std::string& why, const std::string& farewell) {
   const int fd = connection.fd.get();
   if (!connection.refused && !why.empty() && refusals_ < kMostLogged)
-    options_.log.warn(options_.name + " refused a connection from " + shown(peer_address_of(fd)) + " to " + shown(local_address_of(fd)) +
-                      ": " + why + (++refusals_ == kMostLogged ? " (further refusals are not logged)" : ""));
+    options_.log.warn(options_.name + " refused a connection from " + shown(peer_address_of(fd)) + " to " +
+                      shown(local_address_of(fd)) + ": " + why + (++refusals_ == kMostLogged ? " (further refusals are not logged)" : ""));
   if (farewell.empty()) return connection.fd.reset();
   (void)!::send(fd, farewell.data(), farewell.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // fits into an empty send buffer
   ::shutdown(fd, SHUT_WR);

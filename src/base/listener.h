@@ -1,9 +1,10 @@
 // Listening sockets that tell ranks from everybody else who connects.
 //
-// A connection is pending until its first bytes have shown that it belongs here.  Pending connections cost a bounded number of descriptors and
-// a bounded number of bytes each, for a bounded time.  When there are too many, the oldest leaves, after one last look at what it has said.
+// A connection is pending until its first bytes have shown that it belongs here.  Pending connections cost a bounded
+// number of descriptors and a bounded number of bytes each, for a bounded time.  When there are too many, the oldest
+// leaves after one last look at its bytes.
 //
-// A process without a free descriptor goes on: one that is held in reserve serves to hear who comes.
+// A process without a free descriptor goes on: it holds one in reserve, with which it hears who connects.
 #pragma once
 
 #include <poll.h>
@@ -25,7 +26,8 @@ struct PendingConnection {
   OwnedFd fd;
   std::string said;    // so far
   uint64_t since = 0;  // by clock.h
-  bool refused = false;  // it has its farewell, and is kept until it leaves: closing with bytes of its unread would destroy the farewell
+  // It has its farewell and is kept until the other end closes: closing with unread input would destroy the farewell.
+  bool refused = false;
 };
 
 struct Verdict {
@@ -35,15 +37,18 @@ struct Verdict {
   std::string farewell;  // sent to who is refused
 
   static Verdict admitted() { return {Kind::admitted, "", ""}; }
-  static Verdict refused(std::string why, std::string farewell = "") { return {Kind::refused, std::move(why), std::move(farewell)}; }
+  static Verdict refused(std::string why, std::string farewell = "") {
+    return {Kind::refused, std::move(why), std::move(farewell)};
+  }
 };
 
 // The user of a listener.
 class Gatekeeper {
  public:
-  // After each part of what a connection says.  Whoever admits it takes its descriptor.
+  // Called after each part of the hello.  To admit the connection is to take its descriptor.
   virtual Verdict judge(PendingConnection& connection) = 0;
-  // There is no descriptor, or no memory, for one more connection, and no pending one to give up.  `error`: the errno of accept.
+  // There is no descriptor, or no memory, for one more connection, and no pending one to give up.  `error`: the errno
+  // of accept.
   virtual void starved(int error) = 0;
 
  protected:
@@ -64,15 +69,17 @@ class Listener {
   Listener() = default;
   Listener(std::vector<OwnedFd> sockets, Options options);
 
-  // Appends what poll() is to watch for serve().
+  // Appends the entries that poll() is to watch for serve().
   void watch(std::vector<pollfd>& set, uint64_t now) const;
   uint64_t next_deadline(uint64_t now) const;  // of serve(), though nothing watched is ready
-  // Accepts and hears what is there; never blocks.  `ready`: what watch() has appended, after poll().  An error: a socket does not accept.
+  // Accepts and hears; never blocks.  `ready`: the entries of watch(), after poll(), with nothing else called in
+  // between.  An error: a socket does not accept.
   Status serve(Gatekeeper& keeper, std::span<const pollfd> ready);
   Status serve(Gatekeeper& keeper) { return serve(keeper, {}); }  // without poll(): all are asked
 
   void set_most_pending(size_t most) { options_.most_pending = most; }
-  // Accepts nobody any more.  Pending connections are closed, except for those that have their farewell.  judge() may call it.
+  // Accepts nobody any more.  Pending connections are closed, except for those that have their farewell.  judge() may
+  // call it.
   void close();
   bool empty() const { return pending_.empty(); }
 

@@ -20,21 +20,22 @@ constexpr size_t kLongestNote = 256;                      // on lost lines, with
 constexpr size_t kLongestLine = PIPE_BUF - kLongestNote;  // both together stay one piece in a pipe
 constexpr std::string_view kCut = " …";
 
-// Descriptor 2 belongs to the process, so do the lines lost there.
+// Descriptor 2 belongs to the process, and so do the lines lost there.
 std::shared_ptr<LogLosses> losses_at(int fd) {
   static LogLosses at_stderr;
   if (fd != STDERR_FILENO) return std::make_shared<LogLosses>();
   return {std::shared_ptr<void>(), &at_stderr};
 }
 
-// A program's stderr is handed down through exec.  What is closed by exec is somebody's own file or socket, which was given the number 2
-// because stderr was closed: what other threads of the library are just opening, above all.
+// A program's stderr is handed down through exec.  A descriptor that exec closes is somebody's own file or socket: it
+// was given the number 2 because stderr was closed.  Other threads of the library may just be opening it.
 bool is_standard_error(int fd) {
   const int flags = ::fcntl(fd, F_GETFD);
   return flags >= 0 && (flags & FD_CLOEXEC) == 0;
 }
 
-// A pipe or a terminal whose description, and with it the question whether writes wait, is shared with the program and perhaps with others.
+// A pipe or a terminal whose description, and with it the question whether writes wait, is shared with the program and
+// perhaps with others.
 ssize_t write_shared(int fd, std::string_view text) {
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   const OwnedFd own(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));  // a description of ours

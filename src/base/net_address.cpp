@@ -28,7 +28,7 @@ constexpr std::string_view kUnixMark = "unix:", kUnixStart = "tutti-";
 constexpr size_t kLongestUnixName = sizeof(sockaddr_un::sun_path) - 1;  // less the zero before an abstract name
 constexpr socklen_t kUnixHead = offsetof(sockaddr_un, sun_path) + 1;    // family and zero
 
-// What stands before and after the colon of a port; brackets belong to neither.
+// The parts before and after the colon of a port; brackets belong to neither.
 struct SplitPort {
   std::string_view host;
   std::optional<uint16_t> port;

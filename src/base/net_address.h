@@ -1,5 +1,5 @@
-// Network addresses and interfaces: parse, resolve, list, choose; and the few socket calls that bootstrap, control and tcp share.
-// Every descriptor made here closes on exec.  Nothing here suppresses SIGPIPE: senders pass MSG_NOSIGNAL.
+// Network addresses and interfaces: parse, resolve, list, choose; and the few socket calls that bootstrap, control and
+// tcp share.  Every descriptor made here closes on exec.  Nothing here suppresses SIGPIPE: senders pass MSG_NOSIGNAL.
 #pragma once
 
 #include <sys/socket.h>
@@ -15,18 +15,18 @@
 
 namespace tutti {
 
-// An IPv4 or IPv6 address with a port, or the name of an abstract unix socket, which processes of one network namespace reach without
-// any network.  A value; the default is 0.0.0.0:0.
+// An IPv4 or IPv6 address with a port, or the name of an abstract unix socket, which processes of one network namespace
+// reach without any network.  A value; the default is 0.0.0.0:0.
 class SocketAddress {
  public:
   SocketAddress();
-  static SocketAddress from(const sockaddr_storage& storage, socklen_t length);  // the default address if it is of no such family
+  static SocketAddress from(const sockaddr_storage& storage, socklen_t length);  // another family: the default address
   static SocketAddress any(bool v6, uint16_t port);                              // 0.0.0.0 or [::]
-  static Result<SocketAddress> random_unix();                                    // of a name that nobody else has: "unix:tutti-5f0c…"
+  static Result<SocketAddress> random_unix();                                    // of a new name: "unix:tutti-5f0c…"
 
-  // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1", "::1"; or
-  // "unix:tutti-NAME" of letters, digits and hyphens: no text from a peer makes this process connect to another program's socket.
-  // Numeric only: asks no name server.
+  // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1",
+  // "::1"; or "unix:tutti-NAME" of letters, digits and hyphens, so that no text from a peer makes this process connect to
+  // another program's socket.  Numeric only: asks no name server.
   static Result<SocketAddress> parse(std::string_view text, uint16_t default_port = 0);
 
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
@@ -70,7 +70,7 @@ struct Interface {
 };
 Result<std::vector<Interface>> list_interfaces();  // in the kernel's order
 
-// The address that this rank tells the others to connect to.
+// The address at which the other ranks reach this one.
 struct LocalAddress {
   SocketAddress address;  // port 0
   std::string interface;  // "eth0"; "" if the address belongs to no listed interface
@@ -80,9 +80,9 @@ struct LocalAddress {
 // With a setting (TUTTI_INTERFACE, NCCL's syntax): the first interface that is up and matches.
 //   "eth,ib"      names that begin with one of these        "^docker,lo"  all but names that begin so
 //   "=eth0,eth1"  exactly these names                       "^=eth0"      all but exactly these
-// Without: the local end of the connection to the rendezvous, unless that is loopback; then the first interface that is up, is not
-// loopback and is no bridge of containers or virtual machines (IPv4 preferred unless the rendezvous is IPv6); loopback if
-// nothing else exists.
+// Without: the local end of the connection to the rendezvous, unless that is loopback; then the first interface that is
+// up, is not loopback and is no bridge of containers or virtual machines (IPv4 preferred unless the rendezvous is
+// IPv6); loopback if nothing else exists.
 Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end);
 // The same over a given list.
 Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end,
@@ -94,24 +94,26 @@ Result<LocalAddress> choose_local_address(std::string_view setting, const std::o
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
 // The next connection, non-blocking, or an empty OwnedFd if none waits.  After a failure errno is its cause.
 Result<OwnedFd> accept_from(int listening_fd);
-// Connections of a listening TCP socket are accepted once their peer has sent something, or after about a second.  Only a wish.
+// Asks the kernel to hand over connections of a listening TCP socket once their peer has sent something, or after about a
+// second.
 void defer_accept(int listening_fd);
-// A non-blocking socket whose connection has begun.  When it polls writable, connect_result tells how that ended.  After a failure
-// errno is its cause; EAGAIN: the backlog of a unix listener is full, ask again.
+// A non-blocking socket whose connection has begun.  When it polls writable, connect_result says how that ended.  After
+// a failure errno is its cause; EAGAIN: the backlog of a unix listener is full, ask again.
 Result<OwnedFd> start_connect(const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer);
 Status connect_result(int fd, const SocketAddress& peer, int& error);  // `error`: the errno of a connection that failed
-// Until poll() sees one of `events`, the other end is gone, or the deadline (by clock.h) comes first: false.
+// True once one of `events` has happened or the other end is gone; false at the deadline (by clock.h).
 bool wait_for(int fd, short events, uint64_t deadline);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
 Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay
-// For connections that are kept: a peer that has not answered for half a minute is gone, and what stands between (firewalls, NAT) does not
-// forget a connection that is silent for long.  A peer that is stopped answers: its kernel does.
+// For connections that are kept.  A peer that has not answered for half a minute is gone, and firewalls and NAT between do
+// not forget a connection that is silent for long.  A stopped peer answers, since its kernel does.
 void keep_alive(int fd);
 Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
-std::string congestion_control_of(int fd);                       // "" if the kernel does not tell
-// Of a connection that stands, over a path as short as a cluster's: reno instead of bbr or cubic.  Others were chosen for such a network.
+std::string congestion_control_of(int fd);                       // "" if the kernel does not say
+// For an established connection: over a path as short as a cluster's, reno instead of bbr or cubic.  Any other was chosen
+// for such a network.
 void suit_congestion_control(int fd);
 
 }  // namespace tutti

@@ -7,15 +7,15 @@
 
 namespace tutti {
 
-// Where a program was started without stdin, stdout or stderr, the system gives their numbers to whatever is opened next, and the program's
-// output would land there.  Moves such a descriptor to a number from 3 on, closing the low one; others stay.  -1 with errno set where the
-// process has no descriptor left; otherwise errno is kept.
+// A program may be started without stdin, stdout or stderr.  The system then gives their numbers to the files that are
+// opened next, and the program's output would go there.  This moves such a descriptor to a number from 3 on and closes
+// the low one; others stay.  -1 with errno set where the process has no descriptor left; otherwise errno is kept.
 int beyond_standard_streams(int fd);
 
-// Never holds a number below 3.  Whoever makes descriptors for the library puts them in one of these at once.
+// Never holds a number below 3.  Every descriptor that the library makes goes into one of these at once.
 //
-// In the child of a fork() all of them are closed, since a copy of a socket there would hide from the peers that this process has died.  What
-// the child inherits of these objects then holds nothing, whatever number the child's own descriptors get.
+// In the child of a fork() all of them are closed, since a copy of a socket there would hide the death of this process
+// from its peers.  The child's copies of these objects hold nothing, whatever numbers its own descriptors get.
 class OwnedFd {
  public:
   OwnedFd() = default;

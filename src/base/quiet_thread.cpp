@@ -45,8 +45,8 @@ Status cannot_start(const std::system_error& error) {
   const bool known = ::getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
   return Status(Code::system, text + "; threads of this user are limited (ulimit -u, now " +
                                   (known ? std::to_string(limit.rlim_cur) : "unlimited") +
-                                  "), as are those of its control group (pids.max), and a stack takes memory (ulimit -v, ulimit -l): "
-                                  "raise the limit");
+                                  "), as are those of its control group (pids.max), and a stack takes memory (ulimit -v, "
+                                  "ulimit -l): raise the limit");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Threads of the library's own.  The program's signals are handled on the program's threads, and no exception ends the program.
+// Threads of the library's own.  The program's signals are handled on the program's threads, and no exception ends the
+// program.
 #pragma once
 
 #include <functional>
@@ -13,8 +14,9 @@ namespace tutti {
 // Receives one sentence about an exception that left a thread's body.  Called by that thread, last of all.
 using OnEscape = std::function<void(const std::string& sentence)>;
 
-// A thread that runs `body` and shows in debuggers and in top under `name` (at most 15 characters).  A body should let no exception out; one
-// that does ends its thread, and `on_escape` is called, or the log warns where there is none.
+// A thread that runs `body` and shows in debuggers and in top under `name` (at most 15 characters).  A body should let
+// no exception out.  An exception that escapes ends the thread and is passed to `on_escape`, or logged where there is
+// none.
 Result<std::thread> start_quiet_thread(std::function<void()> body, const char* name = "tutti", OnEscape on_escape = nullptr);
 
 }  // namespace tutti

@@ -58,7 +58,8 @@ Status cannot_map(const std::string& doing, uint64_t bytes) {
     text += "; this program has all its memory locked (mlockall with MCL_FUTURE) and may lock " + describe_bytes(*locked) +
             ": raise the limit (ulimit -l unlimited), or let the program lock less";
   else if (const auto space = limit_of(RLIMIT_AS); error == ENOMEM && space)
-    text += "; the address space of this process is limited to " + describe_bytes(*space) + ": raise the limit (ulimit -v unlimited)";
+    text += "; the address space of this process is limited to " + describe_bytes(*space) +
+            ": raise the limit (ulimit -v unlimited)";
   return Status(Code::out_of_memory, text + "; a lower TUTTI_SLOT_BYTES or TUTTI_LANES takes less");
 }
 

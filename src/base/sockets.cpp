@@ -43,7 +43,7 @@ Status cannot_connect(const SocketAddress& peer, int error) {
   return status;
 }
 
-// The address that `get` (getsockname or getpeername) tells.
+// The address that `get` (getsockname or getpeername) returns.
 template <class Get>
 Result<SocketAddress> end_of(int fd, Get get) {
   sockaddr_storage storage{};
@@ -98,7 +98,8 @@ Status connect_result(int fd, const SocketAddress& peer, int& error) {
   socklen_t length = sizeof error;
   if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return system_error("asking a socket how its connection ended");
   if (error != 0) return cannot_connect(peer, error);
-  // Nobody listens on a local port, and the kernel gave us that very port as our own end: TCP then connects a socket to itself.
+  // Where nobody listens on a local port, the kernel may give us that very port as our own end: TCP then connects a
+  // socket to itself.
   const auto own = local_address_of(fd);
   if (own.ok() && *own == peer) error = ECONNREFUSED;
   if (error != 0) return cannot_connect(peer, error);
@@ -120,8 +121,8 @@ Result<SocketAddress> peer_address_of(int fd) { return end_of(fd, ::getpeername)
 
 Status set_no_delay(int fd) {
   const int on = 1;
-  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 && errno != EOPNOTSUPP) return system_error("setting TCP_NODELAY");
-  return {};
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 || errno == EOPNOTSUPP) return {};
+  return system_error("setting TCP_NODELAY");
 }
 
 void keep_alive(int fd) {
@@ -148,9 +149,10 @@ std::string congestion_control_of(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? name : "";
 }
 
-// Collective calls come in bursts, between which the network is silent.  bbr paces them, by a timer for every 64 KiB; cubic ends its slow
-// start with the first burst whose acknowledgements come as a train, and its window stays there.  reno, which every kernel has and lets
-// everybody use, does neither, and on short paths cubic is to grow no faster anyway (RFC 9438, 4.3).  bench/README.md has the times.
+// Collective calls come in bursts, between which the network is silent.  bbr paces them, by a timer for every 64 KiB.  cubic
+// ends its slow start with the first burst whose acknowledgements come as a train, and its window stays there.  reno does
+// neither, and every kernel has it and lets everybody use it; on short paths cubic should grow no faster anyway (RFC 9438,
+// 4.3).  bench/README.md has the times.
 void suit_congestion_control(int fd) {
   const std::string name = congestion_control_of(fd);
   if (name != "bbr" && name != "cubic") return;

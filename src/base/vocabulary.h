@@ -1,4 +1,4 @@
-// The words every floor shares: data types, reduction operators, collectives, and the signature of a call.
+// The words that all rooms share: data types, reduction operators, collectives, and the signature of a call.
 #pragma once
 
 #include <cstddef>
@@ -43,17 +43,18 @@ std::optional<Collective> collective_named(std::string_view text);
 
 // Numbers in Signature::algorithm that are no plan's.
 inline constexpr uint8_t kFlat = 255;       // the flat exchange
-inline constexpr uint8_t kQuestion = 254;   // what the ranks ask one another before they carry out the call that the signature names
+inline constexpr uint8_t kQuestion = 254;   // of one rank to the others, before the call that the signature names
 inline constexpr uint8_t kSplitting = 253;  // tutti_comm_split
 inline constexpr uint8_t kMeasuring = 252;  // of the machine, at bootstrap
 
-// Two ranks have two links, each with an order of its own: collectives follow one another in call order on every rank, and so do the
-// messages between two ranks, but how a rank's messages lie between its collectives is its own affair.
+// Two ranks have two links, each with an order of its own.  Collectives follow one another in call order on every rank,
+// and so do the messages between two ranks.  The order of a rank's messages relative to its collectives is its own
+// affair.
 enum class LinkUse : uint8_t { collectives, messages };
 inline constexpr size_t kLinkUses = 2;
 
-// What a rank says it is doing.  Travels with every message; ranks whose signatures differ called different things.
-// Plain bytes of fixed layout (little endian), compared whole.
+// A rank's statement of the call it is in.  Travels with every message; ranks whose signatures differ called different
+// things.  Plain bytes of fixed layout (little endian), compared whole.
 struct Signature {
   uint16_t version = 1;  // of the wire protocol
   uint8_t collective = 0;

@@ -1,6 +1,6 @@
-// How to wait: pause, then give the core away, then sleep.  Ranks may outnumber cores, so a waiting rank must not keep the one it
-// waits for off the processor; and a sleep that nothing ends early is never longer than a tenth of the time already waited, so
-// sleeping costs at most that.
+// How to wait: pause, then yield the core, then sleep.  Ranks may outnumber cores, so a waiting rank must not keep the
+// one it waits for off the processor.  A sleep that nothing ends early lasts at most a tenth of the time already
+// waited, so that is the most it costs.
 #pragma once
 
 #include <sched.h>
@@ -36,8 +36,8 @@ class Waiter {
     return wait([] { return false; });
   }
 
-  // The same; when it is time to sleep, `watch` may: it sleeps until what is waited for may have happened, kLongestSleepNs at most,
-  // or answers false if it cannot.
+  // The same; when it is time to sleep, `watch` may: it sleeps until what is waited for may have happened,
+  // kLongestSleepNs at most, or answers false if it cannot.
   template <class Watch>
   uint64_t wait(Watch watch) {
     if (rounds_++ < pauses_) {

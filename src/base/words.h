@@ -1,4 +1,4 @@
-// Helpers for reading words that people wrote and for telling them which word they meant.
+// Helpers for reading words that people wrote and for suggesting the word that they meant.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@ namespace tutti {
 std::string_view trim(std::string_view text);                                // spaces and tabs off both ends
 std::vector<std::string_view> split(std::string_view text, char separator);  // "a,,b" → "a", "", "b"; "" → ""
 
-// The text between double quotes, cut after 80 bytes, bytes that do not print replaced by '?'.  For values of unknown origin.
-// (Not named quoted: argument-dependent lookup would find std::quoted.)
+// The text between double quotes, cut after 80 bytes, bytes that do not print replaced by '?'.  For values of unknown
+// origin.  (Not named quoted: argument-dependent lookup would find std::quoted.)
 std::string in_quotes(std::string_view text);
 
 // A whole text that is one decimal number without sign.

@@ -27,7 +27,8 @@ HostLookup::HostLookup(HostPort host, uint64_t deadline, Log log)
     : host_(std::move(host)), deadline_(deadline), log_(std::move(log)) {}
 
 void HostLookup::ask() {
-  if (SocketAddress::parse(host_.host.find(':') == std::string::npos ? host_.host : '[' + host_.host + ']').ok()) {  // nobody to ask
+  const bool has_colon = host_.host.find(':') != std::string::npos;
+  if (SocketAddress::parse(has_colon ? '[' + host_.host + ']' : host_.host).ok()) {  // nobody to ask
     const auto itself = resolve(host_.host, host_.port);
     if (itself.ok()) known_ = *itself;
     return;
@@ -78,7 +79,7 @@ Located HostLookup::locate() {
     point.addresses = *known_;
     return {std::move(point), {}};
   }
-  if (!std::exchange(told_, true)) log_.warn(why_not_.message() + "; this rank looks again until TUTTI_BOOTSTRAP_TIMEOUT");
+  if (!std::exchange(logged_, true)) log_.warn(why_not_.message() + "; this rank looks again until TUTTI_BOOTSTRAP_TIMEOUT");
   return {std::nullopt, why_not_};
 }
 

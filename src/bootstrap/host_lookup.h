@@ -11,9 +11,9 @@
 
 namespace tutti {
 
-// Asks again about once a second, so that a name that appears, or moves, is seen.  The first failure is told in the log at once,
-// since the name may be misspelt.  The system's resolver has no bound on its time: it runs in a thread of its own, which nobody
-// waits out.
+// Asks again about once a second, so that a name that appears, or moves, is seen.  The first failure is logged at once,
+// since the name may be misspelt.  The system's resolver may take any time, so it runs in a thread of its own, for
+// which nobody waits.
 class HostLookup {
  public:
   HostLookup(HostPort host, uint64_t deadline, Log log);
@@ -29,7 +29,7 @@ class HostLookup {
   const Log log_;
   std::shared_ptr<Question> question_;  // under way
   uint64_t ask_again_ = 0;
-  bool told_ = false;
+  bool logged_ = false;
   std::optional<std::vector<SocketAddress>> known_;
   Status why_not_;
 };

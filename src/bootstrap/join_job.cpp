@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "host_lookup.h"
 #include "launcher.h"
+#include "own_rendezvous.h"
 #include "rendezvous_bootstrap.h"
 #include "rendezvous_file.h"
 #include "resource_limits.h"
@@ -17,13 +18,12 @@ namespace {
 
 constexpr std::string_view kFilePrefix = "file:";
 constexpr size_t kLongestId = 127;  // a tutti_unique_id less its final zero
-constexpr int kBacklog = 1024;
 constexpr int kStoreSliceMs = 1000;                  // of one `get`, so that the deadline and the log keep their say
 constexpr uint64_t kPortPause = 100 * kMillisecond;  // between looks at a port that somebody holds
 constexpr auto kIdRule = "each communicator takes a unique id of its own";
 
-// A bootstrap in the making.
-struct Making {
+// The way of one rank into its job.
+struct Joining {
   const JoinOptions& options;
   const uint64_t deadline;
   Launch launch;
@@ -33,99 +33,37 @@ struct Making {
   bool hosts() const { return launch.rank == 0; }
 };
 
-// Up to two addresses of this host that other hosts may reach, IPv4 first; none where no interface is up.
-Result<std::vector<SocketAddress>> own_addresses(const std::string& interface, uint16_t port) {
-  std::vector<SocketAddress> addresses;
-  for (const bool v6 : {false, true}) {
-    const auto local = choose_local_address(interface, SocketAddress::any(v6, 0));
-    if (local.status().code() == Code::unreachable) break;
-    if (!local.ok()) return local.status();
-    SocketAddress address = local->address;
-    address.set_port(port);
-    if (address.is_link_local() && v6) continue;  // its scope means nothing elsewhere
-    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) addresses.push_back(address);
-  }
-  return addresses;
-}
-
-// Where a rendezvous listens, and what to tell the others about it.
-struct Door {
-  std::vector<OwnedFd> listeners;
-  RendezvousPoint point;
-};
-
-// Ranks of this host come by the unix socket, which takes no network; to others it refuses at once.
-Status open_unix(Door& door) {
-  const auto address = SocketAddress::random_unix();
-  if (!address.ok()) return address.status();
-  auto listener = listen_on(*address, kBacklog);
-  if (!listener.ok()) return listener.status();
-  door.listeners.push_back(std::move(*listener));
-  door.point.addresses.push_back(*address);
-  return {};
-}
-
-// On every interface.
-Status open_network(Door& door, const std::string& interface, const Log& log) {
-  auto listener = listen_everywhere(0);
-  if (!listener.ok()) return listener.status();
-  const auto bound = local_address_of(listener->get());
-  if (!bound.ok()) return bound.status();
-  const auto addresses = own_addresses(interface, bound->port());
-  if (!addresses.ok()) return addresses.status();
-  if (addresses->empty()) {
-    log.info("no network interface is up: only ranks of this host can meet");
-    return {};
-  }
-  door.listeners.push_back(std::move(*listener));
-  door.point.addresses.insert(door.point.addresses.end(), addresses->begin(), addresses->end());
-  return {};
-}
-
-Result<Door> open_door(const std::string& interface, int size, const Log& log) {
-  Door door;
-  const auto secret = Secret::random();
-  if (!secret.ok()) return secret.status();
-  door.point.secret = *secret;
-  errno = 0;
-  Status opened = open_unix(door);
-  if (opened.ok()) opened = open_network(door, interface, log);
-  if (!opened.ok() && is_descriptor_shortage(errno)) return out_of_descriptors("opening the rendezvous", descriptors_for(size));
-  if (!opened.ok()) return opened;
-  return door;
-}
-
-Status host(Making& making, std::vector<OwnedFd> listeners, const Secret& secret, const std::string& shown) {
+Status host(Joining& joining, std::vector<OwnedFd> listeners, const Secret& secret, const std::string& shown) {
   RendezvousOptions options;
-  options.name = making.name;
-  options.size = making.launch.size;
+  options.name = joining.name;
+  options.size = joining.launch.size;
   options.secret = secret;
-  options.timeout_ns = making.options.timeout_ns;
-  options.deadline = making.deadline;
+  options.timeout_ns = joining.options.timeout_ns;
+  options.deadline = joining.deadline;
   options.shown = shown;
-  options.log = making.options.log;
-  if (RendezvousFile* file = making.place.file.get()) options.all_met = [file] { file->remove(); };
+  options.log = joining.options.log;
+  if (RendezvousFile* file = joining.place.file.get()) options.on_all_joined = [file] { file->remove(); };
   auto server = RendezvousServer::start(std::move(listeners), std::move(options));
   if (!server.ok()) return server.status();
-  making.place.server = std::move(*server);
+  joining.place.server = std::move(*server);
   return {};
 }
 
-RendezvousClient::Options client_options(const Making& making, const std::string& shown) {
+RendezvousClient::Options client_options(const Joining& joining, const std::string& shown) {
   RendezvousClient::Options options;
-  options.rank = making.launch.rank;
-  options.size = making.launch.size;
-  options.name = making.name;
-  options.timeout_ns = making.options.timeout_ns;
-  options.deadline = making.deadline;
+  options.rank = joining.launch.rank;
+  options.size = joining.launch.size;
+  options.name = joining.name;
+  options.timeout_ns = joining.options.timeout_ns;
+  options.deadline = joining.deadline;
   options.waiting_for = "rendezvous at " + shown;
-  options.log = making.options.log;
-  options.called_off = making.options.called_off;
+  options.log = joining.options.log;
+  options.called_off = joining.options.called_off;
   return options;
 }
 
-// The end of this rank that faces the other hosts; who has come by the unix socket takes the end of its host that they have
-// reached.
+// The end of this rank's connection that faces the other hosts.  A rank that came by the unix socket takes the address
+// at which other hosts reached its own.
 std::string local_address(const RendezvousPlace& place) {
   if (place.server)
     if (const auto reached = place.server->reached_at()) return reached->host();
@@ -134,17 +72,17 @@ std::string local_address(const RendezvousPlace& place) {
   return !end.is_unix() ? end.host() : reached ? reached->host() : "";
 }
 
-Result<JoinedJob> join(Making& making, RendezvousClient::Options options, const Locate& locate) {
+Result<JoinedJob> join(Joining& joining, RendezvousClient::Options options, const Locate& locate) {
   auto client = RendezvousClient::join(std::move(options), locate);
   if (!client.ok()) return client.status();
-  making.place.client = std::move(*client);
-  const Launch& launch = making.launch;
-  Membership membership{launch.rank, launch.size, launch.source, local_address(making.place)};
-  return JoinedJob{std::move(membership), std::make_shared<RendezvousBootstrap>(std::move(making.place), making.deadline)};
+  joining.place.client = std::move(*client);
+  const Launch& launch = joining.launch;
+  Membership membership{launch.rank, launch.size, launch.source, local_address(joining.place)};
+  return JoinedJob{std::move(membership), std::make_shared<RendezvousBootstrap>(std::move(joining.place), joining.deadline)};
 }
 
-Result<JoinedJob> join(Making& making, const std::string& shown, const Locate& locate) {
-  return join(making, client_options(making, shown), locate);
+Result<JoinedJob> join(Joining& joining, const std::string& shown, const Locate& locate) {
+  return join(joining, client_options(joining, shown), locate);
 }
 
 Locate locate_at(const RendezvousPoint& point) {
@@ -152,33 +90,34 @@ Locate locate_at(const RendezvousPoint& point) {
 }
 
 // Rank 0 finds its own server without asking anyone.
-Result<JoinedJob> join_own(Making& making, const std::string& shown, const Secret& secret) {
+Result<JoinedJob> join_own(Joining& joining, const std::string& shown, const Secret& secret) {
   RendezvousPoint point;
-  point.addresses = {making.place.server->own_address()};
+  point.addresses = {joining.place.server->own_address()};
   point.secret = secret;
-  return join(making, shown, locate_at(point));
+  return join(joining, shown, locate_at(point));
 }
 
-Locate locate_host(const HostPort& at, const Making& making) {
-  const auto lookup = std::make_shared<HostLookup>(at, making.deadline, making.options.log);
+Locate locate_host(const HostPort& at, const Joining& joining) {
+  const auto lookup = std::make_shared<HostLookup>(at, joining.deadline, joining.options.log);
   return [lookup]() -> Result<Located> { return lookup->locate(); };
 }
 
-// On that address if it is numeric.  A host's name may mean another one here than elsewhere (127.0.1.1), so then everywhere.
+// On that address if it is numeric.  A host's name may mean another one here than elsewhere (127.0.1.1), so then
+// everywhere.
 Result<OwnedFd> listen_at(const HostPort& at) {
   auto numeric = SocketAddress::parse(at.host.find(':') == std::string::npos ? at.host : '[' + at.host + ']', at.port);
   errno = 0;  // listen_when_free looks at it
-  return numeric.ok() ? listen_on(*numeric, kBacklog) : listen_everywhere(at.port);
+  return numeric.ok() ? listen_on(*numeric, kRendezvousBacklog) : listen_everywhere(at.port);
 }
 
-// Whoever holds the port may be the end of an earlier job, or this job before it was restarted; so it is tried for as long as
-// ranks wait.
+// An earlier job may still hold the port, or this job from before a restart.  So rank 0 tries for as long as ranks
+// wait.
 Result<OwnedFd> listen_when_free(const HostPort& at, const std::string& shown, uint64_t deadline, const Log& log) {
-  for (bool told = false;; told = true) {
+  for (bool logged = false;; logged = true) {
     auto listener = listen_at(at);
     const bool held = !listener.ok() && errno == EADDRINUSE;
     if (listener.ok() || !held || now_ns() + kPortPause >= deadline) return listener;
-    if (!told) log.warn("rank 0 waits for the rendezvous at " + shown + ": " + listener.status().message());
+    if (!logged) log.warn("rank 0 waits for the rendezvous at " + shown + ": " + listener.status().message());
     pause_for(kPortPause);
   }
 }
@@ -191,59 +130,59 @@ void warn_of_no_network(const Log& log) {
       "no network interface of this host is up, not even lo (ip link set lo up); ranks of one host meet without by file:/path");
 }
 
-// "host:port".  There is no secret: whoever knows the address, the name and the size belongs to the job.
-Result<JoinedJob> meet_at_host(Making& making, const std::string& store) {
+// "host:port".  There is no secret: address, name and size prove that a rank belongs to the job.
+Result<JoinedJob> join_at_host(Joining& joining, const std::string& store) {
   const auto at = parse_host_port(store);
   if (!at.ok()) return at.status();
-  const std::string& what = making.launch.store_is;
+  const std::string& what = joining.launch.store_is;
   const std::string shown = store + (what.empty() ? "" : " (" + what + ")");
-  warn_of_no_network(making.options.log);
-  if (!making.hosts()) return join(making, shown, locate_host(*at, making));
-  auto listener = listen_when_free(*at, shown, making.deadline, making.options.log);
+  warn_of_no_network(joining.options.log);
+  if (!joining.hosts()) return join(joining, shown, locate_host(*at, joining));
+  auto listener = listen_when_free(*at, shown, joining.deadline, joining.options.log);
   if (!listener.ok() && is_descriptor_shortage(errno))
-    return out_of_descriptors("rank 0 cannot open the rendezvous at " + shown, descriptors_for(making.launch.size));
+    return out_of_descriptors("rank 0 cannot open the rendezvous at " + shown, descriptors_for(joining.launch.size));
   if (!listener.ok())
     return Status(listener.status().code(), "rank 0 cannot open the rendezvous at " + shown +
                                                 " (another job may be using it): " + listener.status().message() +
                                                 (what.empty() ? "" : "; set TUTTI_STORE=host:port on all ranks to meet elsewhere"));
   std::vector<OwnedFd> listeners;
   listeners.push_back(std::move(*listener));
-  const Status hosting = host(making, std::move(listeners), {}, shown);
+  const Status hosting = host(joining, std::move(listeners), {}, shown);
   if (!hosting.ok()) return hosting;
-  return join_own(making, shown, {});
+  return join_own(joining, shown, {});
 }
 
-// Rank 0 opens a rendezvous, tells the others by `publish`, and joins.
-Result<JoinedJob> meet_at_own_address(Making& making, const std::string& shown,
+// Rank 0 opens a rendezvous, announces it by `publish`, and joins.
+Result<JoinedJob> host_and_join(Joining& joining, const std::string& shown,
                                const std::function<Status(const RendezvousPoint&)>& publish) {
-  auto door = open_door(making.options.interface, making.launch.size, making.options.log);
-  if (!door.ok()) return door.status();
-  if (const Status published = publish(door->point); !published.ok()) return published;
-  const Status hosting = host(making, std::move(door->listeners), door->point.secret, shown);
+  auto own = open_rendezvous(joining.options.interface, joining.launch.size, joining.options.log);
+  if (!own.ok()) return own.status();
+  if (const Status published = publish(own->point); !published.ok()) return published;
+  const Status hosting = host(joining, std::move(own->listeners), own->point.secret, shown);
   if (!hosting.ok()) return hosting;
-  return join_own(making, shown, door->point.secret);
+  return join_own(joining, shown, own->point.secret);
 }
 
-Result<Located> locate_by_file(const std::string& path, bool& told, const Log& log) {
+Result<Located> locate_by_file(const std::string& path, bool& logged, const Log& log) {
   auto file = read_rendezvous_file(path);
   if (!file.ok()) return file.status();
-  if (!file->not_yet.ok() && !std::exchange(told, true)) log.warn(file->not_yet.message());
+  if (!file->not_yet.ok() && !std::exchange(logged, true)) log.warn(file->not_yet.message());
   if (!file->text) return Located{std::nullopt, file->not_yet};
   auto point = decode_rendezvous_point(*file->text);
   if (!point.ok()) return Located{};  // an earlier file of somebody else's: rank 0 will overwrite it
   return Located{std::move(*point), {}};
 }
 
-Result<JoinedJob> meet_by_file(Making& making, const std::string& path) {
+Result<JoinedJob> join_by_file(Joining& joining, const std::string& path) {
   const std::string shown = "the place that file " + path + " names";
-  if (!making.hosts()) {
-    bool told = false;
-    return join(making, shown, [&] { return locate_by_file(path, told, making.options.log); });
+  if (!joining.hosts()) {
+    bool logged = false;
+    return join(joining, shown, [&] { return locate_by_file(path, logged, joining.options.log); });
   }
-  return meet_at_own_address(making, shown, [&](const RendezvousPoint& point) -> Status {
+  return host_and_join(joining, shown, [&](const RendezvousPoint& point) -> Status {
     auto file = RendezvousFile::write(path, encode(point));
     if (!file.ok()) return file.status();
-    making.place.file = std::move(*file);
+    joining.place.file = std::move(*file);
     return {};
   });
 }
@@ -257,14 +196,14 @@ Result<Located> locate_by_callbacks(const StoreCallbacks& store, const std::stri
   return Located{std::move(*point), {}};
 }
 
-// The value of an earlier communicator of the same name leads nowhere, or to a server that does not know its secret; the client
-// then asks the store again.
-Result<JoinedJob> meet_by_callbacks(Making& making, const StoreCallbacks& store) {
-  const std::string key = "tutti/" + making.options.name + "/root";
+// The value of an earlier communicator of the same name leads nowhere, or to a server that does not know its secret;
+// the client then asks the store again.
+Result<JoinedJob> join_by_callbacks(Joining& joining, const StoreCallbacks& store) {
+  const std::string key = "tutti/" + joining.options.name + "/root";
   const std::string shown = "the place that key " + key + " names";
-  if (!making.hosts())
-    return join(making, shown, [&store, key, &making] { return locate_by_callbacks(store, key, making.deadline); });
-  return meet_at_own_address(making, shown, [&](const RendezvousPoint& point) -> Status {
+  if (!joining.hosts())
+    return join(joining, shown, [&store, key, &joining] { return locate_by_callbacks(store, key, joining.deadline); });
+  return host_and_join(joining, shown, [&](const RendezvousPoint& point) -> Status {
     if (store.set(key, encode(point))) return {};
     return Status(Code::unreachable, "the store of the config refused to set " + key);
   });
@@ -272,33 +211,33 @@ Result<JoinedJob> meet_by_callbacks(Making& making, const StoreCallbacks& store)
 
 std::string place_of_id(const RendezvousPoint& point) { return "the place of the unique id (" + point.shown + ")"; }
 
-// The id's rendezvous listens from the moment the id exists until all have met.
-Result<JoinedJob> meet_by_id(Making& making, const std::string& id) {
+// The id's rendezvous listens from the moment the id exists until all ranks have joined.
+Result<JoinedJob> join_by_id(Joining& joining, const std::string& id) {
   auto point = decode_rendezvous_point(id);
   if (!point.ok()) return Status(Code::invalid_argument, "the unique id was not made by tutti_get_unique_id");
   if (is_used_id(point->secret))
     return Status(Code::invalid_argument,
                   "this unique id has been used: the ranks of another communicator have met by it; " + std::string(kIdRule));
-  RendezvousClient::Options options = client_options(making, place_of_id(*point));
+  RendezvousClient::Options options = client_options(joining, place_of_id(*point));
   options.only_rendezvous = true;
   options.refused_hint =
       "the unique id has been used already, or the process that made it has ended (or a firewall refuses); " + std::string(kIdRule);
-  return join(making, std::move(options), locate_at(*point));
+  return join(joining, std::move(options), locate_at(*point));
 }
 
-// By PMIx or PMI.  Rank 0's door is open before its text is shared.
-Result<JoinedJob> meet_by_launcher(Making& making) {
-  const Launch& launch = making.launch;
+// By PMIx or PMI.  Rank 0 listens before its text is shared.
+Result<JoinedJob> join_by_launcher(Joining& joining) {
+  const Launch& launch = joining.launch;
   const std::string shown = "the place that " + launch.source + " names";
-  if (making.hosts())
-    return meet_at_own_address(making, shown, [&](const RendezvousPoint& point) {
-      return launch.launcher_store->share(encode(point), making.deadline).status();
+  if (joining.hosts())
+    return host_and_join(joining, shown, [&](const RendezvousPoint& point) {
+      return launch.launcher_store->share(encode(point), joining.deadline).status();
     });
-  const auto text = launch.launcher_store->share("", making.deadline);
+  const auto text = launch.launcher_store->share("", joining.deadline);
   if (!text.ok()) return text.status();
   const auto point = decode_rendezvous_point(*text);
   if (!point.ok()) return point.status();
-  return join(making, shown, locate_at(*point));
+  return join(joining, shown, locate_at(*point));
 }
 
 JoinedJob alone(const Launch& launch, uint64_t deadline) {
@@ -306,20 +245,20 @@ JoinedJob alone(const Launch& launch, uint64_t deadline) {
   return {{launch.rank, launch.size, launch.source, ""}, std::make_shared<ExchangeOnly>(exchange, deadline)};
 }
 
-Result<JoinedJob> meet_at(Making& making) {
-  const Launch& launch = making.launch;
+Result<JoinedJob> join_at_place(Joining& joining) {
+  const Launch& launch = joining.launch;
   switch (launch.place) {
-    case Place::alone: return alone(launch, making.deadline);
-    case Place::unique_id: return meet_by_id(making, *making.options.unique_id);
-    case Place::callbacks: return meet_by_callbacks(making, *making.options.callbacks);
-    case Place::launcher: return meet_by_launcher(making);
+    case Place::alone: return alone(launch, joining.deadline);
+    case Place::unique_id: return join_by_id(joining, *joining.options.unique_id);
+    case Place::callbacks: return join_by_callbacks(joining, *joining.options.callbacks);
+    case Place::launcher: return join_by_launcher(joining);
     case Place::store: break;
   }
   if (launch.store == kFilePrefix)
     return Status(Code::invalid_argument,
                   "the store \"file:\" names no path; give one that all ranks see, as in file:/shared/meet");
-  if (launch.store.starts_with(kFilePrefix)) return meet_by_file(making, launch.store.substr(kFilePrefix.size()));
-  return meet_at_host(making, launch.store);
+  if (launch.store.starts_with(kFilePrefix)) return join_by_file(joining, launch.store.substr(kFilePrefix.size()));
+  return join_at_host(joining, launch.store);
 }
 
 }  // namespace
@@ -332,19 +271,19 @@ Result<JoinedJob> join_job(const JoinOptions& options) {
   if (name.size() > kLongestName)
     return Status(Code::invalid_argument, "the name " + in_quotes(options.name) + " is too long: at most " +
                                               std::to_string(kLongestName) + " characters, with the launcher's name of the job");
-  Making making{options, deadline, std::move(*found), std::move(name), {}};
-  const Launch& launch = making.launch;
-  options.log.info("bootstrap: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " + launch.source +
-                   ")" + (launch.store.empty() ? "" : ", rendezvous at " + launch.store));
-  auto bootstrap = meet_at(making);
-  if (!bootstrap.ok() && making.place.server) making.place.server->give_up(bootstrap.status());
-  return bootstrap;
+  Joining joining{options, deadline, std::move(*found), std::move(name), {}};
+  const Launch& launch = joining.launch;
+  options.log.info("bootstrap: rank " + std::to_string(launch.rank) + " of " + std::to_string(launch.size) + " (from " +
+                   launch.source + ")" + (launch.store.empty() ? "" : ", rendezvous at " + launch.store));
+  auto joined = join_at_place(joining);
+  if (!joined.ok() && joining.place.server) joining.place.server->give_up(joined.status());
+  return joined;
 }
 
 Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log) {
-  auto door = open_door(interface, 0, log);
-  if (!door.ok()) return door.status();
-  RendezvousPoint& point = door->point;
+  auto own = open_rendezvous(interface, 0, log);
+  if (!own.ok()) return own.status();
+  RendezvousPoint& point = own->point;
   while (encode(point).size() > kLongestId) point.addresses.pop_back();
   std::string text = encode(point);
   RendezvousOptions options;
@@ -352,9 +291,9 @@ Result<std::string> make_unique_id(const std::string& interface, uint64_t timeou
   options.timeout_ns = timeout_ns;
   options.shown = place_of_id(*decode_rendezvous_point(text));
   options.missing_hint = "was the unique id made by one rank and handed to all the others?";
-  options.all_met = [secret = point.secret] { note_used_id(secret); };
+  options.on_all_joined = [secret = point.secret] { note_used_id(secret); };
   options.log = log;
-  const Status started = start_detached_rendezvous(std::move(door->listeners), std::move(options));
+  const Status started = start_detached_rendezvous(std::move(own->listeners), std::move(options));
   if (!started.ok()) return started;
   return text;
 }

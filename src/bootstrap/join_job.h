@@ -1,4 +1,4 @@
-// JoinedJob: how ranks find each other.  What comes of it is a Bootstrap, by which they put their communicator together.
+// How ranks find each other.  The result is a Bootstrap, by which they create their communicator.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace tutti {
 
-// How this rank was told who it is: from an explicit config or from the launcher's environment.
+// This rank's place in the job, from an explicit config or from the launcher's environment.
 struct Membership {
   int rank = -1;
   int size = -1;
@@ -41,25 +41,25 @@ struct JoinOptions {
   std::string setting_store;
   std::string interface;
   uint64_t timeout_ns = 120'000'000'000;
-  // Asked now and then while ranks are missing: why it has become pointless to wait for them; success: it has not.
+  // Asked now and then while ranks are missing: why it has become pointless to wait for them, or success.
   std::function<Status()> called_off;
-  // Where launchers leave their word; see launcher.h.
+  // With the variables of launchers; see launcher.h.
   Environment environment;
   Log log;
 };
 
-// Who this rank is, and its place in the rendezvous.  The rendezvous ends for this rank when `bootstrap` is destroyed; the process of rank 0
-// then waits, at most a few seconds, until the others have taken their last answers.
+// This rank's number, and its place in the rendezvous.  The rendezvous ends for this rank when `bootstrap` is
+// destroyed.  The process of rank 0 then waits, at most a few seconds, until the others have taken their last answers.
 struct JoinedJob {
   Membership membership;
   std::shared_ptr<Bootstrap> bootstrap;
 };
 
-// Blocks until all ranks have met; bounded by the timeout.
+// Blocks until all ranks have joined; bounded by the timeout.
 Result<JoinedJob> join_job(const JoinOptions& options);
 
-// Opens a rendezvous in this process for the ranks that will meet with the returned text (at most 127 characters).  Its thread belongs
-// to nobody and ends by itself: when the ranks have come and gone, or after `timeout_ns` without anyone.
+// Opens a rendezvous in this process for the ranks that will join by the returned text (at most 127 characters).  Its
+// thread is detached and ends by itself: when the ranks have come and gone, or after `timeout_ns` without anyone.
 Result<std::string> make_unique_id(const std::string& interface, uint64_t timeout_ns, const Log& log);
 
 }  // namespace tutti

@@ -32,21 +32,22 @@ Status check_rank(const Launch& launch) {
   return wrong(described(launch) + ": ranks are 0 to size-1, sizes 1 to " + std::to_string(kMost));
 }
 
-// ---- what the claims amount to ----
+// ---- the launchers' claims together ----
 
-// Some but not all that it takes to be one of several ranks.
+// Some but not all of the variables of one of several ranks.
 bool is_half(const LauncherClaim& claim) {
   const bool alone = claim.size == 1 && claim.rank.value_or(0) == 0;
   return !claim.complete() && !alone;
 }
 
-// One torchrun in each rank of mpirun: its ranks are other ones, and it says of how many agents its group is.
+// One torchrun in each rank of mpirun: its ranks are other ones, and it says how many agents its group has.
 bool started_group(const Environment& environment, const LauncherClaim& group, const LauncherClaim& outer) {
   if (group.level != LauncherLevel::group || outer.level == LauncherLevel::group || !outer.size) return false;
   return parse_number(value_of(environment, "GROUP_WORLD_SIZE")) == static_cast<uint64_t>(*outer.size);
 }
 
-// Launchers of one level, or a launcher and one inside it, must agree; an allocation's tasks may be what others start their ranks in.
+// Launchers of one level, or a launcher and one inside it, must agree; an allocation's tasks may be what others start
+// their ranks in.
 Status check_agreement(const Environment& environment, const Claims& claims, const LauncherClaim& best) {
   for (const LauncherClaim& other : claims) {
     const bool outer = other.level == LauncherLevel::allocation && best.level != LauncherLevel::allocation;
@@ -59,7 +60,7 @@ Status check_agreement(const Environment& environment, const Claims& claims, con
 
 // ---- jobs ----
 
-// Restarted jobs may come to the address of the ones before, whose processes may still be there.
+// A restarted job may use the address of the job before, whose processes may still be there.
 std::string with_restart(const std::string& job, const std::string& launcher, const std::string& count) {
   if (count.empty()) return job;
   return (job.empty() ? launcher : job) + " (restart " + count + ")";
@@ -83,7 +84,7 @@ std::string slurm_job(const Environment& environment) {
 // ---- rendezvous places ----
 
 // torchrun's agent keeps MASTER_PORT for its own store, so the rendezvous is at the next port.
-Status meet_after_master(const Environment& environment, Launch& launch) {
+Status use_master_port(const Environment& environment, Launch& launch) {
   const std::string host = value_of(environment, "MASTER_ADDR"), port = value_of(environment, "MASTER_PORT");
   const auto number = parse_number(port);
   if (host.empty() || !number || *number == 0 || *number > 65534)
@@ -96,18 +97,18 @@ Status meet_after_master(const Environment& environment, Launch& launch) {
   return {};
 }
 
-// What the launcher's key store says of rank and size must be what its variables say.
-Status meet_by_key_store(const LauncherClaim& best, std::unique_ptr<LauncherStore> store, const std::string& source,
+// The launcher's key store and its variables must agree about rank and size.
+Status use_key_store(const LauncherClaim& best, std::unique_ptr<LauncherStore> store, const std::string& source,
                          Launch& launch) {
   launch.source = source;
-  LauncherClaim told;
-  told.launcher = source;
-  told.rank = store->rank();
-  told.size = store->size();
-  told.seen = "asked";
-  if (best.contradicts(told)) return wrong(best.says() + ", but " + told.says() + "; " + kSayAll);
-  launch.rank = *told.rank;
-  launch.size = *told.size;
+  LauncherClaim stated;
+  stated.launcher = source;
+  stated.rank = store->rank();
+  stated.size = store->size();
+  stated.seen = "asked";
+  if (best.contradicts(stated)) return wrong(best.says() + ", but " + stated.says() + "; " + kSayAll);
+  launch.rank = *stated.rank;
+  launch.size = *stated.size;
   launch.place = Place::launcher;
   launch.launcher_store = std::move(store);
   return {};
@@ -119,7 +120,7 @@ bool has_prefix(const Environment& environment, std::string_view prefix) {
   return found != environment.end() && found->first.starts_with(prefix);
 }
 
-Status meet_by_pmix(const Environment& environment, const LauncherClaim& best, const LauncherClaim& pmix, Launch& launch) {
+Status use_pmix(const Environment& environment, const LauncherClaim& best, const LauncherClaim& pmix, Launch& launch) {
   auto store = open_pmix();
   const bool usable = store.status().code() != Code::unsupported && has_prefix(environment, "PMIX_SERVER_URI");
   if (store.status().code() == Code::invalid_argument) return store.status();
@@ -127,26 +128,26 @@ Status meet_by_pmix(const Environment& environment, const LauncherClaim& best, c
     return Status(usable ? store.status().code() : Code::invalid_argument,
                   "the launcher offers PMIx (" + pmix.seen + "), but " + store.status().message() +
                       "; set TUTTI_STORE=host:port (of rank 0)" + (best.size ? "" : ", TUTTI_RANK and TUTTI_SIZE"));
-  return meet_by_key_store(best, std::move(*store), &best == &pmix ? "PMIx" : best.launcher + " (PMIx)", launch);
+  return use_key_store(best, std::move(*store), &best == &pmix ? "PMIx" : best.launcher + " (PMIx)", launch);
 }
 
-Status meet_by_pmi(const Environment& environment, const LauncherClaim& best, const LauncherClaim& pmi, Launch& launch) {
+Status use_pmi(const Environment& environment, const LauncherClaim& best, const LauncherClaim& pmi, Launch& launch) {
   const auto fd = parse_number(value_of(environment, "PMI_FD"));
   if (!fd || *fd > INT32_MAX) return wrong("PMI_FD is no descriptor (" + pmi.seen + "); " + kSayWhere);
-  return meet_by_key_store(best, open_pmi(static_cast<int>(*fd), *pmi.rank, *pmi.size), pmi.launcher, launch);
+  return use_key_store(best, open_pmi(static_cast<int>(*fd), *pmi.rank, *pmi.size), pmi.launcher, launch);
 }
 
-Status meet_as(const Environment& environment, const LauncherClaim& best, const LauncherClaim& by, Launch& launch) {
+Status use_rendezvous_of(const Environment& environment, const LauncherClaim& best, const LauncherClaim& by, Launch& launch) {
   switch (by.rendezvous) {
-    case LauncherRendezvous::master_port: return meet_after_master(environment, launch);
-    case LauncherRendezvous::pmix: return meet_by_pmix(environment, best, by, launch);
-    case LauncherRendezvous::pmi: return meet_by_pmi(environment, best, by, launch);
+    case LauncherRendezvous::master_port: return use_master_port(environment, launch);
+    case LauncherRendezvous::pmix: return use_pmix(environment, best, by, launch);
+    case LauncherRendezvous::pmi: return use_pmi(environment, best, by, launch);
     case LauncherRendezvous::none: break;
   }
   return {};
 }
 
-// ---- who this process is ----
+// ---- which rank this process is ----
 
 // In a batch script or a shell of an allocation, Slurm's variables speak of tasks that are not there.
 std::string in_allocation(const Environment& environment) {
@@ -155,7 +156,7 @@ std::string in_allocation(const Environment& environment) {
   return "SLURM_NTASKS is " + tasks + ", but srun did not start this process";
 }
 
-// A place to meet is no proof of others: programs run alone, too, where it is set for those that do not.
+// A place to meet is no proof of other ranks: single programs, too, run where it is set.
 Launch alone(const JoinOptions& options, bool placed) {
   Launch launch;
   launch.source = "no launcher";
@@ -195,10 +196,10 @@ Result<Launch> from_launcher(const JoinOptions& options, bool placed) {
   }
   for (const LauncherClaim& by : *claims) {
     if (by.rendezvous == LauncherRendezvous::none || best->contradicts(by)) continue;
-    if (const Status met = meet_as(environment, *best, by, launch); !met.ok()) return met;
+    if (const Status used = use_rendezvous_of(environment, *best, by, launch); !used.ok()) return used;
     return launch;
   }
-  if (best->launcher == "torchrun") return meet_after_master(environment, launch);
+  if (best->launcher == "torchrun") return use_master_port(environment, launch);
   return wrong(described(launch) + " does not know where to meet the others: " + kSayWhere + ", or " + std::string(best->hint));
 }
 

@@ -48,7 +48,8 @@ constexpr uint64_t kFirstSpecialStep = 0xFFFF'FFF0;
 
 bool has(const Environment& environment, std::string_view name) { return variable(environment, name) != nullptr; }
 
-// srun's PMI-2 uses the names of PMI-1 for another protocol.  hydra sets MPI_LOCALRANKID too, also where srun has started its proxies.
+// srun's PMI-2 uses the names of PMI-1 for another protocol.  hydra sets MPI_LOCALRANKID too, also where srun has
+// started its proxies.
 bool pmi_is_slurms(const Environment& environment) {
   return in_slurm_step(environment) && !has(environment, "MPI_LOCALRANKID") && !has(environment, "FLUX_TASK_RANK");
 }
@@ -81,7 +82,7 @@ bool rank_is_a_word(const Environment& environment) {
   return rank != nullptr && !parse_number(*rank) && !has(environment, "WORLD_SIZE") && !has(environment, "LOCAL_RANK");
 }
 
-// Not of a rank: what is set in a batch script, where rank 0 is the script itself, and what means something else.
+// Variables of no rank: those of a batch script, where rank 0 is the script itself, and those that mean something else.
 bool is_foreign(const Environment& environment, const Row& row) {
   if (row.name == kTorchrun) return rank_is_a_word(environment);
   if (row.name == kPmi) return pmi_is_slurms(environment);

@@ -1,7 +1,7 @@
-// What launchers' variables say about a process: a pure function of its environment.
+// The claims of launchers' variables about a process: a pure function of its environment.
 //
-// Launchers are nested: Slurm starts mpirun's helpers, mpirun starts torchrun, and each leaves its variables for all below.  The innermost
-// one that says both rank and size is right; those of an outer level may say something else.
+// Launchers are nested: Slurm starts mpirun's helpers, mpirun starts torchrun, and each sets its variables for all
+// below.  The innermost one that says both rank and size is right; those of an outer level may say something else.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ enum class LauncherLevel : uint8_t {
   group,       // torchrun
 };
 
-// What a launcher offers for its ranks to find each other.
+// The means that a launcher offers for its ranks to find each other.
 enum class LauncherRendezvous : uint8_t { none, master_port, pmix, pmi };
 
 struct LauncherClaim {

@@ -21,7 +21,7 @@ SocketAddress name_of(const std::string& place) {
   return *SocketAddress::parse("unix:tutti-rank-" + to_hex(hash));
 }
 
-// Who holds a name: 0 for one whom this process cannot see.  None: nobody who counts, that is another user, or a process that has exited and
+// The process that holds a name; 0: one that this process cannot see.  None: another user's, or one that has exited and
 // left the socket to children forked from it.
 std::optional<pid_t> holder(const SocketAddress& name) {
   const auto probe = start_connect(name);
@@ -44,7 +44,7 @@ Status used_by(pid_t process, const std::string& variables) {
 
 Status LauncherPlace::take(const std::string& place, const std::string& variables) {
   const SocketAddress name = name_of(place);
-  auto held = listen_on(name, SOMAXCONN);  // so that others can ask whose it is; nobody accepts
+  auto held = listen_on(name, SOMAXCONN);  // so that others can ask for its holder; nobody accepts
   if (held.ok()) {
     name_ = std::move(*held);
   } else if (errno == EADDRINUSE) {

@@ -1,9 +1,11 @@
-// A rank's place in its launcher's key store (PMI, PMIx) can be used by one process only: whoever else speaks there in its name takes part in
-// fences that are not his, and the job's next one fails.  But programs that a rank starts inherit the launcher's variables and descriptors.
+// Only one process can use a rank's place in its launcher's key store (PMI, PMIx).  A second one would take part in
+// fences that are not its own, and the job's next fence would fail.  But programs that a rank starts inherit the
+// launcher's variables and descriptors.
 //
-// So the process that uses the place holds a name of this host, an abstract unix socket, until it exits, and a program that finds the name
-// held is told.  Unlike a mark in the environment it needs no setenv, which other threads' getenv does not bear, and it ends with the
-// process that it speaks of; unlike a look at the parent it knows mpirun's wrappers (sh, numactl) from ranks.
+// So the process that uses the place holds a name on this host, an abstract unix socket, until it exits, and a program
+// that finds the name held gets an error.  Unlike a mark in the environment this needs no setenv, which races with
+// other threads' getenv, and it ends with its process.  Unlike a look at the parent it distinguishes mpirun's wrappers
+// (sh, numactl) from ranks.
 #pragma once
 
 #include <sys/types.h>
@@ -21,14 +23,14 @@ inline constexpr const char* kHowToRunInside =
 
 class LauncherPlace {
  public:
-  // `place`: what tells this rank from all others of this host, as its descendants inherit it.  `variables`: the launcher's, for the sentence.
-  // Without such sockets nothing is held, and nothing refused.
+  // `place`: distinguishes this rank from all others of this host; its descendants inherit it.  `variables`: the
+  // launcher's, for the sentence.  Without such sockets nothing is held, and nothing refused.
   Status take(const std::string& place, const std::string& variables);
 
   bool taken() const { return process_ != 0; }
   // By this very process, rather than by one that it was forked from.
   bool is_ours() const;
-  // The sentence for a process that another one's place was handed down to.
+  // The sentence for a process that inherited another one's place.
   Status refusal(const std::string& variables) const;
 
  private:

@@ -16,7 +16,7 @@
 namespace tutti {
 namespace {
 
-constexpr const char* kVariables = "PMIX_RANK and PMIX_NAMESPACE";
+constexpr const char* kPmixVariables = "PMIX_RANK and PMIX_NAMESPACE";
 
 // The functions of libpmix that are used.  The library stays loaded: it has threads.
 struct Pmix {
@@ -63,7 +63,8 @@ pmix_info_t flag(const char* key) {
   return info;
 }
 
-// A fence under way: what PMIx may read until it calls back, and what the callback fills in, perhaps after nobody waits any more.
+// A fence under way.  PMIx may read it until it calls back, and the callback fills it in, perhaps after nobody waits
+// any more.
 struct FenceResult {
   pmix_proc_t everyone;
   pmix_info_t collect;
@@ -81,7 +82,8 @@ void fence_done(pmix_status_t status, void* data) {
   (*result)->changed.notify_all();
 }
 
-// Rank, job and server, whose address has its process and port.  In the order of their names: shells hand variables on in any order.
+// Rank, job and server, whose address has its process and port.  In the order of their names: shells pass variables on
+// in any order.
 std::string inherited_place() {
   std::string place = "PMIx";
   for (const auto& [name, value] : process_environment())
@@ -89,9 +91,10 @@ std::string inherited_place() {
   return place;
 }
 
-// This process's connection to its launcher.  One object that outlives all communicators: PMIx is made to be begun once and ended at
-// the end of the process.  A process that ends it earlier is taken for one that has left the job (a fence of others then fails), and
-// finds an incomplete job when it begins again, as would an MPI library after it; one that never ends it is taken for a crash.
+// This process's connection to its launcher.  One object that outlives all communicators: PMIx is made to be
+// initialized once and finalized at the end of the process.  A process that finalizes it earlier counts as one that has
+// left the job: a fence of others then fails, and the job is incomplete for whoever initializes PMIx again, an MPI
+// library included.  A process that never finalizes it counts as a crash.
 class PmixConnection {
  public:
   ~PmixConnection() {
@@ -109,7 +112,7 @@ class PmixConnection {
       const Status begun = connection.begin();
       if (!begun.ok()) return begun;
     }
-    if (!connection.place_.is_ours()) return connection.place_.refusal(kVariables);
+    if (!connection.place_.is_ours()) return connection.place_.refusal(kPmixVariables);
     return Opened{connection.pmix_, connection.self_};
   }
 
@@ -118,7 +121,7 @@ class PmixConnection {
     const auto pmix = Pmix::load();
     if (!pmix.ok()) return pmix.status();
     pmix_ = *pmix;
-    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kVariables); !taken.ok()) return taken;
+    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kPmixVariables); !taken.ok()) return taken;
     const pmix_status_t status = [this] {
       const SignalsHeld held;  // PMIx starts threads
       return pmix_.init(&self_, nullptr, 0);

@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint64_t kAnswerPatience = 30'000 * kMillisecond;  // for what the proxy answers without asking other ranks
 constexpr size_t kLongestLine = 4096;
-constexpr const char* kVariables = "PMI_RANK, PMI_SIZE and PMI_FD";
+constexpr const char* kPmiVariables = "PMI_RANK, PMI_SIZE and PMI_FD";
 constexpr uint64_t kFarewellPatience = 1000 * kMillisecond;
 
 using Words = std::map<std::string, std::string, std::less<>>;
@@ -46,7 +46,7 @@ class PmiConnection {
   explicit PmiConnection(int fd) : fd_(fd) {}
   OwnedFd& fd() { return fd_; }
 
-  // Sends a command and returns its answer; what is left of an earlier command that was given up is skipped.
+  // Sends a command and returns its answer; answers to an earlier command that was given up are skipped.
   Result<Words> ask(std::string command, std::string_view answer, uint64_t deadline) {
     command += '\n';
     if (::send(fd_.get(), command.data(), command.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(command.size()))
@@ -86,9 +86,10 @@ class PmiConnection {
   std::string in_;
 };
 
-// A process that has used PMI must say finalize before it exits, or hydra takes its end for a crash and kills the job; and finalize
-// ends the connection, so it can be said only once, after the last communicator and the last use by an MPI library.  Hence this one
-// object that outlives all of them.  It keeps a descriptor of its own: an MPI library closes the inherited one.
+// A process that has used PMI must send finalize before it exits, or hydra takes its end for a crash and kills the job.
+// Since finalize ends the connection, it can be sent only once, after the last communicator and the last use by an MPI
+// library.  Hence this one object that outlives all of them.  It keeps a descriptor of its own: an MPI library closes
+// the inherited one.
 class Farewell {
  public:
   ~Farewell() {
@@ -99,7 +100,7 @@ class Farewell {
   static Status remember(int fd) {
     static Farewell farewell;
     const std::lock_guard lock(farewell.mutex_);
-    if (farewell.connection_) return farewell.place_.is_ours() ? Status() : farewell.place_.refusal(kVariables);
+    if (farewell.connection_) return farewell.place_.is_ours() ? Status() : farewell.place_.refusal(kPmiVariables);
     if (const Status taken = farewell.take(fd); !taken.ok()) return taken;
     PmiConnection connection(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (!connection.fd()) return system_error("opening the launcher's key store (PMI)");
@@ -110,7 +111,8 @@ class Farewell {
   }
 
  private:
-  // All who inherit the descriptor see the same socket; a program to which only the variables came down has none there, or one of its own.
+  // All that inherit the descriptor see the same socket.  A program that inherited only the variables has none there,
+  // or one of its own.
   Status take(int fd) {
     struct stat socket{};
     if (::fstat(fd, &socket) != 0 || !S_ISSOCK(socket.st_mode))
@@ -120,7 +122,7 @@ class Farewell {
                         "variables; " +
                         kHowToRunInside);
     if (place_.is_ours()) return {};  // an earlier attempt failed
-    return place_.take("PMI " + std::to_string(socket.st_dev) + " " + std::to_string(socket.st_ino), kVariables);
+    return place_.take("PMI " + std::to_string(socket.st_dev) + " " + std::to_string(socket.st_ino), kPmiVariables);
   }
 
   std::mutex mutex_;
@@ -137,12 +139,12 @@ class PmiStore final : public LauncherStore {
   Result<std::string> share(const std::string& text, uint64_t deadline) override {
     if (const Status begun = Farewell::remember(inherited_); !begun.ok()) return begun;
     PmiConnection connection(::fcntl(inherited_, F_DUPFD_CLOEXEC, 0));
-    const uint64_t soon = now_ns() + kAnswerPatience;
-    auto space = connection.ask("cmd=get_my_kvsname", "my_kvsname", soon);
+    const uint64_t answer_deadline = now_ns() + kAnswerPatience;
+    auto space = connection.ask("cmd=get_my_kvsname", "my_kvsname", answer_deadline);
     if (!space.ok()) return space.status();
     const std::string where = "kvsname=" + (*space)["kvsname"] + " key=" + next_bootstrap_key();
     if (rank_ == 0) {
-      const auto put = connection.ask("cmd=put " + where + " value=" + text, "put_result", soon);
+      const auto put = connection.ask("cmd=put " + where + " value=" + text, "put_result", answer_deadline);
       if (!put.ok()) return put.status();
     }
     const auto all = connection.ask("cmd=barrier_in", "barrier_out", deadline);

@@ -1,12 +1,12 @@
 // The rendezvous: one server where the ranks of a communicator meet at bootstrap, and its client.
 //
-// One operation: in each round every rank gives a blob, and when all have given, everyone gets all blobs.  Round 0 is the rendezvous
-// itself: the server stops listening before anyone learns that all have come, so a rank that is already on its way to the job's
-// next rendezvous can never walk into an old one.
+// One operation: in each round every rank gives a blob, and when all have given, all ranks get all blobs.  In round 0
+// the ranks join.  The server stops listening before any rank learns that all have joined, so a rank that is already on
+// its way to the job's next rendezvous can never reach an old one.
 //
-// A failure ends the rendezvous for everyone who came, with the same sentence, that of the first cause: a rank says that it cannot
-// go on, or is lost: it closes its connection without having said that it is done.  The whole bootstrap has one deadline, the
-// earliest of any rank.
+// A failure ends the rendezvous for every rank that came, with the same sentence, that of the first cause.  A rank
+// fails when it says that it cannot go on, or when it closes its connection before it has said that it is done.  The
+// whole bootstrap has one deadline, the earliest of any rank.
 #pragma once
 
 #include <atomic>
@@ -28,8 +28,8 @@
 
 namespace tutti {
 
-// Where a rendezvous is, as rank 0 writes it into files, stores and unique ids: "tutti1;<secret in
-// hex>;unix:tutti-5f0c;10.0.0.1:4242".
+// Where a rendezvous is, as rank 0 writes it into files, stores and unique ids:
+// "tutti1;<secret in hex>;unix:tutti-5f0c;10.0.0.1:4242".
 struct RendezvousPoint {
   std::vector<SocketAddress> addresses;  // tried in this order
   Secret secret{};
@@ -49,15 +49,18 @@ struct RendezvousOptions {
   int size = 0;  // 0: the first rank that knows the secret decides name and size
   Secret secret{};
   uint64_t timeout_ns = 0;  // of the bootstrap
-  uint64_t deadline =
-      0;  // of the bootstrap, by clock.h; 0: `timeout_ns` after the start, or after the first rank came to a detached rendezvous
+  // Of the bootstrap, by clock.h; 0: `timeout_ns` after the start, or after the first rank came to a detached
+  // rendezvous.
+  uint64_t deadline = 0;
   std::string shown;         // where it is, for messages
   std::string missing_hint;  // ends the sentence about missing ranks; may be empty
   Log log;
-  size_t most_pending = 256;  // connections that have not shown that they belong here, beyond one for each rank that is still expected
+  size_t most_pending = 256;  // connections, beyond one for each rank that is still expected
   uint64_t patience_ns = 10 * kSecond;  // with each of them
-  std::function<void()> all_met;  // called once by the server's thread, before anyone learns that all have come
+  std::function<void()> on_all_joined;  // called once by the server's thread, before any rank learns that all have joined
 };
+
+inline constexpr int kRendezvousBacklog = 1024;  // of its sockets
 
 // Listens on every interface (port 0: the kernel picks one), IPv6 and IPv4 where the host has both.
 Result<OwnedFd> listen_everywhere(uint16_t port);
@@ -67,14 +70,15 @@ class RendezvousServer {
  public:
   // All listeners lead to the one rendezvous.
   static Result<std::unique_ptr<RendezvousServer>> start(std::vector<OwnedFd> listeners, RendezvousOptions options);
-  // Waits for a moment until the others are done or have taken their last answers (a stopped process holds it for seconds at
-  // most), then ends the thread.
+  // Waits for a moment until the others are done or have taken their last answers (a stopped process holds it for
+  // seconds at most), then ends the thread.
   ~RendezvousServer();
 
-  // Rank 0 cannot go on, and has not been able to say so to its own rendezvous.  The others are told while the object ends.
+  // Rank 0 cannot go on, and has not been able to say so to its own rendezvous.  The others learn of it while the
+  // object ends.
   void give_up(const Status& why);
 
-  // The address at which another host's rank reached this one, or any rank, once all have met.
+  // The address at which a rank of another host, or else any rank, reached this one; known once all have joined.
   std::optional<SocketAddress> reached_at() const;
   // For this process's own client.
   SocketAddress own_address() const { return own_address_; }
@@ -89,11 +93,11 @@ class RendezvousServer {
   std::thread thread_;
 };
 
-// A rendezvous whose thread belongs to nobody: it owns all it uses and ends by itself, when the ranks have come and gone, or after
-// `timeout_ns` without anyone.  The library must stay loaded that long.
+// A rendezvous with a detached thread, which owns all that it uses and ends by itself: when the ranks have come and
+// gone, or after `timeout_ns` without anyone.  The library must stay loaded that long.
 Status start_detached_rendezvous(std::vector<OwnedFd> listeners, RendezvousOptions options);
 
-// Where the rendezvous is by what is known now.
+// Where the rendezvous is, as far as is known now.
 struct Located {
   std::optional<RendezvousPoint> point;
   Status not_yet;  // why there is no point: ask again
@@ -113,10 +117,10 @@ class RendezvousClient {
     uint64_t deadline = 0;      // of the bootstrap, by clock.h; 0: `timeout_ns` from now
     bool only_rendezvous = false;  // no later one will listen at the same addresses
     std::function<Status()> called_off;  // see JoinOptions
-    std::string refused_hint;   // what it means that all of the only rendezvous's addresses refuse
+    std::string refused_hint;   // why all addresses of the only rendezvous may refuse
   };
 
-  // Looks for the rendezvous, connects and waits until all ranks have met.
+  // Looks for the rendezvous, connects and waits until all ranks have joined.
   static Result<std::unique_ptr<RendezvousClient>> join(Options options, const Locate& locate);
 
   Result<std::vector<std::string>> exchange(const std::string& mine);
@@ -127,10 +131,10 @@ class RendezvousClient {
   void leave();  // this rank has all it needs
 
   const SocketAddress& local_end() const { return local_end_; }
-  const std::optional<SocketAddress>& reached_at() const { return reached_at_; }  // where ranks of other hosts reached the rendezvous
+  const std::optional<SocketAddress>& reached_at() const { return reached_at_; }  // by ranks of other hosts
 
  private:
-  // none: nobody answered; there may be someone later.  elsewhere: this rendezvous is of others.
+  // none: nobody answered, which may change.  elsewhere: this is the rendezvous of another job.
   enum class Answer : uint8_t { blobs, refusal, elsewhere, none };
 
   struct Search;
@@ -155,7 +159,7 @@ class RendezvousClient {
   std::string in_;
   std::string keeper_;  // who runs the rendezvous, once this rank is admitted: "rank 0 (host b, pid 4711)"
   uint32_t round_ = 0;
-  bool ended_ = false;  // the server has left, after a word of farewell
+  bool ended_ = false;  // the server has left, after a farewell
   Status failure_;      // a rendezvous that failed stays failed
 };
 

@@ -12,14 +12,15 @@
 
 namespace tutti {
 
-// What a rank holds until its bootstrap is over.  The client leaves before the server ends.
+// The objects that a rank holds until its bootstrap is over.  The client leaves before the server ends.
 struct RendezvousPlace {
   std::unique_ptr<RendezvousFile> file;
   std::unique_ptr<RendezvousServer> server;  // of rank 0
   std::unique_ptr<RendezvousClient> client;
 };
 
-// A rank whose object ends without fail() has all it needs, unless an exception ends it: then the others see it leave, and fail.
+// A rank whose object ends without fail() has all it needs.  If an exception ends the object, the others see the rank
+// leave, and fail.
 class RendezvousBootstrap final : public Bootstrap {
  public:
   RendezvousBootstrap(RendezvousPlace place, uint64_t deadline);

@@ -16,11 +16,10 @@ constexpr uint64_t kFirstPause = kMillisecond;  // rank 0 of a job just started 
 constexpr uint64_t kLongestPause = 250 * kMillisecond;
 constexpr uint64_t kFirstNotice = 3 * kSecond;  // of waiting, in the log
 constexpr uint64_t kNextNotices = 30 * kSecond;
-constexpr uint64_t kAddressPatience =
-    2 * kSecond;                        // to connect, and to be greeted: a silent listener must not hide the next address
-constexpr uint64_t kGrace = kSecond;    // the server's verdict, which knows more, comes at the deadline
+constexpr uint64_t kAddressPatience = 2 * kSecond;  // to connect, and for the greeting: a silent listener must not hide the next
+constexpr uint64_t kServersVerdict = kSecond;       // after the deadline, when the server, which knows more, gives it
 constexpr uint64_t kCalledOffPause = 50 * kMillisecond;  // between questions whether it is still worth waiting
-constexpr uint64_t kVerdict = kSecond;  // for the server to say what the first cause is
+constexpr uint64_t kVerdict = kSecond;  // for the server to name the first cause
 
 Status unreachable(std::string text) { return Status(Code::unreachable, std::move(text)); }
 
@@ -62,7 +61,7 @@ Status send_all(int fd, std::string_view bytes, uint64_t deadline) {
 
 }  // namespace
 
-// What one look for the rendezvous has found.
+// The findings of one look for the rendezvous.
 struct RendezvousClient::Search {
   Status why = unreachable("rank 0 has not said where it is");
   bool all_refused = false;  // nobody listens at any of the addresses
@@ -104,7 +103,7 @@ Result<std::unique_ptr<RendezvousClient>> RendezvousClient::join(Options options
   }
 }
 
-// At each address in turn.  What is heard at one that answers says more than that nobody listens at another.
+// Tries each address in turn.  An answer at one of them says more than a refusal at another.
 RendezvousClient::Answer RendezvousClient::attempt(const RendezvousPoint& point, Search& search) {
   Status why = unreachable("no address");
   size_t refused = 0;
@@ -157,7 +156,7 @@ RendezvousClient::Answer RendezvousClient::attempt(const SocketAddress& address,
   return answer;
 }
 
-// Whoever connects to a rendezvous is greeted at once.
+// A rendezvous greets each connection at once.
 Status RendezvousClient::greet(const SocketAddress& address, uint64_t until) {
   for (;;) {
     RendezvousGreeting greeting;
@@ -193,7 +192,7 @@ RendezvousRequest RendezvousClient::request(RequestKind kind) const {
 }
 
 RendezvousClient::Answer RendezvousClient::round(const std::string& blob, std::vector<std::string>& blobs, Status& why) {
-  const uint64_t until = options_.deadline + kGrace;
+  const uint64_t until = options_.deadline + kServersVerdict;
   RendezvousRequest give = request(RequestKind::give);
   give.blob = blob;
   const Status sent = send_all(fd_.get(), encode(give), until);  // after a failure there may still be a sentence to read
@@ -231,7 +230,7 @@ RendezvousClient::Answer RendezvousClient::await_input(uint64_t until, Status& w
   return Answer::blobs;
 }
 
-// What has come; nullopt: nothing whole yet.
+// The next whole reply; nullopt: there is none yet.
 std::optional<RendezvousClient::Answer> RendezvousClient::next_reply(RendezvousReply& reply, Status& why) {
   for (;;) {
     size_t used = 0;
@@ -292,7 +291,7 @@ Status RendezvousClient::heard() {
     RendezvousReply reply;
     Status why;
     const auto answer = next_reply(reply, why);
-    if (answer == Answer::none) {  // whoever ran the rendezvous needs it no more, and nobody will be heard any more
+    if (answer == Answer::none) {  // the process that ran the rendezvous is done, and there will be no more news
       fd_.reset();
     } else if (answer) {
       failure_ = *answer == Answer::blobs ? Status(Code::internal, options_.waiting_for + ": an answer to no question") : why;
@@ -307,8 +306,8 @@ Status RendezvousClient::heard() {
   return failure_;
 }
 
-// The others hear of it by the rendezvous, which knows whether another cause came first.  Where that is gone, whoever ran it is the
-// first cause of all that this rank may have seen in others.
+// The others learn of it by the rendezvous, which knows whether another cause came first.  Where the rendezvous is
+// gone, its process is the first cause of all that this rank may have seen in others.
 Status RendezvousClient::fail(const Status& why) {
   if (!heard().ok()) return failure_;
   failure_ = why;

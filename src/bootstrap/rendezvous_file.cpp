@@ -20,7 +20,8 @@ constexpr auto kRemedy =
 
 std::string user(uid_t id) { return "user " + std::to_string(id); }
 
-// In a directory with the sticky bit, as /tmp has it, only the owner of a file or of the directory may replace the file.
+// In a directory with the sticky bit, as /tmp has it, only the owner of a file or of the directory may replace the
+// file.
 bool may_be_replaced(const std::string& path, const struct stat& file) {
   const size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
@@ -63,7 +64,8 @@ Status cannot_replace(const std::string& path, Status plain) {
 
 Result<std::unique_ptr<RendezvousFile>> RendezvousFile::write(const std::string& path, const std::string& text) {
   // An owner other than this user is what the others would see, too.
-  const Status written = replace_file(path, text, "the rendezvous file", [&](const struct stat& draft) { return distrust(path, draft); });
+  const auto check = [&](const struct stat& draft) { return distrust(path, draft); };
+  const Status written = replace_file(path, text, "the rendezvous file", check);
   if (!written.ok()) return cannot_replace(path, written);
   return std::unique_ptr<RendezvousFile>(new RendezvousFile(path, text));
 }
@@ -87,7 +89,8 @@ Result<RendezvousFileText> read_rendezvous_file(const std::string& path) {
     const Status why = distrust(path, file);
     return not_believed(path, file, why.ok() ? failed : why);
   }
-  if (::fstat(fd.get(), &file) != 0) return errno == ESTALE ? RendezvousFileText{} : Result<RendezvousFileText>(system_error(doing));
+  if (::fstat(fd.get(), &file) != 0)
+    return errno == ESTALE ? RendezvousFileText{} : Result<RendezvousFileText>(system_error(doing));
   if (Status why = distrust(path, file); !why.ok()) return not_believed(path, file, std::move(why));
   std::string text(kLongestFile, '\0');
   const ssize_t n = ::read(fd.get(), text.data(), text.size());

@@ -18,7 +18,7 @@ Decoding malformed(std::string& flaw, std::string why) {
   return Decoding::malformed;
 }
 
-// A frame's first bytes are compared as they come, so that a stranger is known by its first wrong one.
+// A frame's first bytes are compared as they come, so that the first wrong one already shows another protocol.
 bool begins_like(std::string_view bytes, uint32_t magic) {
   for (size_t i = 0; i < std::min<size_t>(bytes.size(), sizeof magic); ++i)
     if (static_cast<unsigned char>(bytes[i]) != static_cast<unsigned char>(magic >> (8 * i))) return false;
@@ -117,7 +117,8 @@ namespace {
 std::string flaw_of(const RendezvousRequest& request, const Lengths& lengths) {
   const bool failed = request.kind == RequestKind::failed, done = request.kind == RequestKind::done;
   const size_t longest = done ? 0 : failed ? kLongestSentence : request.round == 0 ? kLongestWho : kLongestBlob;
-  if (request.kind > RequestKind::done) return "a message of an unknown kind " + std::to_string(static_cast<unsigned>(request.kind));
+  if (request.kind > RequestKind::done)
+    return "a message of an unknown kind " + std::to_string(static_cast<unsigned>(request.kind));
   if (request.code > Code::internal || (request.code != Code::success) != failed)
     return "an unexpected status " + std::to_string(static_cast<unsigned>(request.code));
   if (lengths.name > kLongestName) return "a name of " + std::to_string(lengths.name) + " bytes";

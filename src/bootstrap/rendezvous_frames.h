@@ -1,4 +1,4 @@
-// What travels between a rendezvous and its ranks.  Decoders are pure functions of untrusted bytes.
+// The frames between a rendezvous and its ranks.  Decoders are pure functions of untrusted bytes.
 //
 //   greeting magic 4 | version 2
 //   request  magic 4 | version 2 | kind 2 | secret 16 | rank 4 | size 4 | round 4 | patience 4 | code 2 | name length 2
@@ -8,9 +8,9 @@
 //            body of a round: `count` times (length 4 | blob)
 //            body of a notice, which has a round of its own and count 0: text
 //
-// The server sends its greeting as soon as it accepts, so that whoever connects soon knows whether a rendezvous is there.  Magic and
-// version of all, and the whole head of a reply, stay the same in all versions, so that a rank of another version can be told
-// what is wrong.
+// The server sends its greeting as soon as it accepts, so that a rank knows at once whether a rendezvous is there.
+// Magic and version of all, and the whole head of a reply, stay the same in all versions, so that a rank of another
+// version gets a sentence that says what is wrong.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ inline constexpr uint16_t kRendezvousVersion = 2;
 inline constexpr size_t kLongestBlob = 64 << 10;
 inline constexpr size_t kLongestName = 255;
 inline constexpr size_t kLongestSentence = 4096;
-inline constexpr size_t kLongestWho = 255;  // what a rank says of itself in round 0, and a rendezvous to those whom it admits
+inline constexpr size_t kLongestWho = 255;  // a rank's description of itself in round 0, and a rendezvous's of itself
 inline constexpr size_t kGreeting = 6;
 inline constexpr size_t kRequestHead = 48;
 inline constexpr size_t kReplyHead = 24;
@@ -59,7 +59,7 @@ enum class ReplyKind : uint8_t {
   blobs,     // of a round
   failure,   // `status` ends the rendezvous, or this rank's part in it
   admitted,  // this rank belongs to the rendezvous; `text` says who runs it
-  ended,     // whoever ran the rendezvous has all it needs and leaves
+  ended,     // the process that ran the rendezvous has all it needs and leaves
 };
 
 struct RendezvousReply {
@@ -68,8 +68,8 @@ struct RendezvousReply {
   uint32_t round = 0;       // of `blobs` and `failure`
   Status status;            // of `failure`
   bool look_again = false;  // after `failure`: another rendezvous may take the place of this one
-  std::vector<std::string>
-      blobs;  // one per rank; in round 0 the first is the address at which other hosts reached the rendezvous, or ""
+  // One per rank; in round 0 the first is the address at which other hosts reached the rendezvous, or "".
+  std::vector<std::string> blobs;
   std::string text;
 };
 
@@ -79,8 +79,8 @@ std::string encode(const RendezvousReply& reply);
 
 RendezvousReply failure_reply(const Status& why, uint32_t round, bool look_again = false);
 
-// On `complete`, `used` bytes belong to this request.  On `malformed`, `flaw` says why.  A request of another version is complete
-// with nothing but its version set.
+// On `complete`, `used` bytes belong to this request.  On `malformed`, `flaw` says why.  A request of another version
+// is complete with nothing but its version set.
 Decoding decode(std::string_view bytes, RendezvousRequest& request, size_t& used, std::string& flaw);
 
 // The same for a greeting, of any version.

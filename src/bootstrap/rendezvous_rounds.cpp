@@ -1,4 +1,4 @@
-// The loop, and what the ranks' messages mean.
+// The loop, and the meaning of the ranks' messages.
 #include "rendezvous_rounds.h"
 
 #include <algorithm>
@@ -13,10 +13,10 @@ namespace {
 constexpr uint64_t kLinger = 5 * kSecond;           // for answers to be taken; a stopped process must not hold the rendezvous
 constexpr uint64_t kOthersDone = 2 * kSecond;       // after rank 0 is done, for the others to be
 constexpr uint64_t kLatecomers = kSecond;           // after a failure, for ranks that are on their way
-constexpr uint64_t kRanksFirst = kSecond / 2;       // ranks that wait for each other elsewhere know better at the deadline
+constexpr uint64_t kRanksFirst = kSecond / 2;       // after the deadline, for ranks that wait elsewhere and know more
 constexpr uint64_t kWorthSaying = kSecond;          // between the deadlines of ranks
-constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own close or word, which says more than that it was lost
-constexpr uint64_t kGrace = 250 * kMillisecond;     // with a connection that may be about to say that it belongs here
+constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own message, which says more than a report of it
+constexpr uint64_t kGrace = 250 * kMillisecond;     // with a connection that may be about to send its request
 constexpr size_t kNamedRanks = 16;                  // in a list of ranks
 
 std::string seconds(uint64_t ns) {
@@ -24,8 +24,8 @@ std::string seconds(uint64_t ns) {
   return std::to_string(ns / kMillisecond) + " ms";
 }
 
-// Whose trouble that is, unless the sentence names a rank.
-Status told_by(const std::string& who, const Status& why) {
+// Names the rank that has the trouble, unless the sentence names one.
+Status attributed_to(const std::string& who, const Status& why) {
   const bool names_someone = why.code() == Code::peer_lost || why.message().find("rank ") != std::string::npos;
   return names_someone ? why : Status(why.code(), who + ": " + why.message());
 }
@@ -50,33 +50,33 @@ Rendezvous::Rendezvous(std::vector<OwnedFd> sockets, RendezvousOptions options, 
   listener_ = Listener(std::move(sockets), std::move(listening));
 }
 
-// Watches the stop signal, the listener, then every guest in order.
+// Watches the stop signal, the listener, then every member in order.
 void Rendezvous::run() {
   for (uint64_t now = now_ns(); !finished(now); now = now_ns()) {
     std::vector<pollfd> set{{shared_ && stop_deadline_ == 0 ? shared_->stop.get() : -1, POLLIN, 0}};
     listener_.watch(set, now);
     const size_t listening = set.size() - 1;
-    for (const Guest& guest : guests_)
-      set.push_back({guest.fd.get(), static_cast<short>(guest.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+    for (const Member& member : members_)
+      set.push_back({member.fd.get(), static_cast<short>(member.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
     if (::poll(set.data(), set.size(), wait_ms(now, next_deadline(now))) < 0 && errno != EINTR) return;
     now = now_ns();
     serve_listener(std::span(set).subspan(1, listening));
     auto entry = set.begin() + 1 + static_cast<std::ptrdiff_t>(listening);
-    for (auto guest = guests_.begin(); entry != set.end(); ++entry, ++guest) {
-      if (entry->revents & POLLOUT) flush(*guest);
-      if (entry->revents & (POLLIN | POLLHUP | POLLERR)) receive(*guest);
+    for (auto member = members_.begin(); entry != set.end(); ++entry, ++member) {
+      if (entry->revents & POLLOUT) flush(*member);
+      if (entry->revents & (POLLIN | POLLHUP | POLLERR)) receive(*member);
     }
     if (set[0].revents != 0 && stop_deadline_ == 0) begin_stop(now);
     check_deadlines(now);
-    guests_.remove_if([](const Guest& guest) { return guest.gone; });
+    members_.remove_if([](const Member& member) { return member.gone; });
   }
   RendezvousReply farewell;
   farewell.kind = ReplyKind::ended;
-  for (Guest& guest : guests_)
-    if (guest.role == Role::member) answer(guest, farewell);
+  for (Member& member : members_)
+    if (!member.leaving) answer(member, farewell);
 }
 
-// The owner leaves.  It has said before that it is done, or why it cannot go on; if not, it is lost to the others.
+// The owner leaves.  Before, it has said that it is done, or why it cannot go on; if not, it is lost to the others.
 void Rendezvous::begin_stop(uint64_t now) {
   stop_deadline_ = now + kLatecomers;
   const bool owner_done = !done_.empty() && done_[0];
@@ -87,36 +87,36 @@ void Rendezvous::begin_stop(uint64_t now) {
   Status why(Code::peer_lost, keeper_ + " gave up the bootstrap; its own message says why");
   {
     const std::lock_guard lock(shared_->mutex);
-    if (!shared_->given_up.ok()) why = told_by(keeper_, shared_->given_up);
+    if (!shared_->given_up.ok()) why = attributed_to(keeper_, shared_->given_up);
   }
   if (failure_.ok()) fail(suspicion_.ok() ? why : suspicion_);
-  if (!met() && now < deadline_) late_until_ = now + kLatecomers;
+  if (!all_joined() && now < deadline_) late_until_ = now + kLatecomers;
 }
 
 bool Rendezvous::finished(uint64_t now) const {
   if (stop_deadline_ != 0) {
     if (now >= stop_deadline_) return true;
     if (now < late_until_ && came_count_ < size_) return false;
-    return guests_.empty();
+    return members_.empty();
   }
-  if (met() && members_ == 0) return guests_.empty() && listener_.empty();
+  if (all_joined() && staying_ == 0) return members_.empty() && listener_.empty();
   return !shared_ && now >= last_activity_ + options_.timeout_ns + kLinger;
 }
 
-uint64_t Rendezvous::guest_deadline(const Guest& guest) const {
-  return guest.role == Role::leaving ? guest.since + kLinger : UINT64_MAX;
+uint64_t Rendezvous::deadline_of(const Member& member) const {
+  return member.leaving ? member.since + kLinger : UINT64_MAX;
 }
 
-// UINT64_MAX: there is nobody to give a verdict to.
+// UINT64_MAX: nobody waits for a verdict.
 uint64_t Rendezvous::verdict_deadline() const {
-  if (deadline_ == 0 || !failure_.ok() || (met() && members_ == 0)) return UINT64_MAX;
-  return met() ? deadline_ + kRanksFirst : deadline_;
+  if (deadline_ == 0 || !failure_.ok() || (all_joined() && staying_ == 0)) return UINT64_MAX;
+  return all_joined() ? deadline_ + kRanksFirst : deadline_;
 }
 
 uint64_t Rendezvous::next_deadline(uint64_t now) const {
   uint64_t next = std::min(verdict_deadline(), listener_.next_deadline(now));
   if (suspicion_until_ != 0 && failure_.ok()) next = std::min(next, suspicion_until_);
-  for (const Guest& guest : guests_) next = std::min(next, guest_deadline(guest));
+  for (const Member& member : members_) next = std::min(next, deadline_of(member));
   if (stop_deadline_ != 0) next = std::min(next, stop_deadline_);
   if (late_until_ > now) next = std::min(next, late_until_);
   if (!shared_) next = std::min(next, last_activity_ + options_.timeout_ns + kLinger);
@@ -124,7 +124,7 @@ uint64_t Rendezvous::next_deadline(uint64_t now) const {
 }
 
 void Rendezvous::check_deadlines(uint64_t now) {
-  for (Guest& guest : guests_) guest.gone |= now >= guest_deadline(guest);
+  for (Member& member : members_) member.gone |= now >= deadline_of(member);
   if (suspicion_until_ != 0 && now >= suspicion_until_) fail(suspicion_);
   if (now >= verdict_deadline()) fail(Status(Code::unreachable, late_sentence()));
 }
@@ -133,13 +133,13 @@ std::string Rendezvous::late_sentence() const {
   const std::string within =
       hurried_by_.empty() ? "within " + seconds(options_.timeout_ns) : "before the TUTTI_BOOTSTRAP_TIMEOUT of " + hurried_by_;
   std::string text = "rendezvous at " + options_.shown + ": ";
-  if (met() && given_count_ == 0)
+  if (all_joined() && given_count_ == 0)
     return text + "the bootstrap of the communicator did not end " + within + "; still at it: " + listed_ranks(done_);
   text += std::to_string(given_count_) + " of " + std::to_string(size_) + " ranks came ";
-  if (met()) text += "to round " + std::to_string(round_) + " of the bootstrap ";
+  if (all_joined()) text += "to round " + std::to_string(round_) + " of the bootstrap ";
   text += within + "; missing: " + listed_ranks(given_);
   if (!turned_away_.empty()) text += "; turned away: " + turned_away_;
-  return text + (met() || options_.missing_hint.empty() ? "" : "; " + options_.missing_hint);
+  return text + (all_joined() || options_.missing_hint.empty() ? "" : "; " + options_.missing_hint);
 }
 
 // The ranks that are not among `those`.
@@ -155,48 +155,48 @@ std::string Rendezvous::listed_ranks(const std::vector<bool>& those) const {
   return text;
 }
 
-std::string Rendezvous::who(const Guest& guest) const {
-  return "rank " + std::to_string(guest.rank) + " (" + (guest.who.empty() ? "from " + guest.from.to_string() : guest.who) + ")";
+std::string Rendezvous::who(const Member& member) const {
+  return "rank " + std::to_string(member.rank) + " (" + (member.who.empty() ? "from " + member.from.to_string() : member.who) + ")";
 }
 
-void Rendezvous::take_request(Guest& guest, RendezvousRequest request) {
-  if (request.version != kRendezvousVersion || request.rank != guest.rank)
-    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " speaks as another rank"));
+void Rendezvous::take_request(Member& member, RendezvousRequest request) {
+  if (request.version != kRendezvousVersion || request.rank != member.rank)
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(member) + " speaks as another rank"));
   last_activity_ = now_ns();
   switch (request.kind) {
-    case RequestKind::give: return take_blob(guest, std::move(request));
-    case RequestKind::done: return take_done(guest);
+    case RequestKind::give: return take_blob(member, std::move(request));
+    case RequestKind::done: return take_done(member);
     case RequestKind::failed: break;
   }
-  const Status cause = told_by(who(guest), Status(request.code, printable(request.blob)));
+  const Status cause = attributed_to(who(member), Status(request.code, printable(request.blob)));
   if (request.code != Code::peer_lost) return fail(cause);
   if (!suspicion_.ok()) return;
   suspicion_ = cause;
   suspicion_until_ = last_activity_ + kOwnCause;
 }
 
-void Rendezvous::take_blob(Guest& guest, RendezvousRequest request) {
-  if (request.round != round_ || guest.gave)
-    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
+void Rendezvous::take_blob(Member& member, RendezvousRequest request) {
+  if (request.round != round_ || member.gave)
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(member) + " is in round " +
                                            std::to_string(request.round) + ", the others in round " + std::to_string(round_)));
-  guest.gave = true;
-  given_[guest.rank] = true;
-  blobs_[guest.rank] = std::move(request.blob);
+  member.gave = true;
+  given_[member.rank] = true;
+  blobs_[member.rank] = std::move(request.blob);
   ++given_count_;
   const auto gone = std::find(done_.begin(), done_.end(), true);
   if (gone != done_.end())
-    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(guest) + " is in round " +
+    return fail(Status(Code::internal, "rendezvous at " + options_.shown + ": " + who(member) + " is in round " +
                                            std::to_string(round_) + ", but rank " + std::to_string(gone - done_.begin()) +
                                            " is done with the bootstrap"));
   if (given_count_ == size_) complete_round();
 }
 
-void Rendezvous::take_done(Guest& guest) {
-  if (!met() || given_count_ > 0) return fail_by(guest, "left before the others were done");
-  guest.role = Role::leaving;
-  guest.since = last_activity_;
-  done_[guest.rank] = true;
-  --members_;
+void Rendezvous::take_done(Member& member) {
+  if (!all_joined() || given_count_ > 0) return fail_by(member, "left before the others were done");
+  member.leaving = true;
+  member.since = last_activity_;
+  done_[member.rank] = true;
+  --staying_;
 }
 
 // Why a rank may not take part, though the rendezvous goes on without it.
@@ -216,7 +216,7 @@ Status Rendezvous::objection(const RendezvousRequest& request) const {
   return {};
 }
 
-// Of one that belongs to the rendezvous or to another one; whoever does not is refused without a word.
+// Ranks of this rendezvous, or of another one, get a reason; others are refused without a word.
 Verdict Rendezvous::refusal_of(const RendezvousRequest& request, const SocketAddress& from) {
   const bool known = request.version == kRendezvousVersion;
   if (known && request.secret != options_.secret) return Verdict::refused("it does not know this rendezvous's secret");
@@ -235,20 +235,20 @@ Verdict Rendezvous::refusal_of(const RendezvousRequest& request, const SocketAdd
   return {};
 }
 
-Verdict Rendezvous::joined_twice(const Guest& guest) {
+Verdict Rendezvous::joined_twice(const Member& member) {
   const auto first = std::ranges::find_if(
-      guests_, [&](const Guest& other) { return other.role == Role::member && other.rank == guest.rank; });
-  const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(guest.rank) +
-                                         " joined twice: two jobs at the same address? " + who(guest) +
-                                         (first == guests_.end() ? "" : " and " + who(*first)));
+      members_, [&](const Member& other) { return !other.leaving && other.rank == member.rank; });
+  const Status twice(Code::mismatch, "rendezvous at " + options_.shown + ": rank " + std::to_string(member.rank) +
+                                         " joined twice: two jobs at the same address? " + who(member) +
+                                         (first == members_.end() ? "" : " and " + who(*first)));
   fail(twice);
   return Verdict::refused("", encode(failure_reply(twice, round_)));
 }
 
 Verdict Rendezvous::admit(PendingConnection& connection, RendezvousRequest request, size_t used) {
-  Guest guest;
-  if (const auto from = peer_address_of(connection.fd.get()); from.ok()) guest.from = *from;
-  if (Verdict refusal = refusal_of(request, guest.from); refusal.kind == Verdict::Kind::refused) return refusal;
+  Member member;
+  if (const auto from = peer_address_of(connection.fd.get()); from.ok()) member.from = *from;
+  if (Verdict refusal = refusal_of(request, member.from); refusal.kind == Verdict::Kind::refused) return refusal;
   if (size_ == 0) {  // a unique id does not know for whom it was made
     size_ = request.size;
     options_.name = request.name;
@@ -257,59 +257,61 @@ Verdict Rendezvous::admit(PendingConnection& connection, RendezvousRequest reque
   given_.resize(size_);
   done_.resize(size_);
   blobs_.resize(size_);
-  guest.rank = request.rank;
-  guest.who = printable(request.blob);
-  if (came_[guest.rank]) return joined_twice(guest);
-  guest.fd = std::move(connection.fd);
-  guest.in = connection.said.substr(used);
-  guests_.push_back(std::move(guest));
-  welcome(guests_.back(), request);
-  take_request(guests_.back(), std::move(request));
-  take_requests(guests_.back());
+  member.rank = request.rank;
+  member.who = printable(request.blob);
+  if (came_[member.rank]) return joined_twice(member);
+  member.fd = std::move(connection.fd);
+  member.in = connection.said.substr(used);
+  members_.push_back(std::move(member));
+  welcome(members_.back(), request);
+  take_request(members_.back(), std::move(request));
+  take_requests(members_.back());
   return Verdict::admitted();
 }
 
-void Rendezvous::welcome(Guest& guest, const RendezvousRequest& request) {
-  if (const Status no_delay = set_no_delay(guest.fd.get()); !no_delay.ok()) options_.log.info(no_delay.message());  // only speed is lost
-  keep_alive(guest.fd.get());
-  came_[guest.rank] = true;
+void Rendezvous::welcome(Member& member, const RendezvousRequest& request) {
+  const Status no_delay = set_no_delay(member.fd.get());  // only speed is lost
+  if (!no_delay.ok()) options_.log.info(no_delay.message());
+  keep_alive(member.fd.get());
+  came_[member.rank] = true;
   ++came_count_;
-  ++members_;
-  keep_deadline_of(guest, request.patience_ms);
+  ++staying_;
+  keep_deadline_of(member, request.patience_ms);
   RendezvousReply admitted;
   admitted.kind = ReplyKind::admitted;
   admitted.text = keeper_;
-  answer(guest, admitted);
+  answer(member, admitted);
 }
 
-// When one rank gives up, the bootstrap has failed for all; so all get the verdict then, which knows more than that rank.
-void Rendezvous::keep_deadline_of(const Guest& guest, uint32_t patience_ms) {
+// When one rank gives up, the bootstrap has failed for all.  So all get the verdict then, which says more than that
+// rank could.
+void Rendezvous::keep_deadline_of(const Member& member, uint32_t patience_ms) {
   const uint64_t now = now_ns(), its = now + patience_ms * kMillisecond;
   if (deadline_ == 0) deadline_ = now + options_.timeout_ns;
   if (its >= deadline_) return;
-  if (its + kWorthSaying < deadline_) hurried_by_ = who(guest);
+  if (its + kWorthSaying < deadline_) hurried_by_ = who(member);
   deadline_ = its;
 }
 
-// Before anyone is told that all have come: see rendezvous.h.
+// Before any rank learns that all have joined: see rendezvous.h.
 void Rendezvous::stop_listening() {
   listener_.close();
   std::optional<SocketAddress> reached;
-  for (const Guest& guest : guests_) {
-    const auto here = local_address_of(guest.fd.get());
-    if (guest.role == Role::member && here.ok() && !here->is_unix() && (!reached || reached->is_loopback())) reached = *here;
+  for (const Member& member : members_) {
+    const auto here = local_address_of(member.fd.get());
+    if (!member.leaving && here.ok() && !here->is_unix() && (!reached || reached->is_loopback())) reached = *here;
   }
   if (shared_) {
     const std::lock_guard lock(shared_->mutex);
     shared_->reached_at = reached;
   }
-  blobs_.assign(size_, {});  // who the ranks are is nobody else's business
+  blobs_.assign(size_, {});  // the ranks' descriptions of themselves are not passed on
   if (reached && !reached->is_loopback()) blobs_[0] = reached->to_string();
-  if (options_.all_met) options_.all_met();
+  if (options_.on_all_joined) options_.on_all_joined();
 }
 
 void Rendezvous::complete_round() {
-  if (!met()) stop_listening();
+  if (!all_joined()) stop_listening();
   RendezvousReply reply;
   reply.round = round_++;
   reply.blobs = std::move(blobs_);
@@ -317,20 +319,20 @@ void Rendezvous::complete_round() {
   given_.assign(size_, false);
   given_count_ = 0;
   const auto bytes = std::make_shared<const std::string>(encode(reply));
-  for (Guest& guest : guests_) {
-    if (guest.role != Role::member) continue;
-    guest.gave = false;
-    answer(guest, bytes);
+  for (Member& member : members_) {
+    if (member.leaving) continue;
+    member.gave = false;
+    answer(member, bytes);
   }
 }
 
 void Rendezvous::fail(const Status& status) {
   if (!failure_.ok()) return;
   failure_ = status;
-  for (Guest& guest : guests_)
-    if (guest.role == Role::member && !guest.gone) turn_away(guest, status);
+  for (Member& member : members_)
+    if (!member.leaving && !member.gone) turn_away(member, status);
 }
 
-void Rendezvous::fail_by(const Guest& guest, const std::string& deed) { fail(Status(Code::peer_lost, who(guest) + " " + deed)); }
+void Rendezvous::fail_by(const Member& member, const std::string& deed) { fail(Status(Code::peer_lost, who(member) + " " + deed)); }
 
 }  // namespace tutti

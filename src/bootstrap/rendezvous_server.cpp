@@ -1,4 +1,4 @@
-// The threads that run rendezvouss, and how a rendezvous's place is written down.
+// The threads that run rendezvous servers, and the text that says where a rendezvous is.
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -11,7 +11,6 @@
 namespace tutti {
 namespace {
 
-constexpr int kBacklog = 1024;
 constexpr std::string_view kPointMark = "tutti1";
 constexpr size_t kMostAddresses = 4;
 
@@ -45,8 +44,8 @@ Result<RendezvousPoint> decode_rendezvous_point(std::string_view text) {
 }
 
 Result<OwnedFd> listen_everywhere(uint16_t port) {
-  auto both = listen_on(SocketAddress::any(true, port), kBacklog);
-  return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kBacklog);  // a kernel without IPv6
+  auto both = listen_on(SocketAddress::any(true, port), kRendezvousBacklog);
+  return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kRendezvousBacklog);  // a kernel without IPv6
 }
 
 std::string this_process() {

@@ -37,7 +37,7 @@ Result<std::vector<std::string>> ThreadRendezvous::exchange(int rank, const std:
   const std::chrono::steady_clock::time_point until{std::chrono::nanoseconds(deadline)};  // the clock of clock.h
   const bool changed = changed_.wait_until(lock, until, [&] { return round_ != round || !failure_.ok(); });
   if (!changed) (void)fail_locked(absence());
-  // A round that is complete is handed out even if a rank failed afterwards: all ranks then hear of that in the next one.
+  // A complete round is returned even if a rank failed afterwards: all ranks then learn of that in the next one.
   if (round_ != round) return given_;
   return failure_;
 }
@@ -45,7 +45,8 @@ Result<std::vector<std::string>> ThreadRendezvous::exchange(int rank, const std:
 Status ThreadRendezvous::absence() const {
   const auto missing = std::find(here_.begin(), here_.end(), false) - here_.begin();
   return Status(Code::unreachable,
-                "rank " + std::to_string(missing) + " of this process did not come in time; TUTTI_BOOTSTRAP_TIMEOUT bounds the wait");
+                "rank " + std::to_string(missing) +
+                    " of this process did not come in time; TUTTI_BOOTSTRAP_TIMEOUT bounds the wait");
 }
 
 Status ThreadRendezvous::fail(const Status& why) {

@@ -1,4 +1,4 @@
-// The bootstrap of ranks that are threads of one process: an exchange in memory.  No network takes part.
+// The bootstrap of ranks that are threads of one process: an exchange in memory, without any network.
 #pragma once
 
 #include <condition_variable>
@@ -14,7 +14,7 @@
 
 namespace tutti {
 
-// What the ranks share.  Thread-safe.
+// The state that the ranks share.  Thread-safe.
 class ThreadRendezvous {
  public:
   static Result<std::shared_ptr<ThreadRendezvous>> open(int size);
@@ -45,7 +45,9 @@ class ThreadBootstrap final : public Bootstrap {
   ThreadBootstrap(std::shared_ptr<ThreadRendezvous> rendezvous, int rank, uint64_t deadline)
       : Bootstrap(deadline), rendezvous_(std::move(rendezvous)), rank_(rank) {}
 
-  Result<std::vector<std::string>> exchange(const std::string& mine) override { return rendezvous_->exchange(rank_, mine, deadline()); }
+  Result<std::vector<std::string>> exchange(const std::string& mine) override {
+    return rendezvous_->exchange(rank_, mine, deadline());
+  }
   int watched() const override { return rendezvous_->watched(); }
   Status heard() override { return rendezvous_->failure(); }
   Status fail(const Status& why) override { return rendezvous_->fail(why); }

@@ -15,7 +15,7 @@ struct UsedIds {
 };
 
 UsedIds& used_ids() {
-  static auto* const ids = new UsedIds;  // never destroyed: the threads of rendezvouss may outlive main
+  static auto* const ids = new UsedIds;  // never destroyed: the threads of rendezvous servers may outlive main
   return *ids;
 }
 

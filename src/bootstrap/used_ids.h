@@ -1,4 +1,4 @@
-// Which unique ids this process has made whose ranks have met: the id's addresses no longer answer, and only this process knows
+// The unique ids of this process whose ranks have met: their addresses no longer answer, and only this process knows
 // why.
 #pragma once
 

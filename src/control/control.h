@@ -21,7 +21,7 @@ std::shared_ptr<ControlThread> start_control_thread(Status& status);
 // That of this process, begun with its first communicator and ended with its last.
 std::shared_ptr<ControlThread> control_thread_of_process(Status& status);
 
-// What a rank that makes no progress says about itself.
+// The report of a rank that makes no progress.
 struct Stall {
   Signature signature;     // of the call it is in
   int32_t waits_for = -1;  // the rank whose message it needs next
@@ -36,8 +36,8 @@ class Control {
     std::string name;                     // of the communicator
     std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
     uint64_t timeout_ns = 0;              // bound for goodbye's wait
-    uint64_t settle_ns = 0;               // how long all ranks must be seen to stand still, in different calls, until that is a mismatch
-    std::vector<int> local_pids;          // by rank: of those whose processes this one can watch; 0 for others, and for this process
+    uint64_t settle_ns = 0;               // a standstill of all ranks in different calls for this long is a mismatch
+    std::vector<int> local_pids;          // by rank: of processes that this one can watch; 0 for others and for this one
     std::string listen_address;           // numeric address that other hosts reach this one at; "": all ranks are on this host
     Log log;
   };
@@ -50,26 +50,30 @@ class Control {
   bool failed() const { return failed_.load(std::memory_order_acquire); }
   virtual Status failure() const = 0;  // the first cause, the same sentence on every rank that the tree reached
 
-  // None of the following blocks, except goodbye().  All may be called from any thread, and again: what changes nothing is ignored.
+  // None of the following blocks, except goodbye().  All may be called from any thread, and again: what changes nothing
+  // is ignored.
 
-  // This rank saw a failure; the tree tells everyone.  The first cause that reaches the root wins, so that all ranks give the same one:
-  // failed() becomes true when the root's word arrives, at the latest in less than half a second.  culprit: rank or -1.
+  // This rank saw a failure; the tree passes it on to everyone.  The first cause that reaches the root wins, so that
+  // all ranks give the same one: failed() becomes true when the root's word arrives, at the latest in less than half a
+  // second.  culprit: rank or -1.
   virtual void fail(int culprit, const Status& cause) = 0;
 
-  // This rank has waited long in a call; to be repeated each second while it does (a report counts for three).  Signatures of the same
-  // call are compared at the root: a difference fails the communicator with Code::mismatch, naming both calls; a wait for a rank that
-  // has said goodbye fails it with Code::peer_lost.  Who is late is logged after 30 s.
+  // This rank has waited long in a call; to be repeated each second while it does (a report counts for three).
+  // Signatures of the same call are compared at the root: a difference fails the communicator with Code::mismatch,
+  // naming both calls; a wait for a rank that has said goodbye fails it with Code::peer_lost.  Late ranks are logged
+  // after 30 s.
   virtual void stalled(const Stall& stall) = 0;
 
-  // The deadline is over: the root follows waits_for from rank to rank to the one that reported no stall, or finds the rank whose
-  // control thread no longer answers, and fails the communicator with Code::timeout, naming it.  If no verdict comes within a second
-  // the caller's own view becomes the failure.
+  // The deadline is over: the root follows waits_for from rank to rank to the one that reported no stall, or finds the
+  // rank whose control thread no longer answers, and fails the communicator with Code::timeout, naming it.  If no
+  // verdict comes within a second the caller's own view becomes the failure.
   virtual void timed_out(const Stall& stall) = 0;
 
-  // This rank is done, and the others are told.  They may still need this process to pass word on to the ranks below it in the tree, so:
-  // while this process has other communicators this returns at once, and retire() keeps the tree at work; the last one's goodbye waits until
-  // the ranks below, of every tree so kept, are done too, at most for timeout_ns.  A rank that closes its connections while others
-  // wait here counts as done.  Destroying a Control without goodbye looks to the others like a death.
+  // This rank is done, and the others learn of it.  They may still need this process to pass messages on to the ranks
+  // below it in the tree.  While this process has other communicators, this returns at once, and retire() keeps the
+  // tree at work.  The last goodbye waits until the ranks below, of every tree so kept, are done too, at most for
+  // timeout_ns.  A rank that closes its connections while others wait here counts as done.  Destroying a Control
+  // without goodbye looks to the others like a death.
   virtual Status goodbye() = 0;
   // After goodbye(): at the end of a communicator.
   static void retire(std::unique_ptr<Control> control);

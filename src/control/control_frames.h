@@ -1,4 +1,4 @@
-// What travels on the control tree.  Frames are small, bounded, and decoded by a pure function of untrusted bytes.
+// The frames of the control tree: small, bounded, and decoded by a pure function of untrusted bytes.
 //
 //   length of body 2 | kind 1 | body
 #pragma once
@@ -46,6 +46,18 @@ struct ControlFrame {
   std::string text;   // late
   uint32_t query = 0; // query; stall, timed_out: the last one that the rank has heard
 };
+
+inline ControlFrame frame_of(FrameKind kind, int32_t rank = -1) {
+  ControlFrame frame;
+  frame.kind = kind;
+  frame.rank = rank;
+  return frame;
+}
+inline ControlFrame frame_of(FrameKind kind, const Cause& cause) {
+  ControlFrame frame = frame_of(kind);
+  frame.cause = cause;
+  return frame;
+}
 
 inline constexpr size_t kHelloFrame = 29;  // with its head
 inline constexpr size_t kLongestCause = 1024;

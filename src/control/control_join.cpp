@@ -1,4 +1,5 @@
-// How a control tree comes up: every rank with children listens, all tell each other where, and each connects to its parent.
+// How a control tree is set up: every rank with children listens, all exchange their addresses, and each connects to
+// its parent.
 #include <poll.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
+constexpr uint64_t kReasonPatience = 500 * kMillisecond;  // in which the bootstrap says why a neighbour is gone
 constexpr uint64_t kPause = 10 * kMillisecond;  // before a full backlog is tried again
 constexpr uint64_t kGrace = 250 * kMillisecond;  // with a connection that may be about to say hello
 constexpr int kBacklog = 64;
@@ -40,7 +41,7 @@ class Joining final : private Gatekeeper {
   void starved(int error) override;
   Status ended(ControlTree::Neighbour& neighbour);
   Status unless_heard(const Status& view);
-  void tell_failure(const Status& why);
+  void send_failure(const Status& why);
   const std::string& name_of(int rank) const { return options_.rank_names[static_cast<size_t>(rank)]; }
   bool complete() const { return missing_.empty() && (options_.rank == 0 || welcomed_); }
 
@@ -56,7 +57,10 @@ class Joining final : private Gatekeeper {
 };
 
 Joining::Joining(const Control::Options& options, std::vector<ListenerAddress> listeners, OwnedFd socket, Bootstrap& bootstrap)
-    : options_(options), listeners_(std::move(listeners)), bootstrap_(bootstrap), missing_(children_of(options.rank, options.size)) {
+    : options_(options),
+      listeners_(std::move(listeners)),
+      bootstrap_(bootstrap),
+      missing_(children_of(options.rank, options.size)) {
   if (missing_.empty()) return;
   std::vector<OwnedFd> sockets;
   sockets.push_back(std::move(socket));
@@ -68,14 +72,14 @@ Joining::Joining(const Control::Options& options, std::vector<ListenerAddress> l
   listener_ = Listener(std::move(sockets), std::move(listening));
 }
 
-// A neighbour that went away may have heard why the bootstrap has failed before this rank does: nobody is blamed until the bootstrap has had
-// time to say so.
+// A neighbour that went away may know before this rank why the bootstrap has failed.  So the bootstrap gets time to say
+// so before anybody is blamed.
 Status Joining::unless_heard(const Status& view) {
-  const auto heard = await(bootstrap_, {}, now_ns() + kWord);
+  const auto heard = await(bootstrap_, {}, now_ns() + kReasonPatience);
   return heard.ok() ? view : heard.status();
 }
 
-// Word from elsewhere is passed on as it is; what fails here is put into words by `failed`.
+// A failure elsewhere is passed on as it is; `failed` words a failure here.
 Result<OwnedFd> Joining::connect_to(const SocketAddress& address, const std::function<Status(const Status&)>& failed) {
   errno = 0;
   auto fd = start_connect(address);
@@ -104,10 +108,8 @@ Status Joining::connect_to_parent() {
   if (!address.ok()) return failed(address.status());
   auto fd = connect_to(*address, failed);
   if (!fd.ok()) return fd.status();
-  ControlFrame hello;
-  hello.kind = FrameKind::hello;
+  ControlFrame hello = frame_of(FrameKind::hello, options_.rank);
   hello.secret = theirs.secret;
-  hello.rank = options_.rank;
   neighbours_.push_back({rank, ControlSocket(std::move(*fd)), false, true});
   neighbours_.back().socket.send(hello);
   return {};
@@ -117,7 +119,7 @@ Result<std::vector<ControlTree::Neighbour>> Joining::run() {
   Status status = options_.rank == 0 ? Status() : connect_to_parent();
   while (status.ok() && !complete()) status = step();
   if (!status.ok()) {
-    tell_failure(status);
+    send_failure(status);
     return status;
   }
   return std::move(neighbours_);
@@ -165,8 +167,8 @@ Status Joining::hear_parent() {
   return alive && decoding == Decoding::incomplete ? Status() : ended(parent);
 }
 
-// A neighbour closed: with a word of why, or because it died.  One that joined before others may have come to the end of the
-// communicator already; its goodbye is for the tree.
+// A neighbour closed: after it sent a reason, or because it died.  One that joined before others may already have ended
+// the communicator; its goodbye is for the tree.
 Status Joining::ended(ControlTree::Neighbour& neighbour) {
   ControlFrame frame;
   neighbour.socket.fill();
@@ -190,9 +192,7 @@ Verdict Joining::judge(PendingConnection& connection) {
     return Verdict::refused("it does not know this rank's secret");
   missing_.erase(expected);
   neighbours_.push_back({frame.rank, ControlSocket(std::move(connection.fd)), false, true});
-  ControlFrame welcome;
-  welcome.kind = FrameKind::welcome;
-  neighbours_.back().socket.send(welcome);
+  neighbours_.back().socket.send(frame_of(FrameKind::welcome));
   if (missing_.empty()) listener_.close();
   return Verdict::admitted();
 }
@@ -202,13 +202,11 @@ void Joining::starved(int error) {
   shortage_ = no_descriptor("accepting a control connection");
 }
 
-// So that the others say more than "it closed its connection".
-void Joining::tell_failure(const Status& why) {
+// So that the others report more than a closed connection.
+void Joining::send_failure(const Status& why) {
   for (ControlTree::Neighbour& neighbour : neighbours_) {
-    ControlFrame frame;
-    frame.kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
-    frame.cause = {options_.rank, false, why};
-    neighbour.socket.send(frame);
+    const FrameKind kind = neighbour.rank < options_.rank ? FrameKind::report : FrameKind::failure;
+    neighbour.socket.send(frame_of(kind, Cause{options_.rank, false, why}));
   }
 }
 

@@ -7,7 +7,7 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kLateGatherNs = 1'200'000'000;
-constexpr size_t kMostTold = 1024;           // the memory of late calls is bounded
+constexpr size_t kMostReported = 1024;  // the memory of late calls is bounded
 
 std::string in_seconds(uint64_t ns) {
   char text[32];
@@ -21,7 +21,7 @@ std::string where(const Stall& stall) {
   return text;
 }
 
-// What differs where describe() shows the same words.
+// The difference of two signatures of which describe() shows the same words.
 std::string hidden_difference(const Signature& a, const Signature& b) {
   if (describe(a) != describe(b)) return "";
   if (a.version != b.version) return " (their versions of Tutti differ)";
@@ -84,8 +84,8 @@ Cause ControlJudge::different(int a, int b) const {
                                                        reports_[static_cast<size_t>(b)].stall.signature))};
 }
 
-// Two ranks that stalled in calls of the same number but meant different ones by it.  That is so whenever they said it.  Point to point calls
-// have no number and say nothing.
+// Two ranks that stalled in calls of the same number but called different things.  The reports may be of different times.
+// Point to point calls have no number and prove nothing.
 std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) {
   const Signature& mine = reports_[static_cast<size_t>(rank)].stall.signature;
   if (mine.sequence == 0) return std::nullopt;
@@ -102,16 +102,18 @@ std::optional<std::pair<int, int>> ControlJudge::apart(uint64_t now, uint64_t le
   int first = 0, last = 0;
   const auto sequence = [this](int r) { return reports_[static_cast<size_t>(r)].stall.signature.sequence; };
   for (int rank = 0; rank < static_cast<int>(reports_.size()); ++rank) {
-    if (!fresh(rank, now) || sequence(rank) == 0 || reports_[static_cast<size_t>(rank)].stall.waited_ns < least) return std::nullopt;
+    const uint64_t waited = reports_[static_cast<size_t>(rank)].stall.waited_ns;
+    if (!fresh(rank, now) || sequence(rank) == 0 || waited < least) return std::nullopt;
     if (sequence(rank) < sequence(first)) first = rank;
     if (sequence(rank) > sequence(last)) last = rank;
   }
   return sequence(first) != sequence(last) ? std::optional(std::pair(first, last)) : std::nullopt;
 }
 
-// Ranks that stall in different collectives may be right for a while (asynchronous calls, a broadcast's root that runs ahead, packets that are
-// lost and sent again), and after an interruption of the network old reports arrive with new ones.  So the ranks are queried, and only if
-// all report, after that, that nothing has moved for long, and still do so settle_ns later, does nothing move any more.
+// Ranks that stall in different collectives may be right for a while: with asynchronous calls, a broadcast's root that
+// runs ahead, or lost packets that are sent again.  After an interruption of the network old reports arrive with new ones.
+// So the ranks are queried.  Only if all report after that, and again settle_ns later, that nothing has moved for long is
+// it a standstill.
 std::optional<Cause> ControlJudge::standstill(uint64_t now) {
   const auto pair = apart(now, kSureNs);
   if (!pair) {
@@ -142,7 +144,7 @@ std::optional<Cause> ControlJudge::expired(uint64_t now) {
   return std::nullopt;
 }
 
-// A rank that called destroy sends nothing more; what it had sent before has long arrived when a wait is sure.
+// A rank that called destroy sends nothing more, and its earlier messages have long arrived when a wait is sure.
 std::optional<Cause> ControlJudge::departure(int rank, uint64_t now) const {
   const Stall& stall = reports_[static_cast<size_t>(rank)].stall;
   if (stall.waited_ns < kSureNs || left_.empty()) return std::nullopt;
@@ -163,7 +165,8 @@ int ControlJudge::blamed_by(int rank, uint64_t now) const {
   return -1;
 }
 
-// "rank 0 is in …, and waits for rank 1; rank 1 is in …": those who wait for one another, from whom `rank` waits for on; "" if there is no circle.
+// "rank 0 is in …, and waits for rank 1; rank 1 is in …": the ranks that wait for one another, from the one that `rank`
+// waits for; "" if there is no circle.
 std::string ControlJudge::circle_from(int rank, uint64_t now) const {
   std::vector<int> path;
   while (rank >= 0 && fresh(rank, now) && std::count(path.begin(), path.end(), rank) == 0) {
@@ -174,7 +177,8 @@ std::string ControlJudge::circle_from(int rank, uint64_t now) const {
   std::string text;
   for (auto member = begin; member != path.end(); ++member) {
     const Stall& stall = reports_[static_cast<size_t>(*member)].stall;
-    text += (text.empty() ? "" : "; ") + rank_names_[static_cast<size_t>(*member)] + " is in " + where(stall) + " and waits for rank " +
+    text += (text.empty() ? "" : "; ") + rank_names_[static_cast<size_t>(*member)] + " is in " + where(stall) +
+            " and waits for rank " +
             std::to_string(stall.waits_for);
   }
   return text;
@@ -192,7 +196,8 @@ std::optional<Cause> ControlJudge::due(uint64_t now) {
   const Stall& stall = reports_[static_cast<size_t>(first_waiter_)].stall;
   if (const std::string circle = circle_from(first_waiter_, now); !circle.empty())
     return Cause{-1, false,
-                 Status(Code::timeout, "ranks wait for one another, and nothing moved for " + in_seconds(stall.waited_ns) + ": " + circle)};
+                 Status(Code::timeout, "ranks wait for one another, and nothing moved for " + in_seconds(stall.waited_ns) +
+                                           ": " + circle)};
   return late_cause(blamed_by(first_waiter_, now), first_waiter_, stall, rank_names_);
 }
 
@@ -203,7 +208,8 @@ std::optional<ControlJudge::Late> ControlJudge::late(uint64_t now) {
     const Stall& stall = reports_[static_cast<size_t>(waiter)].stall;
     if (!fresh(waiter, now) || stall.waited_ns < kLateNs) continue;
     const int culprit = blamed_by(waiter, now);
-    if (culprit < 0 || told_late_.size() >= kMostTold || !told_late_.emplace(culprit, stall.signature.sequence).second) continue;
+    if (culprit < 0 || reported_late_.size() >= kMostReported) continue;
+    if (!reported_late_.emplace(culprit, stall.signature.sequence).second) continue;
     int waiters = 0;
     for (int rank = 0; rank < static_cast<int>(reports_.size()); ++rank)
       if (fresh(rank, now) && reports_[static_cast<size_t>(rank)].stall.waited_ns >= kLateNs && blamed_by(rank, now) == culprit)

@@ -1,5 +1,5 @@
-// The root's judgement: from what stalled ranks report, who is late, who called something else, who has stopped.  Pure: time comes in
-// as an argument.
+// The root's judgement of stalled ranks' reports: which rank is late, which called something else, which has stopped.
+// Pure: the time is an argument.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 namespace tutti {
 
 inline constexpr uint64_t kStallFreshNs = 3'000'000'000;  // stalled ranks report each second; one that stops doing so moves again
-inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the waiters are told for whom
+inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the late rank is logged
 inline constexpr uint64_t kSureNs = 5'000'000'000;        // what a rank had sent to one that waits longer has long arrived
 inline constexpr uint64_t kExitGraceNs = 1'000'000'000;   // between the end of a process and its being a death
 inline constexpr uint64_t kVerdictDelayNs = 600'000'000;  // after the first deadline, for the other ranks' reports and for suspects
@@ -23,7 +23,7 @@ inline constexpr uint64_t kVerdictDelayNs = 600'000'000;  // after the first dea
 // The same words wherever in the tree it is noticed.
 Cause silent_cause(int rank, const std::string& rank_name);
 Cause died_cause(int rank, const std::string& rank_name);
-// What a waiting rank knows by itself: it is late whom this rank waits for.
+// The view of a waiting rank by itself: the rank that it waits for is late.
 Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<std::string>& rank_names);
 
 class ControlJudge {
@@ -38,7 +38,7 @@ class ControlJudge {
   std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now, uint32_t query = 0);
   void suspect(int rank) { suspects_.insert(rank); }
   void leaving(int rank) { left_.insert(rank); }
-  // Its process has ended.  What it said before it ended may still be on its way here, so the verdict comes later, from `due`.
+  // Its process has ended.  Its last frames may still be on their way here, so the verdict comes later, from `due`.
   void exited(int rank, uint64_t now);
 
   // A query to send to all ranks: reports that name it were made after it, however long others were under way.
@@ -50,7 +50,7 @@ class ControlJudge {
     int rank;
     std::string text;
   };
-  // Who has just become so late that the waiters should know; each call of each rank once.
+  // A rank that has just become so late that the waiters should know; each call of each rank once.
   std::optional<Late> late(uint64_t now);
 
   uint64_t next() const;  // when `due` or `late` may have something new; UINT64_MAX: not before the next report
@@ -84,7 +84,7 @@ class ControlJudge {
   int first_waiter_ = -1;  // whose deadline was over first
   uint64_t due_at_ = UINT64_MAX;
   uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment
-  std::set<std::pair<int, uint32_t>> told_late_;  // rank, sequence
+  std::set<std::pair<int, uint32_t>> reported_late_;  // rank, sequence
 };
 
 }  // namespace tutti

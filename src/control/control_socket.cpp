@@ -14,7 +14,8 @@ namespace {
 constexpr size_t kManyQueued = 4096;    // bytes; a peer that does not read gets nothing that can be dropped
 constexpr size_t kMostRead = 64 << 10;  // per fill, so that one busy neighbour cannot occupy the thread
 
-// A host that vanishes sends no goodbye: half a minute of silence to keep-alive probes or to unacknowledged data is its death.
+// A host that vanishes sends no goodbye: half a minute of silence to keep-alive probes or to unacknowledged data is its
+// death.
 void watch_host(int fd) {
   const unsigned unacknowledged_ms = 30'000;
   keep_alive(fd);

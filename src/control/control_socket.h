@@ -20,12 +20,13 @@ class ControlSocket {
 
   // Takes in what has come.  False: the peer closed, or the connection broke; frames that came before are still there.
   bool fill();
-  // The next frame.  Malformed: the peer does not speak our language.
+  // The next frame.  Malformed: the peer does not speak this protocol.
   Decoding next(int size, ControlFrame& frame);
   // Whether a frame of that kind has come and still waits for next().
   bool holds(int size, FrameKind kind) const;
 
-  // Queues a frame and sends what the system takes.  A frame that will be repeated or only informs may be dropped when much is queued.
+  // Queues a frame and sends what the system takes.  A frame that will be repeated or only informs may be dropped when
+  // much is queued.
   void send(const ControlFrame& frame, bool may_drop = false);
   void flush();
   bool has_queued() const { return !out_.empty(); }

@@ -62,7 +62,7 @@ void ControlThread::run() {
     if (stop_) return;
     try {
       next = serve(std::span(events, static_cast<size_t>(std::max(ready, 0))));
-    } catch (const std::bad_alloc&) {  // what was not dealt with is told again
+    } catch (const std::bad_alloc&) {  // epoll reports again what was not dealt with
       next = now_ns() + kOutOfMemoryPause;
       lock.unlock();
       pause_for(kOutOfMemoryPause);

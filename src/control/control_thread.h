@@ -18,15 +18,15 @@
 
 namespace tutti {
 
-// A tree as the thread sees it.  Both are called by the thread with its lock held.
+// A tree as the thread sees it.  The thread calls the first two with its lock held.
 class ControlMember {
  public:
-  virtual void on_ready(uint32_t which, uint32_t events) = 0;  // epoll's word on the descriptor watched as `which`
+  virtual void on_ready(uint32_t which, uint32_t events) = 0;  // epoll's events of the descriptor watched as `which`
   virtual uint64_t on_tick(uint64_t now) = 0;                  // deals with timers that are over; when the next one will be
-  // Nobody needs it any more: it is done, and so are those whom it passes word on to.
+  // Nobody needs it any more: it is done, and so are the ranks to which it passes messages on.
   virtual bool is_done() const = 0;
   virtual bool is_leaving() const = 0;          // goodbye() was called
-  virtual std::string awaited_ones() const = 0;  // whom it is not done for, for messages
+  virtual std::string awaited_ones() const = 0;  // the ranks that it waits for, for messages
   virtual ~ControlMember() = default;
 };
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <set>
 
@@ -14,25 +13,11 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's word on a failure
+constexpr uint64_t kRootPatience = 400 * kMillisecond;  // for the root's verdict on a failure
 constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
-constexpr uint64_t kLongestLook = kSecond;  // that counts as waiting: a job that was stopped is not late
-constexpr uint64_t kGoodbyeNotice = 30 * kSecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
-
-ControlFrame frame_of(FrameKind kind) {
-  ControlFrame frame;
-  frame.kind = kind;
-  return frame;
-}
-
-ControlFrame frame_of(FrameKind kind, const Cause& cause) {
-  ControlFrame frame = frame_of(kind);
-  frame.cause = cause;
-  return frame;
-}
 
 }  // namespace
 
@@ -51,12 +36,12 @@ Status ControlTree::begin() {
     if (!watching.ok()) return watching;
   }
   watch_processes();
-  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // what came during bootstrap
+  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // frames that came during bootstrap
   thread_->wake();
   return {};
 }
 
-// Closing is how the others learn of it, if there was neither failure nor goodbye.
+// Without failure or goodbye, the others learn of the end by the closed connections.
 ControlTree::~ControlTree() {
   const std::lock_guard lock(thread_->mutex());
   thread_->dismiss(member_);
@@ -69,7 +54,7 @@ ControlTree::~ControlTree() {
   }
 }
 
-// Each rank of a host watches the next one up and down, the last and the first one another.
+// Each rank of a host watches the next one up and down; the last and the first watch each other.
 void ControlTree::watch_processes() {
   const auto watched = [&](int rank) { return options_.local_pids[static_cast<size_t>(rank)] > 0; };
   std::set<int> ranks;
@@ -84,7 +69,7 @@ void ControlTree::watch_processes() {
   }
   for (const int rank : ranks) {
     OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, options_.local_pids[static_cast<size_t>(rank)], 0)));
-    if (!fd) continue;  // a kernel before 5.3, or it has just died, which its connections tell
+    if (!fd) continue;  // a kernel before 5.3, or it has just died, as its connections show
     const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
     if (!thread_->watch(member_, which, fd.get()).ok()) continue;
     processes_.push_back({rank, std::move(fd)});
@@ -100,7 +85,7 @@ bool ControlTree::crashed(int rank) const {
   return false;
 }
 
-// ---- what the caller's threads do ----
+// ---- called by the caller's threads ----
 
 Status ControlTree::failure() const {
   const std::lock_guard lock(thread_->mutex());
@@ -134,65 +119,7 @@ void ControlTree::timed_out(const Stall& stall) {
   thread_->wake();
 }
 
-Status ControlTree::goodbye() {
-  std::unique_lock lock(thread_->mutex());
-  leaving_ = true;
-  if (!over()) {
-    for (size_t i = 0; i < neighbours_.size(); ++i) {
-      if (!is_child(i)) continue;
-      ControlFrame frame = frame_of(FrameKind::leaving);
-      frame.rank = options_.rank;
-      send(neighbours_[i], frame);
-    }
-    tell_leaving(options_.rank);
-  }
-  if (!over()) advance_goodbye();
-  if (failed()) return failure_;
-  return thread_->has_staying() ? Status() : wait_for_others(lock);
-}
-
-// This process has no other communicator: the ranks below, in this and other trees, may have nobody but it to pass word on.
-Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
-  uint64_t waited = 0, told = 0;
-  for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
-    if (waited >= options_.timeout_ns)
-      return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
-    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
-    thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
-    const uint64_t now = now_ns();
-    waited += std::min(now - last, kLongestLook);
-    last = now;
-    if (waited < told + kGoodbyeNotice) continue;
-    told = waited;
-    options_.log.warn("tutti_comm_destroy waits until others have called it, too: " + thread_->awaited_ones());
-  }
-  return failed() ? failure_ : Status();
-}
-
-void Control::retire(std::unique_ptr<Control> control) {
-  auto* const tree = dynamic_cast<ControlTree*>(control.get());
-  if (!tree) return;
-  const std::shared_ptr<ControlThread> thread = tree->thread_keeper_;
-  const auto is_needed = [&] {
-    const std::lock_guard lock(thread->mutex());
-    return tree->is_leaving() && !tree->is_done();
-  };
-  if (!is_needed()) return;
-  tree->thread_keeper_.reset();
-  (void)!control.release();
-  thread->keep(std::unique_ptr<ControlMember>(tree));
-}
-
-std::string ControlTree::awaited_ones() const {
-  std::set<int> silent;  // children are kept in the order in which they connected
-  for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye) silent.insert(neighbours_[i].rank);
-  std::string text = "of communicator " + options_.name;
-  for (const int rank : silent) text += (rank == *silent.begin() ? " " : ", ") + name_of(rank) + " or a rank behind it";
-  return text;
-}
-
-// ---- what the control thread does ----
+// ---- called by the control thread ----
 
 void ControlTree::on_ready(uint32_t which, uint32_t events) {
   if (which >= neighbours_.size()) {
@@ -200,7 +127,7 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
     if (!process.fd) return;
     thread_->unwatch(process.fd.get());
     process.fd.reset();
-    if (!over()) tell_exit(process.rank);
+    if (!over()) report_exit(process.rank);
     return;
   }
   Neighbour& neighbour = neighbours_[which];
@@ -230,10 +157,9 @@ uint64_t ControlTree::on_tick(uint64_t now) {
   if (parent() == nullptr && !over()) {
     if (const auto verdict = judge_.due(now)) apply(*verdict);
     while (const auto late = judge_.late(now)) {
-      ControlFrame frame = frame_of(FrameKind::late);
-      frame.rank = late->rank;
+      ControlFrame frame = frame_of(FrameKind::late, late->rank);
       frame.text = late->text;
-      tell_late(frame);
+      announce_late(frame);
     }
   }
   if (over()) return UINT64_MAX;
@@ -267,9 +193,9 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
     case FrameKind::suspect: suspect(frame.rank); return true;
     case FrameKind::leaving:
       neighbours_[which].leaving |= frame.rank == neighbours_[which].rank;
-      tell_leaving(frame.rank);
+      report_leaving(frame.rank);
       return true;
-    case FrameKind::exited: tell_exit(frame.rank); return true;
+    case FrameKind::exited: report_exit(frame.rank); return true;
     case FrameKind::goodbye_up:
       neighbours_[which].goodbye = true;
       advance_goodbye();
@@ -281,7 +207,7 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
 bool ControlTree::handle_from_parent(const ControlFrame& frame) {
   switch (frame.kind) {
     case FrameKind::failure: apply(frame.cause); return true;
-    case FrameKind::late: tell_late(frame); return true;
+    case FrameKind::late: announce_late(frame); return true;
     case FrameKind::leaving:
       neighbours_[0].leaving |= frame.rank == neighbours_[0].rank;
       judge_.leaving(frame.rank);
@@ -300,7 +226,7 @@ void ControlTree::closed(size_t which) {
   thread_->unwatch(neighbour.socket.fd());
   neighbour.socket.close();
   if (over() || neighbour.goodbye) return;
-  if (neighbour.leaving) {  // it is done; of those behind it nothing more will be heard
+  if (neighbour.leaving) {  // it is done; nothing more will be heard of the ranks behind it
     neighbour.goodbye = true;
     return advance_goodbye();
   }
@@ -336,8 +262,7 @@ void ControlTree::apply(const Cause& cause) {
 // ---- stalls and deadlines ----
 
 ControlFrame ControlTree::own_stall(FrameKind kind, const Stall& stall) const {
-  ControlFrame frame = frame_of(kind);
-  frame.rank = options_.rank;
+  ControlFrame frame = frame_of(kind, options_.rank);
   frame.stall = stall;
   frame.query = query_;
   return frame;
@@ -381,42 +306,13 @@ void ControlTree::end_probe() {
 
 void ControlTree::suspect(int rank) {
   if (parent() == nullptr) return judge_.suspect(rank);
-  ControlFrame frame = frame_of(FrameKind::suspect);
-  frame.rank = rank;
-  send_up(frame);
+  send_up(frame_of(FrameKind::suspect, rank));
 }
 
-void ControlTree::tell_late(const ControlFrame& frame) {
+void ControlTree::announce_late(const ControlFrame& frame) {
   send_down(frame, true);
   const bool waiting = last_stall_at_ != 0 && now_ns() < last_stall_at_ + kStallFreshNs && last_stall_.waited_ns >= kNearlyLateNs;
   if (waiting) options_.log.warn(frame.text);
-}
-
-// ---- the end ----
-
-// Those who still wait for a leaving rank must learn that they wait in vain.
-void ControlTree::tell_leaving(int rank) {
-  if (parent() == nullptr) return judge_.leaving(rank);
-  ControlFrame frame = frame_of(FrameKind::leaving);
-  frame.rank = rank;
-  send_up(frame);
-}
-
-// The same way: the root, which hears who has left, tells deaths from departures.
-void ControlTree::tell_exit(int rank) {
-  if (parent() == nullptr) return judge_.exited(rank, now_ns());
-  ControlFrame frame = frame_of(FrameKind::exited);
-  frame.rank = rank;
-  send_up(frame);
-}
-
-void ControlTree::advance_goodbye() {
-  if (!leaving_ || left_) return;
-  for (size_t i = 0; i < neighbours_.size(); ++i)
-    if (is_child(i) && !neighbours_[i].goodbye) return;
-  send_up(frame_of(FrameKind::goodbye_up));
-  left_ = true;
-  thread_->changed().notify_all();
 }
 
 // ---- sending ----

@@ -1,15 +1,17 @@
 // The control tree of one communicator: a binary heap over the ranks, rank 0 at the root.
 //
-// Failures.  Whoever sees one reports it towards the root; the first that reaches the root comes back down to everyone, so all ranks
-// give the same cause.  A rank that gets no answer decides by itself: at once where its connection to the root is broken, after
-// kRootPatience otherwise.
-// Deadlines.  A rank whose deadline is over reports that; on the way every rank pings its neighbours, and the silent ones are
-// reported too.  The root's judge decides.  Ranks that a silent one cuts off from the root accuse it by themselves.
+// Failures.  A rank that sees one reports it towards the root.  The first that reaches the root comes back down to
+// everyone, so all ranks give the same cause.  A rank that gets no answer decides by itself: at once where its
+// connection to the root is broken, after kRootPatience otherwise.
+// Deadlines.  A rank whose deadline is over reports that; on the way every rank pings its neighbours, and the silent
+// ones are reported too.  The root's judge decides.  Ranks that a silent one cuts off from the root accuse it by
+// themselves.
 //
-// The end.  A rank that leaves tells the root, and the ranks below it, which then need not take its closing for a death; it passes word on for
-// them until they leave, too (control.h).  A rank whose parent has left is the root of those below it.
-// Deaths.  A process that ends closes its connections, unless another one holds copies of them; so the ranks of a host also watch one
-// another's processes, each the next one up and down.
+// The end.  A rank that leaves reports that to the root and to the ranks below it, which then do not take its closing
+// for a death.  It passes messages on for them until they leave, too (control.h).  A rank whose parent has left is the
+// root of those below it.
+// Deaths.  A process that ends closes its connections, unless another one holds copies of them; so the ranks of a host
+// also watch one another's processes, each the next one up and down.
 //
 // All state is guarded by the control thread's lock.
 #pragma once
@@ -75,9 +77,9 @@ class ControlTree final : public Control, private ControlMember {
   void start_probe(uint64_t now);
   void end_probe();
   void suspect(int rank);
-  void tell_late(const ControlFrame& frame);
-  void tell_leaving(int rank);
-  void tell_exit(int rank);
+  void announce_late(const ControlFrame& frame);
+  void report_leaving(int rank);
+  void report_exit(int rank);
   void advance_goodbye();
   Status wait_for_others(std::unique_lock<std::mutex>& lock);
   void watch_processes();

@@ -32,7 +32,7 @@ ListenerAddress decode_listener_address(std::string_view bytes) {
   reader(verdict, listener.secret);
   reader.sentence(text, kLongestSentence);
   const bool listens = verdict == kListens;
-  if (!reader.ok() || (!listens && verdict != kRefuses) || (!listens && text.empty())) return refused("it sent something unreadable");
+  if (!reader.ok() || (!listens && (verdict != kRefuses || text.empty()))) return refused("it sent something unreadable");
   if (!listens) return refused(std::move(text));
   if (text.size() > kLongestAddress || (!text.empty() && !SocketAddress::parse(text).ok()))
     return refused("it sent an address that is none");

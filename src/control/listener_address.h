@@ -1,4 +1,4 @@
-// What a rank with children in the control tree tells the others: where it listens, and what to say there.
+// Where a rank with children in the control tree listens, and by which secret it knows its children.
 #pragma once
 
 #include <string>
@@ -18,7 +18,7 @@ struct ListenerAddress {
 
 // "1" or "0", the secret, then the address or the reason.
 std::string encode(const ListenerAddress& listener);
-// Of untrusted bytes.  Never fails: what is malformed is a listener whose status says so.
+// Of untrusted bytes.  Never fails: malformed bytes are a listener whose status says so.
 ListenerAddress decode_listener_address(std::string_view bytes);
 
 }  // namespace tutti

@@ -18,13 +18,13 @@ constexpr size_t kLongestHostId = 100;
 constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
 static_assert(kMostRanks == 65536);  // as the rows of TUTTI_RANK and TUTTI_SIZE say
 
-Status refused(const std::string& why) { return Status(Code::invalid_argument, why); }
+Status not_accepted(const std::string& why) { return Status(Code::invalid_argument, why); }
 
 Status read_number(std::string_view text, uint64_t least, uint64_t most, int& value) {
   const auto number = parse_number(text);
-  if (!number) return refused(in_quotes(text) + " is no whole number");
-  if (*number < least) return refused(std::string(text) + " is too small");
-  if (*number > most) return refused(std::string(text) + " is too large");
+  if (!number) return not_accepted(in_quotes(text) + " is no whole number");
+  if (*number < least) return not_accepted(std::string(text) + " is too small");
+  if (*number > most) return not_accepted(std::string(text) + " is too large");
   value = static_cast<int>(*number);
   return {};
 }
@@ -36,19 +36,19 @@ Status read_optional_number(std::string_view text, uint64_t least, uint64_t most
 }
 
 Status read_switch(std::string_view text, bool& value) {
-  if (text != "0" && text != "1") return refused(in_quotes(text) + " is neither 0 nor 1");
+  if (text != "0" && text != "1") return not_accepted(in_quotes(text) + " is neither 0 nor 1");
   value = text == "1";
   return {};
 }
 
 Status read_on_off(std::string_view text, bool& value) {
-  if (text != "on" && text != "off") return refused(in_quotes(text) + " is neither on nor off");
+  if (text != "on" && text != "off") return not_accepted(in_quotes(text) + " is neither on nor off");
   value = text == "on";
   return {};
 }
 
 Status read_text(std::string_view text, std::string& value) {
-  if (text.size() > kLongestText) return refused("the text is longer than " + std::to_string(kLongestText) + " bytes");
+  if (text.size() > kLongestText) return not_accepted("the text is longer than " + std::to_string(kLongestText) + " bytes");
   value = text;
   return {};
 }
@@ -56,8 +56,8 @@ Status read_text(std::string_view text, std::string& value) {
 Status read_timeout(std::string_view text, uint64_t& value) {
   const auto duration = parse_duration(text);
   if (!duration.ok()) return duration.status();
-  if (*duration < kShortestTimeout) return refused(in_quotes(text) + " is shorter than 1ms");
-  if (*duration > kLongestTimeout) return refused(in_quotes(text) + " is longer than 1000h");
+  if (*duration < kShortestTimeout) return not_accepted(in_quotes(text) + " is shorter than 1ms");
+  if (*duration > kLongestTimeout) return not_accepted(in_quotes(text) + " is longer than 1000h");
   value = *duration;
   return {};
 }
@@ -67,7 +67,7 @@ Status read_slot_bytes(std::string_view text, size_t& value) {
   if (!bytes.ok()) return bytes.status();
   const bool power_of_two = (*bytes & (*bytes - 1)) == 0;
   if (*bytes != 0 && (!power_of_two || *bytes < kSmallestSlot || *bytes > kLargestSlot))
-    return refused(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
+    return not_accepted(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
   value = *bytes;
   return {};
 }
@@ -79,7 +79,7 @@ Status read_log_level(std::string_view text, LogLevel& value) {
     value = static_cast<LogLevel>(i);
     return {};
   }
-  return refused(in_quotes(text) + " is no level" + suggestion(text, kWords));
+  return not_accepted(in_quotes(text) + " is no level" + suggestion(text, kWords));
 }
 
 // Which names exist is checked by check_transports().
@@ -94,7 +94,7 @@ Status read_transports(std::string_view text, TransportSet& value) {
 }
 
 Status read_algorithm(std::string_view text, std::vector<AlgorithmRule>& value) {
-  if (text.size() > kLongestText) return refused("the rules are longer than " + std::to_string(kLongestText) + " bytes");
+  if (text.size() > kLongestText) return not_accepted("the rules are longer than " + std::to_string(kLongestText) + " bytes");
   auto rules = parse_algorithm_rules(text);
   if (!rules.ok()) return rules.status();
   value = std::move(*rules);
@@ -108,7 +108,7 @@ Status read_store(std::string_view text, std::string& value) {
     return {};
   }
   if (text.starts_with(kFile)) {
-    if (!text.substr(kFile.size()).starts_with('/')) return refused(in_quotes(text) + " has no absolute path after file:");
+    if (!text.substr(kFile.size()).starts_with('/')) return not_accepted(in_quotes(text) + " has no absolute path after file:");
   } else if (const auto parts = parse_host_port(text); !parts.ok()) {
     return parts.status();
   }
@@ -116,7 +116,7 @@ Status read_store(std::string_view text, std::string& value) {
 }
 
 Status read_host_id(std::string_view text, std::string& value) {
-  if (text.size() > kLongestHostId) return refused("the text is longer than " + std::to_string(kLongestHostId) + " bytes");
+  if (text.size() > kLongestHostId) return not_accepted("the text is longer than " + std::to_string(kLongestHostId) + " bytes");
   return read_text(text, value);
 }
 
@@ -144,12 +144,11 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      true, [](std::string_view text, Settings& s) { return read_slot_bytes(text, s.slot_bytes); }},
     {"TUTTI_THREADS", "number", "0", "0 (automatic) to 64",
      "Threads that work on one large reduction of this rank. 0: as many as the cores it may run on, divided among the ranks of "
-     "this host "
-     "that share them.",
+     "this host that share them.",
      false, [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.threads); }},
     {"TUTTI_TIMEOUT", "duration", "10m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
-     "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was stopped "
-     "does not count. It also bounds how long tutti_comm_destroy waits.", false,
+     "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was "
+     "stopped does not count. It also bounds how long tutti_comm_destroy waits.", false,
      [](std::string_view text, Settings& s) { return read_timeout(text, s.timeout_ns); }},
     {"TUTTI_BOOTSTRAP_TIMEOUT", "duration", "2m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
      "The longest time that creating a communicator may take.", false,

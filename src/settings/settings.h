@@ -1,7 +1,8 @@
-// What a user may set.  One table (settings.cpp) is the source of every name, default, meaning and accepted value; the loader, the
-// error sentences, docs/environment.md and tutti-info's listing all read it.
+// The settings of a user.  One table (setting_rows.cpp) is the source of every name, default, meaning and accepted
+// value.  The loader, the error sentences, docs/environment.md and tutti-info's listing all read it.
 //
-// Precedence: the environment, then the file that TUTTI_CONF_FILE names, then the default.  An empty value means the default.
+// Precedence: the environment, then the file that TUTTI_CONF_FILE names, then the default.  An empty value means the
+// default.
 #pragma once
 
 #include <array>
@@ -79,8 +80,8 @@ struct Settings {
 using Environment = std::map<std::string, std::string, std::less<>>;
 Environment tutti_environment();  // those of this process whose names begin with TUTTI_
 
-// The first wrong value is an error that names variable, value, source, what is accepted and the nearest accepted word.  A TUTTI_ name
-// that does not exist becomes a warning that suggests the nearest one.
+// The first wrong value is an error that names variable, value, source, what is accepted and the nearest accepted word.
+// A TUTTI_ name that does not exist becomes a warning that suggests the nearest one.
 Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings);
 
 // Compares TUTTI_TRANSPORT with the transports that exist, which this room does not know.  An error, like those of
@@ -94,10 +95,11 @@ struct FileSetting {
 using FileSettings = std::map<std::string, FileSetting, std::less<>>;
 Result<FileSettings> parse_settings_file(std::string_view content, const std::string& path);
 
-// The settings that shape the wire, as rank 0 hands them to the other ranks at bootstrap; at most kLongestWireSettings bytes.
+// The settings that shape the wire, as rank 0 hands them to the other ranks at bootstrap; at most kLongestWireSettings
+// bytes.
 inline constexpr size_t kLongestWireSettings = 16384;
 std::string encode_wire_settings(const Settings& settings);
-// Takes them over.  A local value that was set and differs is named in `warnings`.  On error `settings` is unchanged.
+// Adopts them.  A local value that was set and differs is named in `warnings`.  On error `settings` is unchanged.
 Status apply_wire_settings(std::string_view encoded, Settings& settings, std::vector<std::string>& warnings);
 
 // docs/environment.md

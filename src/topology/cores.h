@@ -1,4 +1,5 @@
-// Which cores a rank may run on, in a form that ranks tell each other, and what falls to each of those that share them.
+// Which cores a rank may run on, in a form that ranks exchange, and the share of each rank where several use the same
+// cores.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace tutti {
 
-// The set of hardware threads that the calling thread may run on: a hexadecimal digit for every four, lowest first: "3" is {0, 1},
+// The set of hardware threads that the calling thread may run on: a hexadecimal digit for every four, lowest first: "3"
+// is {0, 1},
 // "01" is {4}.  "" if the system does not say.
 std::string allowed_cores();
 
@@ -20,8 +22,8 @@ struct CoreShare {
   bool crowded = false;  // there are fewer than the ranks that share them
 };
 
-// `mine`: this rank's set; `all`: those of all ranks of the host, this one's included.  `quota`: processors' worth of time that the
-// control group grants, 0 for no limit.
+// `mine`: this rank's set; `all`: those of all ranks of the host, this one's included.  `quota`: processors' worth of
+// time that the control group grants, 0 for no limit.
 CoreShare core_share(std::string_view mine, std::span<const std::string> all, double quota);
 
 }  // namespace tutti

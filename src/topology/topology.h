@@ -1,4 +1,4 @@
-// What this machine is made of, as far as communication cares: who shares a cache, a memory controller, a socket.
+// The parts of this machine that matter to communication: shared caches, memory controllers and sockets.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The little that Linux itself tells, for builds without hwloc.
+// The little that Linux itself reports, for builds without hwloc.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>

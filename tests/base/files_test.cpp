@@ -65,7 +65,8 @@ TEST_F(Files, ARefusedDraftLeavesTheOldFile) {
 
 TEST_F(Files, FailuresNameTheFileAndKeepErrno) {
   errno = 0;
-  EXPECT_THAT(replace_file(path_ + "/in", "x", "the note").message(), AllOf(HasSubstr("writing the note"), HasSubstr("No such file")));
+  EXPECT_THAT(replace_file(path_ + "/in", "x", "the note").message(),
+              AllOf(HasSubstr("writing the note"), HasSubstr("No such file")));
   EXPECT_EQ(errno, ENOENT);
   EXPECT_THAT(read_file(path_, 100, "the note").status().message(), HasSubstr("opening the note " + path_ + ": No such file"));
   fs::create_directory(path_);

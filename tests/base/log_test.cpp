@@ -136,7 +136,7 @@ struct FullPipe {
   std::array<int, 2> ends{};
 };
 
-// What a forked child did, by its exit code: descriptors, limits and signals are the process's.
+// The deeds of a forked child, by its exit code: descriptors, limits and signals are the process's.
 int in_a_child(const std::function<bool()>& body) {
   const pid_t child = fork();
   if (child == 0) _exit(body() ? 0 : 1);
@@ -170,7 +170,7 @@ TEST_F(LogTest, AFullPipeOfAProgramThatDoesNotWaitEither) {
   EXPECT_EQ(pipe.drain(), "tutti warn: 1 line was lost here\ntutti warn: two\n");
 }
 
-// Who has changed the user may not open the pipe once more.
+// A process that has changed its user may not open the pipe once more.
 TEST_F(LogTest, AFullPipeOfAnotherUsers) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can change the user";
   const int code = in_a_child([] {

@@ -49,7 +49,8 @@ TEST(DescriptorLimit, SaysWhatTheLimitIsAndWhatIsNeeded) {
   EXPECT_EQ(errno, EMFILE);
   ::setrlimit(RLIMIT_NOFILE, &before);
   EXPECT_EQ(low.code(), Code::system);
-  EXPECT_THAT(low.message(), AllOf(HasSubstr("opening a listener: Too many open files"), HasSubstr("is 50"), HasSubstr("ulimit -n 90")));
+  EXPECT_THAT(low.message(),
+              AllOf(HasSubstr("opening a listener: Too many open files"), HasSubstr("is 50"), HasSubstr("ulimit -n 90")));
   EXPECT_THAT(full.message(), AllOf(HasSubstr("has opened many others"), HasSubstr("ulimit -n")));
 }
 

@@ -34,9 +34,9 @@ inline uint16_t free_port() {
 }
 
 // A blocking connection from outside.
-class Stranger {
+class Outsider {
  public:
-  explicit Stranger(const SocketAddress& to) : fd_(::socket(to.data()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  explicit Outsider(const SocketAddress& to) : fd_(::socket(to.data()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     connected_ = ::connect(fd_.get(), to.data(), to.length()) == 0;
   }
   bool connected() const { return connected_; }

@@ -1,5 +1,5 @@
-// bootstrap_program [BOOTSTRAPS [PROGRAM]]: one rank under a real launcher.  Meets the others several times, one communicator after another, prints
-// what it learned, and each time runs PROGRAM.
+// bootstrap_program [BOOTSTRAPS [PROGRAM]]: one rank under a real launcher.  Meets the others several times, one
+// communicator after another, prints what it learned, and each time runs PROGRAM.
 #include <cstdio>
 #include <cstdlib>
 

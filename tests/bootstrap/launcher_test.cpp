@@ -1,4 +1,4 @@
-// What each launcher's variables mean, and the sentences when they cannot work.
+// The meaning of each launcher's variables, and the sentences when they cannot work.
 #include "launcher.h"
 
 #include <fcntl.h>
@@ -327,7 +327,7 @@ TEST(Launcher, LaunchersInsideOthersAreRight) {
 
 // ---- Slurm's batch scripts ----
 
-// What is logged where a process turns out to be alone.
+// The log where a process turns out to be alone.
 std::string logged(Environment environment, const std::string& store) {
   JoinOptions options;
   options.environment = std::move(environment);
@@ -431,7 +431,7 @@ TEST(Pmi, EachBootstrapHasAKeyOfItsOwnAndTheProcessSaysFinalizeOnce) {
   EXPECT_EQ(lines[9], "cmd=finalize");
 }
 
-// What `share` says to a proxy that answers so and then nothing more.
+// The words of `share` to a proxy that answers so and then nothing more.
 std::string sentence_after(const std::vector<std::string>& answers, uint64_t patience_ns, bool hang_up) {
   Proxy proxy;
   int words[2];

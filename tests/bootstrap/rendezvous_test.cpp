@@ -1,4 +1,4 @@
-// The rendezvous itself: rounds, every way in which ranks can disagree or fail to come, and strangers.
+// The rendezvous itself: rounds, every way in which ranks can disagree or fail to come, and connections of others.
 #include "rendezvous.h"
 
 #include <dirent.h>
@@ -61,14 +61,15 @@ RendezvousClient::Options client_options(int rank, int size, uint64_t timeout_ns
   return options;
 }
 
-Result<std::unique_ptr<RendezvousClient>> join(const SocketAddress& address, RendezvousClient::Options options, Secret secret = {}) {
+Result<std::unique_ptr<RendezvousClient>> join(const SocketAddress& address, RendezvousClient::Options options,
+                                               Secret secret = {}) {
   RendezvousPoint point;
   point.addresses = {address};
   point.secret = secret;
   return RendezvousClient::join(std::move(options), [point]() -> Result<Located> { return Located{point, {}}; });
 }
 
-// What a rendezvous says to a stranger beyond its greeting.
+// The words of a rendezvous to a connection beyond its greeting.
 std::string after_greeting(const std::string& heard) {
   RendezvousGreeting greeting;
   size_t used = 0;
@@ -187,37 +188,37 @@ TEST(Rendezvous, OtherVersionIsTold) {
   RendezvousRequest request;
   request.version = kRendezvousVersion + 1;
   request.size = 1;
-  Stranger stranger(hall.address);
-  stranger.say(encode(request));
+  Outsider outsider(hall.address);
+  outsider.say(encode(request));
   RendezvousReply reply;
   size_t used = 0;
   std::string flaw;
-  ASSERT_EQ(decode(after_greeting(stranger.hear()), 1, reply, used, flaw), Decoding::complete) << flaw;
+  ASSERT_EQ(decode(after_greeting(outsider.hear()), 1, reply, used, flaw), Decoding::complete) << flaw;
   EXPECT_EQ(reply.status.code(), Code::mismatch);
   EXPECT_THAT(reply.status.message(), HasSubstr("all ranks must use the same Tutti"));
   EXPECT_TRUE(join(hall.address, client_options(0, 1)).ok());
 }
 
-TEST(Rendezvous, StrangersAreDroppedAndTheRendezvousGoesOn) {
+TEST(Rendezvous, ConnectionsOfOthersAreRefusedAndTheRendezvousGoesOn) {
   const Hall hall = open_hall(options_for(2));
   std::mt19937 random(7);
   for (int i = 0; i < 20; ++i) {
     std::string bytes(random() % 200 + 1, '\0');
     for (char& byte : bytes) byte = static_cast<char>(random());
-    Stranger stranger(hall.address);
-    stranger.say(bytes);
-    EXPECT_EQ(after_greeting(stranger.hear()), "");
+    Outsider outsider(hall.address);
+    outsider.say(bytes);
+    EXPECT_EQ(after_greeting(outsider.hear()), "");
   }
   as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
 }
 
-TEST(Rendezvous, SilentStrangersNeitherHoldNorFillTheDoor) {
+TEST(Rendezvous, SilentConnectionsNeitherHoldNorFillTheListener) {
   RendezvousOptions options = options_for(2);
   options.most_pending = 3;
   options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
-  std::vector<std::unique_ptr<Stranger>> crowd;
-  for (int i = 0; i < 10; ++i) crowd.push_back(std::make_unique<Stranger>(hall.address));
+  std::vector<std::unique_ptr<Outsider>> crowd;
+  for (int i = 0; i < 10; ++i) crowd.push_back(std::make_unique<Outsider>(hall.address));
   as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
 }
 
@@ -227,9 +228,9 @@ TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
   const Hall hall = open_hall(options);
   RendezvousRequest request;
   request.size = 2;
-  Stranger stranger(hall.address);
-  stranger.say(encode(request).substr(0, 30));
-  EXPECT_EQ(after_greeting(stranger.hear()), "");  // returns because the server closes
+  Outsider outsider(hall.address);
+  outsider.say(encode(request).substr(0, 30));
+  EXPECT_EQ(after_greeting(outsider.hear()), "");  // returns because the server closes
 }
 
 TEST(Rendezvous, WrongSecretIsDroppedWithoutAWord) {
@@ -313,7 +314,7 @@ Clients all_join(const Hall& hall, int size) {
   return clients;
 }
 
-// As whoever waits for something else during a bootstrap.
+// A wait for something else during a bootstrap.
 Status await_word(RendezvousClient& client) {
   pollfd entry{client.watched(), POLLIN, 0};
   EXPECT_EQ(::poll(&entry, 1, 60'000), 1);
@@ -477,9 +478,9 @@ TEST(Addresses, AUnixSocketServesTheRanksOfThisHost) {
   });
 }
 
-// ---- strangers and shortages ----
+// ---- pending connections and shortages ----
 
-TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
+TEST(PendingConnections, AnsweredOnesCountTooAndTheOldestMakesRoom) {
   RendezvousOptions options = options_for(2);
   options.most_pending = 4;
   const Hall hall = open_hall(options);
@@ -487,9 +488,9 @@ TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
   request.version = kRendezvousVersion + 1;
   request.size = 2;
   const size_t before = entries("/proc/self/fd");
-  std::vector<std::unique_ptr<Stranger>> crowd;
+  std::vector<std::unique_ptr<Outsider>> crowd;
   for (int i = 0; i < 50; ++i) {
-    crowd.push_back(std::make_unique<Stranger>(hall.address));
+    crowd.push_back(std::make_unique<Outsider>(hall.address));
     crowd.back()->say(encode(request));
   }
   as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
@@ -497,11 +498,11 @@ TEST(Strangers, AnsweredOnesCountTooAndTheOldestMakesRoom) {
 }
 
 // While they pour in, ranks get through.
-TEST(Strangers, AFloodDelaysNoRankForLong) {
+TEST(PendingConnections, AFloodDelaysNoRankForLong) {
   const Hall hall = open_hall(options_for(2));
   std::atomic<bool> end = false;
   std::thread flood([&] {
-    std::deque<Stranger> open;
+    std::deque<Outsider> open;
     while (!end) {
       open.emplace_back(hall.address);
       if (open.size() > 400) open.pop_front();
@@ -516,15 +517,16 @@ TEST(Strangers, AFloodDelaysNoRankForLong) {
 
 TEST(Shortage, OfDescriptorsIsToldToAllWhoCome) {
   const Hall hall = open_hall(options_for(40));
-  // Connects when no descriptor is left, so that one is missing to accept it, however fast the rendezvous has accepted the others.
+  // Connects when no descriptor is left, so that one is missing to accept it, however fast the rendezvous has accepted
+  // the others.
   const OwnedFd last(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   const rlimit few{entries("/proc/self/fd") + 14, before.rlim_max};
-  std::vector<std::unique_ptr<Stranger>> ranks;  // that wait for the others
+  std::vector<std::unique_ptr<Outsider>> ranks;  // that wait for the others
   for (uint32_t rank = 0; rank < 20; ++rank) {
     ::setrlimit(RLIMIT_NOFILE, &few);
-    ranks.push_back(std::make_unique<Stranger>(hall.address));
+    ranks.push_back(std::make_unique<Outsider>(hall.address));
     if (!ranks.back()->connected()) {
       ranks.pop_back();
       break;

@@ -1,4 +1,5 @@
-// The bootstrap of ranks that are threads: blobs go round, the first cause of a failure reaches all, nobody waits for ever.
+// The bootstrap of ranks that are threads: blobs go round, the first cause of a failure reaches all, nobody waits for
+// ever.
 #include "thread_bootstrap.h"
 
 #include <gmock/gmock.h>

@@ -71,14 +71,15 @@ TEST(ControlJudge, PointToPointComparesNothing) {
   EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 0, 60 * kSecond), kSecond));
 }
 
-// What number 5 was at a rank does not depend on when it said so.
+// The meaning of number 5 at a rank does not depend on when it said so.
 TEST(ControlJudge, OldReportsOfTheSameCallCount) {
   ControlJudge judge(names(2));
   EXPECT_FALSE(judge.stalled(0, stall_in(kFive, 1), kSecond));
   EXPECT_TRUE(judge.stalled(1, stall_in(call_of(Collective::broadcast, 5, 100), 0), kSecond + kStallFreshNs));
 }
 
-// A rank that still asks whether buffers are lent and one that has begun the call mean the same call; one that calls something else does not.
+// A rank that still asks whether buffers are lent and one that has begun the call mean the same call; one that calls
+// something else does not.
 TEST(ControlJudge, QuestionBeforeACallIsThatCall) {
   ControlJudge judge(names(3));
   Signature question = kFive;
@@ -92,7 +93,8 @@ TEST(ControlJudge, QuestionBeforeACallIsThatCall) {
   EXPECT_EQ(verdict->status.code(), Code::mismatch);
 }
 
-// After an interruption of the network all reports arrive at once and look as if nothing moved; the next packet is about to be sent again.
+// After an interruption of the network all reports arrive at once and look as if nothing moved; the next packet is
+// about to be sent again.
 TEST(ControlJudge, StandstillBetweenHostsMustLast) {
   constexpr uint64_t kSettle = 30 * kSecond;
   ControlJudge judge(names(2), kSettle);

@@ -55,7 +55,8 @@ TEST_P(ControlSizes, OneOfSeveralCausesWinsEverywhere) {
   ranks.expect_everywhere(Code::aborted, winner);
 }
 
-// A rank without others below it waits for nobody; one that has some waits for them, who would hear of no failures otherwise.
+// A rank without others below it waits for nobody; one that has some waits for them, who would hear of no failures
+// otherwise.
 TEST_P(ControlSizes, GoodbyeWaitsForTheRanksBelow) {
   const int size = GetParam();
   Orchestra ranks(size);
@@ -142,7 +143,8 @@ TEST(Control, CausesBeforeTheFirstAreForgotten) {
   ranks.expect_everywhere(Code::aborted, "first");
 }
 
-// Every rank waits for the next one, the last of them for the late one.  All trees at once: each verdict takes its time.
+// Every rank waits for the next one, the last of them for the late one.  All trees at once: each verdict takes its
+// time.
 TEST(Control, LateRankIsFoundByTheChainOfWaits) {
   struct Case {
     int size, late;
@@ -305,13 +307,13 @@ TEST(ControlJoin, WhoWaitsHearsOfFailuresElsewhere) {
   }
 }
 
-TEST(ControlJoin, ManySilentStrangersDoNotKeepAChildOut) {
+TEST(ControlJoin, ManySilentConnectionsDoNotKeepAChildOut) {
   Roundtable table(2);
   as_ranks(2, [&](int rank) {
     Status status;
     auto thread = start_control_thread(status);
     auto inner = table.seat(rank);
-    std::vector<Stranger> silent;
+    std::vector<Outsider> silent;
     const auto exchange = [&](const std::string& mine) -> Result<std::vector<std::string>> {
       auto blobs = inner.exchange(mine);
       for (int i = 0; rank == 1 && i < 200; ++i) silent.emplace_back(*SocketAddress::parse((*blobs)[0].substr(17)));
@@ -324,7 +326,7 @@ TEST(ControlJoin, ManySilentStrangersDoNotKeepAChildOut) {
   });
 }
 
-TEST(ControlJoin, StrangersAreDropped) {
+TEST(ControlJoin, ConnectionsOfOthersAreRefused) {
   Roundtable table(2);
   as_ranks(2, [&](int rank) {
     Status status;
@@ -333,9 +335,9 @@ TEST(ControlJoin, StrangersAreDropped) {
     const auto exchange = [&](const std::string& mine) -> Result<std::vector<std::string>> {
       auto blobs = inner.exchange(mine);
       if (rank == 1) {  // somebody else is faster than this rank
-        Stranger stranger(*SocketAddress::parse((*blobs)[0].substr(17)));
-        stranger.say(std::string("\x1a\x00\x01", 3) + std::string(26, 'x'));
-        EXPECT_EQ(stranger.hear(), "");
+        Outsider outsider(*SocketAddress::parse((*blobs)[0].substr(17)));
+        outsider.say(std::string("\x1a\x00\x01", 3) + std::string(26, 'x'));
+        EXPECT_EQ(outsider.hear(), "");
       }
       return blobs;
     };

@@ -1,4 +1,5 @@
-// One rank's control tree against neighbours that the test plays: silent ones, stopped ones, liars, and those who leave.
+// One rank's control tree against neighbours that the test plays: silent ones, stopped ones, liars, and those who
+// leave.
 #include "control_tree.h"
 
 #include <gmock/gmock.h>
@@ -14,10 +15,8 @@ using testing::HasSubstr;
 
 const Signature kTreeCall = call_of(Collective::all_reduce, 417, 1024);
 
-ControlFrame frame_of(FrameKind kind, int rank = -1) {
-  ControlFrame frame;
-  frame.kind = kind;
-  frame.rank = rank;
+ControlFrame sample_frame(FrameKind kind, int rank = -1) {
+  ControlFrame frame = frame_of(kind, rank);
   frame.cause.status = Status(Code::aborted, "from outside");
   frame.stall = stall_in(kTreeCall, 0);
   return frame;
@@ -81,7 +80,7 @@ TEST(ControlTree, ReportsUpAndBelievesWhatComesDown) {
   ASSERT_TRUE(stage.puppets[0].hear(FrameKind::report, &heard));
   EXPECT_EQ(heard.cause.culprit, 3);
   EXPECT_EQ(heard.cause.status.message(), "my own view");
-  stage.puppets[0].say(frame_of(FrameKind::failure));
+  stage.puppets[0].say(sample_frame(FrameKind::failure));
   EXPECT_EQ(stage.failure().message(), "from outside");
   ASSERT_TRUE(stage.puppets[1].hear(FrameKind::failure, &heard));
   EXPECT_EQ(heard.cause.status.message(), "from outside");
@@ -89,7 +88,7 @@ TEST(ControlTree, ReportsUpAndBelievesWhatComesDown) {
 
 TEST(ControlTree, DecidesByItselfWhereTheRootDoesNotAnswer) {
   Stage stage(1, 4);
-  stage.puppets[1].say(frame_of(FrameKind::report));
+  stage.puppets[1].say(sample_frame(FrameKind::report));
   EXPECT_EQ(stage.failure().message(), "from outside");
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::report));
   EXPECT_TRUE(stage.puppets[1].hear(FrameKind::failure));
@@ -110,7 +109,7 @@ TEST(ControlTree, NeighbourThatBabblesIsLost) {
 
 TEST(ControlTree, FrameFromTheWrongSideIsLost) {
   Stage stage(1, 4);
-  stage.puppets[0].say(frame_of(FrameKind::goodbye_up));
+  stage.puppets[0].say(sample_frame(FrameKind::goodbye_up));
   EXPECT_EQ(stage.failure().message(), rank_name(0) + " died or closed its connections");
 }
 
@@ -120,16 +119,16 @@ TEST(ControlTree, SilentParentIsBlamedForADeadline) {
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::timed_out));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::ping));
   EXPECT_TRUE(stage.puppets[1].hear(FrameKind::ping));
-  stage.puppets[1].say(frame_of(FrameKind::pong));
+  stage.puppets[1].say(sample_frame(FrameKind::pong));
   EXPECT_EQ(stage.failure().message(), silent_cause(0, rank_name(0)).status.message());
 }
 
 TEST(ControlTree, SilentChildIsReported) {
   Stage stage(1, 4);
-  stage.puppets[0].say(frame_of(FrameKind::ping));
+  stage.puppets[0].say(sample_frame(FrameKind::ping));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::pong));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::ping));
-  stage.puppets[0].say(frame_of(FrameKind::pong));
+  stage.puppets[0].say(sample_frame(FrameKind::pong));
   ControlFrame heard;
   ASSERT_TRUE(stage.puppets[0].hear(FrameKind::suspect, &heard));
   EXPECT_EQ(heard.rank, 3);
@@ -147,7 +146,7 @@ TEST(ControlTree, OwnViewHoldsWhereNoVerdictComes) {
   stage.tree->timed_out(stall_in(kTreeCall, 2));
   for (Puppet& puppet : stage.puppets) {
     EXPECT_TRUE(puppet.hear(FrameKind::ping));
-    puppet.say(frame_of(FrameKind::pong));
+    puppet.say(sample_frame(FrameKind::pong));
   }
   EXPECT_EQ(stage.failure().message(),
             rank_name(2) + " is late: " + rank_name(1) + " waited 2.0 s in all_reduce #417 of 1024 float32, sum, step 5 of 14");
@@ -158,9 +157,9 @@ TEST(ControlTree, ForwardsStallsAndSuspects) {
   Stage stage(1, 4);
   ControlFrame heard;
   for (const FrameKind kind : {FrameKind::stall, FrameKind::timed_out, FrameKind::suspect}) {
-    stage.puppets[1].say(frame_of(kind, 3));
+    stage.puppets[1].say(sample_frame(kind, 3));
     ASSERT_TRUE(stage.puppets[0].hear(kind, &heard));
-    EXPECT_EQ(encode(heard), encode(frame_of(kind, 3)));
+    EXPECT_EQ(encode(heard), encode(sample_frame(kind, 3)));
   }
 }
 
@@ -180,7 +179,7 @@ TEST(ControlTree, ParentThatLeavesDuringGoodbyeCountsAsDone) {
 
 TEST(ControlTree, ChildThatHasSaidGoodbyeMayGo) {
   Stage stage(1, 4);
-  stage.puppets[1].say(frame_of(FrameKind::goodbye_up));
+  stage.puppets[1].say(sample_frame(FrameKind::goodbye_up));
   stage.puppets[1].leave();
   Status said(Code::internal, "");
   std::thread leaving([&] { said = stage.tree->goodbye(); });
@@ -193,7 +192,7 @@ TEST(ControlTree, FailureDuringGoodbyeIsTold) {
   Stage stage(1, 4);
   Status said;
   std::thread leaving([&] { said = stage.tree->goodbye(); });
-  stage.puppets[0].say(frame_of(FrameKind::failure));
+  stage.puppets[0].say(sample_frame(FrameKind::failure));
   leaving.join();
   EXPECT_EQ(said.message(), "from outside");
 }
@@ -201,9 +200,9 @@ TEST(ControlTree, FailureDuringGoodbyeIsTold) {
 TEST(ControlTree, NeighbourThatDoesNotReadCostsNothing) {
   Stage stage(1, 4);
   for (int i = 0; i < 20'000; ++i) stage.tree->stalled(stall_in(kTreeCall, 2));  // far more than the socket holds
-  stage.puppets[1].say(frame_of(FrameKind::report));
+  stage.puppets[1].say(sample_frame(FrameKind::report));
   EXPECT_TRUE(stage.puppets[0].hear(FrameKind::report));
-  stage.puppets[0].say(frame_of(FrameKind::failure));
+  stage.puppets[0].say(sample_frame(FrameKind::failure));
   EXPECT_EQ(stage.failure().message(), "from outside");
 }
 

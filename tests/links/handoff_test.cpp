@@ -1,5 +1,5 @@
-// The hand-over of shared memory: to ranks that know the secret, whoever else is at the socket; within the deadline, and not beyond a failure
-// elsewhere.  The memory itself: sealed, and refused if it is not.
+// The hand-over of shared memory: to ranks that know the secret, whoever else is at the socket; within the deadline,
+// and not beyond a failure elsewhere.  The memory itself: sealed, and refused if it is not.
 #include "handoff.h"
 
 #include <fcntl.h>
@@ -129,7 +129,8 @@ TEST(Handoff, WhoWaitsHearsOfFailuresElsewhere) {
 }
 
 TEST(Handoff, NamesThatNoSocketHasAreRefused) {
-  for (const std::string& name : {std::string(), std::string("tutti-") + std::string(102, 'a'), std::string(60'000, 'a'), std::string("other-5f0c")}) {
+  for (const std::string& name :
+       {std::string(), "tutti-" + std::string(102, 'a'), std::string(60'000, 'a'), std::string("other-5f0c")}) {
     const auto taken = take_over(name, kSecret, 1, "rank 0", patience());
     ASSERT_FALSE(taken.ok());
     EXPECT_THAT(taken.status().message(), HasSubstr("rank 0 named no unix socket, or no secret"));

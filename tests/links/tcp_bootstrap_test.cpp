@@ -1,4 +1,4 @@
-// How TCP connections come about: the acceptor among strangers, and the connector.
+// How TCP connections are made: the acceptor among connections of others, and the connector.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>

@@ -15,7 +15,7 @@ namespace tutti::shm {
 namespace {
 
 constexpr uint64_t kPause = 10 * kMillisecond;  // before a connection is tried again
-constexpr uint64_t kWord = 500 * kMillisecond;  // in which the bootstrap says why the other side is gone
+constexpr uint64_t kReasonPatience = 500 * kMillisecond;  // in which the bootstrap says why the other side is gone
 
 constexpr char kMagic[8] = "tutti03";  // begins each message, either way
 
@@ -56,7 +56,7 @@ bool send_descriptor(int socket, int memory) {
   return ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(sizeof kMagic);
 }
 
-// Every descriptor that came along, whatever the message is: none is left open.
+// Every descriptor that came with the message, whatever its text is: none is left open.
 std::vector<OwnedFd> descriptors_of(msghdr& message) {
   std::vector<OwnedFd> descriptors;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
@@ -138,8 +138,8 @@ Status Handoff::step() {
   if (!shortage_.ok()) return shortage_;
   if (complete() || now_ns() < patience_.deadline) return {};
   const auto missing = static_cast<size_t>(std::find(served_.begin(), served_.end(), false) - served_.begin());
-  return Status(Code::unreachable, names_[missing] + " did not fetch the memory that the ranks of its host share from " + names_[0] +
-                                       " in time; TUTTI_TRANSPORT=tcp does without");
+  return Status(Code::unreachable, names_[missing] + " did not fetch the memory that the ranks of its host share from " +
+                                       names_[0] + " in time; TUTTI_TRANSPORT=tcp does without");
 }
 
 Verdict Handoff::judge(PendingConnection& connection) {
@@ -190,11 +190,12 @@ Result<OwnedFd> Taking::attempt() {
     const Status refused(Code::unreachable, leader_ + " seems to be on this host but cannot be reached over its unix socket (" +
                                                 std::strerror(error) +
                                                 "); set TUTTI_HOSTID to tell hosts apart, or TUTTI_TRANSPORT=tcp");
-    const auto heard = patience_.wait({}, now_ns() + kWord);
+    const auto heard = patience_.wait({}, now_ns() + kReasonPatience);
     return heard.ok() ? refused : heard.status();
   }
   if (!same_user(socket->get()))
-    return Status(Code::unreachable, "the unix socket of " + leader_ + " belongs to another user; TUTTI_TRANSPORT=tcp does without");
+    return Status(Code::unreachable,
+                  "the unix socket of " + leader_ + " belongs to another user; TUTTI_TRANSPORT=tcp does without");
   if (::send(socket->get(), &hello_, sizeof hello_, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof hello_)) return OwnedFd();
   pollfd entry{socket->get(), POLLIN, 0};
   const auto ready = patience_.wait({&entry, 1}, UINT64_MAX);
@@ -227,7 +228,8 @@ Result<OwnedFd> take_over(const std::string& name, const std::string& secret, ui
   const auto address = SocketAddress::parse("unix:" + name);
   const auto known = Secret::from_hex(secret);
   if (!address.ok() || !address->is_unix() || !known)
-    return Status(Code::unreachable, leader + " named no unix socket, or no secret, for the memory that the ranks of its host share");
+    return Status(Code::unreachable,
+                  leader + " named no unix socket, or no secret, for the memory that the ranks of its host share");
   Hello hello;
   std::memcpy(hello.magic, kMagic, sizeof kMagic);
   hello.secret = *known;

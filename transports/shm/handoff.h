@@ -1,6 +1,6 @@
-// How the lowest rank of a host gives the others the descriptor of their memory: over an abstract unix socket with a random name, to peers
-// of the same user that know its secret.  Name and secret travel through the bootstrap.  The user alone would not do: user 0 of another
-// container may share this network namespace.
+// How the lowest rank of a host gives the others the descriptor of their memory: over an abstract unix socket with a
+// random name, to peers of the same user that know its secret.  Name and secret travel through the bootstrap.  The user
+// alone would not do: user 0 of another container may share this network namespace.
 #pragma once
 
 #include <poll.h>

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "resource_limits.h"
 
@@ -13,7 +12,6 @@ namespace tutti::shm {
 namespace {
 
 constexpr size_t kHugePage = 2 << 20;
-constexpr uint64_t kDescriptors = 64;  // of a process with a communicator, generously
 
 bool resize(int fd, size_t bytes) { return ::ftruncate(fd, static_cast<off_t>(bytes)) == 0; }
 
@@ -27,8 +25,7 @@ size_t heap_bytes(uint32_t ranks) {
 
 Result<OwnedFd> make_segment(size_t arena_bytes, size_t window_bytes) {
   OwnedFd memory(::memfd_create("tutti", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!memory && is_descriptor_shortage(errno)) return out_of_descriptors("creating shared memory", kDescriptors);
-  if (!memory) return system_error("creating shared memory (memfd_create)");
+  if (!memory) return no_descriptor("creating shared memory");
   const std::string doing = "sizing the memory that the ranks of a host share";
   const size_t with_window = window_offset(arena_bytes) + window_bytes;
   // A file beyond the limit would raise SIGXFSZ.
@@ -37,7 +34,8 @@ Result<OwnedFd> make_segment(size_t arena_bytes, size_t window_bytes) {
       return Status(limit.code(), limit.message() + ", or let TUTTI_TRANSPORT=tcp do without it");
     if (!resize(memory.get(), arena_bytes)) return system_error(doing);
   }
-  if (::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return system_error("sealing shared memory");
+  if (::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return system_error("sealing shared memory");
   return memory;
 }
 
@@ -48,8 +46,8 @@ Status check_segment(int fd, size_t arena_bytes) {
   if (!S_ISREG(file.st_mode) || seals < 0 || (seals & F_SEAL_SHRINK) == 0)
     return Status(Code::unreachable, "what was handed over as shared memory is none, or could shrink");
   if (file.st_size < 0 || static_cast<size_t>(file.st_size) < arena_bytes)
-    return Status(Code::unreachable, "the shared memory that was handed over has " + std::to_string(file.st_size) + " bytes instead of " +
-                                         std::to_string(arena_bytes));
+    return Status(Code::unreachable, "the shared memory that was handed over has " + std::to_string(file.st_size) +
+                                         " bytes instead of " + std::to_string(arena_bytes));
   return {};
 }
 
@@ -60,8 +58,8 @@ Result<Mapping> Mapping::of(int fd, size_t bytes) {
   return Mapping(static_cast<std::byte*>(base), bytes);
 }
 
-// A program that has called mlockall(MCL_FUTURE) would get all of the window as pages at once.  They do not come where nobody may touch
-// them; so it becomes accessible after it has been unlocked.
+// A program that has called mlockall(MCL_FUTURE) would get all of the window as pages at once.  They do not come where
+// nobody may touch them; so it becomes accessible after it has been unlocked.
 Mapping Mapping::window(int fd, size_t offset, size_t bytes) {
   struct stat file {};
   if (::fstat(fd, &file) != 0 || static_cast<size_t>(file.st_size) < offset + bytes) return {};

@@ -1,5 +1,5 @@
-// The memory that the ranks of one host share, as a file without a name: the arena, and behind it a window of address space for what may be
-// allocated later.
+// The memory that the ranks of one host share, as a file without a name: the arena, and behind it a window of address
+// space for what may be allocated later.
 #pragma once
 
 #include <cstddef>

@@ -27,7 +27,11 @@ Listener make_listener(OwnedFd fd, const std::string& who, const Log& log, uint6
 
 TcpAcceptor::TcpAcceptor(OwnedFd fd, const SocketAddress& address, const Terms& terms, std::string who, const Log& log,
                          uint64_t patience_ns)
-    : address_(address), terms_(terms), who_(std::move(who)), log_(log), listener_(make_listener(std::move(fd), who_, log, patience_ns)) {}
+    : address_(address),
+      terms_(terms),
+      who_(std::move(who)),
+      log_(log),
+      listener_(make_listener(std::move(fd), who_, log, patience_ns)) {}
 
 Result<TcpAcceptor> TcpAcceptor::listen(const SocketAddress& address, const Terms& terms, std::string who, const Log& log,
                                         uint64_t patience_ns) {
@@ -50,7 +54,7 @@ Verdict TcpAcceptor::judge(PendingConnection& connection) {
 }
 
 void TcpAcceptor::starved(int error) {
-  if (std::exchange(told_of_shortage_, true)) return;
+  if (std::exchange(logged_shortage_, true)) return;
   log_.warn(who_ + " has no room for one more connection (" + std::strerror(error) +
             "); connections wait until there is: raise the limit of descriptors (ulimit -n), or close some");
 }

@@ -1,8 +1,8 @@
-// The listening side: a listener of which connections become arrivals by their hellos.
+// The listening side: connections become arrivals by their hellos.
 //
-// Pending connections touch nothing but the listener.  Nobody waits for them.  A peer says hello as soon as it is connected, and the kernel
-// hands over connections once something has been said, so a peer is admitted when it is accepted; one that had to leave before its hello
-// tries again (tcp_connector.h).
+// Pending connections touch nothing but the listener, and nobody waits for them.  A peer says hello as soon as it is
+// connected, and the kernel hands over a connection once something has been said, so a peer is admitted when it is
+// accepted.  A peer that had to leave before its hello tries again (tcp_connector.h).
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,7 @@ class TcpAcceptor final : private Gatekeeper {
 
   const SocketAddress& address() const { return address_; }
 
-  // What arrived since the last call.  Never blocks.
+  // The arrivals since the last call.  Never blocks.
   Result<std::vector<Arrival>> poll();
 
  private:
@@ -49,7 +49,7 @@ class TcpAcceptor final : private Gatekeeper {
   Log log_;
   Listener listener_;
   std::vector<Arrival> arrivals_;  // of this poll()
-  bool told_of_shortage_ = false;
+  bool logged_shortage_ = false;
 };
 
 }  // namespace tutti::tcp

@@ -36,7 +36,8 @@ Result<bool> TcpConnector::connected() {
   return closed_by_peer(fd_.get()) ? dropped() : Result<bool>(true);
 }
 
-// Strangers crowd the listener, or this rank was stopped between connecting and its hello.  Nothing is lost: again, after a pause.
+// Other connections crowd the listener, or this rank was stopped between connecting and its hello.  It tries again
+// after a pause.
 Result<bool> TcpConnector::dropped() {
   fd_.reset();
   const uint64_t now = now_ns();

@@ -1,5 +1,5 @@
-// Makes one connection of a link, from the lower rank's side: connects and says hello.  A listener that closes before it has heard
-// the hello is asked again, for about a minute.
+// Makes one connection of a link, from the lower rank's side: connects and says hello.  A listener that closes before
+// it has heard the hello is asked again, for about a minute.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What travels on a TCP connection, and the text by which a rank is found.  Pure functions: any of this may come from a stranger.
+// The frames of a TCP connection, and the text by which a rank is found.  Pure functions of untrusted bytes.
 //
 //   connection: Hello (from the rank that connected, once), then in each direction messages
 //   message:    Header, then Header::length bytes of payload
@@ -45,9 +45,9 @@ static_assert(sizeof(Header) == 40);
 
 std::optional<Hello> decode_hello(std::span<const std::byte> bytes);    // none unless it is a whole hello of our version
 std::optional<Header> decode_header(std::span<const std::byte> bytes);  // none unless it is a whole header
-bool may_become_hello(std::span<const std::byte> beginning);            // tells noise after its first bytes
+bool may_become_hello(std::span<const std::byte> beginning);            // knows noise by its first bytes
 
-// What a listener demands of a hello.
+// The demands of a listener on a hello.
 struct Terms {
   uint64_t context = 0;
   Secret secret{};
@@ -56,7 +56,7 @@ struct Terms {
 };
 std::string_view objection(const Hello& hello, const Terms& terms);  // why the hello is refused; empty if it is not
 
-// Where a rank listens and the secret it wants to hear: "10.0.0.1:40001/00112233445566778899aabbccddeeff".
+// Where a rank listens, and its secret: "10.0.0.1:40001/00112233445566778899aabbccddeeff".
 struct Endpoint {
   SocketAddress address;
   Secret secret{};
