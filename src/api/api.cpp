@@ -94,12 +94,17 @@ Status create(tutti_comm** comm, const tutti_config& config) {
   std::vector<std::string> warnings;
   auto settings = settings_with_warnings(warnings);
   if (!settings.ok()) return settings.status();
-  for (const auto& warning : warnings) early_log(*settings).warn(warning);
+  // One rank of each host logs the warnings, once the ranks have met; if they do not meet, a warning may say why.
+  const auto fails = [&](const Status& status) {
+    for (const auto& warning : warnings) early_log(*settings).warn(warning);
+    return status;
+  };
   auto options = bootstrap_options(config, *settings);
-  if (!options.ok()) return options.status();
+  if (!options.ok()) return fails(options.status());
   auto born = join_job(*options);
-  if (!born.ok()) return born.status();
+  if (!born.ok()) return fails(born.status());
   AssemblyOptions assembly;
+  assembly.warnings = std::move(warnings);
   assembly.rank = born->membership.rank;
   assembly.size = born->membership.size;
   assembly.name = options->name;
@@ -166,7 +171,6 @@ Status create_local(tutti_comm** comms, int size) {
   std::vector<std::string> warnings;
   auto settings = settings_with_warnings(warnings);
   if (!settings.ok()) return settings.status();
-  for (const auto& warning : warnings) early_log(*settings).warn(warning);
   auto rendezvous = ThreadRendezvous::open(size);
   if (!rendezvous.ok()) return rendezvous.status();
   const auto arena = make_local_arena();
@@ -178,6 +182,7 @@ Status create_local(tutti_comm** comms, int size) {
     assembly.size = size;
     assembly.name = "local";
     assembly.settings = *settings;
+    assembly.warnings = warnings;
     assembly.bootstrap = std::make_shared<ThreadBootstrap>(*rendezvous, rank, deadline);
     assembly.local_arena = arena;
     auto result = assemble(std::move(assembly));

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "arena_pool.h"
+#include "bytes.h"
 #include "connectivity.h"
 #include "cores.h"
 #include "host_identity.h"
@@ -106,6 +107,7 @@ class Assembler {
     mine.context = random_number();
     mine.cores = allowed_cores();
     mine.place = encode(locality_of(mine.cores));
+    mine.warnings = hash_of_warnings();
     mine.wire = encode_wire_settings(options_.settings);
     if (Status status = make_cards(mine); !status.ok()) return status;
     auto all = options_.bootstrap->exchange(encode(mine));
@@ -118,11 +120,7 @@ class Assembler {
       ranks_.push_back(std::move(*introduction));
     }
     parts_->context = ranks_[0].context;
-    if (options_.rank != 0) {
-      std::vector<std::string> warnings;
-      if (Status status = apply_wire_settings(ranks_[0].wire, options_.settings, warnings); !status.ok()) return status;
-      for (const auto& warning : warnings) parts_->log.warn(warning);
-    }
+    if (Status status = adopt_settings(); !status.ok()) return status;
     parts_->settings = options_.settings;
     make_team();
     share_cores();
@@ -132,6 +130,33 @@ class Assembler {
     if (Status status = connectivity_->check(); !status.ok()) return status;
     if (const std::string warning = connectivity_->warning(); !warning.empty() && options_.rank == 0) parts_->log.warn(warning);
     return choose_address();
+  }
+
+  // Rank 0's settings hold where they shape what travels.
+  Status adopt_settings() {
+    std::vector<std::string> differences;
+    if (options_.rank != 0)
+      if (Status status = apply_wire_settings(ranks_[0].wire, options_.settings, differences); !status.ok()) return status;
+    if (first_of_host([](const Introduction& i) { return i.warnings; }, 0))
+      for (const auto& warning : options_.warnings) parts_->log.warn(warning);
+    if (first_of_host([](const Introduction& i) { return std::string_view(i.wire); }, 1))
+      for (const auto& warning : differences) parts_->log.warn(warning);
+    return {};
+  }
+
+  uint64_t hash_of_warnings() const {
+    Hash hash;
+    for (const auto& warning : options_.warnings) hash.add(warning).add(uint64_t{0});
+    return options_.warnings.empty() ? 0 : std::max<uint64_t>(hash.value(), 1);
+  }
+
+  // No rank from `begin` on that stands before this one on its host says the same: a warning is logged once on each host.
+  template <class Says>
+  bool first_of_host(Says says, int begin) const {
+    const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
+    for (int rank = begin; rank < options_.rank; ++rank)
+      if (const Introduction& other = ranks_[static_cast<size_t>(rank)]; other.host_id == me.host_id && says(other) == says(me)) return false;
+    return true;
   }
 
   Status make_cards(Introduction& mine) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "join_job.h"
 #include "communicator.h"
@@ -22,6 +23,7 @@ struct AssemblyOptions {
   std::string name;
   Settings settings;  // this rank's; rank 0's wire-shaping ones replace them
   std::shared_ptr<Bootstrap> bootstrap;
+  std::vector<std::string> warnings;        // about this rank's settings, not logged yet
   std::string local_end;                    // numeric, of this rank's connection to the rendezvous; "" without one
   std::shared_ptr<Domain> domain;           // of the parent; null: a new one
   std::shared_ptr<LocalArena> local_arena;  // if the ranks are threads of this process; null: they are processes

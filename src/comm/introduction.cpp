@@ -15,7 +15,7 @@
 namespace tutti {
 namespace {
 
-constexpr std::string_view kVersion = "tutti4";
+constexpr std::string_view kVersion = "tutti5";
 
 constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kHexadecimal = "0123456789abcdef";
@@ -99,7 +99,7 @@ std::string encode(const Introduction& i) {
   add(printable(i.host_id).substr(0, kLongestHostId));
   add(printable(i.host).substr(0, kLongestHost));
   for (const std::string& line : {std::to_string(i.pid), i.pid_namespace, std::to_string(i.user), i.user_namespace,
-                                  std::to_string(i.context), i.cores, i.place, std::to_string(i.cards.size())})
+                                  std::to_string(i.context), i.cores, i.place, std::to_string(i.warnings), std::to_string(i.cards.size())})
     add(line);
   for (const auto& [name, card] : i.cards) add(name + ' ' + card);
   add(i.wire);
@@ -121,6 +121,7 @@ Result<Introduction> decode_introduction(std::string_view bytes, int rank) {
   i.context = lines.number("context");
   i.cores = lines.text("set of cores", kLongestCores, kHexadecimal);
   i.place = lines.text("place in its host", kLongestPlace, kPlace);
+  i.warnings = lines.number("hash of its warnings");
   i.cards = read_cards(lines);
   i.wire = lines.rest();
   if (i.wire.size() > kLongestWireSettings) lines.refuse("list of settings");

@@ -23,6 +23,7 @@ struct Introduction {
   uint64_t context = 0;        // a random number
   std::string cores;           // see allowed_cores()
   std::string place;           // see Locality
+  uint64_t warnings = 0;       // hash of its warnings about settings; 0: it has none
   std::string wire;            // see encode_wire_settings()
   std::map<std::string, std::string, std::less<>> cards;  // of the transports that the rank may use, by name (see Card)
 };

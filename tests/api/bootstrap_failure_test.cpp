@@ -123,6 +123,32 @@ TEST(Bootstrap, MisspeltSettingsSuggestTheNearest) {
   EXPECT_THAT(name.wait(20)[0].output, HasSubstr("TUTTI_ALGORITHM"));
 }
 
+// One rank of each host warns for all that are set alike; one that is set otherwise warns of that itself.
+TEST(Bootstrap, AWarningIsLoggedOnceOnEachHost) {
+  const auto warnings = [](ProcessWorld& world, const std::string& name) {
+    std::vector<int> ranks;
+    const std::vector<Ending> endings = world.wait(30);
+    for (size_t rank = 0; rank < endings.size(); ++rank) {
+      EXPECT_EQ(endings[rank].exit_code, 0) << endings[rank].output;
+      if (endings[rank].output.find(name) != std::string::npos) ranks.push_back(static_cast<int>(rank));
+    }
+    return ranks;
+  };
+  const auto create = failure_program("create");
+  ProcessWorld one(4, create, {{"TUTTI_STROE", "x"}}, "shm");
+  EXPECT_THAT(warnings(one, "TUTTI_STROE"), testing::ElementsAre(0));
+  ProcessWorld two(4, create, {{"TUTTI_STROE", "x"}}, "mixed");  // ranks of equal parity share a host
+  EXPECT_THAT(warnings(two, "TUTTI_STROE"), testing::ElementsAre(0, 1));
+  const std::string store = "file:" + (new_folder() / "store").string();
+  const auto as_rank = [&](int rank, const std::string& setting) {
+    std::vector<std::string> command{"/usr/bin/env", "TUTTI_RANK=" + std::to_string(rank), "TUTTI_SIZE=3", setting};
+    command.insert(command.end(), create.begin(), create.end());
+    return command;
+  };
+  ProcessWorld last({as_rank(0, "A=b"), as_rank(1, "TUTTI_LANES=3"), as_rank(2, "TUTTI_LANES=3")}, {{"TUTTI_STORE", store}});
+  EXPECT_THAT(warnings(last, "TUTTI_LANES"), testing::ElementsAre(1));
+}
+
 TEST(Bootstrap, ARankThatDiesBeforeTheRendezvous) {
   ProcessWorld world(2, failure_program("create"), {{"TUTTI_SIZE", "3"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
   world.rank(1).signal(SIGKILL);

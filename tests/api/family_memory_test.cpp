@@ -90,14 +90,14 @@ TEST_P(Threads, GoOnAfterTheFailureOfASplit) {
 
 INSTANTIATE_TEST_SUITE_P(Over, Threads, testing::Values("memory", "shm"), parameter_name);
 
-class Processes : public testing::TestWithParam<const char*> {};
+class FamilyProcesses : public testing::TestWithParam<const char*> {};
 
-TEST_P(Processes, LendMemoryOfTheFamily) {
+TEST_P(FamilyProcesses, LendMemoryOfTheFamily) {
   ProcessWorld world(5, {program_from("API_TEST_RANK_PROGRAM"), "family_memory"}, {}, GetParam());
   for (const Ending& ending : world.wait(60)) EXPECT_EQ(ending.exit_code, 0) << ending.output;
 }
 
-INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp", "mixed"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, FamilyProcesses, testing::Values("shm", "tcp", "mixed"), parameter_name);
 
 }  // namespace
 }  // namespace tutti::test

@@ -28,6 +28,7 @@ Introduction sample() {
   i.context = UINT64_MAX;
   i.cores = "ff03";
   i.place = "0 8 - -";
+  i.warnings = 77;
   i.wire = "TUTTI_LANES=2\nTUTTI_SLOT_BYTES=65536\n";
   i.cards = {{"shm", "tutti-1234 " + std::string(32, 'a')}, {"tcp", ""}};
   return i;
@@ -39,6 +40,7 @@ TEST(Introduction, IsReadAsItWasWritten) {
   EXPECT_EQ(encode(*read), encode(sample()));
   EXPECT_EQ(read->context, UINT64_MAX);
   EXPECT_EQ(read->user, 1000u);
+  EXPECT_EQ(read->warnings, 77u);
   EXPECT_EQ(read->wire, sample().wire);
   EXPECT_EQ(read->cards, sample().cards);
 }
