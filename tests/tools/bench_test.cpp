@@ -1,6 +1,7 @@
 // tutti-bench as users and their parsers meet it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -87,6 +88,24 @@ TEST_F(Bench, StartsRanksInABatchScriptAndBesideHalfALauncher) {
     EXPECT_EQ(run("all_reduce --ranks 2 -b 4 -e 4 -n 5", around), 0) << around << ": " << output_;
     EXPECT_THAT(output_, HasSubstr("# 2 ranks over")) << around;
   }
+}
+
+TEST_F(Bench, BindsItsRanksToCoresOfTheirOwn) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  const int cores = CPU_COUNT(&allowed);
+  const std::string own = "# Binding: each rank has cores of its own.\n", none = "# Binding: none, ranks share cores.\n";
+  if (cores > 1) {
+    EXPECT_EQ(run("barrier --ranks 2 -n 5"), 0) << output_;
+    EXPECT_THAT(output_, HasSubstr(own));
+  }
+  EXPECT_EQ(run("barrier --ranks " + std::to_string(cores + 1) + " -n 5"), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr(none));
+  EXPECT_EQ(run("barrier --ranks 2 -n 5 --bind none"), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr(none));
+  EXPECT_EQ(run("barrier --bind socket"), 2);
+  EXPECT_THAT(output_, HasSubstr("--bind takes core or none, not \"socket\""));
 }
 
 TEST_F(Bench, TableIsThatOfNcclTests) {

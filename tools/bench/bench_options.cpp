@@ -17,7 +17,7 @@ namespace {
 // The command line as text; reading the text is ours, so that every complaint is a sentence.
 struct Texts {
   std::string collective, ranks, transport, algorithm, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
-  std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate;
+  std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate, bind = "core";
   std::optional<std::string> codec;  // an empty one is a mistake, not none
   bool osu = false, huge_pages = false;
 };
@@ -34,6 +34,9 @@ void declare(CLI::App& app, Texts& texts) {
                  "all_to_all, barrier or send_recv")
       ->required();
   app.add_option("--ranks", texts.ranks, "Processes to start; default: one per core, at least 2");
+  app.add_option("--bind", texts.bind,
+                 "core: each process that is started gets cores of its own if there are enough; none: the system places them")
+      ->capture_default_str();
   app.add_option("--transport", texts.transport, "shm or tcp; default: what Tutti chooses");
   app.add_option("--algorithm", texts.algorithm, "A name, a rule as of TUTTI_ALGORITHM, or \"all\": one table for each");
   app.add_option(
@@ -172,6 +175,8 @@ Status read(const Texts& texts, Options& options) {
     if (Status s = read_count("--ranks", texts.ranks, 1, number); !s.ok()) return s;
     options.ranks = number;
   }
+  if (texts.bind != "core" && texts.bind != "none") return wrong("--bind takes core or none, not " + in_quotes(texts.bind) + ".");
+  options.binds = texts.bind == "core";
   options.transport = texts.transport;
   options.algorithm = texts.algorithm;
   options.json = texts.json;

@@ -17,6 +17,7 @@ enum class Across : int { rank0 = 0, average = 1, minimum = 2, maximum = 3 };
 struct Options {
   Kind kind = Kind::all_reduce;
   std::optional<int> ranks;  // to start, or to find under a launcher
+  bool binds = true;         // the ranks that it starts, each to cores of its own
   std::string transport;     // "": TUTTI_TRANSPORT
   std::string algorithm;     // "": TUTTI_ALGORITHM, else Tutti's choice; a rule as of TUTTI_ALGORITHM; "all"
   std::string codec;         // "": elements travel as they are

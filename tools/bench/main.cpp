@@ -172,7 +172,7 @@ int start_or_join(int argc, char** argv) {
   const std::optional<int> rank = launched_rank(process_environment());
   if (const auto status = parse_options(argc, argv, rank.value_or(0) > 0, options)) return *status;
   if (rank) return run_rank(options, *rank, argc, argv);
-  return start_ranks(options.ranks.value_or(std::max(2, usable_cores())), argv);
+  return start_ranks(options.ranks.value_or(std::max(2, usable_cores())), argv, options.binds);
 }
 
 }  // namespace

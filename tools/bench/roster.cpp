@@ -47,6 +47,16 @@ int Roster::hosts() const {
 
 int Roster::ranks_here() const { return static_cast<int>(std::ranges::count(ranks, me().host_key, &RankInfo::host_key)); }
 
+bool Roster::is_bound() const {
+  for (size_t a = 0; a < ranks.size(); ++a)
+    for (size_t b = 0; b < a; ++b) {
+      cpu_set_t both;
+      CPU_AND(&both, &ranks[a].cores, &ranks[b].cores);
+      if (ranks[a].host_key == ranks[b].host_key && CPU_COUNT(&both) > 0) return false;
+    }
+  return true;
+}
+
 int Roster::cores_here() const {
   cpu_set_t all;
   CPU_ZERO(&all);

@@ -25,6 +25,7 @@ struct Roster {
   int hosts() const;
   int ranks_here() const;  // on this rank's host
   int cores_here() const;  // that any of them may run on
+  bool is_bound() const;   // no two ranks of a host may run on the same core
 };
 
 int usable_cores();  // by this process

@@ -1,5 +1,6 @@
 #include "starter.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "binding.h"
 #include "clock.h"
 
 namespace tutti::bench {
@@ -40,9 +42,19 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// In the child: becomes rank `rank`.  Returns only if that is impossible.
-void become_rank(int rank, int ranks, const std::string& store, const sigset_t& signals, char** argv) {
+// A rank that cannot be bound runs where the system puts it.
+void bind_to(const std::vector<int>& threads) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int thread : threads) CPU_SET(static_cast<size_t>(thread), &set);
+  if (!threads.empty()) sched_setaffinity(0, sizeof set, &set);
+}
+
+// In the child: becomes rank `rank`, bound to `threads`, if there are any.  Returns only if that is impossible.
+void become_rank(int rank, int ranks, const std::vector<int>& threads, const std::string& store, const sigset_t& signals,
+                 char** argv) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // no rank outlives its starter
+  bind_to(threads);
   setenv("TUTTI_RANK", std::to_string(rank).c_str(), 1);
   setenv("TUTTI_SIZE", std::to_string(ranks).c_str(), 1);
   setenv("TUTTI_STORE", store.c_str(), 1);
@@ -53,11 +65,12 @@ void become_rank(int rank, int ranks, const std::string& store, const sigset_t& 
 class Ranks {
  public:
   // False if one could not be started; the others are then being ended.
-  bool start(int ranks, const std::string& store, const sigset_t& signals, char** argv) {
+  bool start(const std::vector<std::vector<int>>& threads, const std::string& store, const sigset_t& signals, char** argv) {
+    const auto ranks = static_cast<int>(threads.size());
     for (int rank = 0; rank < ranks; ++rank) {
       const pid_t pid = fork();
       if (pid == 0) {
-        become_rank(rank, ranks, store, signals, argv);
+        become_rank(rank, ranks, threads[static_cast<size_t>(rank)], store, signals, argv);
         std::fprintf(stderr, "%s: rank %d could not be started: %s.\n", program_invocation_short_name, rank, std::strerror(errno));
         _exit(1);
       }
@@ -140,7 +153,7 @@ class Ranks {
 
 }  // namespace
 
-int start_ranks(int ranks, char** argv) {
+int start_ranks(int ranks, char** argv, bool binds) {
   const TemporaryDirectory directory;
   if (directory.path().empty()) {
     std::fprintf(stderr, "%s: No temporary directory could be made in $TMPDIR or /tmp: %s.\n", program_invocation_short_name,
@@ -152,8 +165,10 @@ int start_ranks(int ranks, char** argv) {
   sigemptyset(&taken);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&taken, signal);
   sigprocmask(SIG_BLOCK, &taken, &before);
+  const std::vector<std::vector<int>> threads =
+      binds ? share_out(ranks, usable_cores_and_threads()) : std::vector<std::vector<int>>(static_cast<size_t>(ranks));
   Ranks job;
-  job.start(ranks, "file:" + directory.path() + "/store", before, argv);
+  job.start(threads, "file:" + directory.path() + "/store", before, argv);
   while (job.running()) {
     const timespec tick{0, 200'000'000};
     const int signal = sigtimedwait(&taken, nullptr, &tick);

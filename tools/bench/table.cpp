@@ -76,6 +76,7 @@ void print_opening(const Options& options, const Roster& roster, const Rotation&
   for (size_t r = 0; r < roster.ranks.size(); ++r)
     comment(format(" Rank %2zu Pid %6d on %10s, cores: %d", r, roster.ranks[r].pid, roster.ranks[r].host,
                    CPU_COUNT(&roster.ranks[r].cores)));
+  comment(roster.is_bound() ? "Binding: each rank has cores of its own." : "Binding: none, ranks share cores.");
   comment("");
   comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + (rotation.huge_pages() ? " (huge pages)" : "") +
           " per rank and rewritten (last-level cache " + describe_bytes(last_level_cache_bytes()) + ").");
