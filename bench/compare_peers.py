@@ -87,7 +87,8 @@ def algorithm_peers(driver):
 def before_peers(library, libs):
     """Each of Tutti's peers in `libs` once more, with another build of the library."""
     environment = {"LD_PRELOAD": str(library.resolve(strict=True))}
-    return [Peer(peer.name + "_before", "tutti", peer.transports, f"{peer.about}; {library}", environment=peer.environment | environment)
+    return [Peer(peer.name + "_before", "tutti", peer.transports, f"{peer.about}; {library}",
+        environment=peer.environment | environment)
             for peer in PEERS if peer.driver == "tutti" and peer.name in libs]
 
 
@@ -130,7 +131,8 @@ def launch(peer, transport, ranks):
 def start(command, environment):
     """A process in a group of its own, so that it can be ended with all it starts, but not in a session of its own: the kernel shares
     out cores between sessions, and a rank that yields would not yield to a rank of another one."""
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=os.setpgrp)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=os.setpgrp)
 
 
 def watch(processes):

@@ -52,7 +52,8 @@ class Communicator:
         """Replaces a contiguous float32 array by its average over ranks."""
         self.options.codec = codec.handle if codec else None
         address = array.ctypes.data
-        self.library.check(self.library.c.tutti_all_reduce(self.handle, address, address, array.size, FLOAT32, AVG, byref(self.options)),
+        self.library.check(self.library.c.tutti_all_reduce(self.handle, address, address, array.size, FLOAT32, AVG,
+            byref(self.options)),
                            self.handle)
 
     def close(self):

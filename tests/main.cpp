@@ -1,4 +1,5 @@
-// The main function of every test program.  A program holds the tests of a room; --file NAME runs those of one source file.
+// The main function of every test program.  A program holds the tests of a room; --file NAME runs those of one source
+// file.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

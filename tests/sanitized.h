@@ -1,5 +1,5 @@
-// How much of a test runs.  Sanitizers make each step some ten times as slow and find their mistakes in the first cases of a kind, so in
-// their builds long loops are short; whether every value is right, the plain build tells.
+// How much of a test runs.  Sanitizers make each step some ten times as slow and find their mistakes in the first cases
+// of a kind, so in their builds long loops are short; whether every value is right, the plain build tells.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,8 @@ constexpr Number fewer(Number all, Number few) {
   return kSanitized ? few : all;
 }
 
-// 1 … last, or few of them: the Fibonacci numbers up to 34, among which are even and odd ones, primes and powers of two.
+// 1 … last, or few of them: the Fibonacci numbers up to 34, among which are even and odd ones, primes and powers of
+// two.
 inline std::vector<int> sizes_up_to(int last) {
   std::vector<int> sizes;
   if (kSanitized) {

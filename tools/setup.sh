@@ -13,7 +13,8 @@ die() {
   exit 1
 }
 
-# stage TEXT LOG COMMAND…: one line on the screen, the output in $logs/LOG.log; if the command fails, the end of that log and status 1.
+# stage TEXT LOG COMMAND…: one line on the screen, the output in $logs/LOG.log; if the command fails, the end of that
+# log and status 1.
 stage() {
   local text=$1 log=$logs/$2.log started=$SECONDS
   shift 2

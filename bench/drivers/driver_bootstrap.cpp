@@ -1,5 +1,5 @@
-// The life of one rank for bench/bootstrap: creates a communicator, makes one all-reduce, splits as often as it is told, destroys.  Prints the
-// moments between these as seconds of the monotonic clock, and what the communicator holds.
+// The life of one rank for bench/bootstrap: creates a communicator, makes one all-reduce, splits as often as it is
+// told, destroys.  Prints the moments between these as seconds of the monotonic clock, and what the communicator holds.
 //   driver_bootstrap SPLITS BYTES     with 0 0 it only creates and destroys
 #include <time.h>
 

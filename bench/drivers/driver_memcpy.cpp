@@ -1,5 +1,5 @@
-// The limit of memory: every rank copies its input to its output, all at once; label "memcpy_nt": by non-temporal stores, which do not
-// fetch what they overwrite.
+// The limit of memory: every rank copies its input to its output, all at once; label "memcpy_nt": by non-temporal
+// stores, which do not fetch what they overwrite.
 #include "harness.h"
 
 #if defined(__x86_64__)

@@ -1,5 +1,5 @@
-// The limit of TCP: every rank sends to the next and receives from the one before, both ways at once, as many bytes as a ring
-// all-reduce moves per rank: 2(p-1)/p of the data.  Nothing is reduced.
+// The limit of TCP: every rank sends to the next and receives from the one before, both ways at once, as many bytes as
+// a ring all-reduce moves per rank: 2(p-1)/p of the data.  Nothing is reduced.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,8 +1,8 @@
 // tutti_all_reduce as a program with no settings of its own gets it; TUTTI_… decide the rest.  By label:
 //   tutti_alloc    the buffers are memory of tutti_alloc
 //   tutti_overlap  each call is 32 asynchronous all-reduces in flight, of a 32nd of the elements each
-// COMPARE_CODEC, a codec's text, compresses what travels; the result is then not exact, and only has to be the same at every rank.
-// With the one argument --algorithms it prints the names of Tutti's all-reduce algorithms.
+// COMPARE_CODEC, a codec's text, compresses what travels; the result is then not exact, and only has to be the same at
+// every rank.  With the one argument --algorithms it prints the names of Tutti's all-reduce algorithms.
 #include "algorithms.h"
 #include "harness.h"
 #include "tutti/tutti.h"
@@ -15,7 +15,8 @@ class Tutti {
  public:
   int rank = 0, size = 0;
 
-  explicit Tutti(const std::string& label) : allocates_(label.starts_with("tutti_alloc")), overlaps_(label.starts_with("tutti_overlap")) {
+  explicit Tutti(const std::string& label)
+      : allocates_(label.starts_with("tutti_alloc")), overlaps_(label.starts_with("tutti_overlap")) {
     if (const char* spec = std::getenv("COMPARE_CODEC")) spec_ = spec;
     tutti_call_options_init(&options_);
     if (tutti_comm_create(&comm_, nullptr) != TUTTI_SUCCESS) harness::fail(tutti_last_error(nullptr));

@@ -1,19 +1,21 @@
-// What every driver of bench/compare shares, so that libraries are measured alike: buffers, values, timing loop, check, output.
-// It uses nothing of Tutti.  A driver is a type with
+// What every driver of bench/compare shares, so that libraries are measured alike: buffers, values, timing loop, check,
+// output.  It uses nothing of Tutti.  A driver is a type with
 //
 //   int rank, size;                                                          known once it is constructed
-//   void all_reduce(const float* input, float* output, size_t count);        sums over the ranks; calls harness::fail if it cannot
+//   void all_reduce(const float* input, float* output, size_t count);  sums over the ranks; calls harness::fail if it
+//   cannot
 //   harness::Result result() const;                                          what must be in the output
 //
 // and a main that constructs it and calls harness::run(driver, settings).  It may have
 //
 //   void* allocate(size_t bytes);                                            memory for the buffers, or null
-//   std::string algorithm() const;                                           that the last call used; goes into the sample
+//   std::string algorithm() const;  that the last call used; goes into the sample
 //
-// Method.  Each call takes the next of several buffers; before any buffer is used again all have been rewritten with new nonzero
-// values and the ranks have met.  Between two calls only a time stamp is taken.  An iteration lasts as long as its slowest rank's; the
-// median over the iterations is the sample.  The first and last iteration of each size are checked on every rank, element by element.
-// Ranks meet, and exchange their times, in a page of shared memory of the harness's own, so no library measures itself.
+// Method.  Each call takes the next of several buffers; before any buffer is used again all have been rewritten with
+// new nonzero values and the ranks have met.  Between two calls only a time stamp is taken.  An iteration lasts as long
+// as its slowest rank's; the median over the iterations is the sample.  The first and last iteration of each size are
+// checked on every rank, element by element.  Ranks meet, and exchange their times, in a page of shared memory of the
+// harness's own, so no library measures itself.
 #pragma once
 
 #include <fcntl.h>
@@ -176,7 +178,8 @@ class Rendezvous {
     return -largest(-mine) == most;
   }
 
-  // The round trip of a cache line between ranks 0 and 1 in ns: the median of 25 batches; 0 where ranks must share cores.
+  // The round trip of a cache line between ranks 0 and 1 in ns: the median of 25 batches; 0 where ranks must share
+  // cores.
   double round_trip() {
     if (size_ < 2 || environment_number("COMPARE_CORES") < size_) return 0;
     std::vector<double> batches;
@@ -207,8 +210,8 @@ class Rendezvous {
   Page* page_;
 };
 
-// Cores that share a last-level cache answer in 130 to 300 ns, others in 500 and more; one that something else runs on takes far longer.
-// `before` and `after` are the round trips in ns around a sample.
+// Cores that share a last-level cache answer in 130 to 300 ns, others in 500 and more; one that something else runs on
+// takes far longer.  `before` and `after` are the round trips in ns around a sample.
 inline const char* placement(double before, double after) {
   if (before == 0 || after == 0) return "CROWDED";
   const double slower = std::max(before, after), mean = (before + after) / 2;
@@ -263,7 +266,8 @@ inline double checksum(const float* memory, size_t count) {
 template <class Driver>
 class Measurement {
  public:
-  Measurement(Driver& driver, const Settings& settings) : driver_(driver), settings_(settings), rendezvous_(driver.rank, driver.size) {
+  Measurement(Driver& driver, const Settings& settings)
+      : driver_(driver), settings_(settings), rendezvous_(driver.rank, driver.size) {
     const size_t largest = *std::max_element(settings.sizes.begin(), settings.sizes.end());
     bytes_ = std::max(settings.rotate_bytes, 2 * stride(largest));
     void* memory = nullptr;
@@ -329,7 +333,8 @@ class Measurement {
     if (iterations == 0) {
       const double first = timed(bytes, 1);
       const int warm = std::clamp(static_cast<int>(settings_.budget_s / 8 / first), 1, 20);
-      const double each = std::min(timed(bytes, warm), timed(bytes, warm));  // the smaller is less of what else runs here
+      // The smaller is less of what else runs here.
+      const double each = std::min(timed(bytes, warm), timed(bytes, warm));
       iterations = std::clamp(static_cast<int>(settings_.budget_s / each), bytes <= 1 << 20 ? 25 : 5, kMostIterations);
     } else {
       timed(bytes, 2);

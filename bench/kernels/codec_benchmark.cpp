@@ -1,11 +1,13 @@
-// Bytes of float32 per second through each codec on one core, chunk by chunk over a tensor that stays in the second-level cache:
+// Bytes of float32 per second through each codec on one core, chunk by chunk over a tensor that stays in the
+// second-level cache:
 //   encode/SPEC       value and residual in, packet and residual out (residual only where the codec uses feedback)
-//   encode_cold/SPEC       the same of 64 MiB, which no cache holds, in pages of 4 KiB (the residual in huge ones, as the library has it)
+//   encode_cold/SPEC       the same of 64 MiB, which no cache holds, in pages of 4 KiB (the residual in huge ones, as
+//                          the library has it)
 //   encode_cold_huge/SPEC  and in huge pages, if the system gives any
 //   decode/SPEC       packet in, numbers out
 //   decode_add/SPEC   packet and numbers in, their sums out in place
-// `codec-benchmark [benchmark's options] [SPEC …]` takes any codecs by their text, "int4:group=128" say; by default the list below.
-// The label is how many times smaller than float32 the packets are, and the target.
+// `codec-benchmark [benchmark's options] [SPEC …]` takes any codecs by their text, "int4:group=128" say; by default the
+// list below.  The label is how many times smaller than float32 the packets are, and the target.
 #include <benchmark/benchmark.h>
 
 #include <cmath>

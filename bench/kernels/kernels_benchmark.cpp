@@ -1,5 +1,6 @@
-// Bytes per second through each kernel: read plus written, from sizes that stay in the first-level cache to sizes that leave all.
-// One thread, but for shared/…: what a team of so many threads takes for one call.  `--benchmark_filter=reduce/float32/sum` selects; names are kernel/type/operator or sources/store/bytes of one buffer.
+// Bytes per second through each kernel: read plus written, from sizes that stay in the first-level cache to sizes that
+// leave all.  One thread, but for shared/…: what a team of so many threads takes for one call.
+// `--benchmark_filter=reduce/float32/sum` selects; names are kernel/type/operator or sources/store/bytes of one buffer.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -20,7 +21,8 @@ using tutti::kernels::Store;
 
 constexpr size_t kSizes[] = {4 << 10, 64 << 10, 1 << 20, 32 << 20};
 
-// Page aligned and touched.  Every byte pattern 0x3c3d is an ordinary number in every type: no denormals, no overflow in one step.
+// Page aligned and touched.  Every byte pattern 0x3c3d is an ordinary number in every type: no denormals, no overflow
+// in one step.
 class Buffer {
  public:
   explicit Buffer(size_t bytes) : bytes_(static_cast<uint8_t*>(::operator new(bytes, kPage))) {
@@ -57,7 +59,8 @@ void reduce(benchmark::State& state, DataType type, ReduceOp op, uint32_t diviso
 // As the engine fuses the last reduction with the first forwarding: into the output and over the received slot.
 void reduce_and_pass(benchmark::State& state, DataType type, Store store, size_t bytes) {
   const Buffer home(bytes), left(bytes), slot(bytes);
-  const auto kernel = tutti::kernels::reduce_kernel(type, ReduceOp::min);  // a fixed point: the slot keeps ordinary numbers
+  // A fixed point: the slot keeps ordinary numbers.
+  const auto kernel = tutti::kernels::reduce_kernel(type, ReduceOp::min);
   const size_t count = bytes / tutti::element_size(type);
   for (auto _ : state) {
     kernel(home.get(), slot.get(), left.get(), slot.get(), count, 1, store);

@@ -18,13 +18,15 @@
  * Threads: a communicator is used by one thread at a time; requests may be waited for by another thread; different communicators
  *   are independent.  In a child after fork() every call on an inherited communicator fails with TUTTI_INVALID_ARGUMENT; the
  *   library's descriptors are closed there.
- * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or TUTTI_INTERNAL the
- *   communicator is dead: outputs of unfinished calls are undefined and each later call returns the same status; destroy it and
+ * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or
+ *   TUTTI_INTERNAL the communicator is dead: outputs of unfinished calls are undefined and each later call returns the
+ *   same status; destroy it and
  *   create a new one.  TUTTI_INVALID_ARGUMENT, TUTTI_UNSUPPORTED and TUTTI_OUT_OF_MEMORY (also: no thread for a
  *   _start call) change nothing: the same call may be made again.  No exception leaves this library.
- * Versions: the structs that begin with struct_size grow at their end only, so programs run with older and newer libraries than they were
- *   compiled against.  Members that the caller's header lacks have their defaults.  Members that only the caller's header has must be
- *   zero, or the call is TUTTI_UNSUPPORTED; of tutti_stats the library writes what the caller has, and zeros where it has more.
+ * Versions: the structs that begin with struct_size grow at their end only, so programs run with older and newer
+ *   libraries than they were compiled against.  Members that the caller's header lacks have their defaults.  Members
+ *   that only the caller's header has must be zero, or the call is TUTTI_UNSUPPORTED; of tutti_stats the library writes
+ *   what the caller has, and zeros where it has more.
  * Bits: all ranks get bit-identical results; the same call with the same algorithm gives the same bits every time, whatever
  *   floating-point mode (rounding, denormals, traps) threads have set; it is as before when a call returns.
  */
@@ -79,13 +81,14 @@ typedef enum tutti_dtype {
   TUTTI_FLOAT64 = 9
 } tutti_dtype;
 
-/* Integer sums and products wrap.  A not-a-number in any input of sum, prod, avg, min or max gives a not-a-number.  AVG is the sum divided
- * by the number of ranks (integers: towards zero).
- * 16-bit floats are reduced in float32 and rounded to nearest even.  AVG is rounded once, at the end, by every algorithm.  Partial results
- * of SUM and PROD are rounded to 16 bits between ranks, except by the algorithms flat and direct: the result depends on the algorithm
- * unless TUTTI_DETERMINISTIC=1, and overflows where a partial result does.
- * Averages of 16-bit floats by other algorithms than these two, between more than two ranks, hold a float32 for each element of the input
- * while they last (twice its bytes), and send messages twice as long; between ranks of one host direct is chosen instead. */
+/* Integer sums and products wrap.  A not-a-number in any input of sum, prod, avg, min or max gives a not-a-number.  AVG
+ * is the sum divided by the number of ranks (integers: towards zero).
+ * 16-bit floats are reduced in float32 and rounded to nearest even.  AVG is rounded once, at the end, by every
+ * algorithm.  Partial results of SUM and PROD are rounded to 16 bits between ranks, except by the algorithms flat and
+ * direct: the result depends on the algorithm unless TUTTI_DETERMINISTIC=1, and overflows where a partial result does.
+ * Averages of 16-bit floats by other algorithms than these two, between more than two ranks, hold a float32 for each
+ * element of the input while they last (twice its bytes), and send messages twice as long; between ranks of one host
+ * direct is chosen instead. */
 typedef enum tutti_op { TUTTI_SUM = 0, TUTTI_PROD = 1, TUTTI_MIN = 2, TUTTI_MAX = 3, TUTTI_AVG = 4 } tutti_op;
 
 /* ---- library ---- */
@@ -109,8 +112,9 @@ typedef struct tutti_unique_id { char internal[128]; } tutti_unique_id;
 /* Makes an id and opens the rendezvous point in this process, where the ranks that create a communicator with it will meet. */
 TUTTI_API tutti_status tutti_get_unique_id(tutti_unique_id *id);
 
-/* A key/value store of the caller's (etcd, torch's store, a dictionary …).  Values are at most 512 bytes.  Each returns 0 on success;
- * `get` waits until the key is there or `timeout_ms` is over, and stores the value's length in *length (capacity in on entry). */
+/* A key/value store of the caller's (etcd, torch's store, a dictionary …).  Values are at most 512 bytes.  Each returns
+ * 0 on success; `get` waits until the key is there or `timeout_ms` is over, and stores the value's length in *length
+ * (capacity in on entry). */
 typedef struct tutti_store_callbacks {
   int (*set)(void *context, const char *key, const void *value, size_t bytes);
   int (*get)(void *context, const char *key, void *value, size_t *length, int timeout_ms);
@@ -129,14 +133,15 @@ typedef struct tutti_config {
   const char *name;                       /* NULL: "world".  Shown in messages; must be equal on all ranks */
 } tutti_config;
 
-/* Sets struct_size and all defaults.  In C and C++ the _init functions are macros that tell the library the size of the caller's struct. */
+/* Sets struct_size and all defaults.  In C and C++ the _init functions are macros that tell the library the size of the
+ * caller's struct. */
 TUTTI_API void tutti_config_init(tutti_config *config);
 TUTTI_API void tutti_config_init_sized(tutti_config *config, size_t struct_size);
 #define tutti_config_init(config) tutti_config_init_sized(config, sizeof(tutti_config))
 
-/* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BOOTSTRAP_TIMEOUT.  `config` may be NULL: everything from
- * the launcher (torchrun, mpirun, srun, hydra, or TUTTI_RANK/TUTTI_SIZE/TUTTI_STORE).  On failure *comm is NULL and
- * tutti_last_error(NULL) explains. */
+/* Creates a communicator; collective over its ranks, blocking, bounded by TUTTI_BOOTSTRAP_TIMEOUT.  `config` may be
+ * NULL: everything from the launcher (torchrun, mpirun, srun, hydra, or TUTTI_RANK/TUTTI_SIZE/TUTTI_STORE).  On failure
+ * *comm is NULL and tutti_last_error(NULL) explains. */
 TUTTI_API tutti_status tutti_comm_create(tutti_comm **comm, const tutti_config *config);
 
 /* Creates `size` communicators of one group inside this process, comms[r] for rank r, to be used by different threads. */
@@ -146,14 +151,16 @@ TUTTI_API tutti_status tutti_comm_create_local(tutti_comm **comms, int size);
  * joins none and gets *child = NULL.  Collective over `comm`, blocking. */
 TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tutti_comm **child);
 
-/* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called from any thread. */
+/* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called
+ * from any thread. */
 TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);
 
-/* Ends and frees `comm`.  Every rank calls it, in any order among its communicators: it does not wait for other ranks to call it, with one
- * exception.  This process passes word of failures on to some of the other ranks; so the end of its last communicator may wait for them to end
- * theirs, for TUTTI_TIMEOUT at most, then it is TUTTI_TIMEOUT, and `comm` is freed all the same.  Waits until what this rank has sent
- * has arrived.  TUTTI_INVALID_ARGUMENT while requests of it have not been waited for (`comm` and they are as before), unless it is dead:
- * then tutti_wait gives its failure afterwards, too.  NULL is allowed. */
+/* Ends and frees `comm`.  Every rank calls it, in any order among its communicators: it does not wait for other ranks
+ * to call it, with one exception.  This process passes word of failures on to some of the other ranks; so the end of
+ * its last communicator may wait for them to end theirs, for TUTTI_TIMEOUT at most, then it is TUTTI_TIMEOUT, and
+ * `comm` is freed all the same.  Waits until what this rank has sent has arrived.  TUTTI_INVALID_ARGUMENT while
+ * requests of it have not been waited for (`comm` and they are as before), unless it is dead: then tutti_wait gives its
+ * failure afterwards, too.  NULL is allowed. */
 TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
 
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
@@ -174,17 +181,19 @@ typedef struct tutti_stats {
   uint32_t last_lanes;       /* stripes in flight */
   uint32_t last_stripe_bytes;
   double last_predicted_us;  /* what the last operation was predicted to take; 0: nothing was predicted */
-  char last_codec[160];      /* "" if the last operation was given none; "int8: 64 MiB in packets of 16.1 MiB", or "none: " and why not */
+  /* "" if the last operation was given none; "int8: 64 MiB in packets of 16.1 MiB", or "none: " and why not */
+  char last_codec[160];
 } tutti_stats;
 
 TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *stats);
 
-/* Memory that is cheap to communicate from and into: page aligned, zeroed, faulted in, huge pages where the system allows.  Ranks of one
- * host reach each other's where it lies, so large messages of it are not copied.  That holds in calls of `comm`, of all communicators split
- * off it, and of those that it was split off; they take it as input, output, part of either, or on some ranks only.
- * Local.  The memory belongs to `comm`: it is freed by tutti_free on `comm` or with it, but while an unfinished request of another communicator
- * uses it, it stays.  tutti_free refuses (TUTTI_INVALID_ARGUMENT) what an unfinished request uses.  After a failure of a communicator, what its
- * calls were using has undefined content. */
+/* Memory that is cheap to communicate from and into: page aligned, zeroed, faulted in, huge pages where the system
+ * allows.  Ranks of one host reach each other's where it lies, so large messages of it are not copied.  That holds in
+ * calls of `comm`, of all communicators split off it, and of those that it was split off; they take it as input,
+ * output, part of either, or on some ranks only.  Local.  The memory belongs to `comm`: it is freed by tutti_free on
+ * `comm` or with it, but while an unfinished request of another communicator uses it, it stays.  tutti_free refuses
+ * (TUTTI_INVALID_ARGUMENT) what an unfinished request uses.  After a failure of a communicator, what its calls were
+ * using has undefined content. */
 TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
 TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
@@ -228,7 +237,8 @@ TUTTI_API tutti_status tutti_all_gather_v(tutti_comm *comm, const void *input, v
 TUTTI_API tutti_status tutti_broadcast(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                        const tutti_call_options *options);
 
-/* The root's output[i] = reduction over ranks of input[i].  output is used at the root only.  In place: output == input at the root. */
+/* The root's output[i] = reduction over ranks of input[i].  output is used at the root only.  In place: output == input
+ * at the root. */
 TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
                                     int root, const tutti_call_options *options);
 
@@ -236,7 +246,8 @@ TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *o
 TUTTI_API tutti_status tutti_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                     const tutti_call_options *options);
 
-/* The root's input of size × count elements to count elements at every rank.  In place at the root: output == input + root·count. */
+/* The root's input of size × count elements to count elements at every rank.  In place at the root: output == input +
+ * root·count. */
 TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                      const tutti_call_options *options);
 
@@ -244,10 +255,11 @@ TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *
 TUTTI_API tutti_status tutti_all_to_all(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         const tutti_call_options *options);
 
-/* As tutti_all_to_all: send_counts[j] elements at input + send_offsets[j] go to rank j; recv_counts[i] elements from rank i go to
- * output + recv_offsets[i].  Arrays of size entries, counts and offsets in elements; recv_counts[i] here equals send_counts[this rank]
- * at rank i.  Not in place. */
-TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, const size_t *send_counts, const size_t *send_offsets,
+/* As tutti_all_to_all: send_counts[j] elements at input + send_offsets[j] go to rank j; recv_counts[i] elements from
+ * rank i go to output + recv_offsets[i].  Arrays of size entries, counts and offsets in elements; recv_counts[i] here
+ * equals send_counts[this rank] at rank i.  Not in place. */
+TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, const size_t *send_counts,
+                                          const size_t *send_offsets,
                                           void *output, const size_t *recv_counts, const size_t *recv_offsets, tutti_dtype dtype,
                                           const tutti_call_options *options);
 
@@ -256,19 +268,22 @@ TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options 
 
 /* ---- gradient compression ---- */
 
-/* A codec compresses what travels in all-reduces (sum, avg) of one tensor of float32, float16 or bfloat16, whatever the algorithm and
- * transport; the files in src/codec/ say what each does, with formula and source.  It owns the tensor's residual, what compression has left
- * out so far at this rank, and adds it to the next call's input (error feedback), so that nothing is lost, only late:
+/* A codec compresses what travels in all-reduces (sum, avg) of one tensor of float32, float16 or bfloat16, whatever the
+ * algorithm and transport; the files in src/codec/ say what each does, with formula and source.  It owns the tensor's
+ * residual, what compression has left out so far at this rank, and adds it to the next call's input (error feedback),
+ * so that nothing is lost, only late:
  *     output(t) + sum over ranks of residual(t) = sum over ranks of input(t) + sum over ranks of residual(t-1)
- * All ranks give equal codecs that have seen equally many calls (else TUTTI_MISMATCH); all get bit-identical outputs.  A chunk of the tensor
- * in which any rank has an infinity or a not-a-number becomes not-a-numbers on all ranks, and leaves residuals as they are.
- * Codec fp16 clips what it sends, partial sums and the undivided sums of averages too, to +-65504; with feedback the rest is sent later.
- * A codec serves one call at a time, of any communicator.  After a call that failed on the way it refuses further calls until it is reset or
- * imported.  Its functions are local and report to tutti_last_error(NULL). */
+ * All ranks give equal codecs that have seen equally many calls (else TUTTI_MISMATCH); all get bit-identical outputs.
+ * A chunk of the tensor in which any rank has an infinity or a not-a-number becomes not-a-numbers on all ranks, and
+ * leaves residuals as they are.  Codec fp16 clips what it sends, partial sums and the undivided sums of averages too,
+ * to +-65504; with feedback the rest is sent later.  A codec serves one call at a time, of any communicator.  After a
+ * call that failed on the way it refuses further calls until it is reset or imported.  Its functions are local and
+ * report to tutti_last_error(NULL). */
 
-/* "int8", "topk:ratio=0.01,values=fp16", "auto:int4:group=128" …: [auto:] name [: key=value, …].  Names: fp16, bf16, fp8_e4m3, fp8_e5m2; int8,
- * int4, int2, qsgd, terngrad; sign; topk; randomk.  "auto:" compresses only where measured rates say that it pays; the first such call on
- * a communicator waits for all ranks.  Memory: 4 bytes an element if it has a residual, 4 more with momentum. */
+/* "int8", "topk:ratio=0.01,values=fp16", "auto:int4:group=128" …: [auto:] name [: key=value, …].  Names: fp16, bf16,
+ * fp8_e4m3, fp8_e5m2; int8, int4, int2, qsgd, terngrad; sign; topk; randomk.  "auto:" compresses only where measured
+ * rates say that it pays; the first such call on a communicator waits for all ranks.  Memory: 4 bytes an element if it
+ * has a residual, 4 more with momentum. */
 TUTTI_API tutti_status tutti_codec_create(tutti_codec **codec, const char *spec, size_t count, tutti_dtype dtype);
 
 /* The same by fields.  After tutti_codec_config_init all stand for the defaults of `name`. */
@@ -294,7 +309,8 @@ typedef struct tutti_codec_config {
 TUTTI_API void tutti_codec_config_init(tutti_codec_config *config);
 TUTTI_API void tutti_codec_config_init_sized(tutti_codec_config *config, size_t struct_size);
 #define tutti_codec_config_init(config) tutti_codec_config_init_sized(config, sizeof(tutti_codec_config))
-TUTTI_API tutti_status tutti_codec_create_from(tutti_codec **codec, const tutti_codec_config *config, size_t count, tutti_dtype dtype);
+TUTTI_API tutti_status tutti_codec_create_from(tutti_codec **codec, const tutti_codec_config *config, size_t count,
+                                               tutti_dtype dtype);
 
 /* Refused (TUTTI_INVALID_ARGUMENT) while a call uses the codec.  NULL is allowed. */
 TUTTI_API tutti_status tutti_codec_destroy(tutti_codec *codec);
@@ -305,29 +321,32 @@ TUTTI_API const char *tutti_codec_spec(const tutti_codec *codec);
 /* Residual, momentum and number of steps as after creation. */
 TUTTI_API tutti_status tutti_codec_reset(tutti_codec *codec);
 
-/* Multiplies the residual.  Where the learning rate multiplies what comes out, call it with old rate / new rate when the rate changes:
- * what was left out then counts at the rate of its own step.  Not needed where gradients are multiplied before they go in. */
+/* Multiplies the residual.  Where the learning rate multiplies what comes out, call it with old rate / new rate when
+ * the rate changes: what was left out then counts at the rate of its own step.  Not needed where gradients are
+ * multiplied before they go in. */
 TUTTI_API tutti_status tutti_codec_scale(tutti_codec *codec, double factor);
 
 /* L2 norm of this rank's residual, in units of the sum (for avg too).  0 without feedback. */
 TUTTI_API tutti_status tutti_codec_norm(const tutti_codec *codec, double *norm);
 
-/* A checkpoint of this rank's residual, momentum and number of steps.  Export: *bytes is the room at `memory` on entry, the length on return;
- * with memory NULL only the length is told.  Import takes what an equal codec of this rank exported, whole; anything else is refused and
- * changes nothing. */
+/* A checkpoint of this rank's residual, momentum and number of steps.  Export: *bytes is the room at `memory` on entry,
+ * the length on return; with memory NULL only the length is told.  Import takes what an equal codec of this rank
+ * exported, whole; anything else is refused and changes nothing. */
 TUTTI_API tutti_status tutti_codec_export(const tutti_codec *codec, void *memory, size_t *bytes);
 TUTTI_API tutti_status tutti_codec_import(tutti_codec *codec, const void *memory, size_t bytes);
 
 /* ---- point to point ---- */
 
-/* `count` elements to `peer`, whose matching call is tutti_recv with the same count (0 is a message, too) and dtype; matched in call order per
- * pair.  How a rank's messages lie among its collectives, and among those to other peers, is its own affair: a message whose receiver is late
- * keeps nothing else waiting.  May return before the peer has received, or wait for it. */
+/* `count` elements to `peer`, whose matching call is tutti_recv with the same count (0 is a message, too) and dtype;
+ * matched in call order per pair.  How a rank's messages lie among its collectives, and among those to other peers, is
+ * its own affair: a message whose receiver is late keeps nothing else waiting.  May return before the peer has
+ * received, or wait for it. */
 TUTTI_API tutti_status tutti_send(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer);
 TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer);
 
-/* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, as if each had been started
- * by itself, so a ring or exchange of sends and receives cannot deadlock.  Also to and from this rank itself.  No other call in between. */
+/* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, as if
+ * each had been started by itself, so a ring or exchange of sends and receives cannot deadlock.  Also to and from this
+ * rank itself.  No other call in between. */
 TUTTI_API tutti_status tutti_group_begin(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **request);
@@ -336,7 +355,8 @@ TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **r
 
 TUTTI_API tutti_status tutti_all_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                               tutti_op op, const tutti_call_options *options, tutti_request **request);
-TUTTI_API tutti_status tutti_reduce_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+TUTTI_API tutti_status tutti_reduce_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count,
+                                                  tutti_dtype dtype,
                                                   tutti_op op, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_scatter_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
                                                     tutti_dtype dtype, tutti_op op, const tutti_call_options *options,
@@ -349,7 +369,8 @@ TUTTI_API tutti_status tutti_broadcast_start(tutti_comm *comm, const void *input
                                              int root, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                           tutti_op op, int root, const tutti_call_options *options, tutti_request **request);
-TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
+TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count,
+                                          tutti_dtype dtype, int root,
                                           const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                            int root, const tutti_call_options *options, tutti_request **request);

@@ -38,7 +38,8 @@ tutti_comm* wrap(std::unique_ptr<Communicator> communicator) {
   return comm.release();
 }
 
-// Before the end of a communicator.  While it lives, requests must have been waited for; those of a dead one keep its failure.
+// Before the end of a communicator.  While it lives, requests must have been waited for; those of a dead one keep its
+// failure.
 Status end_requests(tutti_comm& comm) {
   const Status failure = comm.communicator->failed_status();
   const std::lock_guard lock(comm.request_mutex);
@@ -46,7 +47,8 @@ Status end_requests(tutti_comm& comm) {
   if (failure.ok()) {
     const tutti_request& first = **comm.requests.begin();
     const size_t n = comm.requests.size();
-    return wrong("tutti_comm_destroy: " + std::to_string(n) + (n == 1 ? " request has" : " requests have") + " not been waited for" +
+    return wrong("tutti_comm_destroy: " + std::to_string(n) + (n == 1 ? " request has" : " requests have") +
+                 " not been waited for" +
                  (first.operations.empty() ? "" : ", such as that of " + describe(first.operations.front()->signature())) +
                  "; end each by tutti_wait or tutti_test first");
   }
@@ -154,8 +156,9 @@ void run_ranks(ThreadRendezvous& rendezvous, int size, const std::function<void(
   try {
     threads.reserve(static_cast<size_t>(size));
     for (int rank = 0; rank < size && rendezvous.failure().ok(); ++rank) {
-      auto thread = start_quiet_thread([&guarded_body, rank] { guarded_body(rank); }, "tutti-bootstrap",
-                                       [&rendezvous](const std::string& what) { (void)rendezvous.fail(Status(Code::internal, what)); });
+      auto thread =
+          start_quiet_thread([&guarded_body, rank] { guarded_body(rank); }, "tutti-bootstrap",
+                             [&rendezvous](const std::string& what) { (void)rendezvous.fail(Status(Code::internal, what)); });
       if (thread.ok())
         threads.push_back(std::move(*thread));
       else

@@ -18,8 +18,8 @@ bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
 
 std::string title(const Call& call) { return "tutti_" + std::string(name(call.collective)) + ": "; }
 
-// No part of the input may lie where a part of the output does.  Parts in order of their beginnings: one overlaps an earlier one of the other
-// kind exactly if it begins before the farthest end among these.
+// No part of the input may lie where a part of the output does.  Parts in order of their beginnings: one overlaps an
+// earlier one of the other kind exactly if it begins before the farthest end among these.
 Status check_parts_apart(const Call& call, int size, size_t element) {
   struct Part {
     uintptr_t begin, end;
@@ -40,8 +40,8 @@ Status check_parts_apart(const Call& call, int size, size_t element) {
   for (const Part& part : parts) {
     const Part& other = farthest[part.is_input ? 0 : 1];
     if (part.begin < other.end)
-      return wrong(title(call) + "input for rank " + std::to_string((part.is_input ? part : other).rank) + " and output from rank " +
-                   std::to_string((part.is_input ? other : part).rank) + " overlap");
+      return wrong(title(call) + "input for rank " + std::to_string((part.is_input ? part : other).rank) +
+                   " and output from rank " + std::to_string((part.is_input ? other : part).rank) + " overlap");
     Part& own = farthest[part.is_input ? 1 : 0];
     if (part.end > own.end) own = part;
   }
@@ -254,7 +254,9 @@ tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
 using namespace tutti;
 using namespace tutti::api;
 
-void tutti_call_options_init_sized(tutti_call_options* options, size_t struct_size) { init_caller(options, struct_size, kDefaultOptions); }
+void tutti_call_options_init_sized(tutti_call_options* options, size_t struct_size) {
+  init_caller(options, struct_size, kDefaultOptions);
+}
 
 void(tutti_call_options_init)(tutti_call_options* options) { tutti_call_options_init_sized(options, sizeof *options); }
 

@@ -72,7 +72,8 @@ TUTTI_CALLER_STRUCT(tutti_codec_config, name);
 class RequestHolder {
  public:
   explicit RequestHolder(tutti_comm* comm);
-  RequestHolder(tutti_comm* comm, tutti_request* request) : comm_(comm), request_(request) {}  // taken back from the caller
+  // Taken back from the caller.
+  RequestHolder(tutti_comm* comm, tutti_request* request) : comm_(comm), request_(request) {}
   RequestHolder(const RequestHolder&) = delete;
   ~RequestHolder();
   tutti_request* release() { return std::exchange(request_, nullptr); }

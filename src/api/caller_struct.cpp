@@ -33,10 +33,10 @@ Status copy_from_caller(void* ours, size_t our_size, const void* theirs, size_t 
   const auto* bytes = static_cast<const unsigned char*>(theirs);
   const auto* end = bytes + size;
   if (size > our_size && std::any_of(bytes + our_size, end, [](unsigned char byte) { return byte != 0; }))
-    return Status(Code::unsupported, std::string(name) + " has " + std::to_string(size) + " bytes in the caller's header and " +
-                                         std::to_string(our_size) + " in this library, and the caller has set members beyond them: " +
-                                         "libtutti " + tutti_version() + " is older than the header; update the library, or leave " +
-                                         "those members zero");
+    return Status(Code::unsupported,
+                  std::string(name) + " has " + std::to_string(size) + " bytes in the caller's header and " +
+                      std::to_string(our_size) + " in this library, and the caller has set members beyond them: " + "libtutti " +
+                      tutti_version() + " is older than the header; update the library, or leave " + "those members zero");
   std::memcpy(ours, theirs, std::min(size, our_size));
   std::memcpy(ours, &our_size, sizeof our_size);
   return {};

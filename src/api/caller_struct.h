@@ -1,7 +1,8 @@
-// Structs of the C API that begin with struct_size, between a caller and a library that were compiled against different headers.
+// Structs of the C API that begin with struct_size, between a caller and a library that were compiled against different
+// headers.
 //
-// A later version adds members at the end, never in the padding of an earlier one.  The caller's struct_size says which of them it has:
-// members that it lacks have their defaults, and members that only it has must be zero.
+// A later version adds members at the end, never in the padding of an earlier one.  The caller's struct_size says which
+// of them it has: members that it lacks have their defaults, and members that only it has must be zero.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +38,8 @@ Status to_caller(Struct& theirs, const Struct& ours) {
   return copy_to_caller(&theirs, &ours, sizeof ours, CallerStruct<Struct>::least, CallerStruct<Struct>::name);
 }
 
-// For the _init functions, whose caller tells the size of its struct: there is nothing to refuse, so a size below the least writes nothing.
+// For the _init functions, whose caller tells the size of its struct: there is nothing to refuse, so a size below the
+// least writes nothing.
 template <class Struct>
 void init_caller(Struct* theirs, size_t their_size, Struct defaults) {
   if (!theirs || their_size < CallerStruct<Struct>::least) return;

@@ -20,7 +20,8 @@ WriteSignalsHeld::WriteSignalsHeld() {
   sigemptyset(&ours_);
   sigemptyset(&pending);
   sigpending(&pending);
-  for (const int signal : {SIGPIPE, SIGXFSZ})  // one that is pending is blocked by the program, and ours cannot be told from it
+  // One that is pending is blocked by the program, and ours cannot be told from it.
+  for (const int signal : {SIGPIPE, SIGXFSZ})
     if (sigismember(&pending, signal) == 0) sigaddset(&ours_, signal);
   pthread_sigmask(SIG_BLOCK, &ours_, &before_);
 }

@@ -46,8 +46,8 @@ bool leads_nowhere(std::string_view name) {
   return std::any_of(std::begin(kPrefixes), std::end(kPrefixes), [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
-// Lower is better.  A link-local IPv6 address is valid only for hosts on the same cable that give the interface the same
-// name.
+// Lower is better.  A link-local IPv6 address is valid only for hosts on the same cable that give the interface the
+// same name.
 int penalty(const Interface& interface, bool prefer_v6, bool by_kind) {
   int result = interface.address.is_v6() == prefer_v6 ? 0 : 1;
   if (interface.address.is_v6() && interface.address.is_link_local()) result += 2;

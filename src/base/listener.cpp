@@ -70,7 +70,8 @@ Status Listener::serve(Gatekeeper& keeper, std::span<const pollfd> ready) {
 
 Status Listener::accept(size_t socket, Gatekeeper& keeper) {
   keep_reserve();
-  for (int accepted = 0; accepted < kMostAccepted && socket < sockets_.size(); ++accepted) {  // judging somebody may close all
+  // Judging somebody may close all.
+  for (int accepted = 0; accepted < kMostAccepted && socket < sockets_.size(); ++accepted) {
     auto fd = accept_from(sockets_[socket].get());
     int error = errno;
     if (!fd.ok() && is_shortage(error) && !somebody_waits(sockets_[socket].get())) return {};
@@ -161,7 +162,8 @@ void Listener::refuse(PendingConnection& connection, const std::string& why, con
   const int fd = connection.fd.get();
   if (!connection.refused && !why.empty() && refusals_ < kMostLogged)
     options_.log.warn(options_.name + " refused a connection from " + shown(peer_address_of(fd)) + " to " +
-                      shown(local_address_of(fd)) + ": " + why + (++refusals_ == kMostLogged ? " (further refusals are not logged)" : ""));
+                      shown(local_address_of(fd)) + ": " + why +
+                      (++refusals_ == kMostLogged ? " (further refusals are not logged)" : ""));
   if (farewell.empty()) return connection.fd.reset();
   (void)!::send(fd, farewell.data(), farewell.size(), MSG_NOSIGNAL | MSG_DONTWAIT);  // fits into an empty send buffer
   ::shutdown(fd, SHUT_WR);

@@ -67,7 +67,8 @@ std::string as_line(std::string text) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
   if (text.size() >= kLongestLine) {
     size_t end = kLongestLine - kCut.size() - 1;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // in the middle of a character of UTF-8
+    // In the middle of a character of UTF-8.
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
     text.replace(end, std::string::npos, kCut);
   }
   return text + '\n';

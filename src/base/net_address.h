@@ -25,8 +25,8 @@ class SocketAddress {
   static Result<SocketAddress> random_unix();                                    // of a new name: "unix:tutti-5f0c…"
 
   // "127.0.0.1:29500", "[::1]:29500", "[fe80::1%eth0]:1", or without a port, then with `default_port`: "10.0.0.1",
-  // "::1"; or "unix:tutti-NAME" of letters, digits and hyphens, so that no text from a peer makes this process connect to
-  // another program's socket.  Numeric only: asks no name server.
+  // "::1"; or "unix:tutti-NAME" of letters, digits and hyphens, so that no text from a peer makes this process connect
+  // to another program's socket.  Numeric only: asks no name server.
   static Result<SocketAddress> parse(std::string_view text, uint16_t default_port = 0);
 
   const sockaddr* data() const { return reinterpret_cast<const sockaddr*>(&storage_); }
@@ -94,8 +94,8 @@ Result<LocalAddress> choose_local_address(std::string_view setting, const std::o
 Result<OwnedFd> listen_on(const SocketAddress& address, int backlog);
 // The next connection, non-blocking, or an empty OwnedFd if none waits.  After a failure errno is its cause.
 Result<OwnedFd> accept_from(int listening_fd);
-// Asks the kernel to hand over connections of a listening TCP socket once their peer has sent something, or after about a
-// second.
+// Asks the kernel to hand over connections of a listening TCP socket once their peer has sent something, or after about
+// a second.
 void defer_accept(int listening_fd);
 // A non-blocking socket whose connection has begun.  When it polls writable, connect_result says how that ended.  After
 // a failure errno is its cause; EAGAIN: the backlog of a unix listener is full, ask again.
@@ -106,14 +106,15 @@ Status connect_result(int fd, const SocketAddress& peer, int& error);  // `error
 bool wait_for(int fd, short events, uint64_t deadline);
 Result<SocketAddress> local_address_of(int fd);
 Result<SocketAddress> peer_address_of(int fd);
-Status set_no_delay(int fd);                                     // small messages leave at once; unix sockets know no delay
-// For connections that are kept.  A peer that has not answered for half a minute is gone, and firewalls and NAT between do
-// not forget a connection that is silent for long.  A stopped peer answers, since its kernel does.
+// Small messages leave at once; unix sockets know no delay.
+Status set_no_delay(int fd);
+// For connections that are kept.  A peer that has not answered for half a minute is gone, and firewalls and NAT between
+// do not forget a connection that is silent for long.  A stopped peer answers, since its kernel does.
 void keep_alive(int fd);
 Status set_congestion_control(int fd, const std::string& name);  // of a TCP socket, by the kernel's name for it
 std::string congestion_control_of(int fd);                       // "" if the kernel does not say
-// For an established connection: over a path as short as a cluster's, reno instead of bbr or cubic.  Any other was chosen
-// for such a network.
+// For an established connection: over a path as short as a cluster's, reno instead of bbr or cubic.  Any other was
+// chosen for such a network.
 void suit_congestion_control(int fd);
 
 }  // namespace tutti

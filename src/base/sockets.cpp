@@ -15,7 +15,8 @@
 namespace tutti {
 namespace {
 
-constexpr uint32_t kShortPathUs = 2000;  // there and back; beyond, what bbr and cubic do for long fat paths is worth more
+// There and back; beyond, what bbr and cubic do for long fat paths is worth more.
+constexpr uint32_t kShortPathUs = 2000;
 
 Result<OwnedFd> make_socket(const SocketAddress& address) {
   OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -149,10 +150,10 @@ std::string congestion_control_of(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? name : "";
 }
 
-// Collective calls come in bursts, between which the network is silent.  bbr paces them, by a timer for every 64 KiB.  cubic
-// ends its slow start with the first burst whose acknowledgements come as a train, and its window stays there.  reno does
-// neither, and every kernel has it and lets everybody use it; on short paths cubic should grow no faster anyway (RFC 9438,
-// 4.3).  bench/README.md has the times.
+// Collective calls come in bursts, between which the network is silent.  bbr paces them, by a timer for every 64 KiB.
+// cubic ends its slow start with the first burst whose acknowledgements come as a train, and its window stays there.
+// reno does neither, and every kernel has it and lets everybody use it; on short paths cubic should grow no faster
+// anyway (RFC 9438, 4.3).  bench/README.md has the times.
 void suit_congestion_control(int fd) {
   const std::string name = congestion_control_of(fd);
   if (name != "bbr" && name != "cubic") return;

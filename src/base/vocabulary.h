@@ -36,7 +36,8 @@ size_t element_size(DataType type);
 std::string_view name(DataType type);                            // "float32"
 std::string_view name(ReduceOp op);                              // "sum"
 std::string_view name(Collective collective);                    // "all_reduce"
-bool each_rank_has_a_part(Collective collective);                // the call's count is of each rank's part, not of the whole
+// The call's count is of each rank's part, not of the whole.
+bool each_rank_has_a_part(Collective collective);
 std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"
 std::optional<ReduceOp> reduce_op_named(std::string_view text);
 std::optional<Collective> collective_named(std::string_view text);
@@ -61,7 +62,8 @@ struct Signature {
   uint8_t data_type = 0;
   uint8_t op = 0;
   uint8_t algorithm = 0;  // index in the registry of algorithms, or one of the numbers above
-  uint16_t detail = 0;    // v-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0
+  // V-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0.
+  uint16_t detail = 0;
   uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
   int32_t root = 0;       // -1 where there is none
   uint64_t count = 0;     // elements, as in the API call (v-variants: a hash of the counts)
@@ -71,7 +73,8 @@ struct Signature {
 };
 static_assert(sizeof(Signature) == 32);
 
-// Both are about the same call of the user's: equal, but that one may be a question before it, or another step of the same split.
+// Both are about the same call of the user's: equal, but that one may be a question before it, or another step of the
+// same split.
 bool same_call(Signature a, Signature b);
 
 // "all_reduce #417 of 1024 float32, sum"

@@ -29,7 +29,8 @@ struct Launch {
   Place place = Place::alone;
   std::string store;                              // for Place::store
   std::string store_is;                           // origin of a store that is not the user's: "MASTER_PORT + 1"; may be empty
-  std::string job;                                // distinguishes this job from others at the same address; may be empty
+  // Distinguishes this job from others at the same address; may be empty.
+  std::string job;
   std::shared_ptr<LauncherStore> launcher_store;  // for Place::launcher
 };
 

@@ -14,7 +14,8 @@ struct OwnRendezvous {
   RendezvousPoint point;  // for the others
 };
 
-// Listens on an abstract unix socket and, where an interface is up, on the network.  `interface`: see choose_local_address.
+// Listens on an abstract unix socket and, where an interface is up, on the network.  `interface`: see
+// choose_local_address.
 Result<OwnRendezvous> open_rendezvous(const std::string& interface, int size, const Log& log);
 
 }  // namespace tutti

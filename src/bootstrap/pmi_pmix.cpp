@@ -121,7 +121,8 @@ class PmixConnection {
     const auto pmix = Pmix::load();
     if (!pmix.ok()) return pmix.status();
     pmix_ = *pmix;
-    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kPmixVariables); !taken.ok()) return taken;
+    if (const Status taken = place_.is_ours() ? Status() : place_.take(inherited_place(), kPmixVariables); !taken.ok())
+      return taken;
     const pmix_status_t status = [this] {
       const SignalsHeld held;  // PMIx starts threads
       return pmix_.init(&self_, nullptr, 0);

@@ -57,7 +57,8 @@ struct RendezvousOptions {
   Log log;
   size_t most_pending = 256;  // connections, beyond one for each rank that is still expected
   uint64_t patience_ns = 10 * kSecond;  // with each of them
-  std::function<void()> on_all_joined;  // called once by the server's thread, before any rank learns that all have joined
+  // Called once by the server's thread, before any rank learns that all have joined.
+  std::function<void()> on_all_joined;
 };
 
 inline constexpr int kRendezvousBacklog = 1024;  // of its sockets

@@ -16,7 +16,8 @@ constexpr uint64_t kFirstPause = kMillisecond;  // rank 0 of a job just started 
 constexpr uint64_t kLongestPause = 250 * kMillisecond;
 constexpr uint64_t kFirstNotice = 3 * kSecond;  // of waiting, in the log
 constexpr uint64_t kNextNotices = 30 * kSecond;
-constexpr uint64_t kAddressPatience = 2 * kSecond;  // to connect, and for the greeting: a silent listener must not hide the next
+// To connect, and for the greeting: a silent listener must not hide the next.
+constexpr uint64_t kAddressPatience = 2 * kSecond;
 constexpr uint64_t kServersVerdict = kSecond;       // after the deadline, when the server, which knows more, gives it
 constexpr uint64_t kCalledOffPause = 50 * kMillisecond;  // between questions whether it is still worth waiting
 constexpr uint64_t kVerdict = kSecond;  // for the server to name the first cause
@@ -144,7 +145,8 @@ RendezvousClient::Answer RendezvousClient::attempt(const SocketAddress& address,
   secret_ = secret;
   if (const auto here = local_address_of(fd_.get()); here.ok()) local_end_ = *here;
   keep_alive(fd_.get());
-  if (const Status no_delay = set_no_delay(fd_.get()); !no_delay.ok()) options_.log.info(no_delay.message());  // only speed is lost
+  // Only speed is lost.
+  if (const Status no_delay = set_no_delay(fd_.get()); !no_delay.ok()) options_.log.info(no_delay.message());
   why = greet(address, std::min(options_.deadline, now_ns() + kAddressPatience));
   if (!why.ok()) return Answer::none;
   std::vector<std::string> blobs;
@@ -195,7 +197,8 @@ RendezvousClient::Answer RendezvousClient::round(const std::string& blob, std::v
   const uint64_t until = options_.deadline + kServersVerdict;
   RendezvousRequest give = request(RequestKind::give);
   give.blob = blob;
-  const Status sent = send_all(fd_.get(), encode(give), until);  // after a failure there may still be a sentence to read
+  // After a failure there may still be a sentence to read.
+  const Status sent = send_all(fd_.get(), encode(give), until);
   RendezvousReply reply;
   const Answer answer = await_reply(until, reply, why);
   if (answer == Answer::none && !sent.ok()) why = sent;

@@ -10,12 +10,14 @@
 namespace tutti {
 namespace {
 
-constexpr uint64_t kLinger = 5 * kSecond;           // for answers to be taken; a stopped process must not hold the rendezvous
+// For answers to be taken; a stopped process must not hold the rendezvous.
+constexpr uint64_t kLinger = 5 * kSecond;
 constexpr uint64_t kOthersDone = 2 * kSecond;       // after rank 0 is done, for the others to be
 constexpr uint64_t kLatecomers = kSecond;           // after a failure, for ranks that are on their way
 constexpr uint64_t kRanksFirst = kSecond / 2;       // after the deadline, for ranks that wait elsewhere and know more
 constexpr uint64_t kWorthSaying = kSecond;          // between the deadlines of ranks
-constexpr uint64_t kOwnCause = 150 * kMillisecond;  // for a lost rank's own message, which says more than a report of it
+// For a lost rank's own message, which says more than a report of it.
+constexpr uint64_t kOwnCause = 150 * kMillisecond;
 constexpr uint64_t kGrace = 250 * kMillisecond;     // with a connection that may be about to send its request
 constexpr size_t kNamedRanks = 16;                  // in a list of ranks
 

@@ -45,7 +45,8 @@ Result<RendezvousPoint> decode_rendezvous_point(std::string_view text) {
 
 Result<OwnedFd> listen_everywhere(uint16_t port) {
   auto both = listen_on(SocketAddress::any(true, port), kRendezvousBacklog);
-  return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kRendezvousBacklog);  // a kernel without IPv6
+  // A kernel without IPv6.
+  return both.ok() ? std::move(both) : listen_on(SocketAddress::any(false, port), kRendezvousBacklog);
 }
 
 std::string this_process() {

@@ -1,14 +1,15 @@
-// Casts to shorter floats: fp16 and bf16 as they are, fp8 (Micikevicius et al. 2022, "FP8 formats for deep learning") with a float32 scale
-// for each group, which makes the group's maximum the format's greatest number.
+// Casts to shorter floats: fp16 and bf16 as they are, fp8 (Micikevicius et al. 2022, "FP8 formats for deep learning")
+// with a float32 scale for each group, which makes the group's maximum the format's greatest number.
 //
-// Rounding is to nearest even; fp8 may round up at random with the probability of the fraction.  What is finite stays finite: beyond
-// ±65504, or bfloat16's greatest, numbers are clipped, and with feedback the rest is sent later.
+// Rounding is to nearest even; fp8 may round up at random with the probability of the fraction.  What is finite stays
+// finite: beyond ±65504, or bfloat16's greatest, numbers are clipped, and with feedback the rest is sent later.
 //
-// Bounds.  With M bits of mantissa a number in [1, 2) has neighbours 2^-M apart.  To nearest, the relative error is greatest at the first
-// midpoint 1 + 2^-(M+1): 1/(2^(M+1) + 1).  Stochastic, f of the way between the first two, the variance over the square is
-// f(1-f)/(2^M + f)², greatest at f = 2^M/(2^(M+1) + 1), where it is 1/(4·2^M(2^M + 1)).  Below the normal numbers the spacing u stays, so
-// each of d-1 numbers beside the maximum m may lose (u/2)² more:
-//   fp8     1-δ = 1/(2^(M+1)+1)² + (d-1)(u/2m)²,   ω = 1/(4·2^M(2^M+1)) + (d-1)(u/2m)²;  with feedback scaled by 1/(1+ω), see quantize.h
+// Bounds.  With M bits of mantissa a number in [1, 2) has neighbours 2^-M apart.  To nearest, the relative error is
+// greatest at the first midpoint 1 + 2^-(M+1): 1/(2^(M+1) + 1).  Stochastic, f of the way between the first two, the
+// variance over the square is f(1-f)/(2^M + f)², greatest at f = 2^M/(2^(M+1) + 1), where it is 1/(4·2^M(2^M + 1)).
+// Below the normal numbers the spacing u stays, so each of d-1 numbers beside the maximum m may lose (u/2)² more:
+//   fp8     1-δ = 1/(2^(M+1)+1)² + (d-1)(u/2m)²,  ω = 1/(4·2^M(2^M+1)) + (d-1)(u/2m)²;  with feedback scaled by
+//           1/(1+ω), see quantize.h
 //   bf16    1-δ = 1/256², a little more than 1/257²: near the greatest float32, where the next number would be infinite
 //   fp16    no bound: what is below 2^-25 is lost (and kept by feedback), what is beyond 65504 too
 #include <cmath>

@@ -1,19 +1,23 @@
 // A Codec turns a chunk of numbers into a smaller packet and back.  It changes what travels, never who talks to whom.
 //
-// Chunks.  A tensor is cut into chunks of chunk() elements from its first element on; the last one may be shorter.  Each chunk is encoded by
-// itself, blocks and stripes end at ends of chunks, so who encodes what, and hence the result, depends on no lane, size of stripe or thread.
-// A packet's length follows from the number of elements (and the step, see below) alone, so messages need no tags.
+// Chunks.  A tensor is cut into chunks of chunk() elements from its first element on; the last one may be shorter.
+// Each chunk is encoded by itself, blocks and stripes end at ends of chunks, so who encodes what, and hence the result,
+// depends on no lane, size of stripe or thread.  A packet's length follows from the number of elements (and the step,
+// see below) alone, so messages need no tags.
 //
-// What is sent is what is kept.  encode() adds the residual to the value, encodes the sum, and leaves in the residual the sum minus
-// what decode() will give for the packet, bit for bit as everybody who decodes it computes.  Hence, for a plan in which each rank encodes
-// each element once,    output(t) + Σ_ranks residual(t)  =  Σ_ranks input(t) + Σ_ranks residual(t-1)    up to the rounding of float32.
+// What is sent is what is kept.  encode() adds the residual to the value, encodes the sum, and leaves in the residual
+// the sum minus what decode() will give for the packet, bit for bit as everybody who decodes it computes.  Hence, for a
+// plan in which each rank encodes each element once,  output(t) + Σ_ranks residual(t)  =  Σ_ranks input(t) + Σ_ranks
+// residual(t-1)  up to the rounding of float32.
 //
-// Not finite.  If the sum of value and residual holds an infinity or a not-a-number anywhere in a chunk, the packet says so: it decodes to
-// not-a-numbers throughout the chunk, and the residual stays as it was.
+// Not finite.  If the sum of value and residual holds an infinity or a not-a-number anywhere in a chunk, the packet
+// says so: it decodes to not-a-numbers throughout the chunk, and the residual stays as it was.
 //
-// Bits.  encode and decode give the same bits on every processor and in every floating-point mode of the thread, and so at every rank.
+// Bits.  encode and decode give the same bits on every processor and in every floating-point mode of the thread, and so
+// at every rank.
 //
-// Memory.  Numbers are aligned as float32 is; who has them at another address, or in another type, brings them here by kernels::widen.
+// Memory.  Numbers are aligned as float32 is; who has them at another address, or in another type, brings them here by
+// kernels::widen.
 //
 // Threads.  A Codec is immutable; its functions may run at the same time on different chunks.
 #pragma once
@@ -27,7 +31,8 @@
 
 namespace tutti {
 
-// Where and when a chunk is encoded.  Random numbers are functions of this and the place in the chunk, never of a clock or of call order.
+// Where and when a chunk is encoded.  Random numbers are functions of this and the place in the chunk, never of a clock
+// or of call order.
 struct EncodeContext {
   uint64_t seed = 0;     // equal on all ranks
   uint32_t step = 0;     // calls that this tensor has seen; equal on all ranks
@@ -40,10 +45,11 @@ struct Output {
   float* out = nullptr;
   const float* add = nullptr;  // null: zeros.  May be `out`; no other overlap
   uint32_t divisor = 1;
-  // May bypass the caches: then `out` is at a multiple of kStreamingAlignment bytes, and kernels::flush_streams() must follow before another
-  // thread may read it.  Only for codecs that can (Codec::streams).
+  // May bypass the caches: then `out` is at a multiple of kStreamingAlignment bytes, and kernels::flush_streams() must
+  // follow before another thread may read it.  Only for codecs that can (Codec::streams).
   bool streaming = false;
-  // As many numbers each, which whoever decodes will read next: they are brought near meanwhile.  Only a hint, to any address or none.
+  // As many numbers each, which whoever decodes will read next: they are brought near meanwhile.  Only a hint, to any
+  // address or none.
   const float* prefetch[2] = {};
 };
 inline constexpr size_t kStreamingAlignment = 64;
@@ -51,10 +57,13 @@ inline constexpr size_t kStreamingAlignment = 64;
 // A chunk of a tensor at the rank that encodes it.
 struct Chunk {
   const float* value;         // n numbers to be sent; not written
-  float* residual = nullptr;  // n, in: what earlier encodings left, out: what this one leaves; null: no feedback, errors are lost
-  float* momentum = nullptr;  // n, null: none.  What is sent is set to zero here (factor masking of Deep Gradient Compression)
+  // N, in: what earlier encodings left, out: what this one leaves; null: no feedback, errors are lost.
+  float* residual = nullptr;
+  // N, null: none.  What is sent is set to zero here (factor masking of Deep Gradient Compression).
+  float* momentum = nullptr;
   size_t n = 0;               // 1 … chunk()
-  Output decoded = {};        // if `out` is not null, what decode() makes of the packet, without `add`.  No overlap with the others
+  // If `out` is not null, what decode() makes of the packet, without `add`.  No overlap with the others.
+  Output decoded = {};
 };
 
 class Codec {
@@ -71,9 +80,9 @@ class Codec {
     do_encode(chunk, context, packet);
   }
 
-  // Writes n numbers; where nothing was sent, add[i] / divisor, which is the same but for the sign of a zero.  `packet`,
-  // packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is an error that says what is
-  // wrong, and `out` is then undefined.
+  // Writes n numbers; where nothing was sent, add[i] / divisor, which is the same but for the sign of a zero.
+  // `packet`, packet_bytes(n, step) bytes at a multiple of 4, may hold anything: what no encode() can have written is
+  // an error that says what is wrong, and `out` is then undefined.
   Status decode(const std::byte* packet, size_t n, const EncodeContext& context, const Output& output) const {
     const kernels::StandardFloats mode;
     return do_decode(packet, n, context, output);
@@ -82,10 +91,11 @@ class Codec {
   // Whether output may be streaming.
   virtual bool streams() const { return false; }
 
-  // ‖x - C(x)‖² ≤ (1 - δ)‖x‖² for every finite chunk x of n elements (for random selections: in expectation); 0: no such bound.
+  // ‖x - C(x)‖² ≤ (1 - δ)‖x‖² for every finite chunk x of n elements (for random selections: in expectation); 0: no
+  // such bound.
   virtual double contraction(size_t n, uint32_t step) const = 0;
-  // E C(x) = x for every x for which (1 + ω)x is finite, when no residual is given; then also E‖x - C(x)‖² ≤ ω‖x‖², and with a residual
-  // C is scaled by 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
+  // E C(x) = x for every x for which (1 + ω)x is finite, when no residual is given; then also E‖x - C(x)‖² ≤ ω‖x‖², and
+  // with a residual C is scaled by 1/(1 + ω), which makes it a contraction of δ = 1/(1 + ω).
   virtual bool unbiased() const = 0;
   virtual double variance(size_t n, uint32_t step) const = 0;  // ω; 0 if biased
 

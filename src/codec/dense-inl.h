@@ -1,5 +1,6 @@
-// Loops over a chunk that the dense codecs share, for one target: included by their .cpp files through Highway's foreach_target.
-// A codec brings a Row, which turns a vector of sums into codes and what they decode to, or codes into numbers.
+// Loops over a chunk that the dense codecs share, for one target: included by their .cpp files through Highway's
+// foreach_target.  A codec brings a Row, which turns a vector of sums into codes and what they decode to, or codes into
+// numbers.
 #if defined(TUTTI_DENSE_INL_H) == defined(HWY_TARGET_TOGGLE)  // Highway's per-target include guard
 #ifdef TUTTI_DENSE_INL_H
 #undef TUTTI_DENSE_INL_H
@@ -54,8 +55,8 @@ HWY_INLINE uint32_t GreatestMagnitude(const float* value, const float* residual,
   return hn::GetLane(hn::MaxOfLanes(U(), hn::Max(greatest0, greatest1)));
 }
 
-// Adds up f of n sums in 32 partial sums, the i-th number in the (i mod 32)-th, and these in a fixed tree: the same bits for every width
-// of vectors.
+// Adds up f of n sums in 32 partial sums, the i-th number in the (i mod 32)-th, and these in a fixed tree: the same
+// bits for every width of vectors.
 template <class Function>
 HWY_INLINE float FixedSum(const Function& f, const float* value, const float* residual, size_t n) {
   constexpr size_t kPartials = 2 * kRow;
@@ -130,7 +131,8 @@ HWY_INLINE Chunk From(const Chunk& chunk, size_t i) {
   return {chunk.value + i, behind(chunk.residual, i), nullptr, chunk.n - i, From(chunk.decoded, i)};
 }
 
-// One block, from the beginning of `chunk`.  row(sum, i, code, decoded): of code the lowest kBits count; i is the place in the whole chunk.
+// One block, from the beginning of `chunk`.  row(sum, i, code, decoded): of code the lowest kBits count; i is the place
+// in the whole chunk.
 template <uint32_t kBits, class Row>
 HWY_INLINE void EncodeBlock(const Row& row, const Chunk& chunk, size_t first, uint32_t* codes) {
   const F d;
@@ -182,8 +184,8 @@ HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n,
 
 // ---- codes to numbers ----
 
-// What is read soon, of 64 bytes.  Beside decoding a chunk, which takes as long as reading another one, it costs no time of its own; all at
-// once it would.
+// What is read soon, of 64 bytes.  Beside decoding a chunk, which takes as long as reading another one, it costs no
+// time of its own; all at once it would.
 HWY_INLINE void BringNear(const Output& output, size_t i) {
   for (const float* next : output.prefetch)
     if (next != nullptr) hwy::Prefetch(next + i);

@@ -2,9 +2,10 @@
 //
 //   kind (4 bytes) | one or two float32 for each group | codes of `bits` bits
 //
-// and how codes lie in it.  A row is 16 neighbours; a block is 32/bits rows, that is, 16 words: word j holds the j-th number of each row,
-// the first row in the lowest bits.  So a vector of numbers becomes a vector of codes by shifts alone, whatever the width of vectors.
-// Behind the last whole block the codes follow each other bit by bit, so a short chunk makes a short packet.
+// and how codes lie in it.  A row is 16 neighbours; a block is 32/bits rows, that is, 16 words: word j holds the j-th
+// number of each row, the first row in the lowest bits.  So a vector of numbers becomes a vector of codes by shifts
+// alone, whatever the width of vectors.  Behind the last whole block the codes follow each other bit by bit, so a short
+// chunk makes a short packet.
 #pragma once
 
 #include <algorithm>
@@ -74,7 +75,8 @@ inline Opened open(const std::byte* packet, size_t n, float* out) {
   return {};
 }
 
-// Does a vector fill a cache line?  If not, blocks are written part by part of their lines, which is no way to stream (Codec::streams).
+// Does a vector fill a cache line?  If not, blocks are written part by part of their lines, which is no way to stream
+// (Codec::streams).
 bool writes_whole_lines();
 
 // The i-th of so many numbers on, if there are any.
@@ -83,8 +85,8 @@ T* behind(T* numbers, size_t i) {
   return numbers == nullptr ? nullptr : numbers + i;
 }
 
-// Random numbers are a hash of the context and the place in the chunk: two rounds of multiplication ("lowbias32" of C. Wellons, Hash
-// Prospector), with half of the key before and half between them.
+// Random numbers are a hash of the context and the place in the chunk: two rounds of multiplication ("lowbias32" of C.
+// Wellons, Hash Prospector), with half of the key before and half between them.
 struct RandomKey {
   uint32_t first = 0, second = 0;
 };

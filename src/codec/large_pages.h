@@ -1,5 +1,5 @@
-// An allocator for vectors of many bytes that are walked through again and again: in huge pages where the system allows (fewer page faults
-// and address translations), as any other where it does not.
+// An allocator for vectors of many bytes that are walked through again and again: in huge pages where the system allows
+// (fewer page faults and address translations), as any other where it does not.
 #pragma once
 
 #include <sys/mman.h>

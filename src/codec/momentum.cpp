@@ -22,7 +22,8 @@ namespace formats = kernels::HWY_NAMESPACE;
 
 constexpr size_t kSums = 64;  // element i goes to sum i % 64, whatever the vectors' length
 
-// sums[i % kSums] += x[i]².  The square of a float32 is exact in float64, so that a fused multiply-add would give the same.
+// sums[i % kSums] += x[i]².  The square of a float32 is exact in float64, so that a fused multiply-add would give the
+// same.
 HWY_INLINE void AddSquares(const float* x, size_t n, double* sums) {
   const hn::CappedTag<double, 8> d;
   const hn::Rebind<float, decltype(d)> df;

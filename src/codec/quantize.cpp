@@ -15,7 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tutti::dense::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Added to a number of magnitude below 2^22 it rounds to the nearest whole number, ties to even, which then stands in the lowest bits.
+// Added to a number of magnitude below 2^22 it rounds to the nearest whole number, ties to even, which then stands in
+// the lowest bits.
 constexpr float kRounder = 0x1.8p23f;
 
 // ---- what a group is like ----
@@ -192,7 +193,8 @@ Status Dequantize(const Quantization& q, const std::byte* packet, size_t n, cons
   for (size_t g = 0; g < layout.groups(n); ++g) {
     lines[g].scale = read_float(packet, 1 + g * layout.scales);
     if (q.minmax) lines[g].middle = read_float(packet, 2 + g * layout.scales);
-    const bool fits = std::isfinite(std::fabs(lines[g].middle) + lines[g].scale * q.reach());  // false for not-a-numbers
+    // False for not-a-numbers.
+    const bool fits = std::isfinite(std::fabs(lines[g].middle) + lines[g].scale * q.reach());
     if (!fits || std::signbit(lines[g].scale)) return refused("has the scale " + std::to_string(lines[g].scale));
   }
   const auto* codes = reinterpret_cast<const uint32_t*>(packet + layout.codes_at(n));

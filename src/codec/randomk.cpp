@@ -1,8 +1,10 @@
-// Sends k elements of each chunk chosen at random, every set of k with the same probability.  The choice is a function of the seed, the
-// step and the chunk's place in the tensor, so all ranks choose the same elements, and packets carry no places.
+// Sends k elements of each chunk chosen at random, every set of k with the same probability.  The choice is a function
+// of the seed, the step and the chunk's place in the tensor, so all ranks choose the same elements, and packets carry
+// no places.
 //
-// Values travel as they are: a contraction of δ = k/n in expectation.  Scaled by n/k they would be unbiased, but only for who encodes once:
-// in an all-reduce sums are encoded again, of the same elements, and would be scaled again.  As it is, sums lose nothing more.
+// Values travel as they are: a contraction of δ = k/n in expectation.  Scaled by n/k they would be unbiased, but only
+// for who encodes once: in an all-reduce sums are encoded again, of the same elements, and would be scaled again.  As
+// it is, sums lose nothing more.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -18,7 +20,8 @@ namespace {
 using sparse::Layout;
 using sparse::Writer;
 
-// Random numbers by counting (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: SplitMix64).
+// Random numbers by counting (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014:
+// SplitMix64).
 uint64_t mix(uint64_t z) {
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
   z = (z ^ z >> 27) * 0x94D049BB133111EBu;
@@ -32,15 +35,16 @@ uint64_t stream_of(const EncodeContext& context) {
   return mix(stream ^ (context.element + kGamma));
 }
 
-// Marks k of n elements.  Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", 1987): a draw for each, no retries.  Of more than
-// half of the elements those are drawn that stay.
+// Marks k of n elements.  Floyd's algorithm (Bentley and Floyd, "A sample of brilliance", 1987): a draw for each, no
+// retries.  Of more than half of the elements those are drawn that stay.
 void draw(const EncodeContext& context, size_t n, size_t k, uint64_t* marks) {
   const size_t n_words = sparse::words(n), drawn = std::min(k, n - k);
   std::memset(marks, 0, n_words * sizeof *marks);
   uint64_t counter = stream_of(context);
   for (size_t last = n - drawn; last < n; ++last) {
     counter += kGamma;
-    const size_t any = (mix(counter) >> 32) * (last + 1) >> 32;  // 0 … last; that 2^32 is no multiple of it shifts less than 2^-16
+    // 0 … last; that 2^32 is no multiple of it shifts less than 2^-16.
+    const size_t any = (mix(counter) >> 32) * (last + 1) >> 32;
     const uint64_t bit = uint64_t{1} << any % 64;
     const size_t place = (marks[any / 64] & bit) != 0 ? last : any;
     marks[place / 64] |= uint64_t{1} << place % 64;

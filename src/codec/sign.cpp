@@ -1,8 +1,10 @@
-// One bit a number: C(x) = α sign(x) with α = ‖x‖₁/d for each group of d.  (EF-signSGD: Karimireddy et al. 2019; 1-bit SGD: Seide et al.
-// 2014.)  α is the scale that loses least: ‖x - α sign(x)‖² = ‖x‖² - 2α‖x‖₁ + α²d = ‖x‖² - ‖x‖₁²/d.  Since ‖x‖₁² ≥ ‖x‖²,  δ = 1/d, which
-// a single number among zeros attains; of normal numbers 2/π stays.  (α = ‖x‖₂/√d is no contraction.)
+// One bit a number: C(x) = α sign(x) with α = ‖x‖₁/d for each group of d.  (EF-signSGD: Karimireddy et al. 2019; 1-bit
+// SGD: Seide et al.  2014.)  α is the scale that loses least: ‖x - α sign(x)‖² = ‖x‖² - 2α‖x‖₁ + α²d = ‖x‖² - ‖x‖₁²/d.
+// Since ‖x‖₁² ≥ ‖x‖²,  δ = 1/d, which a single number among zeros attains; of normal numbers 2/π stays.  (α = ‖x‖₂/√d
+// is no contraction.)
 //
-// The sign is the number's sign bit; zeros decode to ±α too.  A bit for each number makes the scale 3 % of a packet at groups of 1024.
+// The sign is the number's sign bit; zeros decode to ±α too.  A bit for each number makes the scale 3 % of a packet at
+// groups of 1024.
 #include <cmath>
 
 #include "spec.h"

@@ -6,10 +6,11 @@
 //   places  as below; none if k = n, or if the reader knows them (random selections)
 //   zeros   up to a multiple of 4 bytes
 //
-// Places take the shorter of two codes, chosen from n and k alone.  A bitmap of the chunk: n bits.  Or the split code (Elias 1974, Fano
-// 1971), which up to k = n/10 is at most 0.6 bits per element longer than any code must be: the low l bits of each place as they are,
-// k·l bits, and the high parts h_0 ≤ h_1 ≤ … as a set of k numbers, bit h_j + j of ((n - 1) >> l) + k bits.  At k = n/100 it takes 8.6 bits
-// per element, where a plain number takes 12 for n = 4096.  Bits fill bytes from the lowest on; each of the two parts begins at a byte.
+// Places take the shorter of two codes, chosen from n and k alone.  A bitmap of the chunk: n bits.  Or the split code
+// (Elias 1974, Fano 1971), which up to k = n/10 is at most 0.6 bits per element longer than any code must be: the low l
+// bits of each place as they are, k·l bits, and the high parts h_0 ≤ h_1 ≤ … as a set of k numbers, bit h_j + j of ((n
+// - 1) >> l) + k bits.  At k = n/100 it takes 8.6 bits per element, where a plain number takes 12 for n = 4096.  Bits
+// fill bytes from the lowest on; each of the two parts begins at a byte.
 #pragma once
 
 #include <algorithm>
@@ -73,7 +74,8 @@ float int8_scale(float greatest);
 // Codec::decode.  `marks`, kMostWords of them: scratch; in: the places, if those are known.
 Status decode(const Layout& layout, const std::byte* packet, uint64_t* marks, const Output& output);
 
-// Calls use(places, count) with the marked places in ascending order, at most Writer::kMost at a time; `total`: how many are marked.
+// Calls use(places, count) with the marked places in ascending order, at most Writer::kMost at a time; `total`: how
+// many are marked.
 template <class Use>
 void for_each_run(const uint64_t* marks, size_t n, size_t total, Use use) {
   const size_t step = total <= Writer::kMost ? words(n) : Writer::kMost / 64;

@@ -30,8 +30,10 @@ double contraction(size_t n, size_t k, ValueType values) {
   const double ratio = static_cast<double>(k) / static_cast<double>(n);
   switch (values) {
     case ValueType::fp32: return ratio;
-    case ValueType::bf16: return ratio * (1 - 0x1p-16);  // relative errors up to 2^-9, at the upper end of the range 2^-8
-    case ValueType::int8: return ratio / (1 + 1e-6 + 1.0001 * static_cast<double>(k - 1) / (254 * 254));  // the scale is rounded
+    // Relative errors up to 2^-9, at the upper end of the range 2^-8.
+    case ValueType::bf16: return ratio * (1 - 0x1p-16);
+    // The scale is rounded.
+    case ValueType::int8: return ratio / (1 + 1e-6 + 1.0001 * static_cast<double>(k - 1) / (254 * 254));
     case ValueType::fp16: return 0;
   }
   return 0;

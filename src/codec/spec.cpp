@@ -212,7 +212,8 @@ Result<CodecSpec> read(std::string_view text) {
 // ---- what is allowed ----
 
 bool power_of_two(uint32_t number, uint32_t least) { return std::has_single_bit(number) && number >= least && number <= kMost; }
-bool within(double number, double least, double most) { return number >= least && number <= most; }  // not-a-numbers are not
+// Not-a-numbers are not.
+bool within(double number, double least, double most) { return number >= least && number <= most; }
 
 std::string no_power_of_two(std::string_view key, uint32_t number, uint32_t least) {
   return std::string(key) + "=" + std::to_string(number) + " is no power of two from " + std::to_string(least) + " to " +

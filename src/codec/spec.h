@@ -1,8 +1,10 @@
 // What a codec is asked to be: the text of the C API and what it means.
 //
-//   spec    = [ "auto:" ] name [ ":" setting { "," setting } ]            "int8"   "topk:ratio=0.01,feedback=1"   "auto:int4:group=128"
+//   spec    = [ "auto:" ] name [ ":" setting { "," setting } ]  "int8"  "topk:ratio=0.01,feedback=1"
+//           "auto:int4:group=128"
 //   setting = key "=" value
-//   name    = a kind ("cast", "quantize", "sign", "topk", "randomk") or a preset of one ("fp16", "int8", "qsgd" …), which settings refine
+//   name    = a kind ("cast", "quantize", "sign", "topk", "randomk") or a preset of one ("fp16", "int8", "qsgd" …),
+//           which settings refine
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,8 @@ namespace tutti {
 enum class CodecKind : uint8_t { cast, quantize, sign, topk, randomk };
 enum class CastType : uint8_t { fp16, bf16, fp8_e4m3, fp8_e5m2 };  // fp8: with a float32 scale for each group
 enum class Rounding : uint8_t { nearest, stochastic };
-enum class Range : uint8_t { absmax, minmax };              // of a group: symmetric about zero, or from its least to its greatest
+// Of a group: symmetric about zero, or from its least to its greatest.
+enum class Range : uint8_t { absmax, minmax };
 enum class ValueType : uint8_t { fp32, fp16, bf16, int8 };  // of the values of a sparse packet
 
 struct CodecSpec {
@@ -34,7 +37,8 @@ struct CodecSpec {
   Rounding rounding = Rounding::nearest;  // quantize, fp8: round=
   Range range = Range::absmax;            // quantize: range=
 
-  uint32_t group = 0;  // quantize, sign, fp8: group= (elements that share a scale; a power of two, 32 … 65536); 0: the kind's own
+  // Quantize, sign, fp8: group= (elements that share a scale; a power of two, 32 … 65536); 0: the kind's own.
+  uint32_t group = 0;
 
   double ratio = 0.01;  // topk, randomk: ratio=
   uint32_t k = 0;       // topk, randomk: k= of each chunk; 0: by ratio
@@ -45,7 +49,8 @@ struct CodecSpec {
   double momentum = 0;        // momentum= (0: none)
   double clip_norm = 0;       // clip_norm= of this rank's gradient, divided by √ranks; 0: none
   bool masking = true;        // masking=
-  uint32_t warmup_steps = 0;  // warmup= calls for each stage of the schedule 25 %, 6.25 %, 1.5625 %, 0.4 % before `ratio`; 0: none
+  // Warmup= calls for each stage of the schedule 25 %, 6.25 %, 1.5625 %, 0.4 % before `ratio`; 0: none.
+  uint32_t warmup_steps = 0;
 
   int feedback = -1;  // feedback= 0 or 1; -1: on if the codec is biased
   uint64_t seed = 0;  // seed=
@@ -59,7 +64,8 @@ Result<CodecSpec> parse_codec(std::string_view text);
 // Checks ranges and combinations, as parse_codec does: for specs that were filled in field by field.
 Status check(const CodecSpec& spec);
 
-// The canonical text, which parse_codec reads back to an equal spec; only what differs from the kind's defaults is named.
+// The canonical text, which parse_codec reads back to an equal spec; only what differs from the kind's defaults is
+// named.
 std::string describe(const CodecSpec& spec);
 
 bool uses_feedback(const CodecSpec& spec, const Codec& codec);  // what feedback = -1 means for it

@@ -1,11 +1,11 @@
 // What stands behind a tutti_codec: a codec and what it must remember of one tensor at this rank.
 //
-// The residual, one float32 per element in units of the sum (for avg too), is what encodings have left out so far.  One buffer serves the
-// errors of this rank as a sender of its own gradient and as the owner of sums alike, since in the plans that may carry a codec each rank
-// encodes each element once (the checker's mass proof).
+// The residual, one float32 per element in units of the sum (for avg too), is what encodings have left out so far.  One
+// buffer serves the errors of this rank as a sender of its own gradient and as the owner of sums alike, since in the
+// plans that may carry a codec each rank encodes each element once (the checker's mass proof).
 //
-// One call at a time.  After a call that failed midway some chunks have been encoded and others not, so the residual fits neither before nor
-// after: the codec is spoiled until reset() or restore().
+// One call at a time.  After a call that failed midway some chunks have been encoded and others not, so the residual
+// fits neither before nor after: the codec is spoiled until reset() or restore().
 #pragma once
 
 #include <atomic>
@@ -52,7 +52,8 @@ class TensorCodec {
   // A checkpoint: residual, velocity and step, of fixed length.
   size_t saved_bytes() const;
   Status save(std::span<std::byte> to) const;
-  Status restore(std::span<const std::byte> from);  // refuses what is not a checkpoint of such a codec, and then changes nothing
+  // Refuses what is not a checkpoint of such a codec, and then changes nothing.
+  Status restore(std::span<const std::byte> from);
 
  private:
   enum class State : uint8_t { idle, in_use, spoiled };

@@ -1,13 +1,15 @@
-// Sends the k elements of greatest magnitude of each chunk, of equal ones the first.  δ = k/n, whatever the chunk holds, for the n - k
-// elements that stay are no greater on average than the k that leave.  With a warm-up (Deep Gradient Compression) k depends on the step.
+// Sends the k elements of greatest magnitude of each chunk, of equal ones the first.  δ = k/n, whatever the chunk
+// holds, for the n - k elements that stay are no greater on average than the k that leave.  With a warm-up (Deep
+// Gradient Compression) k depends on the step.
 //
 // What is not sent adds nothing: decode() passes add[i] on as it is.
 //
-// Selection.  A bisection of the keys' bits finds the k-th greatest one, without sorting; it takes a pass over what may still be chosen
-// for each bit that it has to decide.  So first a bound is found below which nothing needs to be looked at: the chunk is dealt out to some
-// 4 k groups (at least 272), and the k-th greatest of the groups' maxima has k elements that reach it, one of each such group.  Elements
-// at random: 1.15 k of them do.  The groups are an odd multiple of 16 in number, so that a column of a matrix, whose elements follow one
-// another at a distance of some power of two, comes to many of them.
+// Selection.  A bisection of the keys' bits finds the k-th greatest one, without sorting; it takes a pass over what may
+// still be chosen for each bit that it has to decide.  So first a bound is found below which nothing needs to be looked
+// at: the chunk is dealt out to some 4 k groups (at least 272), and the k-th greatest of the groups' maxima has k
+// elements that reach it, one of each such group.  Elements at random: 1.15 k of them do.  The groups are an odd
+// multiple of 16 in number, so that a column of a matrix, whose elements follow one another at a distance of some power
+// of two, comes to many of them.
 #include <algorithm>
 #include <bit>
 

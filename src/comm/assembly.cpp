@@ -150,12 +150,14 @@ class Assembler {
     return options_.warnings.empty() ? 0 : std::max<uint64_t>(hash.value(), 1);
   }
 
-  // No rank from `begin` on that stands before this one on its host says the same: a warning is logged once on each host.
+  // No rank from `begin` on that stands before this one on its host says the same: a warning is logged once on each
+  // host.
   template <class Says>
   bool first_of_host(Says says, int begin) const {
     const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
     for (int rank = begin; rank < options_.rank; ++rank)
-      if (const Introduction& other = ranks_[static_cast<size_t>(rank)]; other.host_id == me.host_id && says(other) == says(me)) return false;
+      if (const Introduction& other = ranks_[static_cast<size_t>(rank)]; other.host_id == me.host_id && says(other) == says(me))
+        return false;
     return true;
   }
 

@@ -24,11 +24,12 @@ struct Message {  // of a group of sends and receives
   int peer;
 };
 
-// A group's messages to this rank itself go in pairs: the k-th receive takes what the k-th send gives, and must be alike.
+// A group's messages to this rank itself go in pairs: the k-th receive takes what the k-th send gives, and must be
+// alike.
 Status check_own_messages(const std::vector<Message>& messages, int own_rank);
 
-// Calls of the library's own serve a call of the user's.  They bear its number and draw none of their own, so user's calls are
-// numbered as the user counts them.  Within that number they count from 1.
+// Calls of the library's own serve a call of the user's.  They bear its number and draw none of their own, so user's
+// calls are numbered as the user counts them.  Within that number they count from 1.
 struct Service {
   uint8_t mark = 0;     // kQuestion, kSplitting (vocabulary.h)
   uint32_t number = 0;  // of the call that is served
@@ -56,7 +57,8 @@ struct Call {
   Service service;                     // a call of the library's own
 };
 
-// Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part of its own.
+// Elements of the whole data, the `size` of benchmark tables: count, or the sum over ranks where each rank has a part
+// of its own.
 size_t total_count(const Call& call, int size);
 
 // What a rank's input and output cover, in elements, and the element of the whole at which they coincide when in place.

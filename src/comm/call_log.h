@@ -46,7 +46,8 @@ class CallLog {
   const std::string& codec() const { return codec_; }
 
  private:
-  static constexpr uint64_t kCallsToLog = 20;  // of one kind, before their average is logged; fewer are logged at the end
+  // Of one kind, before their average is logged; fewer are logged at the end.
+  static constexpr uint64_t kCallsToLog = 20;
   struct Account {
     std::string choice;  // "all_reduce of about 64 KiB by ring"
     double predicted_s = 0;

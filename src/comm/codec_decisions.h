@@ -1,5 +1,5 @@
-// Whether a call with a codec travels compressed.  "auto:" codecs are decided once for each text: compressing pays where the links are
-// slower than the slowest rank's codec.
+// Whether a call with a codec travels compressed.  "auto:" codecs are decided once for each text: compressing pays
+// where the links are slower than the slowest rank's codec.
 #pragma once
 
 #include <functional>

@@ -11,10 +11,13 @@ std::unique_ptr<LinkTable> link_table_of(const CommunicatorParts& parts) {
   auto table = std::make_unique<LinkTable>();
   table->resize(parts.size);
   table->bank.pool = parts.pool.get();
-  for (size_t peer = 0; peer < parts.message_pools.size(); ++peer) table->message_banks[peer].pool = parts.message_pools[peer].get();
+  for (size_t peer = 0; peer < parts.message_pools.size(); ++peer)
+    table->message_banks[peer].pool = parts.message_pools[peer].get();
   table->executor = std::make_shared<HostExecutor>(parts.domain->workers);
   table->form = [&parts](int peer) { return parts.transport_of[static_cast<size_t>(peer)]->form(); };
-  table->connect = [&parts](int peer, LinkUse use) -> Link& { return parts.transport_of[static_cast<size_t>(peer)]->link(peer, use); };
+  table->connect = [&parts](int peer, LinkUse use) -> Link& {
+    return parts.transport_of[static_cast<size_t>(peer)]->link(peer, use);
+  };
   return table;
 }
 
@@ -51,7 +54,8 @@ void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
   before_ = engine_->totals();
   dispatch_->tune(tuning_);
-  if (!tuning_->table.empty() && parts_->rank == 0) parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
+  if (!tuning_->table.empty() && parts_->rank == 0)
+    parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
 }
 
 // ---- failures ----

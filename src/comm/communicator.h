@@ -1,4 +1,5 @@
-// A communicator on one rank: numbers calls, lets dispatch make operations of them and the engine run these, answers for failures.
+// A communicator on one rank: numbers calls, lets dispatch make operations of them and the engine run these, answers
+// for failures.
 #pragma once
 
 #include <atomic>
@@ -31,7 +32,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   const std::shared_ptr<const Tuning>& tuning() const { return tuning_; }
 
   Status run(const Call& call);  // blocking
-  // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call) runs it.
+  // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call)
+  // runs it.
   bool repeats_flat(const Call& call) const {
     const RoutedCall* last = dispatch_->last_route();
     return last && last->is_flat() && last->repeats(call) && may_exchange();
@@ -39,7 +41,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   Status run_flat(const Call& call) { return run_flat(call, dispatch_->repeated()); }
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
   // One operation for each message, in this order; those to this rank itself in pairs.
-  Result<Engine::Operations> start_messages(const std::vector<Message>& messages, uint64_t timeout_ns = 0, bool asynchronous = true);
+  Result<Engine::Operations> start_messages(const std::vector<Message>& messages, uint64_t timeout_ns = 0,
+                                            bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 

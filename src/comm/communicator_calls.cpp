@@ -77,7 +77,8 @@ void Communicator::begun(const Call& call, const Routed& routed, const Cut& cut)
 
 // ---- the flat exchange ----
 
-// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank waiting.
+// The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank
+// waiting.
 template <class Sign>
 Status Communicator::finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign) {
   for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
@@ -123,7 +124,8 @@ Communicator::Started Communicator::start_flat(const Call& call, const Routed& r
 
 // ---- messages ----
 
-Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, uint64_t timeout_ns, bool asynchronous) {
+Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, uint64_t timeout_ns,
+                                                        bool asynchronous) {
   if (Status status = failed_status(); !status.ok()) return status;
   if (Status status = check_own_messages(messages, parts_->rank); !status.ok()) return status;
   const Routed routed = Dispatch::route_of(messages);
@@ -192,7 +194,8 @@ void Communicator::note_coded(const Call& call, const RoutedCall& routed, const 
   const std::string kind = tensor.text() + " " + route + std::to_string(size_class(routed.bytes));
   calls_.note_codec(what);
   if (!calls_.say_once(kind, "all_reduce with codec " + what + ", by " + route + ": " + routed.route.reason)) return;
-  const bool coarse = packed.packet_bytes * 8 <= packed.chunk_bytes / element_size(tensor.type()) * 5;  // bits an element
+  // Bits an element.
+  const bool coarse = packed.packet_bytes * 8 <= packed.chunk_bytes / element_size(tensor.type()) * 5;
   if (route == "ring" && coarse && parts_->size > kFewRanksForRing)
     parts_->log.warn("codec " + tensor.text() + " on a ring of " + std::to_string(parts_->size) +
                      " ranks: each sum is encoded again at every rank, so errors add up; direct or recursive encode it less often");
@@ -208,8 +211,8 @@ Call Communicator::question_about(const Call& call) const {
   return question;
 }
 
-// One flat exchange of a byte: do all ranks' buffers lie in memory of tutti_alloc?  The answer is kept until the call has begun: if it fails
-// before, the same call comes again, and the others have been answered.
+// One flat exchange of a byte: do all ranks' buffers lie in memory of tutti_alloc?  The answer is kept until the call
+// has begun: if it fails before, the same call comes again, and the others have been answered.
 Result<bool> Communicator::all_lend(const Call& call, uint64_t bytes) {
   if (lent_answer_.number == sequence_of(call)) return lent_answer_.all;
   const uint8_t mine = dispatch_->can_lend(call, bytes);

@@ -6,8 +6,8 @@
 
 namespace tutti {
 std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
-  auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature, cut.lanes,
-                                                   compiled.slots, link_table);
+  auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature,
+                                                   cut.lanes, compiled.slots, link_table);
   operation->set_tags(std::move(tags));
   if (coded) operation->set_coded(std::move(coded));
   if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation), *link_table.executor);
@@ -186,7 +186,8 @@ PreparedCall Dispatch::prepare_pair(const Compiled& compiled, Collective collect
   prepared.cut = cut(terms_, bytes / compiled.program->blocks, compiled.program->widest_run);
   prepared.binding = Binding::chunked(input, output, bytes, compiled.program->blocks, prepared.cut.stripe_bytes);
   prepared.arithmetic = arithmetic_of(call);
-  if (bytes >= kLeastStreamed) prepared.arithmetic.output_store = kernels::Store::streaming;  // so much is measured cold
+  // So much is measured cold.
+  if (bytes >= kLeastStreamed) prepared.arithmetic.output_store = kernels::Store::streaming;
   prepared.signature = signature_of(call, parts_.size, kMeasuring, parts_.context, 0);
   return prepared;
 }
@@ -205,8 +206,8 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
 
 // ---- messages ----
 
-// A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where its receive
-// wants it.
+// A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where
+// its receive wants it.
 std::shared_ptr<Operation> Dispatch::make_message(const Message& message, std::byte* to, LinkTable& link_table) {
   auto& compiled = message_programs_[{message.peer, message.send}];
   if (!compiled.program) {

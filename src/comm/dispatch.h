@@ -1,6 +1,8 @@
-// From a call to the operation that carries it out: which algorithm serves it, the program, where its blocks lie, how it is cut.
+// From a call to the operation that carries it out: which algorithm serves it, the program, where its blocks lie, how
+// it is cut.
 //
-// Everything that may fail happens in route() and prepare…(), before the engine is asked; none of it changes what another call sees.
+// Everything that may fail happens in route() and prepare…(), before the engine is asked; none of it changes what
+// another call sees.
 #pragma once
 
 #include <functional>
@@ -68,8 +70,8 @@ class Dispatch {
   const RouteTerms& terms() const { return terms_; }
 
   using Routed = std::shared_ptr<const RoutedCall>;
-  // Where a call without a codec leads.  Repeated calls are the rule: that of the last one is kept.  `lent`: all ranks' buffers are of
-  // tutti_alloc.
+  // Where a call without a codec leads.  Repeated calls are the rule: that of the last one is kept.  `lent`: all ranks'
+  // buffers are of tutti_alloc.
   Result<Routed> route(const Call& call, bool lent = false);
   Result<Routed> route_anew(const Call& call, bool lent = false) const;  // nothing is kept
   const RoutedCall* last_route() const { return last_.get(); }

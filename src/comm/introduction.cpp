@@ -98,8 +98,9 @@ std::string encode(const Introduction& i) {
   const auto add = [&text](const std::string& line) { text += '\n' + line; };
   add(printable(i.host_id).substr(0, kLongestHostId));
   add(printable(i.host).substr(0, kLongestHost));
-  for (const std::string& line : {std::to_string(i.pid), i.pid_namespace, std::to_string(i.user), i.user_namespace,
-                                  std::to_string(i.context), i.cores, i.place, std::to_string(i.warnings), std::to_string(i.cards.size())})
+  for (const std::string& line :
+       {std::to_string(i.pid), i.pid_namespace, std::to_string(i.user), i.user_namespace, std::to_string(i.context), i.cores,
+        i.place, std::to_string(i.warnings), std::to_string(i.cards.size())})
     add(line);
   for (const auto& [name, card] : i.cards) add(name + ' ' + card);
   add(i.wire);

@@ -1,8 +1,9 @@
-// Which memory a communicator's last calls of 64 KiB and more read and wrote at this rank: what they touched a short while ago is still in its
-// caches.  Other calls are not seen; it is a guess, on which only time depends.
+// Which memory a communicator's last calls of 64 KiB and more read and wrote at this rank: what they touched a short
+// while ago is still in its caches.  Other calls are not seen; it is a guess, on which only time depends.
 //
-// Where an output's lines are in the caches, it is best written through them.  Where they are not, writing would first fetch them, so
-// non-temporal stores are 1.4 times as fast; but of lines that the caches hold those make the next access slow, up to three times.
+// Where an output's lines are in the caches, it is best written through them.  Where they are not, writing would first
+// fetch them, so non-temporal stores are 1.4 times as fast; but of lines that the caches hold those make the next
+// access slow, up to three times.
 #pragma once
 
 #include <array>

@@ -17,7 +17,8 @@ struct Readings {
   std::string error, rules, cached;
 };
 
-constexpr size_t kLongestReadings = 2 * kLongestTuningFile;  // as much as a blob holds; a cache that finds no room is not used
+// As much as a blob holds; a cache that finds no room is not used.
+constexpr size_t kLongestReadings = 2 * kLongestTuningFile;
 constexpr size_t kLongestError = 1024;
 
 std::string encode(const Readings& readings) {

@@ -37,7 +37,8 @@ class Control {
     std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
     uint64_t timeout_ns = 0;              // bound for goodbye's wait
     uint64_t settle_ns = 0;               // a standstill of all ranks in different calls for this long is a mismatch
-    std::vector<int> local_pids;          // by rank: of processes that this one can watch; 0 for others and for this one
+    // By rank: of processes that this one can watch; 0 for others and for this one.
+    std::vector<int> local_pids;
     std::string listen_address;           // numeric address that other hosts reach this one at; "": all ranks are on this host
     Log log;
   };

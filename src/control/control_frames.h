@@ -25,7 +25,8 @@ enum class FrameKind : uint8_t {
   pong,
   suspect,       // towards the root: a neighbour that did not answer a ping
   goodbye_up,    // towards the root: all of this subtree are done
-  leaving,       // towards the root, and to the children of the rank itself: it has called destroy and will answer nobody
+  // Towards the root, and to the children of the rank itself: it has called destroy and will answer nobody.
+  leaving,
   exited,        // towards the root: a rank's process has ended, as a process of its host saw
   query,         // from the root: reports of stalls shall say which query came last
 };

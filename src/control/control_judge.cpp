@@ -84,8 +84,8 @@ Cause ControlJudge::different(int a, int b) const {
                                                        reports_[static_cast<size_t>(b)].stall.signature))};
 }
 
-// Two ranks that stalled in calls of the same number but called different things.  The reports may be of different times.
-// Point to point calls have no number and prove nothing.
+// Two ranks that stalled in calls of the same number but called different things.  The reports may be of different
+// times.  Point to point calls have no number and prove nothing.
 std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) {
   const Signature& mine = reports_[static_cast<size_t>(rank)].stall.signature;
   if (mine.sequence == 0) return std::nullopt;
@@ -111,9 +111,9 @@ std::optional<std::pair<int, int>> ControlJudge::apart(uint64_t now, uint64_t le
 }
 
 // Ranks that stall in different collectives may be right for a while: with asynchronous calls, a broadcast's root that
-// runs ahead, or lost packets that are sent again.  After an interruption of the network old reports arrive with new ones.
-// So the ranks are queried.  Only if all report after that, and again settle_ns later, that nothing has moved for long is
-// it a standstill.
+// runs ahead, or lost packets that are sent again.  After an interruption of the network old reports arrive with new
+// ones.  So the ranks are queried.  Only if all report after that, and again settle_ns later, that nothing has moved
+// for long is it a standstill.
 std::optional<Cause> ControlJudge::standstill(uint64_t now) {
   const auto pair = apart(now, kSureNs);
   if (!pair) {

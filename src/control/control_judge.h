@@ -14,11 +14,14 @@
 
 namespace tutti {
 
-inline constexpr uint64_t kStallFreshNs = 3'000'000'000;  // stalled ranks report each second; one that stops doing so moves again
+// Stalled ranks report each second; one that stops doing so moves again.
+inline constexpr uint64_t kStallFreshNs = 3'000'000'000;
 inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the late rank is logged
-inline constexpr uint64_t kSureNs = 5'000'000'000;        // what a rank had sent to one that waits longer has long arrived
+// What a rank had sent to one that waits longer has long arrived.
+inline constexpr uint64_t kSureNs = 5'000'000'000;
 inline constexpr uint64_t kExitGraceNs = 1'000'000'000;   // between the end of a process and its being a death
-inline constexpr uint64_t kVerdictDelayNs = 600'000'000;  // after the first deadline, for the other ranks' reports and for suspects
+// After the first deadline, for the other ranks' reports and for suspects.
+inline constexpr uint64_t kVerdictDelayNs = 600'000'000;
 
 // The same words wherever in the tree it is noticed.
 Cause silent_cause(int rank, const std::string& rank_name);
@@ -83,7 +86,8 @@ class ControlJudge {
   std::optional<uint32_t> unsent_query_;
   int first_waiter_ = -1;  // whose deadline was over first
   uint64_t due_at_ = UINT64_MAX;
-  uint64_t late_at_ = UINT64_MAX;                 // the waiters of one late rank do not cross the line at the same moment
+  // The waiters of one late rank do not cross the line at the same moment.
+  uint64_t late_at_ = UINT64_MAX;
   std::set<std::pair<int, uint32_t>> reported_late_;  // rank, sequence
 };
 

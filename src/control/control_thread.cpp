@@ -139,7 +139,8 @@ std::shared_ptr<ControlThread> control_thread_of_process(Status& status) {
   static std::weak_ptr<ControlThread> current;
   static pid_t process = 0;
   const std::lock_guard lock(mutex);
-  auto thread = process == ::getpid() ? current.lock() : nullptr;  // the child of a fork has none of its parent's threads
+  // The child of a fork has none of its parent's threads.
+  auto thread = process == ::getpid() ? current.lock() : nullptr;
   if (thread) return thread;
   thread = start_control_thread(status);
   if (process != ::getpid()) new (&current) std::weak_ptr<ControlThread>();  // what it was is the parent's

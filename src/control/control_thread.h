@@ -22,7 +22,8 @@ namespace tutti {
 class ControlMember {
  public:
   virtual void on_ready(uint32_t which, uint32_t events) = 0;  // epoll's events of the descriptor watched as `which`
-  virtual uint64_t on_tick(uint64_t now) = 0;                  // deals with timers that are over; when the next one will be
+  // Deals with timers that are over; when the next one will be.
+  virtual uint64_t on_tick(uint64_t now) = 0;
   // Nobody needs it any more: it is done, and so are the ranks to which it passes messages on.
   virtual bool is_done() const = 0;
   virtual bool is_leaving() const = 0;          // goodbye() was called

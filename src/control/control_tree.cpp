@@ -36,7 +36,8 @@ Status ControlTree::begin() {
     if (!watching.ok()) return watching;
   }
   watch_processes();
-  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);  // frames that came during bootstrap
+  // Frames that came during bootstrap.
+  for (size_t i = 0; i < neighbours_.size(); ++i) on_ready(static_cast<uint32_t>(i), EPOLLIN);
   thread_->wake();
   return {};
 }

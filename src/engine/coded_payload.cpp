@@ -185,7 +185,8 @@ Status CodedPayload::reduce(const CodedWork& work) {
     float* out = leaves ? work_.data() : v.partial.data() + place.in_block;
     Output to{out, sum};
     if (leaves && tensor_->residual() != nullptr) to.prefetch[0] = tensor_->residual() + place.element;
-    if (sum != mine_.data() && place.n == chunk_) to.prefetch[1] = sum + chunk_;  // the next chunk, or just behind the last one
+    // The next chunk, or just behind the last one.
+    if (sum != mine_.data() && place.n == chunk_) to.prefetch[1] = sum + chunk_;
     status = add_messages(work, place, to, sum);
     if (!status.ok() || !leaves) return;
     std::byte* packet = work.result ? work.result + place.in_message : kept_packet(work.lane, place, *work.binding);

@@ -75,7 +75,8 @@ Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared
 
 bool Engine::progress() noexcept {
   try {
-    if (supervisor_.failed() || supervisor_.given_up()) return false;  // calls here or elsewhere have returned their buffers
+    // Calls here or elsewhere have returned their buffers.
+    if (supervisor_.failed() || supervisor_.given_up()) return false;
     return advance_all();
   } catch (const std::exception& e) {
     try {

@@ -37,7 +37,8 @@ struct PeerQueues {
 struct SlotBank {
   SlotPool* pool = nullptr;
   uint32_t reserved = 0;  // promised to lanes that have not acquired them yet
-  bool blocked = false;   // the engine's, while it goes through its queue: an earlier operation has still to reserve from here
+  // The engine's, while it goes through its queue: an earlier operation has still to reserve from here.
+  bool blocked = false;
 };
 
 // Everything that operations of one communicator share on this rank.  Collectives reserve from one bank.  The messages

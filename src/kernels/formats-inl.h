@@ -1,5 +1,5 @@
-// How a stored element becomes a lane of arithmetic and back, and the four operators on lanes.  Compiled once per target: included by
-// kernels.cpp and the codecs through Highway's foreach_target, never by anything else.
+// How a stored element becomes a lane of arithmetic and back, and the four operators on lanes.  Compiled once per
+// target: included by kernels.cpp and the codecs through Highway's foreach_target, never by anything else.
 #if defined(TUTTI_FORMATS_INL_H) == defined(HWY_TARGET_TOGGLE)  // Highway's per-target include guard
 #ifdef TUTTI_FORMATS_INL_H
 #undef TUTTI_FORMATS_INL_H
@@ -13,7 +13,8 @@
 #include <limits>
 #include <type_traits>
 
-// Highway 1.0.3 converts 16-bit floats by truncation and loses infinities where the processor has no instruction for it.
+// Highway 1.0.3 converts 16-bit floats by truncation and loses infinities where the processor has no instruction for
+// it.
 #undef TUTTI_HARDWARE_HALF
 #if (HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86 && !defined(HWY_DISABLE_F16C)) || (HWY_ARCH_ARM_A64 && HWY_TARGET <= HWY_NEON)
 #define TUTTI_HARDWARE_HALF 1
@@ -25,7 +26,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tutti::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// ---- vectors of elements at any address, which are read and written as bytes; and the first n ≤ Lanes(d) elements of one ----
+// ---- vectors of elements at any address, which are read and written as bytes; and the first n ≤ Lanes(d) elements of
+// one ----
 
 #if HWY_TARGET == HWY_SCALAR  // one lane
 
@@ -114,7 +116,8 @@ struct Plain {
 
 using Widened = hn::ScalableTag<float>;
 using Packed = hn::Rebind<uint16_t, Widened>;
-using WidenedBits = hn::RebindToSigned<Widened>;  // signed: compared and narrowed by one instruction each on every target
+// Signed: compared and narrowed by one instruction each on every target.
+using WidenedBits = hn::RebindToSigned<Widened>;
 
 // Upper half of a float32.
 struct BrainFloat {
@@ -127,7 +130,8 @@ struct BrainFloat {
   static HWY_INLINE hn::Vec<DS> Round(hn::Vec<D> v) {
     const hn::RebindToUnsigned<D> du;
     const auto bits = hn::BitCast(du, v);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));  // to even: a tie moves up only from an odd result
+    // To even: a tie moves up only from an odd result.
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
     const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFFu))));
     const auto nan = hn::RebindMask(du, hn::IsNaN(v));  // adding could carry a not-a-number into the sign
     return hn::DemoteTo(DS(), hn::BitCast(WidenedBits(), hn::IfThenElse(nan, hn::Set(du, 0x7FC0u), rounded)));
@@ -171,7 +175,8 @@ struct HalfFloat {
         hn::And(hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(hn::RebindToUnsigned<D>(), bits))), hn::Set(di, 0x8000));
     const auto odd = hn::And(hn::ShiftRight<13>(magnitude), hn::Set(di, 1));
     const auto rebased = hn::Add(magnitude, hn::Set(di, 0xFFF - ((127 - 15) << 23)));
-    const auto normal = hn::ShiftRight<13>(hn::Add(rebased, odd));  // carries into the exponent, at 65520 up to infinity
+    // Carries into the exponent, at 65520 up to infinity.
+    const auto normal = hn::ShiftRight<13>(hn::Add(rebased, odd));
     // Below 2^-14 the format is fixed-point with step 2^-24, which is the spacing of float32 between 0.5 and 1.
     const auto half = hn::Set(d, 0.5f);
     const auto tiny = hn::Sub(hn::BitCast(di, hn::Add(hn::BitCast(d, magnitude), half)), hn::BitCast(di, half));
@@ -212,8 +217,8 @@ struct Prod {
   }
 };
 
-// Comparisons instead of Highway's Min and Max, whose answers for not-a-numbers and zeros depend on the target: `a` where it is
-// better or not a number, else `b`, which then may be one itself.
+// Comparisons instead of Highway's Min and Max, whose answers for not-a-numbers and zeros depend on the target: `a`
+// where it is better or not a number, else `b`, which then may be one itself.
 struct Min {
   template <class D, class V>
   static HWY_INLINE V Apply(D, V a, V b) {
@@ -248,7 +253,8 @@ template <class D, class V>
 HWY_INLINE V Divide(D d, V v, uint32_t divisor) {
   using T = hn::TFromD<D>;
   if constexpr (std::is_floating_point_v<T>) {
-    return hn::Div(v, hn::Set(d, static_cast<T>(divisor)));  // not times the reciprocal: averages of exact sums are exact
+    // Not times the reciprocal: averages of exact sums are exact.
+    return hn::Div(v, hn::Set(d, static_cast<T>(divisor)));
   } else {
     HWY_ALIGN T lanes[hn::MaxLanes(d)];
     hn::Store(v, d, lanes);

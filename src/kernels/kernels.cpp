@@ -133,8 +133,8 @@ struct Sink {
     if (pass != nullptr) StoreFirst(v, DS(), At<F>(pass, i), n);
   }
 
-  // Four vectors from `i`; where streaming, home is aligned to a vector there.  All are read before the first is written, so that the
-  // compiler may overlap them although home may be one of the sources.
+  // Four vectors from `i`; where streaming, home is aligned to a vector there.  All are read before the first is
+  // written, so that the compiler may overlap them although home may be one of the sources.
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
     hn::Vec<D> v0, v1, v2, v3;
@@ -195,8 +195,8 @@ struct Sinks {
   }
 };
 
-// Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next vector of home.  Only
-// where an element is aligned can a vector be.
+// Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next
+// vector of home.  Only where an element is aligned can a vector be.
 template <class F>
 HWY_INLINE bool Streams(const void* home, Store store) {
   return store == Store::streaming && reinterpret_cast<uintptr_t>(home) % sizeof(typename F::Stored) == 0;

@@ -1,8 +1,10 @@
-// While a StandardFloats lives, its thread computes in the standard floating-point mode: to nearest even, denormals kept, no traps.
+// While a StandardFloats lives, its thread computes in the standard floating-point mode: to nearest even, denormals
+// kept, no traps.
 //
-// A result must not depend on who computes it.  Programs set other modes, fast-math libraries among them, and each thread has its own:
-// the caller's, that of the progress thread, that of a worker, which are those of whoever started them.  So whatever computes a result,
-// or anything that ranks must agree in, does so under one of these.  The mode that was found is put back.
+// A result must not depend on who computes it.  Programs set other modes, fast-math libraries among them, and each
+// thread has its own: the caller's, that of the progress thread, that of a worker, which are those of whoever started
+// them.  So whatever computes a result, or anything that ranks must agree in, does so under one of these.  The mode
+// that was found is put back.
 //
 // Reading the mode takes about a nanosecond; writing it takes several, and is done only where it differs.
 #pragma once
@@ -29,8 +31,8 @@ class StandardFloats {
   StandardFloats& operator=(const StandardFloats&) = delete;
 
  private:
-  // The control register, without intrinsics: the clobber keeps the compiler from moving loads and stores, and with them the arithmetic
-  // between, to the other side.
+  // The control register, without intrinsics: the clobber keeps the compiler from moving loads and stores, and with
+  // them the arithmetic between, to the other side.
 #if defined(__x86_64__)
   using Mode = uint32_t;  // MXCSR
   static constexpr Mode kStandard = 0x1F80;

@@ -113,7 +113,8 @@ void Workers::finish(const Job& job) {
   job_ = job;
   done_.store(0, std::memory_order_relaxed);
   const uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-  ticket_.store(number << 32 | job.pieces);  // in one order with asleep_: either a worker sees the job, or it is seen to sleep
+  // In one order with asleep_: either a worker sees the job, or it is seen to sleep.
+  ticket_.store(number << 32 | job.pieces);
   if (asleep_.load() > 0) {
     { const std::lock_guard lock(bed_); }
     wake_.notify_all();

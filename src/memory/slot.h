@@ -48,7 +48,8 @@ class SlotPool {
 
   virtual size_t slot_bytes() const = 0;
   virtual uint32_t slots() const = 0;               // of this rank
-  virtual uint32_t available(uint32_t wanted) = 0;  // so many acquire() would succeed now; looks for more up to `wanted`
+  // So many acquire() would succeed now; looks for more up to `wanted`.
+  virtual uint32_t available(uint32_t wanted) = 0;
   virtual size_t memory_bytes() const = 0;          // what this rank pays for the pool
 };
 

@@ -237,7 +237,8 @@ Status SymbolicRun::check_outputs() {
         return expressions_.is_input(value) &&
                contributes(set_.collective, static_cast<int>(value), size, set_.root, block);
       };
-      if (is_reduction(set_.collective) ? !expressions_.holds_each_rank_once(value) : !owners_input()) return wrong("does not hold each contribution once");
+      if (is_reduction(set_.collective) ? !expressions_.holds_each_rank_once(value) : !owners_input())
+        return wrong("does not hold each contribution once");
     }
   }
   return {};

@@ -127,7 +127,8 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
      "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
      true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},
-    {"TUTTI_TRANSPORT", "words", "auto", "auto (all), or names of transports, separated by commas; ^ before the list excludes instead",
+    {"TUTTI_TRANSPORT", "words", "auto",
+     "auto (all), or names of transports, separated by commas; ^ before the list excludes instead",
      "The transports that may be used; `tutti-info` lists them.", false,
      [](std::string_view text, Settings& s) { return read_transports(text, s.transport); }},
     {"TUTTI_INTERFACE", "text", "",
@@ -148,8 +149,8 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      false, [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.threads); }},
     {"TUTTI_TIMEOUT", "duration", "10m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
      "A call without any progress for this long fails and names the late rank. Time in which the whole job, or the machine, was "
-     "stopped does not count. It also bounds how long tutti_comm_destroy waits.", false,
-     [](std::string_view text, Settings& s) { return read_timeout(text, s.timeout_ns); }},
+     "stopped does not count. It also bounds how long tutti_comm_destroy waits.",
+     false, [](std::string_view text, Settings& s) { return read_timeout(text, s.timeout_ns); }},
     {"TUTTI_BOOTSTRAP_TIMEOUT", "duration", "2m", "1ms to 1000h: seconds, or a number with ms, s, m or h",
      "The longest time that creating a communicator may take.", false,
      [](std::string_view text, Settings& s) { return read_timeout(text, s.bootstrap_timeout_ns); }},

@@ -8,7 +8,8 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kLeastStripeBytes = 64 << 10;     // of the tensor in one message: less costs more in messages than it overlaps
+// Of the tensor in one message: less costs more in messages than it overlaps.
+constexpr size_t kLeastStripeBytes = 64 << 10;
 constexpr size_t kLargestStripeBytes = 512 << 10;  // stays in a core's own cache with its residual
 
 }  // namespace

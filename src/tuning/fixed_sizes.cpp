@@ -8,7 +8,8 @@ namespace {
 // Sizes at which one algorithm overtakes another, measured with `tutti-bench all_reduce --algorithm all`
 // (bench/README.md).
 constexpr uint64_t kHostDoublingUntil = 8 << 10;
-constexpr uint64_t kHostDirectUntilPerRank = 128 << 10;  // with more than two ranks; two ranks go from doubling to ring at once
+// With more than two ranks; two ranks go from doubling to ring at once.
+constexpr uint64_t kHostDirectUntilPerRank = 128 << 10;
 constexpr uint64_t kNetDoublingUntil = 64 << 10;
 constexpr uint64_t kNetRecursiveUntil = 1 << 20;
 

@@ -68,7 +68,8 @@ std::vector<std::string> profile_lines(const MachineProfile& profile, std::strin
   std::vector<std::string> lines{std::string(kMeasuredFor).append(measured_for)};
   for (const Field& field : kFields) {
     char number[32];
-    const auto end = std::to_chars(std::begin(number), std::end(number), field.of(p)).ptr;  // as many digits as are needed
+    // As many digits as are needed.
+    const auto end = std::to_chars(std::begin(number), std::end(number), field.of(p)).ptr;
     lines.push_back(std::string(field.name).append(" ").append(number, end));
   }
   return lines;

@@ -108,7 +108,8 @@ void conclude_link(const LinkTimes& times, const RouteTerms& terms, bool intra_h
   if (known) link.processor_byte_s = times.processor_byte_s;
   const auto with = [&](double factor) {
     if (known) {
-      link.byte_s = most * std::clamp(factor, 0.5, 2.0);  // the broadcast saw it, too: what is farther off was disturbed
+      // The broadcast saw it, too: what is farther off was disturbed.
+      link.byte_s = most * std::clamp(factor, 0.5, 2.0);
     } else if (link.streams) {
       link.processor_byte_s = most * factor;
     } else {

@@ -16,7 +16,8 @@ namespace tutti {
 struct LinkTimes {
   double doubling = 0, ring = 0, broadcast_large = 0;
   std::array<double, MachineProfile::kSizes.size()> rings{};  // of so many bytes
-  double processor_byte_s = 0;  // inter-host: of the processor for each byte sent or received, seen in the ring of 1 MiB
+  // Inter-host: of the processor for each byte sent or received, seen in the ring of 1 MiB.
+  double processor_byte_s = 0;
 };
 
 // One rank's measurements.

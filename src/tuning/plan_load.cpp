@@ -44,11 +44,13 @@ void PlanLoad::read(const Plan& plan, const Team& team, int rank) {
   widest_run_ = plan.widest_run();
   Rank& load = ranks_.emplace_back();
   load.host = static_cast<size_t>(team.host_of(rank));
-  std::vector<double> sent(static_cast<size_t>(team.size)), received(static_cast<size_t>(team.size));  // blocks, by peer
+  // Blocks, by peer.
+  std::vector<double> sent(static_cast<size_t>(team.size)), received(static_cast<size_t>(team.size));
   const Step* last = nullptr;
   for (const Step& step : plan.steps()) {
     const bool sends = step.verb == Verb::send;
-    const bool passes_on = last && last->block == step.block && last->count == step.count;  // the slot received or sent just before
+    // The slot received or sent just before.
+    const bool passes_on = last && last->block == step.block && last->count == step.count;
     for (const uint32_t peer : plan.peers_of(step)) {
       const bool near = team.host_of(static_cast<int>(peer)) == team.host_of(rank);
       Traffic& traffic = near ? load.intra : load.inter;
@@ -84,7 +86,8 @@ double PlanLoad::Pieces::waves() const { return std::ceil(stripes / lanes); }
 PlanLoad::Pieces PlanLoad::pieces_of(const Work& work) const {
   Pieces pieces;
   const auto bytes = static_cast<double>(std::max<uint64_t>(work.bytes, 1));
-  const double blocks = collective_ == Collective::all_to_all ? std::sqrt(blocks_) : blocks_;  // of the bytes of one rank
+  // Of the bytes of one rank.
+  const double blocks = collective_ == Collective::all_to_all ? std::sqrt(blocks_) : blocks_;
   pieces.block = bytes / blocks;
   pieces.stripes = std::max(1.0, std::ceil(pieces.block / static_cast<double>(work.stripe_bytes)));
   pieces.stripe = pieces.block / pieces.stripes;

@@ -10,10 +10,12 @@ namespace {
 // Smaller messages cost more in hand-overs and system calls than they win by overlap.
 constexpr size_t kHostLeastStripe = 8 << 10;
 constexpr size_t kNetLeastStripe = 32 << 10;
-constexpr size_t kLoopbackLeastStripe = 64 << 10;  // over TCP within a host nothing overlaps: the cores that reduce also carry
+// Over TCP within a host nothing overlaps: the cores that reduce also carry.
+constexpr size_t kLoopbackLeastStripe = 64 << 10;
 
 constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
-constexpr uint32_t kMessageSlots = 16;       // of each rank for messages, divided among its peers; one for each at least
+// Of each rank for messages, divided among its peers; one for each at least.
+constexpr uint32_t kMessageSlots = 16;
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
 constexpr size_t kNetSlotBytes = 512 << 10;  // few system calls
 

@@ -68,7 +68,8 @@ void evict_in_order(std::byte* from, size_t bytes) {
 void evict(std::byte* from, size_t bytes) {
 #if defined(__x86_64__)
   unsigned a = 0, features = 0, c = 0, d = 0;
-  static const bool at_once = __get_cpuid_count(7, 0, &a, &features, &c, &d) && (features & 1u << 23) != 0;  // CLFLUSHOPT
+  // CLFLUSHOPT.
+  static const bool at_once = __get_cpuid_count(7, 0, &a, &features, &c, &d) && (features & 1u << 23) != 0;
   (at_once ? evict_at_once : evict_in_order)(from, bytes);
   _mm_mfence();
 #elif defined(__aarch64__)
@@ -107,7 +108,8 @@ constexpr std::array kKinds{
     Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[2], 1, true, [](L& t) -> double& { return t.rings[2]; }},
     Kind{Collective::all_reduce, "ring", MachineProfile::kSizes[3], 1, true, [](L& t) -> double& { return t.rings[3]; }},
 };
-constexpr size_t kIntraHost = kKinds.size(), kInterHost = kKinds.size() - 1;  // how many; a network may take long for the last
+// How many; a network may take long for the last.
+constexpr size_t kIntraHost = kKinds.size(), kInterHost = kKinds.size() - 1;
 constexpr const Kind& kWord = kKinds[0];                                      // carries orders
 
 // One end of a measured pair.  The leader says what comes next, times it, and ends it.
@@ -191,7 +193,8 @@ class Pair {
       Status acted = act(kind);
       if (meter_ != nullptr) meter_->on = false;
       if (!acted.ok()) return acted;
-      if (i > 0) taken.push_back(static_cast<double>(now_ns() - start) * 1e-9);  // the first connects and touches memory
+      // The first connects and touches memory.
+      if (i > 0) taken.push_back(static_cast<double>(now_ns() - start) * 1e-9);
     }
     seconds = typical(taken) / kind.calls;
     return {};

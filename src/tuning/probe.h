@@ -3,7 +3,8 @@
 // A class of links is measured between two ranks, which run plans for two over a communicator's own links and engine,
 // while the others sleep:
 //   doubling, 64 bytes   a call, and one message there and back at the same time
-//   ring, 128 bytes      the same with a second message after the first: the difference is a message, the rest is the call
+//   ring, 128 bytes      the same with a second message after the first: the difference is a message, the rest is the
+//                        call
 //   broadcast, 1 MiB     bytes one way
 //   ring, 4 KiB … 4 MiB  bytes both ways, reduced and copied, from and into memory that no cache holds
 // Between hosts also the processor's time in the system's calls of the ring of 1 MiB.  The simulator walks the same

@@ -19,7 +19,8 @@ constexpr std::array<uint64_t, 11> kPriced{256,       1 << 10,   4 << 10, 16 << 
                                            128 << 10, 256 << 10, 1 << 20, 4 << 20,  64 << 20};
 constexpr int kSteps = 6;            // between two priced sizes, after which another algorithm may be the best
 constexpr double kTie = 1.05;        // prices that differ by less tell nothing apart: then the usual algorithm is taken
-constexpr double kTolerance = 0.02;  // a price so near the straight line between its neighbours needs no line of its own
+// A price so near the straight line between its neighbours needs no line of its own.
+constexpr double kTolerance = 0.02;
 constexpr size_t kMostLines = 300;   // of at most 100 bytes: with the machine's numbers less than kLongestTuningFile
 constexpr double kNoTolerance = 1e3;  // then all sizes but the last have the same order
 

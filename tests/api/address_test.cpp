@@ -1,4 +1,5 @@
-// Buffers at addresses that are no multiples of the element's size give what aligned ones give, whatever the call and its size.
+// Buffers at addresses that are no multiples of the element's size give what aligned ones give, whatever the call and
+// its size.
 #include <gtest/gtest.h>
 
 #include <cstring>

@@ -12,7 +12,8 @@ namespace {
 constexpr std::byte kGuard{0xA5};
 constexpr size_t kGuardBytes = 256;
 
-// Does the header define "in place" for this rank of this call?  (Only the root of gather and scatter has both buffers.)
+// Does the header define "in place" for this rank of this call?  (Only the root of gather and scatter has both
+// buffers.)
 bool shares_region(const Call& call, int rank) {
   if (!call.in_place || !allows_in_place(call.kind)) return false;
   return (call.kind != Kind::gather && call.kind != Kind::scatter) || rank == call.root;

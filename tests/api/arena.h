@@ -1,5 +1,5 @@
-// One rank's memory for one call: guards, input, guards, output, guards (in place: one region for both), and the call itself.
-// On every third rank and seed it is memory of tutti_alloc.
+// One rank's memory for one call: guards, input, guards, output, guards (in place: one region for both), and the call
+// itself.  On every third rank and seed it is memory of tutti_alloc.
 #pragma once
 
 #include <tutti/tutti.h>

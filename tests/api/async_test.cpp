@@ -93,7 +93,8 @@ TEST(Async, FinishesWithoutTheCaller) {
     arenas.emplace_back(call, rank, inputs[static_cast<size_t>(rank)]);
     ASSERT_TRUE(succeeded(arenas.back().start(world.comm(rank), &requests[static_cast<size_t>(rank)]), world.comm(rank)));
   }
-  // One thread ends both ranks' requests in turn: only progress threads can finish the second while the first is waited for.
+  // One thread ends both ranks' requests in turn: only progress threads can finish the second while the first is waited
+  // for.
   for (size_t r = 0; r < kSize; ++r) {
     EXPECT_EQ(test_until_done(requests[r]), TUTTI_SUCCESS);
     EXPECT_EQ(arenas[r].check(inputs), "");

@@ -1,5 +1,5 @@
-// Averages of 16-bit floats are computed in float32 and rounded once, by every algorithm of every collective: no partial sum is rounded or
-// leaves the type's range on the way.
+// Averages of 16-bit floats are computed in float32 and rounded once, by every algorithm of every collective: no
+// partial sum is rounded or leaves the type's range on the way.
 #include <gtest/gtest.h>
 
 #include <cmath>

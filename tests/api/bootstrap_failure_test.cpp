@@ -1,4 +1,5 @@
-// Creations that cannot succeed end with a sentence; strangers at the sockets harm nobody; shortage of memory is an error.
+// Creations that cannot succeed end with a sentence; strangers at the sockets harm nobody; shortage of memory is an
+// error.
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
@@ -76,7 +77,8 @@ TEST(Bootstrap, ARankIsMissing) {
   const std::string tcp = "127.0.0.1:" + free_port();
   const std::filesystem::path folder = new_folder();
   for (const std::string& store : {tcp, "file:" + (folder / "store").string()}) {
-    ProcessWorld world(2, failure_program("create"), {{"TUTTI_STORE", store}, {"TUTTI_SIZE", "3"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
+    ProcessWorld world(2, failure_program("create"),
+                       {{"TUTTI_STORE", store}, {"TUTTI_SIZE", "3"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
     const std::vector<Ending> endings = world.wait(20);
     for (const Ending& ending : endings) expect_refused(ending, kUnreachable, "missing: 2");
   }
@@ -93,7 +95,8 @@ TEST(Bootstrap, RendezvousOverIpVersion6) {
 
 TEST(Bootstrap, ThePortIsTaken) {
   const Listener taken;
-  ProcessWorld world(2, failure_program("create"), {{"TUTTI_STORE", "127.0.0.1:" + taken.port()}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
+  ProcessWorld world(2, failure_program("create"),
+                     {{"TUTTI_STORE", "127.0.0.1:" + taken.port()}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
   for (const Ending& ending : world.wait(20)) {
     EXPECT_FALSE(ending.timed_out);
     EXPECT_THAT(ending.output, AllOf(HasSubstr("RESULT "), HasSubstr(taken.port()), HasSubstr("CLEAN")));
@@ -101,7 +104,8 @@ TEST(Bootstrap, ThePortIsTaken) {
 }
 
 TEST(Bootstrap, AFolderThatDoesNotExist) {
-  ProcessWorld world(2, failure_program("create"), {{"TUTTI_STORE", "file:/no/such/folder/store"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
+  ProcessWorld world(2, failure_program("create"),
+                     {{"TUTTI_STORE", "file:/no/such/folder/store"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "1s"}});
   for (const Ending& ending : world.wait(20)) {
     EXPECT_THAT(ending.output, AllOf(HasSubstr("RESULT "), HasSubstr("/no/such/folder"), HasSubstr("CLEAN")));
   }
@@ -305,7 +309,8 @@ TEST_P(Strangers, DoNotHarmARunningGroup) {
 // At the rendezvous point, before the second rank comes.
 TEST(Bootstrap, StrangersDoNotHarmTheRendezvous) {
   const std::string store = "127.0.0.1:" + free_port();
-  ProcessWorld first(1, failure_program("create"), {{"TUTTI_STORE", store}, {"TUTTI_SIZE", "2"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "20s"}});
+  ProcessWorld first(1, failure_program("create"),
+                     {{"TUTTI_STORE", store}, {"TUTTI_SIZE", "2"}, {"TUTTI_BOOTSTRAP_TIMEOUT", "20s"}});
   std::vector<Addressee> found;
   for (int i = 0; i < 5'000 && found.empty(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -345,7 +350,8 @@ TEST_P(Memory, ShortageIsAnError) {
 
 // ---- limits ----
 
-// Ranks 0 and 1 of one host, of which the one in `argument` has less than it needs.  Nobody is killed or waits out the bound of the bootstrap.
+// Ranks 0 and 1 of one host, of which the one in `argument` has less than it needs.  Nobody is killed or waits out the
+// bound of the bootstrap.
 std::vector<Ending> limited(const std::string& argument, const Variables& more = {}) {
   Variables variables{{"TUTTI_BOOTSTRAP_TIMEOUT", "8s"}, {"TUTTI_TIMEOUT", "10s"}};
   variables.insert(more.begin(), more.end());
@@ -380,8 +386,8 @@ TEST(Limits, DifferentUsersWithoutTcpAreToldAtOnce) {
   const auto begin = std::chrono::steady_clock::now();
   for (const Ending& ending :
        limited("1user", {{"TUTTI_STORE", "127.0.0.1:" + free_port()}, {"TUTTI_TRANSPORT", "memory,shm"}}))
-    EXPECT_THAT(ending.output, AllOf(HasSubstr(kUnreachable), HasSubstr("runs as user 0"), HasSubstr("as user 65534, so they share no memory"),
-                                     HasSubstr("TUTTI_TRANSPORT")));
+    EXPECT_THAT(ending.output, AllOf(HasSubstr(kUnreachable), HasSubstr("runs as user 0"),
+                                     HasSubstr("as user 65534, so they share no memory"), HasSubstr("TUTTI_TRANSPORT")));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(7));
 }
 
@@ -394,7 +400,8 @@ TEST(Limits, SmallFiles) {
 TEST(Limits, FewDescriptors) {
   for (const int limit : {11, 12, 13, 14, 15, 16}) {
     const Ending ending = limited("0descriptors " + std::to_string(limit))[0];
-    EXPECT_THAT(ending.output, AnyOf(HasSubstr("CREATED"), AllOf(HasSubstr("Too many open files"), HasSubstr("ulimit -n")))) << limit;
+    EXPECT_THAT(ending.output, AnyOf(HasSubstr("CREATED"), AllOf(HasSubstr("Too many open files"), HasSubstr("ulimit -n"))))
+        << limit;
   }
 }
 
@@ -408,7 +415,8 @@ TEST(Limits, NoThreads) {
   EXPECT_THAT(endings[1].output, AllOf(HasSubstr("RESULT"), HasSubstr("starting a thread"), HasSubstr("ulimit -u, now 1")));
 }
 
-// All memory of a program may be locked: the window for memory of tutti_alloc, which is hundreds of GiB, does not become pages.
+// All memory of a program may be locked: the window for memory of tutti_alloc, which is hundreds of GiB, does not
+// become pages.
 TEST(Limits, LockedMemory) {
   for (const char* rank : {"0locked", "1locked"}) {
     const std::vector<Ending> endings = limited(rank);

@@ -12,8 +12,9 @@
 
 namespace tutti::test {
 
-// Rows of value indices, values[i] possible ones for parameter i, such that every pair of values of any two parameters is in a row.
-// Greedy: each row starts with a pair not covered yet and takes for every other parameter the value that covers most new pairs.
+// Rows of value indices, values[i] possible ones for parameter i, such that every pair of values of any two parameters
+// is in a row.  Greedy: each row starts with a pair not covered yet and takes for every other parameter the value that
+// covers most new pairs.
 std::vector<std::vector<int>> pairwise(const std::vector<int>& values);
 
 struct Case {
@@ -35,7 +36,8 @@ class CaseSpace {
 
  private:
   Case make(const std::vector<int>& row, uint64_t seed) const;
-  bool is_redundant(const std::vector<int>& row) const;  // differs from another row only in what its collective does not use
+  // Differs from another row only in what its collective does not use.
+  bool is_redundant(const std::vector<int>& row) const;
 
   struct Method {
     Kind kind;

@@ -46,8 +46,8 @@ bool expect_spoiled_or(const std::vector<std::byte>& before, const CodecPointer&
   return true;
 }
 
-// A call that fails at each of the ranks; `codec_of(rank)` may be null.  A codec that was used then refuses itself until reset or import; one
-// whose rank learnt of the failure before it began is as it was.
+// A call that fails at each of the ranks; `codec_of(rank)` may be null.  A codec that was used then refuses itself
+// until reset or import; one whose rank learnt of the failure before it began is as it was.
 template <class CodecOf, class Values>
 void expect_failure_everywhere(int ranks, size_t count, CodecOf codec_of, Values values_of, const char* why) {
   const LocalWorld world(ranks);
@@ -103,7 +103,8 @@ TEST(CodecFailures, RanksThatDisagree) {
       3, kCount, [&](int rank) { return made_and_used("randomk", kCount, rank == 0 ? 2 : 1); }, zeros, "codec #");
 }
 
-// A codec `like` this one, but for its seed, that travels under the signature of `spec`: of 65535 identities some are equal.
+// A codec `like` this one, but for its seed, that travels under the signature of `spec`: of 65535 identities some are
+// equal.
 std::string disguised(std::string_view like, std::string_view spec, size_t count) {
   const auto identity = [count](const CodecSpec& any) { return (*TensorCodec::create(any, count, DataType::float32))->identity(); };
   const uint16_t wanted = identity(*parse_codec(spec));
@@ -129,8 +130,8 @@ TEST(CodecFailures, PacketsThatNobodyCanRead) {
         "cannot be read");
 }
 
-// The places of a topk packet are where a longer randomk has its last two values: the five high parts 0, 0, 0, 0, 5 and the low parts, nine
-// bits each, 0, …, 0, 511 say that the last place is 5·512 + 511 of 3000.
+// The places of a topk packet are where a longer randomk has its last two values: the five high parts 0, 0, 0, 0, 5 and
+// the low parts, nine bits each, 0, …, 0, 511 say that the last place is 5·512 + 511 of 3000.
 TEST(CodecFailures, PlacesOutOfRange) {
   constexpr size_t kCount = 3000;
   const auto topk = make_codec(*parse_codec("topk:k=5"));

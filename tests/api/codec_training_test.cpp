@@ -1,5 +1,5 @@
-// Training with codecs through calls: the two counter-examples to compression without feedback, and Deep Gradient Compression against what
-// its paper says, in float64.
+// Training with codecs through calls: the two counter-examples to compression without feedback, and Deep Gradient
+// Compression against what its paper says, in float64.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -44,7 +44,8 @@ TEST(Training, SignsNeedFeedback) {
   });
 }
 
-// The owner of the sum adds its own gradient whole, so without feedback f grows more slowly than in the paper, but for ever.
+// The owner of the sum adds its own gradient whole, so without feedback f grows more slowly than in the paper, but for
+// ever.
 TEST(Training, OneOfThreeNeedsFeedback) {
   const auto f = counterexamples::three_workers();
   const LocalWorld world(3);
@@ -79,8 +80,8 @@ Floats drawn(size_t rank, int step) {
   return values;
 }
 
-// The algorithm of the paper at all ranks, who meet as `direct` has it: a chunk's owner adds what the others send to its own velocity, and
-// sends what is greatest of that and its residual.
+// The algorithm of the paper at all ranks, who meet as `direct` has it: a chunk's owner adds what the others send to
+// its own velocity, and sends what is greatest of that and its residual.
 class Reference {
  public:
   Reference(size_t ranks, bool masking) : masking_(masking), velocity_(ranks, Doubles(kCount)), residual_(ranks, Doubles(kCount)) {}
@@ -151,7 +152,8 @@ void expect_near(const float* found, const Doubles& expected, const char* what) 
   for (size_t i = 0; i < kCount; ++i) ASSERT_NEAR(found[i], expected[i], 2e-5) << what << " " << i;
 }
 
-// Momentum correction, clipping, masking and warm-up over eleven steps, and a checkpoint taken up by new codecs between two of them.
+// Momentum correction, clipping, masking and warm-up over eleven steps, and a checkpoint taken up by new codecs between
+// two of them.
 TEST(Training, DeepGradientCompressionIsAsPublished) {
   for (const int ranks : {2, 3, 4})
     for (const bool masking : {true, false}) {

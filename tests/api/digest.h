@@ -1,4 +1,5 @@
-// A short text for the bits of many all-reduces of real values; with TUTTI_DETERMINISTIC=1 it depends on the number of ranks alone.
+// A short text for the bits of many all-reduces of real values; with TUTTI_DETERMINISTIC=1 it depends on the number of
+// ranks alone.
 #pragma once
 
 #include <tutti/tutti.h>

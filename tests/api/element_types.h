@@ -11,7 +11,8 @@
 
 namespace tutti::test {
 
-// An IEEE-like 16-bit float of `Digits` significant bits (the hidden one included) whose smallest normal number is 2^MinExponent.
+// An IEEE-like 16-bit float of `Digits` significant bits (the hidden one included) whose smallest normal number is
+// 2^MinExponent.
 template <int Digits, int MinExponent>
 struct Float16 {
   uint16_t bits;
@@ -26,7 +27,8 @@ struct Float16 {
     if (std::isinf(value)) return {static_cast<uint16_t>(sign | kExponentMask << kMantissaBits)};
     const int exponent = std::max(std::ilogb(size), MinExponent);
     const auto units = static_cast<int>(std::nearbyint(std::ldexp(size, kMantissaBits - exponent)));
-    // Units carry into the exponent by themselves: 2^kMantissaBits of them are exponent field 1, twice as many the next one.
+    // Units carry into the exponent by themselves: 2^kMantissaBits of them are exponent field 1, twice as many the next
+    // one.
     const int field = units + ((exponent - MinExponent) << kMantissaBits);
     const int infinity = kExponentMask << kMantissaBits;
     return {static_cast<uint16_t>(sign | (field < infinity ? field : infinity))};

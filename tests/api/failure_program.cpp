@@ -1,5 +1,5 @@
-// One rank of the failure tests:  failure_program SCENARIO [ARGUMENT].  What a call gave is written as a line
-// "RESULT <status> <sentence>"; a rank that ends in order writes "CLEAN" once its communicators are gone without a trace.
+// One rank of the failure tests:  failure_program SCENARIO [ARGUMENT].  What a call gave is written as a line "RESULT
+// <status> <sentence>"; a rank that ends in order writes "CLEAN" once its communicators are gone without a trace.
 
 #include <dirent.h>
 #include <signal.h>
@@ -86,7 +86,8 @@ class Rank {
     }
   }
 
-  // Says the result of the failed call, and whether later calls fail differently; they name the cause, not the call it broke.
+  // Says the result of the failed call, and whether later calls fail differently; they name the cause, not the call it
+  // broke.
   void report(tutti_status status) {
     say_result(status, comm_);
     const std::string sentence = tutti_last_error(comm_);
@@ -128,7 +129,8 @@ class Rank {
 
 // ---- scenarios ----
 
-// All-reduces of ARGUMENT elements until something happens; the survivors then make a new communicator without the last rank.
+// All-reduces of ARGUMENT elements until something happens; the survivors then make a new communicator without the last
+// rank.
 void loop(Rank& rank) {
   if (!rank.create()) return;
   rank.report(rank.loop(rank.number()));
@@ -178,7 +180,8 @@ void loop_started(Rank& rank) {
   rank.destroy();
 }
 
-// Rank 1 stops itself, between calls or with one in flight, until the test continues it; then nothing may be written any more.
+// Rank 1 stops itself, between calls or with one in flight, until the test continues it; then nothing may be written
+// any more.
 void stopped(Rank& rank) {
   if (!rank.create()) return;
   if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
@@ -265,7 +268,8 @@ void leave(Rank& rank) {
   tutti_status status = rank.all_reduce();
   if (rank.rank() == 2 && rank.argument() == "exit") std::exit(0);
   if (rank.rank() == 2) return rank.destroy();
-  if (status == TUTTI_SUCCESS) status = rank.loop(1'000);  // that rank may be gone before the others have ended the first call
+  // That rank may be gone before the others have ended the first call.
+  if (status == TUTTI_SUCCESS) status = rank.loop(1'000);
   rank.report(status);
   rank.destroy();
 }
@@ -295,7 +299,8 @@ void abort_call(Rank& rank) {
   rank.destroy();
 }
 
-// All-reduces for as long as the test bothers the ranks' sockets; the file "enough" ends it at rank 0, which tells the others.
+// All-reduces for as long as the test bothers the ranks' sockets; the file "enough" ends it at rank 0, which tells the
+// others.
 void bothered(Rank& rank) {
   if (!rank.create()) return;
   say("ready");
@@ -333,7 +338,8 @@ void short_of_memory(Rank& rank) {
   rank.count_holdings();
 }
 
-// Creation and a call of which this rank, rank ARGUMENT's first digit, has less than it needs: the rest of ARGUMENT says of what.
+// Creation and a call of which this rank, rank ARGUMENT's first digit, has less than it needs: the rest of ARGUMENT
+// says of what.
 void limited(Rank& rank) {
   const std::string what = rank.argument().substr(1);
   if (std::getenv("TUTTI_RANK")[0] == rank.argument()[0]) {
@@ -392,8 +398,8 @@ void forked(Rank& rank) {
   rank.destroy();
 }
 
-// Rank 1 has a child that never execs, as data loaders have.  "cloned": by the bare system call, past all handlers, so it keeps copies of
-// rank 1's sockets.
+// Rank 1 has a child that never execs, as data loaders have.  "cloned": by the bare system call, past all handlers, so
+// it keeps copies of rank 1's sockets.
 void with_a_child(Rank& rank, bool cloned) {
   if (!rank.create()) return;
   if (rank.rank() == 1) {

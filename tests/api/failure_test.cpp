@@ -1,5 +1,5 @@
-// Dead, stopped, late and mistaken ranks as real processes: every call of the others ends, with the right status and culprit, and
-// nothing is left behind.  The watchdogs are generous; how fast a failure is told is measured elsewhere.
+// Dead, stopped, late and mistaken ranks as real processes: every call of the others ends, with the right status and
+// culprit, and nothing is left behind.  The watchdogs are generous; how fast a failure is told is measured elsewhere.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -171,7 +171,8 @@ TEST_P(Failures, StoppedBetweenCalls) {
   expect_told(world.rank(1).wait(kWatchdog), 1, TUTTI_TIMEOUT, HasSubstr("rank 1"));
 }
 
-// On a ring, where the others need what rank 1 passes on; by other algorithms it may have given all it has before it is stopped.
+// On a ring, where the others need what rank 1 passes on; by other algorithms it may have given all it has before it is
+// stopped.
 TEST_P(Failures, StoppedInACall) {
   ProcessWorld world = start(3, "stopped", "in a call", {{"TUTTI_TIMEOUT", "1s"}, {"TUTTI_ALGORITHM", "ring"}});
   wait_until_stopped(world.rank(1).pid());

@@ -1,6 +1,6 @@
-// A call that fails before it was started has changed nothing: every allocation that it makes is failed in turn, and the thread that it needs;
-// after TUTTI_OUT_OF_MEMORY the same call succeeds, with the right result on all ranks.  One that fails in the middle ends the communicator
-// for all, with one sentence.
+// A call that fails before it was started has changed nothing: every allocation that it makes is failed in turn, and
+// the thread that it needs; after TUTTI_OUT_OF_MEMORY the same call succeeds, with the right result on all ranks.  One
+// that fails in the middle ends the communicator for all, with one sentence.
 
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -157,7 +157,8 @@ INSTANTIATE_TEST_SUITE_P(Guarantee, OverTransports, testing::Values("memory", "t
 TEST_P(OverTransports, AnyAllocationMayFail) {
   const bool shares_memory = std::string(GetParam()) == "memory";
   for (const Case& test : kCases) {
-    const long stride = shares_memory ? 1 : kSanitized ? 23 : 7;  // over TCP each try takes a bootstrap's time; a prime, so that no loop hides
+    // Over TCP each try takes a bootstrap's time; a prime, so that no loop hides.
+    const long stride = shares_memory ? 1 : kSanitized ? 23 : 7;
     long n = 0;
     while (n < 1'000 && try_failing(test, n)) n += stride;
     EXPECT_LT(n, 1'000) << test.name;
@@ -174,7 +175,8 @@ TEST(Guarantee, ThreadMayBeRefused) {
     if (rank == 1) {
       no_threads = true;
       tutti_request* request = nullptr;
-      EXPECT_EQ(tutti_all_reduce_start(comm, given_up.data(), given_up.data(), given_up.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request),
+      EXPECT_EQ(tutti_all_reduce_start(comm, given_up.data(), given_up.data(), given_up.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr,
+                                       &request),
                 TUTTI_OUT_OF_MEMORY);
       EXPECT_EQ(request, nullptr);
       no_threads = false;
@@ -206,7 +208,8 @@ TEST(Guarantee, LentCallsMayFail) {
       allocations_left = -1;
       if (rank == 0) failed = one_failed;
       if (status == TUTTI_OUT_OF_MEMORY) status = call();
-      EXPECT_TRUE(status == TUTTI_SUCCESS || status == TUTTI_SYSTEM) << n << ": " << tutti_last_error(comm);  // TUTTI_SYSTEM: in the middle
+      // TUTTI_SYSTEM: in the middle.
+      EXPECT_TRUE(status == TUTTI_SUCCESS || status == TUTTI_SYSTEM) << n << ": " << tutti_last_error(comm);
       if (status != TUTTI_SUCCESS) return;
       EXPECT_EQ(std::ranges::count(values, 6.0F), static_cast<long>(kCount)) << "allocation " << n << ", rank " << rank;
       tutti_stats stats{};

@@ -15,7 +15,8 @@
 namespace tutti::test {
 namespace {
 
-// Groups by size, made when first needed and again after a failure, so that one broken case does not fail all later ones.
+// Groups by size, made when first needed and again after a failure, so that one broken case does not fail all later
+// ones.
 class Worlds {
  public:
   LocalWorld& of(int size) {

@@ -1,5 +1,5 @@
-// Messages have an order of their own: between two ranks they are matched in call order, however they lie between the collectives and the
-// messages to others, and one whose receiver is late keeps nobody else waiting.
+// Messages have an order of their own: between two ranks they are matched in call order, however they lie between the
+// collectives and the messages to others, and one whose receiver is late keeps nobody else waiting.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -187,7 +187,8 @@ TEST(Messages, AllToAllWithEmptyParts) {
   ASSERT_EQ(world.size(), 3);
   world.run([&](int rank, tutti_comm* comm) {
     for (const size_t unit : {size_t{0}, size_t{1}, size_t{40'000}}) {
-      std::vector<size_t> gives(3), gets(3), from(3), to(3);  // rank r gives r · unit to each rank above it, nothing to others
+      // Rank r gives r · unit to each rank above it, nothing to others.
+      std::vector<size_t> gives(3), gets(3), from(3), to(3);
       for (int peer = 0; peer < 3; ++peer) {
         gives[static_cast<size_t>(peer)] = peer > rank ? static_cast<size_t>(rank) * unit : 0;
         gets[static_cast<size_t>(peer)] = peer < rank ? static_cast<size_t>(peer) * unit : 0;
@@ -235,10 +236,11 @@ TEST(Messages, CommunicatorWithARequestIsNotDestroyed) {
   world.run([&](int rank, tutti_comm* comm) {
     Words sum(200'000, 1);
     tutti_request* request = nullptr;
-    ASSERT_TRUE(
-        succeeded(tutti_all_reduce_start(comm, sum.data(), sum.data(), sum.size(), TUTTI_UINT32, TUTTI_SUM, nullptr, &request), comm));
+    ASSERT_TRUE(succeeded(
+        tutti_all_reduce_start(comm, sum.data(), sum.data(), sum.size(), TUTTI_UINT32, TUTTI_SUM, nullptr, &request), comm));
     EXPECT_EQ(tutti_comm_destroy(comm), TUTTI_INVALID_ARGUMENT);
-    EXPECT_THAT(tutti_last_error(nullptr), AllOf(HasSubstr("1 request"), HasSubstr("all_reduce #1 of 200000 uint32"), HasSubstr("tutti_wait")));
+    EXPECT_THAT(tutti_last_error(nullptr),
+                AllOf(HasSubstr("1 request"), HasSubstr("all_reduce #1 of 200000 uint32"), HasSubstr("tutti_wait")));
     EXPECT_TRUE(succeeded(tutti_wait(request), comm));
     EXPECT_EQ(sum, Words(200'000, 2)) << rank;
   });

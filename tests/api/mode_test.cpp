@@ -1,4 +1,5 @@
-// Ranks agree in every bit although their threads compute in different floating-point modes, whichever thread of the library reduces.
+// Ranks agree in every bit although their threads compute in different floating-point modes, whichever thread of the
+// library reduces.
 #include "floating_point_modes.h"
 
 #include <gtest/gtest.h>
@@ -59,7 +60,8 @@ void average(tutti_comm* comm, const AverageCall& kind, const Words& input, Word
 
 // The outputs of all ranks, `mode` being set on threads of which sets(rank) is true; null: on none.
 template <class Sets>
-std::vector<Words> outputs(const LocalWorld& world, const AverageCall& kind, bool asynchronous, const FloatingPointMode* mode, Sets sets) {
+std::vector<Words> outputs(const LocalWorld& world, const AverageCall& kind, bool asynchronous, const FloatingPointMode* mode,
+                           Sets sets) {
   std::vector<Words> results(kRanks, Words(kind.count));
   world.run([&](int rank, tutti_comm* comm) {
     const Words input = input_of(rank, kind.count);

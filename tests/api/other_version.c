@@ -1,4 +1,5 @@
-/* A caller compiled against another version of the header than the library: OLDER has one member fewer in each struct, NEWER one more.
+/* A caller compiled against another version of the header than the library: OLDER has one member fewer in each struct,
+ * NEWER one more.
  * Behind each struct lie bytes that the library must neither write nor take for members. */
 #include OTHER_HEADER
 

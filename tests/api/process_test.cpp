@@ -41,7 +41,8 @@ TEST_P(Processes, TheTransportIsTheOneAskedFor) {
   EXPECT_THAT(output, HasSubstr(transport == "mixed" ? "transports shm 1, tcp 1\n" : "transports " + transport + " 2\n"));
 }
 
-// As daemons start programs.  Sockets and memory must not get the numbers of the streams, or log lines would land in them.
+// As daemons start programs.  Sockets and memory must not get the numbers of the streams, or log lines would land in
+// them.
 TEST_P(Processes, WithoutStdinAndStderr) {
   ProcessWorld world(3, {"/bin/sh", "-c", "exec \"$0\" stats 0<&- 2>&-", program_from("API_TEST_RANK_PROGRAM")},
                      {{"TUTTI_DEBUG", "trace"}}, GetParam());

@@ -1,4 +1,5 @@
-// A random sequence of calls on one or several communicators, the same on every rank, each checked against the reference.
+// A random sequence of calls on one or several communicators, the same on every rank, each checked against the
+// reference.
 #pragma once
 
 #include <tutti/tutti.h>
@@ -22,8 +23,8 @@ struct ProgramLimits {
   bool uneven = false;      // ranks dawdle between calls, each at times of its own, the last one most
 };
 
-// What this rank runs; "" or what was wrong first.  Each step is a call on one of `members`, blocking or started; requests end in
-// an order of this rank's own.
+// What this rank runs; "" or what was wrong first.  Each step is a call on one of `members`, blocking or started;
+// requests end in an order of this rank's own.
 std::string run_random_program(const std::vector<Member>& members, uint64_t seed, const ProgramLimits& limits = {});
 
 }  // namespace tutti::test

@@ -1,5 +1,5 @@
-// One rank of the process tests:  rank_program ACTION [SEED] [N]  under any launcher.  Ends with "rank R: ok" and exit code 0, or
-// says what was wrong.
+// One rank of the process tests:  rank_program ACTION [SEED] [N]  under any launcher.  Ends with "rank R: ok" and exit
+// code 0, or says what was wrong.
 
 #include <cstdio>
 #include <cstdlib>
@@ -82,7 +82,8 @@ int run(const std::string& action, const Arguments& arguments) {
   if (tutti_comm_create(&comm, nullptr) != TUTTI_SUCCESS) return std::fprintf(stderr, "%s\n", tutti_last_error(nullptr)), 3;
   const int rank = tutti_comm_rank(comm);
   const std::string wrong = found->second(comm, arguments);
-  if (!wrong.empty()) return std::fprintf(stderr, "rank %d: %s\n", rank, wrong.c_str()), 1;  // others see this rank leave
+  // Others see this rank leave.
+  if (!wrong.empty()) return std::fprintf(stderr, "rank %d: %s\n", rank, wrong.c_str()), 1;
   if (found->second == family_memory) comm = nullptr;  // which has ended it
   if (tutti_comm_destroy(comm) != TUTTI_SUCCESS) return std::fprintf(stderr, "%s\n", tutti_last_error(nullptr)), 4;
   std::printf("rank %d: ok\n", rank);

@@ -1,4 +1,5 @@
-// One rank of split_failure_test: splits by parity while one rank has no descriptors to spare, and goes on with the parent.
+// One rank of split_failure_test: splits by parity while one rank has no descriptors to spare, and goes on with the
+// parent.
 #include <sys/resource.h>
 #include <tutti/tutti.h>
 #include <unistd.h>
@@ -95,7 +96,8 @@ int main(int, char** argv) {
   if ((child != nullptr) != (status == TUTTI_SUCCESS)) return failed("a child beside a failure", comm);
   if (members(comm, rank) != all) return failed("the parent", comm);
   if (!child && !ends_rendezvous(threads_before)) return failed("a rendezvous was left behind", comm);
-  if (child && (members(child, rank) != same_parity || tutti_comm_destroy(child) != TUTTI_SUCCESS)) return failed("the child", comm);
+  if (child && (members(child, rank) != same_parity || tutti_comm_destroy(child) != TUTTI_SUCCESS))
+    return failed("the child", comm);
   if (tutti_comm_split(comm, rank % 2, 0, &child) != TUTTI_SUCCESS) return failed("a later split", comm);
   if (members(child, rank) != same_parity) return failed("the later child", child);
   if (!splits_deeply(comm)) return 1;

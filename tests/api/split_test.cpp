@@ -107,7 +107,8 @@ TEST(Split, ManyInTurn) {
   });
 }
 
-// A split is one call of the parent's, however many of its own the library makes of it: the next call is the third, and is named so.
+// A split is one call of the parent's, however many of its own the library makes of it: the next call is the third, and
+// is named so.
 TEST(Split, CountsAsOneCall) {
   const LocalWorld world(3);
   ASSERT_EQ(world.size(), 3);

@@ -1,5 +1,5 @@
-// Many operations in flight on a group, its splits and their splits, over every transport between threads of one process, with pools
-// that run dry and ranks of unequal speed.  Seeds are fixed; values decide, never times.
+// Many operations in flight on a group, its splits and their splits, over every transport between threads of one
+// process, with pools that run dry and ranks of unequal speed.  Seeds are fixed; values decide, never times.
 
 #include <gtest/gtest.h>
 
@@ -67,7 +67,8 @@ TEST_P(Stress, ManyRequestsOnSeveralCommunicators) {
   run(5, 13, {.steps = fewer(60, 18), .elements = 2'000, .in_flight = 60});  // all at once
 }
 
-// A wave of eight lanes takes nearly all slots of 4 KiB; one lane and one slot for each of many stripes is the other extreme.
+// A wave of eight lanes takes nearly all slots of 4 KiB; one lane and one slot for each of many stripes is the other
+// extreme.
 TEST_P(Stress, PoolsThatRunDry) {
   for (const char* lanes : {"1", "8"})
     run(4, 21, {.steps = fewer(50, 15), .elements = 8'000, .in_flight = 40}, {{"TUTTI_SLOT_BYTES", "4K"}, {"TUTTI_LANES", lanes}});

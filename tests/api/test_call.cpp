@@ -41,7 +41,8 @@ std::string describe(const Call& call) {
   return out.str();
 }
 
-uint64_t random_word(uint64_t seed, uint64_t stream, uint64_t index) {  // splitmix64 (Steele, Lea, Flood 2014) of a mixed counter
+// Splitmix64 (Steele, Lea, Flood 2014) of a mixed counter.
+uint64_t random_word(uint64_t seed, uint64_t stream, uint64_t index) {
   uint64_t z = (seed * 0x9E3779B97F4A7C15u) ^ (stream * 0xD1B54A32D192ED03u) ^ (index * 0x8CB92BA72F3D8DD7u);
   z += 0x9E3779B97F4A7C15u;
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -286,8 +287,9 @@ Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inpu
 
 namespace {
 
-// How far a reduction of the i-th elements may be from the double result, whatever its order: every partial result is at most the
-// sum of sizes (for products of values below 1.5: the product of sizes), and each of p roundings costs a unit of it.
+// How far a reduction of the i-th elements may be from the double result, whatever its order: every partial result is
+// at most the sum of sizes (for products of values below 1.5: the product of sizes), and each of p roundings costs a
+// unit of it.
 template <class T>
 double tolerance(const Call& call, const std::vector<Bytes>& inputs, size_t i) {
   if (call.op == TUTTI_MIN || call.op == TUTTI_MAX) return 0;

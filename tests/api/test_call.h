@@ -1,4 +1,5 @@
-// A collective call as data: what every rank of a group asks for, its inputs made from a seed, and its outputs by a plain reference.
+// A collective call as data: what every rank of a group asks for, its inputs made from a seed, and its outputs by a
+// plain reference.
 #pragma once
 
 #include <tutti/tutti.h>
@@ -59,8 +60,8 @@ size_t count_of(const Call& call, int rank);
 // Elements before those of `rank` when the ranks' parts lie one after the other.
 size_t offset_of(const Call& call, int rank);
 
-// all_to_all_v: elements from src to dst, and where they lie in the buffer of `rank`: parts in descending order of the other rank,
-// with one unused element between neighbours.
+// all_to_all_v: elements from src to dst, and where they lie in the buffer of `rank`: parts in descending order of the
+// other rank, with one unused element between neighbours.
 size_t pair_count(const Call& call, int src, int dst);
 std::vector<size_t> send_counts(const Call& call, int rank);
 std::vector<size_t> recv_counts(const Call& call, int rank);
@@ -73,13 +74,14 @@ size_t output_elements(const Call& call, int rank);
 Bytes make_input(const Call& call, int rank);
 std::vector<Bytes> make_inputs(const Call& call);
 
-inline constexpr std::byte kUntouched{0xC3};  // what outputs hold before the call, and afterwards in the gaps of all_to_all_v
+// What outputs hold before the call, and afterwards in the gaps of all_to_all_v.
+inline constexpr std::byte kUntouched{0xC3};
 
 // The output of `rank` given all inputs; reductions of real values are computed in double and rounded once.
 Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inputs);
 
-// "" if `output` of `rank` is right, else where and how it differs.  Bits are compared, except after reductions of real values of
-// floating point types, where a bound of the rounding error of any order of reducing is allowed.
+// "" if `output` of `rank` is right, else where and how it differs.  Bits are compared, except after reductions of real
+// values of floating point types, where a bound of the rounding error of any order of reducing is allowed.
 std::string difference(const Call& call, int rank, const std::vector<Bytes>& inputs, const std::byte* output,
                        const Bytes& expected);
 

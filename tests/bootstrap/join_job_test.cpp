@@ -56,7 +56,8 @@ void expect_bootstrap(int size, const std::function<void(JoinOptions&)>& fill) {
 class TemporaryFolder {
  public:
   TemporaryFolder() : path_("/tmp/tutti-meet-XXXXXX") { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
-  ~TemporaryFolder() { ::rmdir(path_.c_str()); }  // fails, and is seen by the tests that look, if something was left in it
+  // Fails, and is seen by the tests that look, if something was left in it.
+  ~TemporaryFolder() { ::rmdir(path_.c_str()); }
   std::string file() const { return path_ + "/meet"; }
   const std::string& path() const { return path_; }
 

@@ -413,8 +413,8 @@ TEST(Pmi, EachBootstrapHasAKeyOfItsOwnAndTheProcessSaysFinalizeOnce) {
     }
     std::exit(right ? 0 : 1);  // with destructors
   }
-  const std::vector<std::string> bootstrap = {"cmd=my_kvsname kvsname=k1\n", "cmd=put_result rc=0 msg=success\n", "cmd=barrier_out\n",
-                                          "cmd=get_result rc=0 msg=success value=d=e\n"};
+  const std::vector<std::string> bootstrap = {"cmd=my_kvsname kvsname=k1\n", "cmd=put_result rc=0 msg=success\n",
+                                              "cmd=barrier_out\n", "cmd=get_result rc=0 msg=success value=d=e\n"};
   std::vector<std::string> answers = {"cmd=response_to_init rc=0\n"};
   for (int i = 0; i < 2; ++i) answers.insert(answers.end(), bootstrap.begin(), bootstrap.end());
   answers.push_back("cmd=finalize_ack\n");

@@ -41,8 +41,8 @@ std::vector<std::string> expected_lines(int bootstraps, int size, const std::str
   std::vector<std::string> lines;
   for (int i = 0; i < bootstraps; ++i)
     for (int rank = 0; rank < size; ++rank) {
-      std::string line =
-          "bootstrap " + std::to_string(i) + ": rank " + std::to_string(rank) + " of " + std::to_string(size) + " by " + source + ":";
+      std::string line = "bootstrap " + std::to_string(i) + ": rank " + std::to_string(rank) + " of " + std::to_string(size) +
+                         " by " + source + ":";
       for (int other = 0; other < size; ++other) line += " " + std::to_string(other * 10 + i);
       lines.push_back(line);
     }

@@ -494,7 +494,8 @@ TEST(PendingConnections, AnsweredOnesCountTooAndTheOldestMakesRoom) {
     crowd.back()->say(encode(request));
   }
   as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
-  EXPECT_LE(entries("/proc/self/fd"), before + 50 + 4 + 2 + 2);  // their ends, and as many of the server's as are allowed
+  // Their ends, and as many of the server's as are allowed.
+  EXPECT_LE(entries("/proc/self/fd"), before + 50 + 4 + 2 + 2);
 }
 
 // While they pour in, ranks get through.

@@ -54,12 +54,14 @@ std::vector<uint32_t> sixteen(const std::vector<float>& sums, float greatest, st
 }
 
 TEST(Cast, SixteenBitsAreTheReference) {
-  expect_reference("fp16", *make_cast(spec_of("fp16")), [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
-    return sixteen<reference::Half>(sums, 65504, decoded);
-  });
-  expect_reference("bf16", *make_cast(spec_of("bf16")), [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
-    return sixteen<reference::Brain>(sums, 0x1.FEp127f, decoded);
-  });
+  expect_reference("fp16", *make_cast(spec_of("fp16")),
+                   [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
+                     return sixteen<reference::Half>(sums, 65504, decoded);
+                   });
+  expect_reference("bf16", *make_cast(spec_of("bf16")),
+                   [](const std::vector<float>& sums, bool, const EncodeContext&, auto& decoded) {
+                     return sixteen<reference::Brain>(sums, 0x1.FEp127f, decoded);
+                   });
 }
 
 TEST(Cast, FiniteStaysFiniteAndTheRestIsKept) {

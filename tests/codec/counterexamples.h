@@ -1,4 +1,5 @@
-// Two small problems on which descent with compressed gradients fails without feedback, and reaches the minimum, 0 at x = 0, with it.
+// Two small problems on which descent with compressed gradients fails without feedback, and reaches the minimum, 0 at x
+// = 0, with it.
 #pragma once
 
 #include <algorithm>
@@ -40,16 +41,18 @@ struct Squares {
   }
 };
 
-// For `sign`: S. P. Karimireddy, Q. Rebjock, S. Stich, M. Jaggi, "Error Feedback Fixes SignSGD and other Gradient Compression Schemes",
-// ICML 2019, counterexample 3 with ε = 1/2: v = ±(1, -1) + ε(1, 1).  One of the two terms is drawn at each step.  The signs of both
-// gradients are ±(1, -1), so x₁ + x₂ stays 2, where f = 2 + 2d², d = x₁ - x₂.  The step d ← d ∓ 4·rate·(1 ± d) then has a stationary
-// variance of a/(2 - a), a = 4·rate = 0.1, so that f goes to 2 + 2·0.1/1.9 on average.
+// For `sign`: S. P. Karimireddy, Q. Rebjock, S. Stich, M. Jaggi, "Error Feedback Fixes SignSGD and other Gradient
+// Compression Schemes", ICML 2019, counterexample 3 with ε = 1/2: v = ±(1, -1) + ε(1, 1).  One of the two terms is
+// drawn at each step.  The signs of both gradients are ±(1, -1), so x₁ + x₂ stays 2, where f = 2 + 2d², d = x₁ - x₂.
+// The step d ← d ∓ 4·rate·(1 ± d) then has a stationary variance of a/(2 - a), a = 4·rate = 0.1, so that f goes to 2 +
+// 2·0.1/1.9 on average.
 inline Squares two_terms() { return {{{1.5, -0.5}, {-0.5, 1.5}}, 0, 1, 0.025}; }
 constexpr double kStuck = 2 + 2 * 0.1 / 1.9;
 
-// For topk, k = 1 of 3: A. Beznosikov, S. Horváth, P. Richtárik, M. Safaryan, "On Biased Compression for Distributed Learning", JMLR 24
-// (2023), example 1, a worker for each term.  At x = t(1, 1, 1) the greatest of worker i's gradient is -5.5t at i, so what is sent points
-// uphill, and x grows by 1 + 11/6·rate a step: f = 1.75·(1 + 11/6·0.005)^400 = 67 after 200 steps.
+// For topk, k = 1 of 3: A. Beznosikov, S. Horváth, P. Richtárik, M. Safaryan, "On Biased Compression for Distributed
+// Learning", JMLR 24 (2023), example 1, a worker for each term.  At x = t(1, 1, 1) the greatest of worker i's gradient
+// is -5.5t at i, so what is sent points uphill, and x grows by 1 + 11/6·rate a step: f = 1.75·(1 + 11/6·0.005)^400 = 67
+// after 200 steps.
 inline Squares three_workers() { return {{{-3, 2, 2}, {2, -3, 2}, {2, 2, -3}}, 0.25, 1.0 / 3, 0.005}; }
 constexpr double kGrown = 67.3;
 

@@ -1,5 +1,5 @@
-// The codecs that send every number written down plainly, one number at a time: what the vectors are compared with, bit for bit.
-// It shares nothing with src/codec but the specification.
+// The codecs that send every number written down plainly, one number at a time: what the vectors are compared with, bit
+// for bit.  It shares nothing with src/codec but the specification.
 #pragma once
 
 #include <algorithm>

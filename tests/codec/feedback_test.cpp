@@ -1,4 +1,5 @@
-// What feedback is for, with the codecs alone, as the papers tell it; tests/api/codec_training_test.cpp has the same through calls.
+// What feedback is for, with the codecs alone, as the papers tell it; tests/api/codec_training_test.cpp has the same
+// through calls.
 #include <gtest/gtest.h>
 
 #include <memory>

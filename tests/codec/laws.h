@@ -1,7 +1,7 @@
 // What every codec promises (codec.h), as checks that a codec's own tests call: expect_laws(codec) runs them all.
 //
-// Random encodings are tried with fixed seeds, so a check passes always or never; where it compares a mean with its expectation it
-// allows five standard errors, which chance alone would exceed once in two million checks.
+// Random encodings are tried with fixed seeds, so a check passes always or never; where it compares a mean with its
+// expectation it allows five standard errors, which chance alone would exceed once in two million checks.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -63,8 +63,8 @@ class Packet {
 };
 
 // `residual` may be empty: no feedback.
-inline Packet encode(const Codec& codec, const std::vector<float>& value, std::vector<float>& residual, const EncodeContext& context,
-                     uint8_t fill = 0xA5) {
+inline Packet encode(const Codec& codec, const std::vector<float>& value, std::vector<float>& residual,
+                     const EncodeContext& context, uint8_t fill = 0xA5) {
   Packet packet(codec, value.size(), context.step, fill);
   const Chunk chunk{.value = value.data(), .residual = residual.empty() ? nullptr : residual.data(), .n = value.size()};
   codec.encode(chunk, context, packet.data());
@@ -115,7 +115,8 @@ inline void expect_what_is_sent_is_what_is_kept(const Codec& codec, const Sample
     const EncodeContext context{.seed = 7, .step = step, .rank = 1, .element = 3 * codec.chunk()};
     std::vector<float> sum(n), expected(n);
     for (size_t i = 0; i < n; ++i) sum[i] = value[i] + residual[i];
-    if (std::any_of(sum.begin(), sum.end(), [](float v) { return !std::isfinite(v); })) return;  // another law's business
+    // Another law's business.
+    if (std::any_of(sum.begin(), sum.end(), [](float v) { return !std::isfinite(v); })) return;
     const Packet packet = encode(codec, value, residual, context);
     const std::vector<float> decoded = decode(codec, packet, n, context);
     for (size_t i = 0; i < n; ++i) {
@@ -127,7 +128,8 @@ inline void expect_what_is_sent_is_what_is_kept(const Codec& codec, const Sample
   }
 }
 
-// Rounding in float32 adds a millionth of ‖x‖, and where numbers are denormal, whose spacing is absolute, 2^-126 an element.
+// Rounding in float32 adds a millionth of ‖x‖, and where numbers are denormal, whose spacing is absolute, 2^-126 an
+// element.
 inline void expect_contraction(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   const size_t n = sample.values.size();
   const double delta = codec.contraction(n, step);
@@ -169,14 +171,16 @@ inline void expect_unbiased(const Codec& codec, const Sample& sample, uint32_t s
   }
   // Rounding: each number that is sent may be off by a few units in the last place of the greatest one.
   const double rounding = greatest * 0x1p-18 + 0x1p-140, of_rounding = static_cast<double>(n) * rounding * rounding;
-  // A number far below a step is seldom sent: if it never was, its variance was not seen, which is its magnitude times the step.
+  // A number far below a step is seldom sent: if it never was, its variance was not seen, which is its magnitude times
+  // the step.
   double variance = 0, of_sum = 0, of_means = 0;
   for (size_t i = 0; i < n; ++i) {
     variance += std::max(square[i], std::fabs(mean[i]) * jump) / kTrials;
     of_sum += mean[i], of_means += mean[i] * mean[i];
   }
   EXPECT_LE(std::fabs(of_sum), kStandardErrors * std::sqrt(variance) + static_cast<double>(n) * rounding) << "the sum is biased";
-  // A sum of squares, of which one may carry all the weight: then the mean's error is five standard errors at 25 times their mean.
+  // A sum of squares, of which one may carry all the weight: then the mean's error is five standard errors at 25 times
+  // their mean.
   EXPECT_LE(of_means, kStandardErrors * kStandardErrors * variance + of_rounding) << "elements are biased";
   const double error = std::sqrt(std::max(0.0, squared_distances - distances * distances) / kTrials);
   EXPECT_LE(distances, bound * (1 + 1e-5) + kStandardErrors * error + of_rounding)
@@ -294,7 +298,8 @@ inline void expect_not_finite_survived(const Codec& codec, size_t n, uint32_t st
   }
 }
 
-// A codec refuses a packet of a kind that there is not, and survives bytes of any kind; `laws` cannot know what else it must refuse.
+// A codec refuses a packet of a kind that there is not, and survives bytes of any kind; `laws` cannot know what else it
+// must refuse.
 inline void expect_hostile_survived(const Codec& codec, size_t n, uint32_t step = 0) {
   Packet packet(codec, n, step);
   std::vector<float> out(n);

@@ -86,8 +86,9 @@ TEST_P(ModeTest, LeavesTheSameBits) {
 
 INSTANTIATE_TEST_SUITE_P(Codecs, ModeTest,
                          testing::Values("fp16", "bf16", "fp8_e4m3", "fp8_e5m2:round=stochastic,group=64", "int8",
-                                         "int4:range=minmax", "int8:round=stochastic,seed=7", "qsgd:levels=5", "terngrad", "sign", "topk:ratio=0.1",
-                                         "topk:ratio=0.3,values=fp16", "topk:ratio=0.3,values=int8", "randomk:ratio=0.37"));
+                                         "int4:range=minmax", "int8:round=stochastic,seed=7", "qsgd:levels=5", "terngrad", "sign",
+                                         "topk:ratio=0.1", "topk:ratio=0.3,values=fp16", "topk:ratio=0.3,values=int8",
+                                         "randomk:ratio=0.37"));
 
 TEST(MomentumModeTest, GivesTheSameBits) {
   const CodecSpec spec = *parse_codec("topk:ratio=0.1,momentum=0.9,clip_norm=0.01");

@@ -62,7 +62,8 @@ TEST(Quantize, PacketBytes) {
   EXPECT_EQ(make_quantize(spec_of("int8:group=4096"))->chunk(), 4096u);
 }
 
-// The bounds are the suprema that their derivations say: a chunk comes near to each, the laws have shown that none goes beyond.
+// The bounds are the suprema that their derivations say: a chunk comes near to each, the laws have shown that none goes
+// beyond.
 TEST(Quantize, WorstChunksComeNearTheBounds) {
   std::vector<float> worst(512, 0.4999f);  // rounds to zero
   worst[100] = 7;
@@ -95,8 +96,10 @@ TEST(Quantize, ExactValues) {
   EXPECT_THAT(first("int8", {0, -0.0f, 0}), ElementsAre(0, 0, 0));
   EXPECT_THAT(first("int4:range=minmax", {5, 20, 6.4f, 11.6f}), ElementsAre(5, 20, 6, 12));
   EXPECT_THAT(first("int2:range=minmax", {-3, -3, -3}), ElementsAre(-3, -3, -3));
-  EXPECT_THAT(first("int8", {0x1p-149f, -0x7Fp-149f, 0}), ElementsAre(0x1p-149f, -0x7Fp-149f, 0));                // Δ = 2^-149
-  EXPECT_THAT(first("int8", {0x80p-149f, 0x3p-149f, 0x4p-149f}), ElementsAre(0x80p-149f, 0x4p-149f, 0x4p-149f));  // Δ = 2 · 2^-149
+  // Δ = 2^-149.
+  EXPECT_THAT(first("int8", {0x1p-149f, -0x7Fp-149f, 0}), ElementsAre(0x1p-149f, -0x7Fp-149f, 0));
+  // Δ = 2 · 2^-149.
+  EXPECT_THAT(first("int8", {0x80p-149f, 0x3p-149f, 0x4p-149f}), ElementsAre(0x80p-149f, 0x4p-149f, 0x4p-149f));
   EXPECT_THAT(first("int2:clip=1", {2, -2, 2, 2}), ElementsAre(2, -2, 2, 2)) << "a constant is not clipped";
   EXPECT_THAT(first("int2:clip=1", {4, 0, 0, 0}), ElementsAre(2, 0, 0, 0)) << "σ = 2";
 }

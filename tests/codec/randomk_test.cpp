@@ -74,8 +74,8 @@ TEST(RandomKTest, ChoosesKByTheContextAlone) {
             (std::vector<size_t>{982, 1173, 1348, 2042, 2551}));
 }
 
-// 20000 draws of 3 of 10: each element 6000 times, each pair 20000·6/90, each of the 120 sets 20000/120.  χ² of that many classes stays
-// below its mean by five standard deviations, √(2·classes).
+// 20000 draws of 3 of 10: each element 6000 times, each pair 20000·6/90, each of the 120 sets 20000/120.  χ² of that
+// many classes stays below its mean by five standard deviations, √(2·classes).
 TEST(RandomKTest, EverySetIsEquallyLikely) {
   const auto codec = make_randomk(randomk_of(3));
   constexpr int kDraws = 20000;

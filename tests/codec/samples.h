@@ -33,7 +33,8 @@ inline std::vector<Sample> samples(size_t n, uint64_t seed = 1) {
   add("heavy tails", [&](size_t) { return 1e-3f * std::pow(normal(random), 5.0f); });
   add("few of many", [&](size_t) { return random() % 50 ? 0.0f : normal(random); });
   add("many scales", [&](size_t) { return std::ldexp(normal(random), static_cast<int>(random() % 80) - 40); });
-  add("small whole numbers", [&](size_t) { return static_cast<float>(random() % 255) - 127; });  // ties of halves, quarters …
+  // Ties of halves, quarters …
+  add("small whole numbers", [&](size_t) { return static_cast<float>(random() % 255) - 127; });
   add("all zero", [](size_t) { return 0.0f; });
   add("all -0", [](size_t) { return -0.0f; });
   add("constant", [](size_t) { return -0.3f; });

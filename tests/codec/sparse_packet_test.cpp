@@ -61,7 +61,8 @@ TEST(SparsePacketTest, Bitmap) {  // 3 and -2 at places 1 and 5
             (Packet{0, 0, 0, 0, 0x40, 0x40, 0, 0xC0, 0x22, 0, 0, 0}));
 }
 
-TEST(SparsePacketTest, Split) {  // places 5 = 0·64 + 5 and 200 = 3·64 + 8: high bits 0 and 3 + 1, low ones 5 and 8 of six bits each
+// Places 5 = 0·64 + 5 and 200 = 3·64 + 8: high bits 0 and 3 + 1, low ones 5 and 8 of six bits each.
+TEST(SparsePacketTest, Split) {
   EXPECT_EQ(encode(packed_topk(2, ValueType::fp16), spread(256, {{5, 1.0f}, {200, -2.0f}})),
             (Packet{0, 0, 0, 0, 0, 0x3C, 0, 0xC0, 0x11, 0x05, 0x02, 0}));
   // int8: the greatest is 127 times the scale

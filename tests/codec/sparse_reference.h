@@ -1,4 +1,5 @@
-// The sparse codecs written down plainly, sharing nothing with src/codec but the specification; and chunks that are hard on a selection.
+// The sparse codecs written down plainly, sharing nothing with src/codec but the specification; and chunks that are
+// hard on a selection.
 #pragma once
 
 #include <algorithm>
@@ -82,15 +83,16 @@ inline std::vector<Input> hard_inputs(size_t n, uint64_t seed) {
     } while (!std::isfinite(x));
     return x;
   });
-  // Great elements where a bound from the maxima of groups i % 272 is worst: all in one group, in a run, in a column of a matrix.
+  // Great elements where a bound from the maxima of groups i % 272 is worst: all in one group, in a run, in a column of
+  // a matrix.
   add("one group", [&](size_t i) { return i % 272 == 5 ? 100 + normal(random) : normal(random); });
   add("a run", [&](size_t i) { return i / 64 == n / 200 ? 100 + normal(random) : normal(random) * 1e-3f; });
   add("a column", [&](size_t i) { return i % 256 == 17 ? 100 + normal(random) : normal(random); });
   return inputs;
 }
 
-// Where values travel as they are: each element, to the bit, is either what was sent or what was kept, and the other is zero.  Only a zero's
-// sign is lost if it is sent.
+// Where values travel as they are: each element, to the bit, is either what was sent or what was kept, and the other is
+// zero.  Only a zero's sign is lost if it is sent.
 inline bool is_divided(const std::vector<float>& input, const std::vector<float>& sent, const std::vector<float>& kept) {
   const auto bits = [](float x) { return std::bit_cast<uint32_t>(x); };
   for (size_t i = 0; i < input.size(); ++i) {

@@ -52,7 +52,8 @@ TEST(ControlJudge, RankAheadIsNoContradictionUnlessAllAreStalledForSure) {
   EXPECT_FALSE(judge.stalled(2, stall_in(kFive, 0, kSecond), kSecond));
   EXPECT_FALSE(judge.stalled(2, stall_in(kFive, 0, 10 * kSecond), 5 * kSecond));  // the others have moved since
   EXPECT_FALSE(judge.stalled(1, stall_in(kFive, 2, 14 * kSecond), 5 * kSecond));
-  EXPECT_FALSE(judge.stalled(0, stall_in(kSix, 1, 14 * kSecond), 5 * kSecond));  // these reports may have been under way for long
+  // These reports may have been under way for long.
+  EXPECT_FALSE(judge.stalled(0, stall_in(kSix, 1, 14 * kSecond), 5 * kSecond));
   const auto query = judge.query();
   ASSERT_TRUE(query);
   EXPECT_FALSE(judge.query());
@@ -164,7 +165,8 @@ TEST(ControlJudge, CircleBlamesNobody) {
   const auto verdict = judge.due(11 * kSecond);
   ASSERT_TRUE(verdict);
   EXPECT_EQ(verdict->culprit, -1);
-  EXPECT_THAT(verdict->status.message(), HasSubstr("ranks wait for one another, and nothing moved for 2.0 s: " + rank_name(0) + " is in all_reduce #5"));
+  EXPECT_THAT(verdict->status.message(),
+              HasSubstr("ranks wait for one another, and nothing moved for 2.0 s: " + rank_name(0) + " is in all_reduce #5"));
 }
 
 TEST(ControlJudge, SilentRankIsBlamedBeforeTheOneThatCannotReport) {

@@ -175,8 +175,8 @@ TEST(Control, GoodbyeIsBounded) {
   Orchestra ranks(3, kSilent, kShort);
   const Status status = ranks[0].goodbye();
   EXPECT_EQ(status.code(), Code::timeout);
-  EXPECT_THAT(status.message(),
-              HasSubstr("of communicator world " + rank_name(1) + " or a rank behind it, " + rank_name(2) + " or a rank behind it"));
+  EXPECT_THAT(status.message(), HasSubstr("of communicator world " + rank_name(1) + " or a rank behind it, " + rank_name(2) +
+                                          " or a rank behind it"));
 }
 
 TEST(Control, SplitsShareAThreadAndLiveApart) {

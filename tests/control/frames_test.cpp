@@ -222,8 +222,9 @@ TEST(ListenerAddress, IsReadAsItWasWritten) {
 
 TEST(ListenerAddress, WhatIsOutOfBoundsIsRefused) {
   const std::string secret(16, 's');
-  for (const std::string& bytes : {std::string(), "1" + secret.substr(1), "2" + secret, "0" + secret,
-                                   "1" + secret + std::string(129, '1'), "1" + secret + "nowhere", "0" + secret + std::string(kLongestSentence + 1, 'x')})
+  for (const std::string& bytes :
+       {std::string(), "1" + secret.substr(1), "2" + secret, "0" + secret, "1" + secret + std::string(129, '1'),
+        "1" + secret + "nowhere", "0" + secret + std::string(kLongestSentence + 1, 'x')})
     EXPECT_FALSE(decode_listener_address(bytes).status.ok()) << bytes;
   EXPECT_EQ(decode_listener_address("0" + secret + "a\nb").status.message(), "a?b");
 }

@@ -1,4 +1,5 @@
-// Any text: an address is read and written back the same, or refused with a sentence.  TUTTI_INTERFACE chooses or refuses.
+// Any text: an address is read and written back the same, or refused with a sentence.  TUTTI_INTERFACE chooses or
+// refuses.
 #include <cstdint>
 #include <string_view>
 

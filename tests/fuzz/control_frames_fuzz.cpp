@@ -1,4 +1,5 @@
-// Any bytes on a control connection: frames are read within their bounds, name only ranks that exist, and would be written the same.
+// Any bytes on a control connection: frames are read within their bounds, name only ranks that exist, and would be
+// written the same.
 #include "control_frames.h"
 
 #include <cstdint>

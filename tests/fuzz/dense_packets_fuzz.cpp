@@ -1,4 +1,5 @@
-// The first two bytes pick a codec and a length, the rest is a packet of it: decoded to numbers of which none is infinite, or refused.
+// The first two bytes pick a codec and a length, the rest is a packet of it: decoded to numbers of which none is
+// infinite, or refused.
 #include <cmath>
 #include <cstdint>
 #include <cstring>

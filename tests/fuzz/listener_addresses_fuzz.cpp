@@ -1,4 +1,5 @@
-// Any bytes in the place of a listener's address in the control tree: it is an address, or there is a printable sentence that says why not.
+// Any bytes in the place of a listener's address in the control tree: it is an address, or there is a printable
+// sentence that says why not.
 #include <cstdint>
 #include <string_view>
 

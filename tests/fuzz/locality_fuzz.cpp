@@ -1,5 +1,5 @@
-// Any text in the place of a rank's locality: known places are within bounds and written back the same, what is unreadable is unknown, and
-// teams of such ranks hold each rank once.
+// Any text in the place of a rank's locality: known places are within bounds and written back the same, what is
+// unreadable is unknown, and teams of such ranks hold each rank once.
 #include "locality.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Any bytes from a socket, a file or a store: a rendezvous reads them within its bounds, and what it reads it would write the same.
+// Any bytes from a socket, a file or a store: a rendezvous reads them within its bounds, and what it reads it would
+// write the same.
 #include <cstdint>
 #include <string_view>
 

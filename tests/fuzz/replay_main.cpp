@@ -1,5 +1,5 @@
-// Feeds a fuzz target without libFuzzer:  replay <inputs> <corpus directory>
-// First every file of the corpus as it is, then <inputs> inputs that are mutations of them or random bytes.  The same inputs every time.
+// Feeds a fuzz target without libFuzzer:  replay <inputs> <corpus directory> First every file of the corpus as it is,
+// then <inputs> inputs that are mutations of them or random bytes.  The same inputs every time.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>

@@ -1,4 +1,5 @@
-// The first byte picks a setting, the rest is its value: accepted, and then the same when it is loaded again, or refused by name.
+// The first byte picks a setting, the rest is its value: accepted, and then the same when it is loaded again, or
+// refused by name.
 #include <cstdint>
 #include <string>
 

@@ -1,5 +1,5 @@
-// The first bytes choose a sparse codec and a chunk's length, the rest is its packet: it is refused, or what it decodes to can be encoded
-// and comes back the same.
+// The first bytes choose a sparse codec and a chunk's length, the rest is its packet: it is refused, or what it decodes
+// to can be encoded and comes back the same.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """The rooms of ARCHITECTURE.md: who may see whom.
 
-Checks the table below against the sources (every include goes where it may, by bare name), and then the build: for each pair of rooms that
-must not see each other one file is compiled with the first room's flags that includes a header of the second, which the compiler must refuse.
+Checks the table below against the sources (every include goes where it may,
+    by bare name), and then the build: for each pair of rooms that
+must not see each other one file is compiled with the first room's flags that includes a header of the second, which
+the compiler must refuse.
 usage: rooms_test.py SOURCE_FOLDER BUILD_FOLDER
 """
 import concurrent.futures

@@ -106,7 +106,8 @@ class Repeated {
   bool ok_;
 };
 
-// The last, partly used page of the destination is looked at: what lies before its end was written by elements beyond 2^32.
+// The last, partly used page of the destination is looked at: what lies before its end was written by elements beyond
+// 2^32.
 TEST(CountTest, BeyondFourGigaElements) {
   constexpr size_t kSpan = (size_t{1} << 32) + Repeated::kPage, kTail = 12345, kCount = kSpan + kTail;
   const Repeated left(kSpan + Repeated::kPage), right(kSpan + Repeated::kPage), home(kSpan + Repeated::kPage);

@@ -13,8 +13,8 @@
 
 namespace tutti {
 
-// Bit patterns at the edges of a float of `exponent_bits` and `mantissa_bits`: zero, the denormals' ends, one, the greatest, infinity,
-// a quiet and a signalling not-a-number; each may get a sign.
+// Bit patterns at the edges of a float of `exponent_bits` and `mantissa_bits`: zero, the denormals' ends, one, the
+// greatest, infinity, a quiet and a signalling not-a-number; each may get a sign.
 template <class Bits>
 Bits special_float(int exponent_bits, int mantissa_bits, std::mt19937_64& random) {
   const Bits one_step = 1;

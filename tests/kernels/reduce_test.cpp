@@ -1,5 +1,5 @@
-// Every kernel against the scalar reference: lengths around the vector widths, misaligned operands, all ways of working in place,
-// both kinds of stores, with and without division; the same bits on every target.
+// Every kernel against the scalar reference: lengths around the vector widths, misaligned operands, all ways of working
+// in place, both kinds of stores, with and without division; the same bits on every target.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +19,8 @@ namespace {
 
 using kernels::Store;
 
-// Around 1, 2, 4 and 8 vectors (where blocks begin) of 16, 32 and 64 bytes for elements of 1 to 8 bytes; and two long ones.
+// Around 1, 2, 4 and 8 vectors (where blocks begin) of 16, 32 and 64 bytes for elements of 1 to 8 bytes; and two long
+// ones.
 const std::vector<size_t>& lengths() {
   static const std::vector<size_t> lengths = [] {
     std::vector<size_t> result = {0, 1, 2, 3, 5, 1000, 4999};
@@ -103,7 +104,8 @@ TEST_P(KernelTest, FoldsAsTheReference) {
         }
         Guarded apart(bytes(count), bytes(seed % 3));
         Guarded& home = seed % 2 == 0 ? apart : *sources[seed / 2 % n];
-        Guarded second(bytes(count), bytes(seed % 3)), third(bytes(count), bytes((seed + 1) % 3));  // aligned like home or not
+        // Aligned like home or not.
+        Guarded second(bytes(count), bytes(seed % 3)), third(bytes(count), bytes((seed + 1) % 3));
         const kernels::Target targets[] = {{home.data(), store}, {second.data(), Store::cached}, {third.data(), store}};
         const size_t n_targets = 1 + seed % 3;
         kernels::fold_kernel(type(), op())(targets, n_targets, pointers.data(), n, count, divisor);
@@ -126,7 +128,8 @@ TEST_P(KernelTest, FoldsAsTheReference) {
   }
 }
 
-// Operands a few bytes off the element's alignment, each by another number.  No address that whole elements reach is a vector's there.
+// Operands a few bytes off the element's alignment, each by another number.  No address that whole elements reach is a
+// vector's there.
 TEST_P(KernelTest, AnyAddressGivesTheSameBits) {
   const size_t element = element_size(type());
   for (size_t off = 1; off < element; ++off) {

@@ -13,8 +13,8 @@
 
 namespace tutti::reference {
 
-// A 16-bit float of the given shape.  Decoded and encoded by the definition of the format, in float64, which holds every value and
-// every midpoint between two values exactly.
+// A 16-bit float of the given shape.  Decoded and encoded by the definition of the format, in float64, which holds
+// every value and every midpoint between two values exactly.
 template <int kExponentBits, int kMantissaBits>
 struct Narrow {
   uint16_t bits;
@@ -40,7 +40,8 @@ struct Narrow {
     if (value == 0) return make(sign, 0, 0);
     const double magnitude = std::fabs(static_cast<double>(value));
     int exponent = std::max(std::ilogb(magnitude), 1 - kBias);
-    long steps = std::lrint(std::ldexp(magnitude, kMantissaBits - exponent));  // the default mode: to nearest, ties to even
+    // The default mode: to nearest, ties to even.
+    long steps = std::lrint(std::ldexp(magnitude, kMantissaBits - exponent));
     if (steps == 2 * kHidden) {
       steps = kHidden;
       ++exponent;

@@ -41,8 +41,8 @@ void expect_every_value(DataType type) {
   std::vector<uint16_t> all(1 << 16);
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint16_t>(i);
   const auto one = Narrow::encode(1).bits;
-  // Zero, the least denormal, an odd last place, values whose sums and products fall on and beside ties, the greatest, infinity, and
-  // a not-a-number.
+  // Zero, the least denormal, an odd last place, values whose sums and products fall on and beside ties, the greatest,
+  // infinity, and a not-a-number.
   const std::vector<uint16_t> others = {0x0000, 0x8000, 0x0001, one,   uint16_t(one + 1), 0x1234, 0xB3C5, 0x3555,
                                         0x7BFF, 0x7C00, 0xFF80, 0x7FFF};
   for (uint16_t other : others) {
@@ -63,16 +63,18 @@ TEST(RoundingTest, EveryBFloat16) { expect_every_value<reference::Brain>(DataTyp
 
 TEST(RoundingTest, TiesGoToEvenAndOverflowToInfinity) {
   on_every_target([] {
-    // bfloat16 near 1 has steps of 2^-7: adding 2^-8 (0x3B80) to 1, 1 + 2^-7, -1; the greatest plus half its last place.
+    // bfloat16 near 1 has steps of 2^-7: adding 2^-8 (0x3B80) to 1, 1 + 2^-7, -1; the greatest plus half its last
+    // place.
     EXPECT_THAT(
         reduce<uint16_t>(DataType::bfloat16, ReduceOp::sum, {0x3F80, 0x3F81, 0xBF80, 0x7F7F}, {0x3B80, 0x3B80, 0xBB80, 0x7B00}),
         ElementsAre(0x3F80, 0x3F82, 0xBF80, 0x7F80));
-    // float16: 65504 + 8 rounds down, + 16 is the tie at 65520 that rounds to infinity; 2048 + 1 → 2048, 2050 + 1 → 2052;
-    // denormals add exactly, into the normals too.
+    // float16: 65504 + 8 rounds down, + 16 is the tie at 65520 that rounds to infinity; 2048 + 1 → 2048, 2050 + 1 →
+    // 2052; denormals add exactly, into the normals too.
     EXPECT_THAT(reduce<uint16_t>(DataType::float16, ReduceOp::sum, {0x7BFF, 0x7BFF, 0xFBFF, 0x6800, 0x6801, 0x0001, 0x03FF},
                                  {0x4800, 0x4C00, 0xCC00, 0x3C00, 0x3C00, 0x0002, 0x0001}),
                 ElementsAre(0x7BFF, 0x7C00, 0xFC00, 0x6800, 0x6802, 0x0003, 0x0400));
-    // Products below the least denormal 2^-24: 2^-24 · 0.5 is a tie that goes to zero, · 0.75 goes up, with the sign kept.
+    // Products below the least denormal 2^-24: 2^-24 · 0.5 is a tie that goes to zero, · 0.75 goes up, with the sign
+    // kept.
     EXPECT_THAT(reduce<uint16_t>(DataType::float16, ReduceOp::prod, {0x0001, 0x8001, 0x0001}, {0x3800, 0x3800, 0x3A00}),
                 ElementsAre(0x0000, 0x8000, 0x0001));
   });
@@ -88,7 +90,8 @@ TEST(RoundingTest, FoldRoundsOnce) {
   });
 }
 
-// Every 16-bit float widens as the reference does and comes back with the same bits; but for not-a-numbers, of which there is one.
+// Every 16-bit float widens as the reference does and comes back with the same bits; but for not-a-numbers, of which
+// there is one.
 template <class Format>
 void expect_there_and_back(DataType type) {
   std::vector<uint16_t> all(1 << 16), back(all.size()), expected(all.size());
@@ -107,7 +110,8 @@ void expect_there_and_back(DataType type) {
   EXPECT_EQ(back, expected);
 }
 
-// Bits of float32 around every kind of tie and edge, at every length and offset up to a few vectors; memory behind the end stays.
+// Bits of float32 around every kind of tie and edge, at every length and offset up to a few vectors; memory behind the
+// end stays.
 template <class Format>
 void expect_narrowing(DataType type) {
   std::mt19937_64 random(5);
@@ -196,8 +200,9 @@ TEST(IntegerTest, SumsAndProductsWrap) {
   });
 }
 
-// Which of two not-a-numbers an addition hands on depends on the order in which the compiler puts the operands, so the kernels write
-// always the same one: ranks that reduce the same data at different addresses, or on different processors, agree bit for bit.
+// Which of two not-a-numbers an addition hands on depends on the order in which the compiler puts the operands, so the
+// kernels write always the same one: ranks that reduce the same data at different addresses, or on different
+// processors, agree bit for bit.
 template <class Float, class Bits>
 void expect_one_not_a_number(DataType type) {
   const Float nan = std::numeric_limits<Float>::quiet_NaN();

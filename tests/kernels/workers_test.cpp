@@ -1,5 +1,5 @@
-// Kernel calls done by a team give the bits that one thread gives, whatever their size, alignment and the number of threads; teams come
-// and go without a trace.
+// Kernel calls done by a team give the bits that one thread gives, whatever their size, alignment and the number of
+// threads; teams come and go without a trace.
 #include "workers.h"
 
 #include <gtest/gtest.h>

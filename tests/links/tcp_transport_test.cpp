@@ -360,7 +360,8 @@ TEST(TcpTransportOptions, ImpossibleOnesAreRefused) {
   EXPECT_TRUE(refused([](TcpOptions& options) { options.connections = 0; }));
   EXPECT_TRUE(refused([](TcpOptions& options) { options.rank = 1; }));
   EXPECT_TRUE(refused([](TcpOptions& options) { options.congestion = "carrier_pigeon"; }));
-  EXPECT_FALSE(refused([](TcpOptions& options) { options.congestion = "reno"; }));  // every kernel has it and lets everybody use it
+  // Every kernel has it and lets everybody use it.
+  EXPECT_FALSE(refused([](TcpOptions& options) { options.congestion = "reno"; }));
   EXPECT_TRUE(refused([](TcpOptions& options) { options.listen_address = "localhost"; }));
   EXPECT_TRUE(refused([](TcpOptions& options) { options.listen_address = "192.0.2.1"; }));  // of no interface
 }

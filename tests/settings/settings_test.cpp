@@ -146,7 +146,8 @@ TEST(Settings, TransportLists) {
   EXPECT_EQ(allowed("^memory, shm"), "tcp");
   EXPECT_EQ(allowed("tcp"), "tcp");
   EXPECT_EQ(transport_refusal("^memory,shm,tcp"),
-            "TUTTI_TRANSPORT=\"^memory,shm,tcp\" (environment): \"^memory,shm,tcp\" leaves no transport. Accepted: memory, shm, tcp, separated by "
+            "TUTTI_TRANSPORT=\"^memory,shm,tcp\" (environment): \"^memory,shm,tcp\" leaves no transport. Accepted: memory, shm, "
+            "tcp, separated by "
             "commas; ^ before the list excludes instead");
   EXPECT_THAT(transport_refusal("smh"), HasSubstr("\"smh\" is no transport; did you mean \"shm\"?"));
   EXPECT_THAT(transport_refusal("shm,"), HasSubstr("\"\" is no transport"));
@@ -234,7 +235,8 @@ TEST_F(SettingsFile, ErrorsNameTheLine) {
   write("\nTUTTI_TIMEOUT=soon\n");
   EXPECT_THAT(refusal({{"TUTTI_CONF_FILE", path_}}),
               HasSubstr("TUTTI_TIMEOUT=\"soon\" (" + path_ + ":2): \"soon\" is no duration"));
-  EXPECT_EQ(loaded({{"TUTTI_CONF_FILE", path_}, {"TUTTI_TIMEOUT", "7s"}}).timeout_ns, 7'000'000'000u);  // not used, not refused
+  // Not used, not refused.
+  EXPECT_EQ(loaded({{"TUTTI_CONF_FILE", path_}, {"TUTTI_TIMEOUT", "7s"}}).timeout_ns, 7'000'000'000u);
   write("TUTTI_LANES\n");
   EXPECT_THAT(refusal({{"TUTTI_CONF_FILE", path_}}),
               HasSubstr(path_ + ":1: \"TUTTI_LANES\" is no setting; expected TUTTI_X=value"));

@@ -58,7 +58,8 @@ TEST(TuningRules, Matches) {
 
 TEST(TuningRules, RefusedWithFileAndLine) {
   EXPECT_THAT(tuning_error(""), HasSubstr("f:1: the file is empty"));
-  EXPECT_THAT(tuning_error("# nothing\nall_reduce use=ring"), HasSubstr("f:2: a tuning file begins with the line \"tutti-tuning 1\""));
+  EXPECT_THAT(tuning_error("# nothing\nall_reduce use=ring"),
+              HasSubstr("f:2: a tuning file begins with the line \"tutti-tuning 1\""));
   EXPECT_THAT(tuning_error("tutti-tuning 2\n"), HasSubstr("f:1: "));
   EXPECT_THAT(tuning_error("tutti-tuning 1\n" + std::string(kLongestTuningFile, '#')), HasSubstr("f is larger than 32 KiB"));
   EXPECT_THAT(line_error("all_reduce use=rign"), AllOf(HasSubstr("\"rign\" is no algorithm"), HasSubstr("did you mean \"ring\"?")));

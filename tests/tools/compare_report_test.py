@@ -10,7 +10,8 @@ import compare_report
 
 
 def sample(lib, turn, p50, placement="SAME", size=4):
-    return {"lib": lib, "transport": "shm", "ranks": 2, "bytes": size, "p50_us": p50, "placement": placement, "turn": turn, "wrong": 0}
+    return {"lib": lib, "transport": "shm", "ranks": 2, "bytes": size, "p50_us": p50, "placement": placement, "turn": turn,
+        "wrong": 0}
 
 
 class Report(unittest.TestCase):
@@ -24,7 +25,8 @@ class Report(unittest.TestCase):
         self.assertAlmostEqual(table.spread("tutti", 4), (4.5 - 2) / 2 / 3)
 
     def test_placements_are_kept_apart(self):
-        samples = [sample("tutti", 0, 1), sample("openmpi", 0, 9, "CROSS"), sample("tutti", 1, 5, "MOVED"), sample("tutti", 2, 7, "BUSY")]
+        samples = [sample("tutti", 0, 1), sample("openmpi", 0, 9, "CROSS"), sample("tutti", 1, 5, "MOVED"), sample("tutti", 2, 7,
+            "BUSY")]
         same, cross = compare_report.tables(samples, "tutti")
         self.assertEqual((same.placement, same.median("tutti", 4)), ("SAME", 1))
         self.assertEqual((cross.placement, cross.libs), ("CROSS", ["openmpi"]))

@@ -17,7 +17,9 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 // `before`: assignments to environment variables.  `after`: options and redirections.
-Outcome info(const std::string& before, const std::string& after) { return outcome_of("env " + before + " " TUTTI_INFO " " + after); }
+Outcome info(const std::string& before, const std::string& after) {
+  return outcome_of("env " + before + " " TUTTI_INFO " " + after);
+}
 
 nlohmann::json json_of(const Outcome& run) { return nlohmann::json::parse(run.output, nullptr, false); }
 

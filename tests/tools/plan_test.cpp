@@ -88,11 +88,27 @@ TEST(Simulate, MachineFiles) {
 // As a communicator measured it and keeps it in TUTTI_TUNING_CACHE.
 TEST(Simulate, MeasuredMachines) {
   std::string profile = "tutti-tuning 1\n";
-  for (const char* line :
-       {"measured for some build on some host, 1 hosts, 2 ranks, intra-host memory", "intra_host.overhead 5e-07", "intra_host.latency 6e-07",
-        "intra_host.byte 0", "intra_host.processor_byte 0", "inter_host.overhead 3e-06", "inter_host.latency 2e-05", "inter_host.byte 8e-10",
-        "inter_host.processor_byte 2e-10", "call 7e-07", "reduce_byte 9e-11", "copy_byte 1.2e-10", "switch 1e-06", "cores 2",
-        "intra_host.4K 3", "intra_host.64K 2", "intra_host.4M 1", "inter_host.4K 1", "inter_host.64K 1", "inter_host.4M 1", "neighbours 1"})
+  for (const char* line : {"measured for some build on some host, 1 hosts, 2 ranks, intra-host memory",
+                           "intra_host.overhead 5e-07",
+                           "intra_host.latency 6e-07",
+                           "intra_host.byte 0",
+                           "intra_host.processor_byte 0",
+                           "inter_host.overhead 3e-06",
+                           "inter_host.latency 2e-05",
+                           "inter_host.byte 8e-10",
+                           "inter_host.processor_byte 2e-10",
+                           "call 7e-07",
+                           "reduce_byte 9e-11",
+                           "copy_byte 1.2e-10",
+                           "switch 1e-06",
+                           "cores 2",
+                           "intra_host.4K 3",
+                           "intra_host.64K 2",
+                           "intra_host.4M 1",
+                           "inter_host.4K 1",
+                           "inter_host.64K 1",
+                           "inter_host.4M 1",
+                           "neighbours 1"})
     profile += std::string("machine ") + line + "\n";
   profile += "all_reduce use=ring ns=2000 bound=latency\n";
   const auto machine =

@@ -85,7 +85,8 @@ TEST(Pool, HoldsTheMessagesOfEveryPlanBetweenHosts) {
         const Plan plan = algorithm.plan(rank, team, 0);
         const Program program = compile(plan, algorithm.collective, rank, team.size, 0);
         for (const bool shared_memory : {true, false})
-          ASSERT_LE(taken(program, team, rank, shared_memory), least) << label(algorithm) << ", " << label(ranks) << ", rank " << rank;
+          ASSERT_LE(taken(program, team, rank, shared_memory), least)
+              << label(algorithm) << ", " << label(ranks) << ", rank " << rank;
         ASSERT_GE(pool_shape(team.size, 1, 0, 0).slot_bytes, 64u * plan.widest_run()) << label(algorithm) << label(ranks);
       }
     }

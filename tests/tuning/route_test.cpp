@@ -60,7 +60,8 @@ TEST(Route, TheSameLadderServesCallsWithACodec) {
   CallKind call{Collective::all_reduce, packed.bytes};
   call.packed = &packed;
   EXPECT_EQ(why(terms, call), "direct: few ranks: each sum is encoded once");
-  terms.file = file("all_reduce use=flat\nall_reduce use=doubling\nall_reduce use=tree\n");  // only the last can carry it
+  // Only the last can carry it.
+  terms.file = file("all_reduce use=flat\nall_reduce use=doubling\nall_reduce use=tree\n");
   EXPECT_EQ(why(terms, call), "tree: TUTTI_TUNING_FILE, line 4");
   terms.rules = *parse_algorithm_rules("recursive");
   EXPECT_EQ(why(terms, call), "recursive: TUTTI_ALGORITHM");

@@ -9,7 +9,8 @@
 namespace tutti::bench {
 namespace {
 
-// The first thread of the core that `thread` runs on, which the kernel lists as "0,8" or "0-1"; itself if that is unknown.
+// The first thread of the core that `thread` runs on, which the kernel lists as "0,8" or "0-1"; itself if that is
+// unknown.
 int first_of_core(int thread, const std::string& root) {
   std::ifstream file(root + "/sys/devices/system/cpu/cpu" + std::to_string(thread) + "/topology/thread_siblings_list");
   int first = thread;

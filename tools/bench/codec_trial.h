@@ -4,7 +4,8 @@
 //   - all ranks have the same bits;
 //   - with feedback, E ≤ Σ_ranks ‖residual‖ and the rounding of outputs: what is missing is what the residuals hold;
 //   - without, for a codec that does not round at random: the first output is that of the same codec with feedback;
-//   - without, for one that does: after t calls E/t has fallen below the first call's E by about √t, which no bias would let it.
+//   - without, for one that does: after t calls E/t has fallen below the first call's E by about √t, which no bias
+//   would let it.
 #pragma once
 
 #include <memory>
@@ -31,7 +32,8 @@ struct CodecFigures {
   uint64_t wire_bytes = 0;           // payload that a rank sent in a call, the most of all ranks
   uint64_t plain_bytes = 0;          // the same without the codec, by the same algorithm
   double error_once = 0;             // ‖output - exact‖ / ‖exact‖ of the first call
-  std::optional<double> error_mean;  // the same of the mean of kCodecCalls outputs; none: with momentum, which multiplies gradients
+  // The same of the mean of kCodecCalls outputs; none: with momentum, which multiplies gradients.
+  std::optional<double> error_mean;
   bool kept_promises = true;
 
   double ratio() const { return wire_bytes > 0 ? static_cast<double>(plain_bytes) / static_cast<double>(wire_bytes) : 1; }

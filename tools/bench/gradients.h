@@ -1,7 +1,8 @@
-// Numbers for compressed calls: normally distributed, since what a codec makes of a tensor depends on how its numbers are distributed.
+// Numbers for compressed calls: normally distributed, since what a codec makes of a tensor depends on how its numbers
+// are distributed.
 //
-// They repeat along the tensor with a prime period, which no chunk of a codec is a multiple of; another turn begins elsewhere in the period.
-// Every rank knows what each rank contributes, hence the exact sum.
+// They repeat along the tensor with a prime period, which no chunk of a codec is a multiple of; another turn begins
+// elsewhere in the period.  Every rank knows what each rank contributes, hence the exact sum.
 #pragma once
 
 #include <cstddef>

@@ -90,7 +90,8 @@ Status run_sweep(Session& session, Bench& bench) {
     if (session.job.first()) comment("Algorithm: " + title);
     Sweep sweep{title, {}};
     Status s = run_table(session, bench, algorithm, sweep.rows);
-    if (s.code() == Code::unsupported && sweep.rows.empty()) {  // such a call fails alike on all ranks and changes nothing
+    // Such a call fails alike on all ranks and changes nothing.
+    if (s.code() == Code::unsupported && sweep.rows.empty()) {
       if (session.job.first()) comment("Not possible here: " + s.message());
       continue;
     }

@@ -75,8 +75,8 @@ Result<PlacementProbe> PlacementProbe::create(const Job& job, const Roster& rost
   return probe;
 }
 
-// One side of the exchange between the ranks `pair` and `pair` + 1; the leader's result is the median round trip in ns, 0 if the partner
-// did not answer in time.
+// One side of the exchange between the ranks `pair` and `pair` + 1; the leader's result is the median round trip in ns,
+// 0 if the partner did not answer in time.
 double PlacementProbe::ping_pong(size_t pair, bool leads, const Stopwatch& watch) {
   std::atomic<uint64_t>& ping = page_->lines[2 * pair].value;
   std::atomic<uint64_t>& pong = page_->lines[2 * pair + 1].value;

@@ -1,5 +1,6 @@
-// Where the ranks' cores sit, as a ping-pong of one cache line tells: cores that share a last-level cache answer in 130 to 300 ns, others
-// in 500 and more, and a hypervisor moves virtual cores while we measure.  Times are comparable only at equal placement.
+// Where the ranks' cores sit, as a ping-pong of one cache line tells: cores that share a last-level cache answer in 130
+// to 300 ns, others in 500 and more, and a hypervisor moves virtual cores while we measure.  Times are comparable only
+// at equal placement.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@
 namespace tutti::bench {
 
 struct Placement {
-  // SAME, CROSS; BUSY: something else runs on a core; CROWDED: ranks outnumber cores; HOSTS: several hosts; UNKNOWN: no shared page.
+  // SAME, CROSS; BUSY: something else runs on a core; CROWDED: ranks outnumber cores; HOSTS: several hosts; UNKNOWN: no
+  // shared page.
   std::string tag = "UNKNOWN";
   double round_trip_ns = 0;  // of the slowest pair of neighbours; 0 where not measured
 };

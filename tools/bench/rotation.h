@@ -1,5 +1,5 @@
-// The memory that a rank's buffers rotate over.  A benchmark that uses one buffer again and again measures the cache; here each call
-// takes the next slot, and slots are rewritten before they come round again.
+// The memory that a rank's buffers rotate over.  A benchmark that uses one buffer again and again measures the cache;
+// here each call takes the next slot, and slots are rewritten before they come round again.
 #pragma once
 
 #include <sys/mman.h>
@@ -19,9 +19,9 @@ struct UnmapBytes {
 
 class Rotation {
  public:
-  // Equally large on all ranks.  `wanted`: bytes per rank, 0 for twice the last-level cache shared out among the ranks of a host,
-  // bounded by a quarter of the free memory.  Never less than one slot of `largest` bytes, two where the memory allows.
-  // `huge_pages`: asks the system for them; whether it gives any is up to it.
+  // Equally large on all ranks.  `wanted`: bytes per rank, 0 for twice the last-level cache shared out among the ranks
+  // of a host, bounded by a quarter of the free memory.  Never less than one slot of `largest` bytes, two where the
+  // memory allows.  `huge_pages`: asks the system for them; whether it gives any is up to it.
   static Result<Rotation> create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest, bool huge_pages);
 
   uint64_t bytes() const { return bytes_; }

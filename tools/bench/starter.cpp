@@ -118,7 +118,8 @@ class Ranks {
   int result() const { return result_; }
 
  private:
-  // The first one is the cause, the others follow from it; but one that was killed may be seen to end after those that missed it.
+  // The first one is the cause, the others follow from it; but one that was killed may be seen to end after those that
+  // missed it.
   void failed(int rank, pid_t pid, int state) {
     const bool killed = WIFSIGNALED(state) && !told_;
     if (result_ != 0 && (!killed || by_signal_)) return;

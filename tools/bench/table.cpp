@@ -15,7 +15,8 @@ std::string format(const char* pattern, ...) {
   char text[512];
   va_list arguments;
   va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof text, pattern, arguments);  // NOLINT(clang-analyzer-valist.Uninitialized): it is started above
+  // NOLINT(clang-analyzer-valist.Uninitialized): it is started above.
+  std::vsnprintf(text, sizeof text, pattern, arguments);
   va_end(arguments);
   return text;
 }

@@ -1,5 +1,5 @@
-// What a person reads on stdout: nccl-tests' table, or OSU's.  Everything else stands on lines that begin with '#', and every line is
-// flushed as it comes.
+// What a person reads on stdout: nccl-tests' table, or OSU's.  Everything else stands on lines that begin with '#', and
+// every line is flushed as it comes.
 #pragma once
 
 #include <string>

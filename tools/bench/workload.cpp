@@ -85,7 +85,8 @@ size_t Workload::buffer_bytes() const {
 }
 
 Placed place(const Workload& work, std::byte* slot, bool in_place) {
-  const size_t part = work.count * type_size(work.type) * static_cast<size_t>(work.rank);  // where this rank's share begins
+  // Where this rank's share begins.
+  const size_t part = work.count * type_size(work.type) * static_cast<size_t>(work.rank);
   Placed data{slot, slot};
   if (!in_place) data.output = slot + lined(work.input_elements() * type_size(work.type));
   const bool at_root = !rooted(work.kind) || work.rank == work.root;

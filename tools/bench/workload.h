@@ -42,14 +42,16 @@ struct Workload {
   size_t buffer_bytes() const;     // of a slot that holds input and output, whichever rank's and however placed
 };
 
-// Where one call's data is.  Out of place: input, then output in one slot of memory.  In place: they overlap as the collective defines.
+// Where one call's data is.  Out of place: input, then output in one slot of memory.  In place: they overlap as the
+// collective defines.
 struct Placed {
   std::byte* input;   // nullptr where this rank has none
   std::byte* output;  // nullptr where this rank has none
 };
 Placed place(const Workload& work, std::byte* slot, bool in_place);
 
-// A run of the output and whose input it must equal: elements [start, start + elements) of rank `from`; -1: of the reduction.
+// A run of the output and whose input it must equal: elements [start, start + elements) of rank `from`; -1: of the
+// reduction.
 struct Expected {
   size_t output_offset;
   size_t elements;

@@ -39,8 +39,8 @@ int main(void) {
 
   for (layer = LAYERS - 1; layer >= 0; --layer) { /* every rank starts the layers in the same order */
     compute_gradient(gradients[layer], layer, rank);
-    if (tutti_all_reduce_start(comm, gradients[layer], gradients[layer], WEIGHTS, TUTTI_FLOAT32, TUTTI_AVG, NULL, &requests[layer]) !=
-        TUTTI_SUCCESS) {
+    if (tutti_all_reduce_start(comm, gradients[layer], gradients[layer], WEIGHTS, TUTTI_FLOAT32, TUTTI_AVG, NULL,
+                               &requests[layer]) != TUTTI_SUCCESS) {
       fail(comm);
     }
   }

@@ -53,7 +53,8 @@ Result<std::string> cost_table() {
     const CostModel& model = algorithm.cost;
     const std::string collective(name(algorithm.collective));
     table += "| " + (collective == last ? "" : collective) + " | " + std::string(algorithm.name);
-    for (const Formula& formula : {model.rounds, model.messages, model.data, model.reduced}) table += " | " + std::string(formula.text);
+    for (const Formula& formula : {model.rounds, model.messages, model.data, model.reduced})
+      table += " | " + std::string(formula.text);
     const bool empty = algorithm.collective == Collective::barrier;
     table += empty ? " | – |" : algorithm.may_carry_codec ? " | yes |" : " | no |";
     for (const Sample& sample : samples()) {

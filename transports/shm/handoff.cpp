@@ -150,7 +150,8 @@ Verdict Handoff::judge(PendingConnection& connection) {
                      hello.secret == secret_ && hello.place < served_.size();
   if (!known) return Verdict::refused("it does not know the secret of this rank's memory");
   const OwnedFd peer = std::move(connection.fd);
-  if (send_descriptor(peer.get(), memory_)) served_[hello.place] = true;  // a peer that could not be sent it comes again
+  // A peer that could not be sent it comes again.
+  if (send_descriptor(peer.get(), memory_)) served_[hello.place] = true;
   return Verdict::admitted();
 }
 

@@ -1,8 +1,10 @@
 // One socket of a link: the messages waiting to be written to it, and the message being read from it.
 //
 // Invariants
-//   1. Messages are written whole and in the order they were accepted; before the socket is there they wait in the queue.
-//   2. Never reads beyond the current message, so each payload goes from the kernel straight to where the caller wants it.
+//   1. Messages are written whole and in the order they were accepted; before the socket is there they wait in the
+//      queue.
+//   2. Never reads beyond the current message, so each payload goes from the kernel straight to where the caller wants
+//      it.
 //   3. Touches the caller's memory only inside send, flush and read.
 #pragma once
 
@@ -24,7 +26,8 @@ struct Outcome {
 
 class TcpConnection {
  public:
-  static constexpr size_t kQueued = 64;  // messages that wait at most; plans may count on one for each lane (TUTTI_LANES)
+  // Messages that wait at most; plans may count on one for each lane (TUTTI_LANES).
+  static constexpr size_t kQueued = 64;
 
   TcpConnection(SlotPool& pool, StreamMeter& meter);
   TcpConnection(const TcpConnection&) = delete;
@@ -35,8 +38,8 @@ class TcpConnection {
   void open(OwnedFd fd) { fd_ = std::move(fd); }
   void close();  // forgets what is queued and returns its slots to the pool
 
-  // Writes the message, or queues what the socket does not take at once.  `slot`, if there is one, holds the payload; on done one
-  // of its references is ours.  busy: the queue is full.
+  // Writes the message, or queues what the socket does not take at once.  `slot`, if there is one, holds the payload;
+  // on done one of its references is ours.  busy: the queue is full.
   Outcome send(const Header& header, Pieces pieces, Slot slot);
   Outcome flush();  // done: nothing is queued any more
   bool idle() const { return queued_ == 0; }

@@ -43,7 +43,8 @@ struct Header {
 };
 static_assert(sizeof(Header) == 40);
 
-std::optional<Hello> decode_hello(std::span<const std::byte> bytes);    // none unless it is a whole hello of our version
+// None unless it is a whole hello of our version.
+std::optional<Hello> decode_hello(std::span<const std::byte> bytes);
 std::optional<Header> decode_header(std::span<const std::byte> bytes);  // none unless it is a whole header
 bool may_become_hello(std::span<const std::byte> beginning);            // knows noise by its first bytes
 

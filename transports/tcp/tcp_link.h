@@ -1,7 +1,8 @@
 // A link to one peer over one or several TCP connections.
 //
-// Message number i of a direction travels on connection i mod k; both ends count, so the order is kept without numbers on the wire.
-// The connections are made when the link is first used: by the lower rank, while the higher one waits to accept them.
+// Message number i of a direction travels on connection i mod k; both ends count, so the order is kept without numbers
+// on the wire.  The connections are made when the link is first used: by the lower rank, while the higher one waits to
+// accept them.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,13 @@ namespace tutti::tcp {
 
 class TcpTransport;
 
-inline constexpr std::string_view kSystemCongestion = "system";  // as a name of a congestion control: leave the kernel's
+// As a name of a congestion control: leave the kernel's.
+inline constexpr std::string_view kSystemCongestion = "system";
 
 class TcpLink final : public ByteLink {
  public:
-  // `connectors`: one for each connection if this rank connects, none if it accepts.  `broken`: why the link can never work, or success.
+  // `connectors`: one for each connection if this rank connects, none if it accepts.  `broken`: why the link can never
+  // work, or success.
   struct Setup {
     std::string peer_name;  // "rank 3 (host b, pid 4711)"
     uint32_t connections = 1;
@@ -63,7 +66,8 @@ class TcpLink final : public ByteLink {
   void open(TcpConnection& connection, OwnedFd fd);
   bool idle() const;
   bool all_open() const;
-  Progress verdict() const { return error_.code() == Code::mismatch ? Progress::mismatch : Progress::lost; }  // of a dead link
+  // Of a dead link.
+  Progress verdict() const { return error_.code() == Code::mismatch ? Progress::mismatch : Progress::lost; }
   Progress die(Status why);
   Progress lose(int error, bool within_message);
   Progress refuse(const Header& header, size_t bytes, const Signature& expected);

@@ -9,7 +9,8 @@ Result<std::unique_ptr<TcpTransport>> TcpTransport::open(TcpOptions options) {
     return Status(Code::internal, "the tcp transport was opened with impossible options");
   const auto address = SocketAddress::parse(options.listen_address);
   if (!address.ok()) return address.status();
-  if (!options.congestion.empty() && options.congestion != kSystemCongestion)  // tried now, when the user can still be told
+  // Tried now, when the user can still be told.
+  if (!options.congestion.empty() && options.congestion != kSystemCongestion)
     if (const auto probe = listen_on(*address, 1); probe.ok())
       if (const Status status = set_congestion_control(probe->get(), options.congestion); !status.ok())
         return Status(status.code(), "TUTTI_TCP_CONGESTION: " + status.message());
