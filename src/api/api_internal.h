@@ -1,4 +1,4 @@
-// What the files of the C API share: the objects behind the handles, and how a Status becomes a tutti_status.
+// The files of the C API share these: the objects behind the handles, and how a Status becomes a tutti_status.
 #pragma once
 
 #include <memory>

@@ -5,10 +5,10 @@
 // depends on no lane, size of stripe or thread.  A packet's length follows from the number of elements (and the step,
 // see below) alone, so messages need no tags.
 //
-// What is sent is what is kept.  encode() adds the residual to the value, encodes the sum, and leaves in the residual
-// the sum minus what decode() will give for the packet, bit for bit as everybody who decodes it computes.  Hence, for a
-// plan in which each rank encodes each element once,  output(t) + Σ_ranks residual(t)  =  Σ_ranks input(t) + Σ_ranks
-// residual(t-1)  up to the rounding of float32.
+// Everybody keeps exactly what is sent.  encode() adds the residual to the value, encodes the sum, and leaves in the
+// residual the sum minus what decode() will give for the packet, bit for bit as everybody who decodes it computes.
+// Hence, for a plan in which each rank encodes each element once,  output(t) + Σ_ranks residual(t)  =  Σ_ranks input(t)
+// + Σ_ranks residual(t-1)  up to the rounding of float32.
 //
 // Not finite.  If the sum of value and residual holds an infinity or a not-a-number anywhere in a chunk, the packet
 // says so: it decodes to not-a-numbers throughout the chunk, and the residual stays as it was.

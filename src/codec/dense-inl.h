@@ -103,7 +103,7 @@ HWY_INLINE Floats ToUniform(Words random) {
 
 // ---- second pass: numbers to codes ----
 
-// What is made of decoded numbers.
+// Delivers decoded numbers.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Finish(D d, V decoded, V add, const Output& output) {
   const auto v = hn::Add(add, decoded);
@@ -184,8 +184,8 @@ HWY_INLINE void EncodeRange(Row row, const Chunk& chunk, size_t begin, size_t n,
 
 // ---- codes to numbers ----
 
-// What is read soon, of 64 bytes.  Beside decoding a chunk, which takes as long as reading another one, it costs no
-// time of its own; all at once it would.
+// Prefetches what is read next, 64 bytes of it.  Beside decoding a chunk, which takes as long as reading another one,
+// it costs no time of its own; all at once it would.
 HWY_INLINE void BringNear(const Output& output, size_t i) {
   for (const float* next : output.prefetch)
     if (next != nullptr) hwy::Prefetch(next + i);

@@ -1,4 +1,4 @@
-// What the codecs that send every number share: the packet
+// The codecs that send every number share these: the packet
 //
 //   kind (4 bytes) | one or two float32 for each group | codes of `bits` bits
 //
@@ -60,7 +60,7 @@ inline void write_float(std::byte* packet, size_t word, float number) { std::mem
 
 inline Status refused(const std::string& why) { return Status(Code::mismatch, "a compressed packet " + why); }
 
-// What a packet's first word says: go on if finite; else `out` is filled or the packet refused.
+// A packet's first word says one of these: go on if finite; else `out` is filled or the packet refused.
 struct Opened {
   bool finite = false;
   Status status;

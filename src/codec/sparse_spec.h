@@ -1,4 +1,4 @@
-// What a specification of topk or randomk means for a chunk of n elements.
+// The meaning of a specification of topk or randomk for a chunk of n elements.
 #pragma once
 
 #include <cstddef>

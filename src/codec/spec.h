@@ -1,4 +1,4 @@
-// What a codec is asked to be: the text of the C API and what it means.
+// The specification of a codec: the text of the C API and what it means.
 //
 //   spec    = [ "auto:" ] name [ ":" setting { "," setting } ]  "int8"  "topk:ratio=0.01,feedback=1"
 //           "auto:int4:group=128"

@@ -1,4 +1,4 @@
-// What stands behind a tutti_codec: a codec and what it must remember of one tensor at this rank.
+// A TensorCodec stands behind a tutti_codec: a codec and what it must remember of one tensor at this rank.
 //
 // The residual, one float32 per element in units of the sum (for avg too), is what encodings have left out so far.  One
 // buffer serves the errors of this rank as a sender of its own gradient and as the owner of sums alike, since in the

@@ -2,7 +2,7 @@
 // holds, for the n - k elements that stay are no greater on average than the k that leave.  With a warm-up (Deep
 // Gradient Compression) k depends on the step.
 //
-// What is not sent adds nothing: decode() passes add[i] on as it is.
+// Elements that are not sent add nothing: decode() passes add[i] on as it is.
 //
 // Selection.  A bisection of the keys' bits finds the k-th greatest one, without sorting; it takes a pass over what may
 // still be chosen for each bit that it has to decide.  So first a bound is found below which nothing needs to be looked

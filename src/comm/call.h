@@ -61,7 +61,8 @@ struct Call {
 // of its own.
 size_t total_count(const Call& call, int size);
 
-// What a rank's input and output cover, in elements, and the element of the whole at which they coincide when in place.
+// The reach of a rank's input and output, in elements, and the element of the whole at which they coincide when in
+// place.
 struct Extent {
   size_t input = 0, output = 0;
   size_t input_at = 0, output_at = 0;  // offsets of input and output in the common whole, elements
@@ -69,7 +70,7 @@ struct Extent {
 };
 Extent extent_of(const Call& call, int rank, int size);  // all_to_all_v: nothing
 
-// What a call says of itself in every message.  `sequence`: its number; point to point calls have none.
+// The signature that every message of a call bears.  `sequence`: its number; point to point calls have none.
 Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t context, uint32_t sequence);
 
 // Where the blocks of a plan lie in the call's memory.

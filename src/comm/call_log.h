@@ -1,4 +1,4 @@
-// What a communicator's calls came to: for tutti_comm_stats, and for the log.
+// The outcome of a communicator's calls: for tutti_comm_stats, and for the log.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ class CallLog {
 
   // A call was started.
   void note(const std::shared_ptr<const RoutedCall>& call, const Cut& cut) noexcept;
-  // What became of its codec; "" if it has none.  After note().
+  // The outcome of its codec; "" if it has none.  After note().
   void note_codec(std::string what) noexcept { codec_ = std::move(what); }
   // A line, once for each kind of call; says whether it was the first time, at the rank that speaks.
   bool say_once(const std::string& kind, const std::string& line);

@@ -85,7 +85,7 @@ void Communicator::abort(const std::string& reason) {
                         Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
 }
 
-// What this rank has sent must have reached its peers' systems, in case that its host goes with it.
+// This rank's messages must have reached its peers' systems, in case that its host goes with it.
 Status Communicator::goodbye() {
   Waiter waiter;
   uint64_t waited = 0;

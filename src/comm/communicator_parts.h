@@ -1,4 +1,4 @@
-// What a communicator is made of, once its ranks have met (assembly.h).
+// The parts of a communicator, once its ranks have met (assembly.h).
 #pragma once
 
 #include <atomic>

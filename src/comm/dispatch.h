@@ -57,7 +57,7 @@ class TensorTaken {
   std::shared_ptr<TensorCodec> tensor_;
 };
 
-// What a codec makes of a whole tensor.
+// The packets that a codec makes of a whole tensor.
 Packed packed_by(const TensorCodec& tensor);
 
 class Dispatch {
@@ -94,7 +94,7 @@ class Dispatch {
   Engine::Operations messages(const std::vector<Message>& messages, uint64_t timeout_ns, LinkTable& link_table);
   static Routed route_of(const std::vector<Message>& messages);
 
-  // What every queued operation is told besides.
+  // Fills in what every queued operation has besides.
   std::shared_ptr<Operation> equipped(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const;
 
   Signature sign(const Call& call, uint8_t algorithm, uint32_t sequence) const {

@@ -17,7 +17,7 @@ namespace tutti {
 // Stalled ranks report each second; one that stops doing so moves again.
 inline constexpr uint64_t kStallFreshNs = 3'000'000'000;
 inline constexpr uint64_t kLateNs = 30'000'000'000;       // of waiting, until the late rank is logged
-// What a rank had sent to one that waits longer has long arrived.
+// Messages to a rank that has waited longer have long arrived.
 inline constexpr uint64_t kSureNs = 5'000'000'000;
 inline constexpr uint64_t kExitGraceNs = 1'000'000'000;   // between the end of a process and its being a death
 // After the first deadline, for the other ranks' reports and for suspects.

@@ -247,7 +247,7 @@ HWY_INLINE void RunAll(const Source& source, const Target* targets, size_t n, si
 // ---- entry points ----
 
 struct AnyMode {};
-// What kernels of a format need of the processor's mode: nothing for integers.
+// The mode of the processor that kernels of a format need: nothing for integers.
 template <class F>
 using ModeOf = std::conditional_t<std::is_floating_point_v<hn::TFromD<typename F::D>>, StandardFloats, AnyMode>;
 
