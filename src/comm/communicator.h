@@ -92,7 +92,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   void begun(const Call& call, const Routed& routed, const Cut& cut) noexcept;
 
   // Questions of the library's own before a call, in whose name they are asked.
-  Call question_about(const Call& call) const;
+  template <class Number>
+  Result<Number> ask_all(Number mine, DataType type, ReduceOp op, const Call& about);
   Result<bool> all_lend(const Call& call, uint64_t bytes);
   Result<const CodecDecision*> decided(const Call& call);
   void note_coded(const Call& call, const RoutedCall& routed, const Packed& packed);

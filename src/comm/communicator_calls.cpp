@@ -143,21 +143,30 @@ Status Communicator::run_messages(const Call& call) {
   return {};
 }
 
+// ---- questions ----
+
+// One number of each rank, reduced over all, before the call `about` and in its name.
+template <class Number>
+Result<Number> Communicator::ask_all(Number mine, DataType type, ReduceOp op, const Call& about) {
+  Number answer{};
+  Call question;
+  question.collective = Collective::all_reduce;
+  question.input = &mine;
+  question.output = &answer;
+  question.count = 1;
+  question.type = type;
+  question.op = op;
+  question.about = &about;
+  question.service = {kQuestion, sequence_of(about), 0};
+  question.timeout_ns = about.timeout_ns;
+  if (Status status = run_service(question); !status.ok()) return status;
+  return answer;
+}
+
 // ---- calls with a codec ----
 
 Result<const CodecDecision*> Communicator::decided(const Call& call) {
-  const auto ask_most = [this](float mine, const Call& about) -> Result<float> {
-    float most = 0;
-    Call question = question_about(about);
-    question.collective = Collective::all_reduce;
-    question.input = &mine;
-    question.output = &most;
-    question.count = 1;
-    question.type = DataType::float32;
-    question.op = ReduceOp::max;
-    if (Status status = run_service(question); !status.ok()) return status;
-    return most;
-  };
+  const auto ask_most = [this](float mine, const Call& about) { return ask_all(mine, DataType::float32, ReduceOp::max, about); };
   return codec_decisions_.of(call, dispatch_->terms(), tuning_.get(), ask_most);
 }
 
@@ -203,29 +212,14 @@ void Communicator::note_coded(const Call& call, const RoutedCall& routed, const 
 
 // ---- the library's own calls ----
 
-Call Communicator::question_about(const Call& call) const {
-  Call question;
-  question.about = &call;
-  question.service = {kQuestion, sequence_of(call), 0};
-  question.timeout_ns = call.timeout_ns;
-  return question;
-}
-
 // One flat exchange of a byte: do all ranks' buffers lie in memory of tutti_alloc?  The answer is kept until the call
 // has begun: if it fails before, the same call comes again, and the others have been answered.
 Result<bool> Communicator::all_lend(const Call& call, uint64_t bytes) {
   if (lent_answer_.number == sequence_of(call)) return lent_answer_.all;
-  const uint8_t mine = dispatch_->can_lend(call, bytes);
-  uint8_t least = 0;
-  Call question = question_about(call);
-  question.collective = Collective::all_reduce;
-  question.input = &mine;
-  question.output = &least;
-  question.count = 1;
-  question.type = DataType::uint8;
-  question.op = ReduceOp::min;
-  if (Status status = run_service(question); !status.ok()) return status;
-  lent_answer_ = {sequence_of(call), least == 1};
+  const auto least =
+      ask_all(static_cast<uint8_t>(dispatch_->can_lend(call, bytes)), DataType::uint8, ReduceOp::min, call);
+  if (!least.ok()) return least.status();
+  lent_answer_ = {sequence_of(call), *least == 1};
   return lent_answer_.all;
 }
 
