@@ -97,6 +97,8 @@ def compilers(root, build):
         if not file.is_relative_to(root) or file.is_relative_to(build):  # a unity build's own file: its room is that of its target
             match = re.match(r"(.+?)/lib[^/]+\.a\.p/", entry.get("output", ""))
             room = match.group(1) if match else ""
+            if entry.get("output", "").startswith("src/libtutti."):  # the sources of the C API go into the library itself
+                room = "src/api"
         else:
             room = room_of(root, file)
         if room not in BUILT_UPON or room in commands:
