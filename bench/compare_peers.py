@@ -84,11 +84,9 @@ def algorithm_peers(driver):
             for name in listed]
 
 
-def before_peers(library, libs):
-    """Each of Tutti's peers in `libs` once more, with another build of the library."""
-    environment = {"LD_PRELOAD": str(library.resolve(strict=True))}
-    return [Peer(peer.name + "_before", "tutti", peer.transports, f"{peer.about}; {library}",
-        environment=peer.environment | environment)
+def before_peers(libs):
+    """Each of Tutti's peers in `libs` once more, for another build of the library and its driver."""
+    return [Peer(peer.name + "_before", "tutti", peer.transports, peer.about + "; the other build", environment=peer.environment)
             for peer in PEERS if peer.driver == "tutti" and peer.name in libs]
 
 
@@ -112,7 +110,7 @@ def run(peer, driver, transport, ranks, arguments):
             "TUTTI_STORE": "file:" + directory + "/store",
             "TUTTI_TRANSPORT": transport,
         }
-        command = [str(driver), "--label", peer.name, "--transport", transport, *arguments]
+        command = [str(driver), "--label", peer.name.removesuffix("_before"), "--transport", transport, *arguments]
         if peer.launcher:
             for name in ("COMPARE_SIZE", "TUTTI_SIZE", "TUTTI_STORE"):
                 del environment[name]
