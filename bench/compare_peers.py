@@ -23,7 +23,7 @@ class Peer:
     limit: bool = False  # what the hardware or the kernel allows, not an all-reduce
 
 
-# A temporary as large as the data is mapped, faulted in and given back on every large call unless malloc keeps such memory.
+# A temporary as large as the data is mapped, faulted in and given back on every large call unless malloc keeps it.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
 
 PEERS = [
@@ -127,8 +127,8 @@ def launch(peer, transport, ranks):
 
 
 def start(command, environment):
-    """A process in a group of its own, so that it can be ended with all it starts, but not in a session of its own: the kernel shares
-    out cores between sessions, and a rank that yields would not yield to a rank of another one."""
+    """A process in a group of its own, so that it can be ended with all it starts, but not in a session of its own: the
+    kernel shares out cores between sessions, and a rank that yields would not yield to a rank of another one."""
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=os.setpgrp)
 

@@ -47,7 +47,7 @@ class Table:
         return median(own[turn] / base[turn] for turn in both) if both else None
 
     def choice_text(self, choice, algorithms):
-        """What `choice` took beside the best of `algorithms`: the median over turns of its time by the best one's.  None without both."""
+        """The time of `choice` by that of the best of `algorithms`, the median over turns.  None without both."""
         lines = [f"{self.title()}: {choice} by the best algorithm (1: none is faster)",
                  f"{'size':>8}{'chosen':>14}{'best':>14}{'choice/best':>13}"]
         for size in self.sizes:

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034 # used by those who source it
-# What tools/quickstart and tools/check share: getting what Tutti needs, configuring a build, and running a stage of work with one
-# line on the screen and the rest in a log.  Sourced, not run.
+# tools/quickstart and tools/check share this: getting what Tutti needs, configuring a build, and running a stage with
+# one line on the screen and the rest in a log.  Sourced, not run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build
@@ -110,10 +110,11 @@ get() {
   fi
   mapfile -t packages < <(printf '%s\n' "${packages[@]}" | with_clang_version)
   printf 'These are missing, or too old (Debian 12 and Ubuntu 24.04 have them):\n\n  apt-get install %s\n' "${packages[*]}" >&2
-  die "please have them installed (elsewhere than on Debian or Ubuntu: the same libraries under your system's names), then run me again."
+  die "please have them installed (elsewhere than on Debian or Ubuntu: the same libraries under your system's names)," \
+    'then run me again.'
 }
 
-# configure NAME OPTION…: the build folder build/NAME, with exactly these options; nothing is done when it already has them.
+# configure NAME OPTION…: the build folder build/NAME, with exactly these options; does nothing when it has them.
 configure() {
   local folder=$build/$1 state=$build/$1.options
   shift

@@ -1,4 +1,4 @@
-// What every driver of bench/compare shares, so that libraries are measured alike: buffers, values, timing loop, check,
+// Every driver of bench/compare shares this, so that libraries are measured alike: buffers, values, timing loop, check,
 // output.  It uses nothing of Tutti.  A driver is a type with
 //
 //   int rank, size;                                                          known once it is constructed

@@ -166,7 +166,7 @@ TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
 TUTTI_API int tutti_comm_size(const tutti_comm *comm);
 
-/* What a communicator has done since its bootstrap on this rank. */
+/* The work of a communicator on this rank since its bootstrap. */
 typedef struct tutti_stats {
   size_t struct_size;        /* sizeof(tutti_stats); set by the caller */
   uint64_t operations;       /* finished operations */

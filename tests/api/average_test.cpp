@@ -38,7 +38,7 @@ std::vector<Way> ways() {
 template <class T>
 constexpr tutti_dtype kDtype = std::is_same_v<T, Half> ? TUTTI_FLOAT16 : TUTTI_BFLOAT16;
 
-// What each rank contributes to each element, and whether the average is one of the type's numbers.
+// The contribution of each rank to each element, and whether the average is one of the type's numbers.
 template <class T>
 struct SmallValues {
   const char* name;

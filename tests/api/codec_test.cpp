@@ -42,7 +42,7 @@ TEST(Codecs, CompressAndLoseNothing) {
         ASSERT_TRUE(succeeded(tutti_all_reduce(comm, input, output.data(), kCount, TUTTI_FLOAT32, TUTTI_AVG, &options), comm));
         for (size_t i = 0; i < kCount; ++i) got[i] += output[i];
       }
-      // What is missing after all steps is the mean of the residuals, at most a level of the last encodings.
+      // The sum that is missing after all steps is the mean of the residuals, at most a level of the last encodings.
       double farthest = 0;
       for (size_t i = 0; i < kCount; ++i) farthest = std::max(farthest, std::abs(got[i] - wanted[i] / ranks));
       EXPECT_LT(farthest, ranks == 1 ? 1e-4 : 0.6);

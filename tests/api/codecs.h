@@ -1,4 +1,4 @@
-// What the tests of calls with codecs share.
+// Helpers that the tests of calls with codecs share.
 #pragma once
 
 #include <gtest/gtest.h>

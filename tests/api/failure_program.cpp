@@ -42,7 +42,7 @@ size_t entries(const char* folder) {
   return n;
 }
 
-// What a process holds of the system; a communicator must give all of it back.
+// The system's resources that a process holds; a communicator must give all of it back.
 struct Holdings {
   size_t fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
   bool operator==(const Holdings&) const = default;

@@ -34,7 +34,7 @@ bool same_everywhere(Kind kind) {
   return kind == Kind::all_reduce || kind == Kind::all_gather || kind == Kind::all_gather_v || kind == Kind::broadcast;
 }
 
-// What is wrong, "" if nothing.
+// The mistake, "" if there is none.
 std::string run_case(const LocalWorld& world, const Case& c) {
   const std::vector<Bytes> inputs = make_inputs(c.call);
   std::vector<Arena> arenas;

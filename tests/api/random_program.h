@@ -23,7 +23,7 @@ struct ProgramLimits {
   bool uneven = false;      // ranks dawdle between calls, each at times of its own, the last one most
 };
 
-// What this rank runs; "" or what was wrong first.  Each step is a call on one of `members`, blocking or started;
+// Runs this rank; returns "" or the first mistake.  Each step is a call on one of `members`, blocking or started;
 // requests end in an order of this rank's own.
 std::string run_random_program(const std::vector<Member>& members, uint64_t seed, const ProgramLimits& limits = {});
 

@@ -74,7 +74,7 @@ size_t output_elements(const Call& call, int rank);
 Bytes make_input(const Call& call, int rank);
 std::vector<Bytes> make_inputs(const Call& call);
 
-// What outputs hold before the call, and afterwards in the gaps of all_to_all_v.
+// The content of outputs before the call, and afterwards in the gaps of all_to_all_v.
 inline constexpr std::byte kUntouched{0xC3};
 
 // The output of `rank` given all inputs; reductions of real values are computed in double and rounded once.

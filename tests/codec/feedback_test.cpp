@@ -1,4 +1,4 @@
-// What feedback is for, with the codecs alone, as the papers tell it; tests/api/codec_training_test.cpp has the same
+// The purpose of feedback, with the codecs alone, as the papers tell it; tests/api/codec_training_test.cpp has the same
 // through calls.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// What every codec promises (codec.h), as checks that a codec's own tests call: expect_laws(codec) runs them all.
+// The promises of every codec (codec.h), as checks that a codec's own tests call: expect_laws(codec) runs them all.
 //
 // Random encodings are tried with fixed seeds, so a check passes always or never; where it compares a mean with its
 // expectation it allows five standard errors, which chance alone would exceed once in two million checks.
@@ -82,7 +82,7 @@ inline std::vector<float> decode(const Codec& codec, const Packet& packet, size_
   return out;
 }
 
-// What C makes of x where errors are lost, or, with feedback, the first time.
+// C's result for x where errors are lost, or, with feedback, the first time.
 inline std::vector<float> sent(const Codec& codec, const std::vector<float>& x, bool feedback, const EncodeContext& context) {
   std::vector<float> residual(feedback ? x.size() : 0);
   return decode(codec, encode(codec, x, residual, context), x.size(), context);
@@ -229,7 +229,7 @@ inline void expect_decoding(const Codec& codec, const Sample& sample, uint32_t s
   }
 }
 
-// What encode() says will be decoded is what is decoded, to the bit, and asking for it changes nothing else.
+// decode() returns what encode() has announced, to the bit, and asking for it changes nothing else.
 inline void expect_decoded_foretold(const Codec& codec, const Sample& sample, uint32_t step = 0) {
   const size_t n = sample.values.size();
   const EncodeContext context{.seed = 23, .step = step, .rank = 2};

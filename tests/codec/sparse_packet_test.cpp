@@ -34,7 +34,7 @@ Packet encode(const CodecSpec& spec, const std::vector<float>& value) {
   return packet;
 }
 
-// What decode() says.
+// The answer of decode().
 std::string refusal(const Codec& codec, const Packet& packet, size_t n) {
   std::vector<float> out(n);
   EXPECT_EQ(packet.size(), codec.packet_bytes(n, 0));

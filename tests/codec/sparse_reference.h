@@ -34,7 +34,7 @@ inline float int8_scale(float greatest) {
   return std::isfinite(scale * 127) ? scale : std::nextafter(scale, 0.0f);
 }
 
-// What becomes of a value on its way through a packet whose greatest value is `greatest`.
+// A value after its way through a packet whose greatest value is `greatest`.
 inline float through_packet(ValueType type, float value, float greatest) {
   switch (type) {
     case ValueType::fp32: return value;

@@ -1,4 +1,4 @@
-// What a family of communicators has in common: memory of any of them is lent by all, belongs to one, and outlives
+// A family of communicators has things in common: memory of any of them is lent by all, belongs to one, and outlives
 // failures of others.
 #include "domain.h"
 

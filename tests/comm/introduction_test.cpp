@@ -1,4 +1,4 @@
-// What ranks tell each other at bootstrap is written and read alike, and whatever is out of bounds is an error that
+// The introductions of ranks at bootstrap are written and read alike, and whatever is out of bounds is an error that
 // names the rank.
 #include "introduction.h"
 

@@ -15,8 +15,8 @@ TEST(RecentMemory, NothingAtFirst) {
   EXPECT_FALSE(recent.holds(at(0), 1, UINT64_MAX));
 }
 
-// What was touched counts, too: of a call again and again with one output of 100 bytes and one input the lines come
-// back after 200.
+// Memory that was touched counts, too: of a call again and again with one output of 100 bytes and one input the lines
+// come back after 200.
 TEST(RecentMemory, ForgetsWhatIsBeyondTheWindow) {
   RecentMemory recent;
   recent.touch(at(0), 100);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The library and the programs are built so that a mistake in memory is hard to exploit: no executable stack, tables of addresses that are
-read-only after start (full RELRO), stack canaries, checked functions of the C library, programs at random addresses.
+"""The library and the programs are built so that a mistake in memory is hard to exploit: no executable stack, tables of
+addresses that are read-only after start (full RELRO), stack canaries, checked functions of the C library, programs at
+random addresses.
 
 usage: hardening_test.py --fortified|--plain LIBRARY [PROGRAM …]   (--plain: not optimized,
     or no C library that has checked functions)

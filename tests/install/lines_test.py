@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""No line of the C and C++ sources and of meson.build is longer than 132 columns, and no comment of C++ than 120.
+"""No line of the sources, meson.build and scripts is longer than 132 columns, and no comment than 120.
 
 usage: lines_test.py SOURCE_FOLDER
 """
@@ -8,20 +8,21 @@ import sys
 
 CODE, COMMENT = 132, 120
 FOLDERS = ("algorithms", "bench", "include", "src", "tests", "tools", "transports")
-SUFFIXES = {".c", ".cpp", ".h", ".build"}
+SUFFIXES = {".c", ".cpp", ".h", ".build", ".py", ".sh"}
 
 
 def files(root):
     yield root / "meson.build"
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and path.suffix in SUFFIXES and not {"corpus", "__pycache__"} & set(path.parts):
-                yield path
+            if path.is_file() and not {"corpus", "__pycache__"} & set(path.parts):
+                if path.suffix in SUFFIXES or not path.suffix and path.read_bytes().startswith(b"#!"):
+                    yield path
 
 
 def limit_of(path, line):
     """A comment at the end of code may be as long as code."""
-    return COMMENT if path.suffix in (".cpp", ".h") and line.lstrip().startswith("//") else CODE
+    return COMMENT if line.lstrip().startswith("//" if path.suffix in (".cpp", ".h") else "# ") else CODE
 
 
 def main():

@@ -142,8 +142,8 @@ def wrong_answers(root, build, headers):
             expected = other in visible(room)
             refused += not expected
             if answer.result() is not expected:
-                wrong.append(f"{room} including {first[other]} of {other}: " + ("must be found" if expected else "must be refused") +
-                             (f"\n{answer.result()}" if isinstance(answer.result(), str) else ""))
+                output = f"\n{answer.result()}" if isinstance(answer.result(), str) else ""
+                wrong.append(f"{room} including {first[other]} of {other}: must be {'found' if expected else 'refused'}{output}")
     return wrong, refused
 
 

@@ -1,4 +1,4 @@
-/* What a user of the installed library writes: an all-reduce, alone or with the ranks of a launcher. */
+/* A program of a user of the installed library: an all-reduce, alone or with the ranks of a launcher. */
 #include <stdio.h>
 #include <tutti/tutti.h>
 

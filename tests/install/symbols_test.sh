@@ -10,7 +10,8 @@ exported=$(nm -D --defined-only "$library" | awk '$2 != "A" { print $3 }' | sed 
 if [ "$declared" != "$exported" ]; then
   echo "the header's functions and the library's exports differ:"
   { printf '%s\n' "$declared" | sed 's/$/ declared/'; printf '%s\n' "$exported" | sed 's/$/ exported/'; } | sort |
-    awk '{ seen[$1] = seen[$1] " " $2 } END { for (name in seen) if (seen[name] != " declared exported") print name ":" seen[name] }'
+    awk '{ seen[$1] = seen[$1] " " $2 }
+      END { for (name in seen) if (seen[name] != " declared exported") print name ":" seen[name] }'
   exit 1
 fi
 readelf -d "$library" | grep 'SONAME.*\[libtutti\.so\.[0-9]'

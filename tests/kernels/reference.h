@@ -60,7 +60,7 @@ using Brain = Narrow<8, 7>;
 template <class T>
 inline constexpr bool kNarrow = std::is_same_v<T, Half> || std::is_same_v<T, Brain>;
 
-// What the arithmetic is done in.
+// The type of the arithmetic.
 template <class T>
 auto widen(T element) {
   if constexpr (kNarrow<T>) {

@@ -1,4 +1,4 @@
-// What is particular to TCP beyond the conformance suite: strangers, deaths, bad peers, accounts.
+// Behaviour of TCP beyond the conformance suite: strangers, deaths, bad peers, accounts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -29,7 +29,7 @@ std::vector<T> numbers(const Pattern& pattern, tutti_dtype type, int rank, uint6
   return values;
 }
 
-// What a plain loop in the type itself makes of the contributions.
+// The result of a plain loop in the type itself over the contributions.
 template <class T>
 std::vector<T> reduced(const Pattern& pattern, tutti_dtype type, tutti_op op, int ranks, uint64_t turn) {
   auto result = numbers<T>(pattern, type, 0, turn);

@@ -1,4 +1,4 @@
-// What the user asked tutti-bench to do.  The letters are those of nccl-tests.
+// The options of tutti-bench.  The letters are those of nccl-tests.
 #pragma once
 
 #include <cstdint>

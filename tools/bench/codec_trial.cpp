@@ -28,7 +28,7 @@ Distance distance(const Gradients& gradients, size_t elements, int calls, Found 
   return {std::sqrt(error), std::sqrt(exact)};
 }
 
-// What rounding of sums and outputs may add in a call, relative to the exact sum.
+// The error that rounding of sums and outputs may add in a call, relative to the exact sum.
 double rounding(const Workload& work) {
   const double unit = work.type == TUTTI_FLOAT32 ? 0x1p-24 : work.type == TUTTI_FLOAT16 ? 0x1p-11 : 0x1p-8;
   return unit + 2 * (work.ranks + 1) * 0x1p-24;

@@ -1,6 +1,6 @@
-// What a codec does to an all-reduce besides making it faster, and whether it keeps its promises.
+// The effect of a codec on an all-reduce besides making it faster, and whether it keeps its promises.
 //
-// What must hold, with E = ‖Σ_t output(t) - t · exact sum‖ over the calls so far, all with the same input:
+// This must hold, with E = ‖Σ_t output(t) - t · exact sum‖ over the calls so far, all with the same input:
 //   - all ranks have the same bits;
 //   - with feedback, E ≤ Σ_ranks ‖residual‖ and the rounding of outputs: what is missing is what the residuals hold;
 //   - without, for a codec that does not round at random: the first output is that of the same codec with feedback;

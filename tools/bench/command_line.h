@@ -1,4 +1,4 @@
-// What the programs that measure do with a command line once its options are declared.
+// The programs that measure read a command line in this way once its options are declared.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -20,7 +20,7 @@ class Job {
   bool first() const { return rank_ == 0; }
   tutti_comm* comm() const { return comm_.get(); }
 
-  // What went wrong on the communicator, with the library's own sentence.
+  // The failure on the communicator, with the library's own sentence.
   Status failure(tutti_status code) const;
   Status barrier() const { return failure(tutti_barrier(comm(), nullptr)); }
   tutti_stats stats() const;

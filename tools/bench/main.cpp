@@ -48,7 +48,7 @@ std::vector<Workload> workloads(const Options& options, const Job& job) {
   return list;
 }
 
-// What is chosen is shown for the first type, operator and root.
+// Shows the choices for the first type, operator and root.
 Status show_choices(Session& session, Bench& bench, const std::vector<Workload>& list, const std::string& algorithm) {
   std::vector<Chosen> chosen;
   for (const Workload& work : list) {

@@ -13,7 +13,7 @@ constexpr double kBudgetNs = 0.4e9, kWarmUpBudgetNs = 0.1e9;  // of one size, pr
 constexpr int kMost = 1000;
 int fewest(const Workload& work) { return work.bytes() <= 1 << 20 ? 20 : 4; }
 
-// What no rank ever contributes: bytes that a call forgot to write are found.
+// No rank ever contributes this byte: bytes that a call forgot to write are found.
 constexpr int kPoison = 0xA5;
 
 int fitting(double budget_ns, double each_ns, int least, int most) {

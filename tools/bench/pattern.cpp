@@ -50,7 +50,7 @@ void encode(tutti_dtype type, int64_t value, std::byte* to) {
   }
 }
 
-// What an integer type makes of a sum or product that does not fit.
+// Wraps a sum or product that does not fit an integer type.
 int64_t wrapped(tutti_dtype type, int64_t value) {
   if (type == TUTTI_INT8) return static_cast<int8_t>(value);
   if (type == TUTTI_UINT8) return static_cast<uint8_t>(value);

@@ -1,4 +1,4 @@
-// Who the ranks of a job are and where they run.
+// The ranks of a job and the places where they run.
 #pragma once
 
 #include <sched.h>

@@ -1,5 +1,5 @@
-// What a person reads on stdout: nccl-tests' table, or OSU's.  Everything else stands on lines that begin with '#', and
-// every line is flushed as it comes.
+// The output for a person on stdout: nccl-tests' table, or OSU's.  Everything else stands on lines that begin with
+// '#', and every line is flushed as it comes.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ namespace tutti::bench {
 // "# text".  All of the tool's own lines go through here.
 void comment(const std::string& text);
 
-// What was chosen for one requested size, and for which size that is.
+// A requested size and the choice for it.
 struct Chosen {
   uint64_t bytes;
   Choice choice;

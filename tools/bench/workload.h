@@ -1,4 +1,4 @@
-// What each collective needs and does: how many elements go in and out, how it is called, and what must come out.
+// The needs and the work of each collective: how many elements go in and out, how it is called, and what must come out.
 // The arithmetic of sizes and bandwidths is that of nccl-tests.
 #pragma once
 

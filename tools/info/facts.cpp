@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kFloats = 1 << 18;  // 1 MiB
 
-// What rank `comm` holds before and after an all-reduce; ends the communicator.
+// Memory that rank `comm` holds before and after an all-reduce; ends the communicator.
 std::string measure(tutti_comm* comm, MemoryFacts& facts) {
   std::string error;
   const auto check = [&](tutti_status status) {

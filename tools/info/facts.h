@@ -1,4 +1,4 @@
-// What tutti-info tells: gathered first, printed afterwards as text or as JSON.
+// The facts that tutti-info tells: gathered first, printed afterwards as text or as JSON.
 #pragma once
 
 #include <cstdint>
