@@ -13,8 +13,7 @@ std::span<const Algorithm> algorithms();
 // Index into algorithms(), the number that travels in signatures.
 std::optional<uint8_t> find_algorithm(Collective collective, std::string_view name);
 
-// Of the row; null, and never, if there is none.
-const CostModel* cost_model(Collective collective, std::string_view name);
+// As Algorithm::makes_partial_sums; false where the row has none.
 bool makes_partial_sums(Collective collective, std::string_view name, const Team& team);
 
 }  // namespace tutti

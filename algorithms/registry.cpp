@@ -51,11 +51,6 @@ std::optional<uint8_t> find_algorithm(Collective collective, std::string_view na
   return std::nullopt;
 }
 
-const CostModel* cost_model(Collective collective, std::string_view name) {
-  const auto index = find_algorithm(collective, name);
-  return index ? &algorithms()[*index].cost : nullptr;
-}
-
 bool makes_partial_sums(Collective collective, std::string_view name, const Team& team) {
   const auto index = find_algorithm(collective, name);
   if (!index) return false;

@@ -46,11 +46,11 @@ void report(benchmark::State& state, size_t bytes_per_iteration) {
 }
 
 void reduce(benchmark::State& state, DataType type, ReduceOp op, uint32_t divisor, Store store, size_t bytes) {
-  const Buffer home(bytes), left(bytes), right(bytes);
+  const Buffer destination(bytes), left(bytes), right(bytes);
   const auto kernel = tutti::kernels::reduce_kernel(type, op);
   const size_t count = bytes / tutti::element_size(type);
   for (auto _ : state) {
-    kernel(home.get(), nullptr, left.get(), right.get(), count, divisor, store);
+    kernel(destination.get(), nullptr, left.get(), right.get(), count, divisor, store);
     benchmark::ClobberMemory();
   }
   report(state, 3 * bytes);
@@ -58,24 +58,24 @@ void reduce(benchmark::State& state, DataType type, ReduceOp op, uint32_t diviso
 
 // As the engine fuses the last reduction with the first forwarding: into the output and over the received slot.
 void reduce_and_pass(benchmark::State& state, DataType type, Store store, size_t bytes) {
-  const Buffer home(bytes), left(bytes), slot(bytes);
+  const Buffer destination(bytes), left(bytes), slot(bytes);
   // A fixed point: the slot keeps ordinary numbers.
   const auto kernel = tutti::kernels::reduce_kernel(type, ReduceOp::min);
   const size_t count = bytes / tutti::element_size(type);
   for (auto _ : state) {
-    kernel(home.get(), slot.get(), left.get(), slot.get(), count, 1, store);
+    kernel(destination.get(), slot.get(), left.get(), slot.get(), count, 1, store);
     benchmark::ClobberMemory();
   }
   report(state, 4 * bytes);
 }
 
 void fold(benchmark::State& state, DataType type, size_t sources, size_t bytes) {
-  const Buffer home(bytes);
+  const Buffer destination(bytes);
   std::vector<Buffer> buffers;
   std::vector<const void*> pointers;
   for (size_t s = 0; s < sources; ++s) pointers.push_back(buffers.emplace_back(bytes).get());
   const auto kernel = tutti::kernels::fold_kernel(type, ReduceOp::sum);
-  const tutti::kernels::Target target{home.get(), Store::cached};
+  const tutti::kernels::Target target{destination.get(), Store::cached};
   const size_t count = bytes / tutti::element_size(type);
   for (auto _ : state) {
     kernel(&target, 1, pointers.data(), sources, count, 1);
@@ -85,9 +85,9 @@ void fold(benchmark::State& state, DataType type, size_t sources, size_t bytes) 
 }
 
 void copy(benchmark::State& state, bool with_pass, Store store, size_t bytes) {
-  const Buffer home(bytes), pass(bytes), from(bytes);
+  const Buffer destination(bytes), pass(bytes), from(bytes);
   for (auto _ : state) {
-    tutti::kernels::copy(home.get(), with_pass ? pass.get() : nullptr, from.get(), bytes, store);
+    tutti::kernels::copy(destination.get(), with_pass ? pass.get() : nullptr, from.get(), bytes, store);
     benchmark::ClobberMemory();
   }
   report(state, (with_pass ? 3 : 2) * bytes);
@@ -95,11 +95,12 @@ void copy(benchmark::State& state, bool with_pass, Store store, size_t bytes) {
 
 // One call of the engine, done by the caller and threads - 1 others.
 void shared_reduce(benchmark::State& state, uint32_t threads, size_t bytes) {
-  const Buffer home(bytes), left(bytes), right(bytes);
+  const Buffer destination(bytes), left(bytes), right(bytes);
   const auto kernel = tutti::kernels::reduce_kernel(DataType::float32, ReduceOp::sum);
   tutti::Workers workers(threads);
   for (auto _ : state) {
-    workers.reduce(kernel, sizeof(float), home.get(), nullptr, left.get(), right.get(), bytes / sizeof(float), 1, Store::cached);
+    workers.reduce(kernel, sizeof(float), destination.get(), nullptr, left.get(), right.get(), bytes / sizeof(float), 1,
+                   Store::cached);
     benchmark::ClobberMemory();
   }
   report(state, 3 * bytes);

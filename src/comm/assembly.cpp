@@ -53,7 +53,10 @@ class Assembler {
   Result<std::unique_ptr<Communicator>> run() {
     for (const auto step : {&Assembler::begin, &Assembler::open_log, &Assembler::introduce, &Assembler::share_memory,
                             &Assembler::open_others, &Assembler::watch_over, &Assembler::tune})
-      if (Status status = (this->*step)(); !status.ok()) return options_.bootstrap->fail(status);
+      if (Status status = (this->*step)(); !status.ok()) {
+        if (ranks_.size() < static_cast<size_t>(options_.size)) log_warnings();  // one of them may say why
+        return options_.bootstrap->fail(status);
+      }
     return std::move(communicator_);
   }
 
@@ -126,7 +129,7 @@ class Assembler {
     share_cores();
     parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;
     connectivity_.emplace(transport_kinds(), ranks_, parts_->rank_names);
-    parts_->inside_streams = streams_inside();
+    parts_->intra_host_streams = streams_inside();
     if (Status status = connectivity_->check(); !status.ok()) return status;
     if (const std::string warning = connectivity_->warning(); !warning.empty() && options_.rank == 0) parts_->log.warn(warning);
     return choose_address();
@@ -137,11 +140,14 @@ class Assembler {
     std::vector<std::string> differences;
     if (options_.rank != 0)
       if (Status status = apply_wire_settings(ranks_[0].wire, options_.settings, differences); !status.ok()) return status;
-    if (first_of_host([](const Introduction& i) { return i.warnings; }, 0))
-      for (const auto& warning : options_.warnings) parts_->log.warn(warning);
+    if (first_of_host([](const Introduction& i) { return i.warnings; }, 0)) log_warnings();
     if (first_of_host([](const Introduction& i) { return std::string_view(i.wire); }, 1))
       for (const auto& warning : differences) parts_->log.warn(warning);
     return {};
+  }
+
+  void log_warnings() const {
+    for (const auto& warning : options_.warnings) parts_->log.warn(warning);
   }
 
   uint64_t hash_of_warnings() const {

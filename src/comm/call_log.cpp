@@ -1,9 +1,17 @@
 #include "call_log.h"
 
+#include <bit>
+
 #include "byte_units.h"
 #include "route.h"
 
 namespace tutti {
+
+uint32_t size_class(uint64_t bytes) {
+  if (bytes < 2) return static_cast<uint32_t>(bytes);
+  const auto octave = static_cast<uint32_t>(std::bit_width(bytes) - 1);
+  return 2 * octave + static_cast<uint32_t>(bytes >> (octave - 1) & 1);
+}
 
 CallLog::~CallLog() {
   for (const auto& entry : accounts_)

@@ -23,6 +23,9 @@ void if_possible(Fn fn) noexcept {
   }
 }
 
+// Calls of about the same size: two classes to an octave.
+uint32_t size_class(uint64_t bytes);
+
 class CallLog {
  public:
   // `log` outlives this.  `speaks`: this rank speaks for all.

@@ -25,7 +25,7 @@ Result<const CodecDecision*> CodecDecisions::of(const Call& call, const RouteTer
   Entry& entry = known_[tensor.text()];
   if (entry.decision) return &*entry.decision;
   const kernels::StandardFloats mode;
-  const MachineProfile profile = tuning ? tuning->profile : MachineProfile::standard(parts_.inside_streams);
+  const MachineProfile profile = tuning ? tuning->profile : MachineProfile::standard(parts_.intra_host_streams);
   auto decision = decide(call, entry, link_seconds_per_byte(terms, profile), ask_most);
   if (!decision.ok()) return decision.status();
   if (parts_.rank == 0) parts_.log.info("codec " + tensor.text() + ": " + decision->why);

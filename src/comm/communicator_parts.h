@@ -27,15 +27,15 @@ struct CommunicatorParts {
   Settings settings;
   Log log;
   std::string host_id;
-  bool inside_streams = false;               // ranks of one host exchange messages by byte streams, not in memory
-  Team team;                                 // the ranks by host, and in what order neighbours stand together
-  std::vector<std::string> rank_names;       // "rank 3 (host b, pid 4711)"
-  std::vector<std::string> rank_transports;  // "shm"; "self" for this rank
-  std::string local_end;                     // see AssemblyOptions
-  std::shared_ptr<LocalArena> local_arena;   // likewise
-  bool crowded = false;                      // more ranks on this host than cores for them
-  uint64_t near_bytes = 0;                   // of what was touched last, what a rank still has in its caches
-  uint64_t context = 0;                      // travels in signatures
+  bool intra_host_streams = false;                       // ranks of one host exchange messages by byte streams, not in memory
+  Team team;                                             // the ranks by host, and in what order neighbours stand together
+  std::vector<std::string> rank_names;                   // "rank 3 (host b, pid 4711)"
+  std::vector<std::string> rank_transports;              // "shm"; "self" for this rank
+  std::string local_end;                                 // see AssemblyOptions
+  std::shared_ptr<LocalArena> local_arena;               // likewise
+  bool crowded = false;                                  // more ranks on this host than cores for them
+  uint64_t near_bytes = 0;                               // of what was touched last, what a rank still has in its caches
+  uint64_t context = 0;                                  // travels in signatures
   std::shared_ptr<void> memory;                          // what the transports' arena lies in, if they do not own it
   std::unique_ptr<SlotPool> pool;                        // for collectives
   std::vector<std::unique_ptr<SlotPool>> message_pools;  // by rank: for messages to it; null where they go over streams

@@ -2,6 +2,7 @@
 
 #include "build_config.h"
 #include "bytes.h"
+#include "clock.h"
 #include "communicator.h"
 #include "probe.h"
 #include "standard_floats.h"
@@ -69,7 +70,7 @@ class Agreement {
 
   Result<std::shared_ptr<const Tuning>> run() {
     tuning_.predicts = settings_.tuning && !settings_.deterministic && !parts_.local_arena && parts_.size > 1;
-    tuning_.profile = MachineProfile::standard(parts_.inside_streams);
+    tuning_.profile = MachineProfile::standard(parts_.intra_host_streams);
     tuning_.source = "standard";
     if (!settings_.tuning_file.empty() || (tuning_.predicts && !settings_.tuning_cache.empty()))
       if (Status status = share_readings(); !status.ok()) return status;
@@ -98,7 +99,7 @@ class Agreement {
            std::to_string(terms.size) + " ranks in order " + std::to_string(hosts) + ", " +
            std::to_string(terms.lanes) + " lanes, " +
            std::to_string(terms.slots) + " slots of " + std::to_string(terms.slot_bytes) + ", " +
-           "intra-host " + (parts_.inside_streams ? "streams" : "memory");
+           "intra-host " + (parts_.intra_host_streams ? "streams" : "memory");
   }
 
   Readings read() const {
@@ -160,7 +161,7 @@ class Agreement {
       if (!measurements.ok()) return measurements.status();
       all.push_back(*measurements);
     }
-    tuning_.profile = conclude(all, comm_.terms(), parts_.inside_streams);
+    tuning_.profile = conclude(all, comm_.terms(), parts_.intra_host_streams);
     return {};
   }
 
@@ -168,7 +169,11 @@ class Agreement {
   Status share_table(const std::string& source) {
     if (parts_.rank == 0) {
       set_streams(tuning_.profile);
-      text_ = format_tuning_file({table_of(comm_.terms(), tuning_.profile), profile_lines(tuning_.profile, key())});
+      const uint64_t start = now_ns();
+      auto table = table_of(comm_.terms(), tuning_.profile);
+      const auto seconds = static_cast<double>(now_ns() - start) * 1e-9;
+      parts_.log.info("table of predictions: " + std::to_string(table.size()) + " lines in " + in_words(seconds));
+      text_ = format_tuning_file({std::move(table), profile_lines(tuning_.profile, key())});
     }
     const auto all = bootstrap_.exchange(text_);
     if (!all.ok()) return all.status();
@@ -196,7 +201,7 @@ class Agreement {
   }
 
   void set_streams(MachineProfile& profile) const {
-    profile.intra_host.streams = parts_.inside_streams;
+    profile.intra_host.streams = parts_.intra_host_streams;
     profile.inter_host.streams = true;
   }
 

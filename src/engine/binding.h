@@ -30,7 +30,7 @@ class Binding {
 
   // `stripe_bytes`: of one block; a multiple of 64.
   static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes);
-  // Blocks first, first + 1, … ; all others are empty.  For all_to_all two such ranges are needed, see add().
+  // Blocks first, first + 1, … ; all others are empty.  For all_to_all two such ranges are needed, see exchange().
   static Binding fixed(std::vector<Block> blocks, size_t stripe_bytes);
   // all_to_all: this rank's row (blocks rank·size + j) and column (blocks i·size + rank).
   static Binding exchange(std::vector<Block> row, std::vector<Block> column, uint32_t rank, size_t stripe_bytes);

@@ -25,7 +25,7 @@ void PlanOperation::keep_received(Lane& lane, const Instruction& instruction) {
     lane.slot = {};
     return;
   }
-  if (instruction.keep_home) {
+  if (instruction.keeps) {
     const Store store = instruction.last_touch ? arithmetic_.output_store : Store::cached;
     const std::byte* received = lane.slot.data;
     for (const Part& part : lane.parts) {
@@ -54,7 +54,7 @@ void PlanOperation::copy_loan(Lane& lane) {
 
 // In the slot received, or, if the message landed at its destination, there.
 void PlanOperation::reduce_received(Lane& lane, const Instruction& instruction) {
-  const bool landed = !lane.slot, keep = instruction.keep_home;
+  const bool landed = !lane.slot, keep = instruction.keeps;
   const Store store = keep && instruction.last_touch ? arithmetic_.output_store : Store::cached;
   std::byte* received = lane.slot.data;
   for (const Part& part : lane.parts) {
@@ -85,7 +85,7 @@ void PlanOperation::fold(Lane& lane, const Instruction& instruction) {
   for (const Part& part : lane.parts) {
     for (size_t i = 0, k = 0; i < n; ++i) lane.sources[i] = i == own_position ? part.own : lane.gathered[k++].data + offset;
     size_t n_targets = 0;
-    if (instruction.keep_home) targets[n_targets++] = {part.destination, store};
+    if (instruction.keeps) targets[n_targets++] = {part.destination, store};
     for (const Port& out : instruction.outs)
       if (const Offer* offer = offer_of(lane, out)) targets[n_targets++] = {offer->destination + offset, store};
     if (lane.slot) targets[n_targets++] = {lane.slot.data + offset, Store::cached};

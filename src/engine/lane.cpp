@@ -111,7 +111,7 @@ void PlanOperation::prepare(Lane& lane, const Instruction& instruction) {
   if (coded_)
     lane.bytes = coded_->message_bytes(binding_, instruction.segments, lane.stripe);
   else
-    parts_of(lane, instruction.segments, instruction.keep_home);
+    parts_of(lane, instruction.segments, instruction.keeps);
   lane.gathered.clear();
   lane.offers.clear();
   lane.slot = {};

@@ -72,7 +72,7 @@ uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable
   const bool few_pieces = !coded && program.widest_run < kMaxPieces;
   uint32_t sent = 0, held = 0;  // slots that leave with messages, and the most that one instruction holds besides
   for (const Instruction& i : program.instructions) {
-    const bool straight = few_pieces && i.take == Take::recv && i.keep_home && i.outs.empty();
+    const bool straight = few_pieces && i.take == Take::recv && i.keeps && i.outs.empty();
     const uint32_t taken = (straight ? 0 : count(i.ins, LinkForm::bytes)) + count(i.ins, LinkForm::puts);
     const uint32_t passed_on = i.outs.empty() ? 0 : std::min(taken, 1u);
     sent += passed_on;

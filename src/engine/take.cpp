@@ -45,7 +45,7 @@ Progress PlanOperation::take_put(Lane& lane, PutLink& link) {
 }
 
 Progress PlanOperation::take_bytes(Lane& lane, const Instruction& instruction, ByteLink& link) {
-  const bool into_memory = !coded_ && in_host_memory() && instruction.keep_home && lane.parts.size() <= kMaxPieces;
+  const bool into_memory = !coded_ && in_host_memory() && instruction.keeps && lane.parts.size() <= kMaxPieces;
   const bool straight = into_memory && instruction.take == Take::recv && all_take_bytes(instruction.outs);
   if (straight || (into_memory && lands_at_destination(lane, instruction))) {
     // The message contains what this lane sent from the same memory (a plan sends each contribution once), so this

@@ -115,7 +115,7 @@ struct Sink {
   // Highway's Stream writes at least 16 bytes, more than a half vector of the narrowest targets has.
   static constexpr bool kStreams = hn::MaxLanes(DS()) * sizeof(Stored) >= HWY_STREAM_MULTIPLE;
 
-  void* home;
+  void* destination;
   void* pass;
   uint32_t divisor;
   bool streaming;
@@ -129,12 +129,12 @@ struct Sink {
   template <class Source>
   HWY_INLINE void First(const Source& source, size_t i, size_t n) const {
     const auto v = Finish(source.First(i, n));
-    StoreFirst(v, DS(), At<F>(home, i), n);
+    StoreFirst(v, DS(), At<F>(destination, i), n);
     if (pass != nullptr) StoreFirst(v, DS(), At<F>(pass, i), n);
   }
 
-  // Four vectors from `i`; where streaming, home is aligned to a vector there.  All are read before the first is
-  // written, so that the compiler may overlap them although home may be one of the sources.
+  // Four vectors from `i`; where streaming, destination is aligned to a vector there.  All are read before the first is
+  // written, so that the compiler may overlap them although destination may be one of the sources.
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
     hn::Vec<D> v0, v1, v2, v3;
@@ -143,21 +143,21 @@ struct Sink {
     const auto s1 = Finish(v1);
     const auto s2 = Finish(v2);
     const auto s3 = Finish(v3);
-    Home(s0, s1, s2, s3, i);
+    ToDestination(s0, s1, s2, s3, i);
     if (pass != nullptr) Write(s0, s1, s2, s3, At<F>(pass, i));
   }
 
-  HWY_INLINE void Home(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, size_t i) const {
+  HWY_INLINE void ToDestination(hn::Vec<DS> s0, hn::Vec<DS> s1, hn::Vec<DS> s2, hn::Vec<DS> s3, size_t i) const {
     if (kStreams && streaming) {
       const DS ds;
       const size_t lanes = hn::Lanes(ds);
-      Stored* const to = static_cast<Stored*>(home) + i;
+      Stored* const to = static_cast<Stored*>(destination) + i;
       hn::Stream(s0, ds, to);
       hn::Stream(s1, ds, to + lanes);
       hn::Stream(s2, ds, to + 2 * lanes);
       hn::Stream(s3, ds, to + 3 * lanes);
     } else {
-      Write(s0, s1, s2, s3, At<F>(home, i));
+      Write(s0, s1, s2, s3, At<F>(destination, i));
     }
   }
 
@@ -181,7 +181,7 @@ struct Sinks {
   HWY_INLINE void First(const Source& source, size_t i, size_t count) const {
     const typename F::DS ds;
     const auto v = sinks->Finish(source.First(i, count));
-    for (size_t k = 0; k < n; ++k) StoreFirst(v, ds, At<F>(sinks[k].home, i), count);
+    for (size_t k = 0; k < n; ++k) StoreFirst(v, ds, At<F>(sinks[k].destination, i), count);
   }
   template <class Source>
   HWY_INLINE void Four(const Source& source, size_t i) const {
@@ -191,19 +191,19 @@ struct Sinks {
     const auto s1 = sinks->Finish(v1);
     const auto s2 = sinks->Finish(v2);
     const auto s3 = sinks->Finish(v3);
-    for (size_t k = 0; k < n; ++k) sinks[k].Home(s0, s1, s2, s3, i);
+    for (size_t k = 0; k < n; ++k) sinks[k].ToDestination(s0, s1, s2, s3, i);
   }
 };
 
 // Aligned stores never straddle a cache line, and non-temporal ones must be aligned: a first part reaches the next
-// vector of home.  Only where an element is aligned can a vector be.
+// vector of destination.  Only where an element is aligned can a vector be.
 template <class F>
-HWY_INLINE bool Streams(const void* home, Store store) {
-  return store == Store::streaming && reinterpret_cast<uintptr_t>(home) % sizeof(typename F::Stored) == 0;
+HWY_INLINE bool Streams(const void* destination, Store store) {
+  return store == Store::streaming && reinterpret_cast<uintptr_t>(destination) % sizeof(typename F::Stored) == 0;
 }
 template <class F>
-HWY_INLINE size_t BeforeAligned(const void* home) {
-  return (0 - reinterpret_cast<uintptr_t>(home) / sizeof(typename F::Stored)) % hn::Lanes(typename F::D());
+HWY_INLINE size_t BeforeAligned(const void* destination) {
+  return (0 - reinterpret_cast<uintptr_t>(destination) / sizeof(typename F::Stored)) % hn::Lanes(typename F::D());
 }
 
 template <class F, class SinkOrSinks, class Source>
@@ -223,9 +223,9 @@ HWY_INLINE void Walk(const SinkOrSinks& sink, const Source& source, size_t befor
 }
 
 template <class F, class Source>
-HWY_INLINE void Run(const Source& source, void* home, void* pass, size_t count, uint32_t divisor, Store store) {
-  const Sink<F> sink{home, pass, divisor, Streams<F>(home, store)};
-  Walk<F>(sink, source, BeforeAligned<F>(home), count);
+HWY_INLINE void Run(const Source& source, void* destination, void* pass, size_t count, uint32_t divisor, Store store) {
+  const Sink<F> sink{destination, pass, divisor, Streams<F>(destination, store)};
+  Walk<F>(sink, source, BeforeAligned<F>(destination), count);
   if (sink.streaming) hwy::FlushStream();
 }
 
@@ -252,9 +252,9 @@ template <class F>
 using ModeOf = std::conditional_t<std::is_floating_point_v<hn::TFromD<typename F::D>>, StandardFloats, AnyMode>;
 
 template <class F, class Op>
-void Reduce(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store) {
+void Reduce(void* destination, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store) {
   [[maybe_unused]] const ModeOf<F> mode;
-  Run<F>(Pair<F, Op>{left, right}, home, pass, count, divisor, store);
+  Run<F>(Pair<F, Op>{left, right}, destination, pass, count, divisor, store);
 }
 
 template <class F, class Op>
@@ -293,8 +293,8 @@ Kernel Choose(DataType type, ReduceOp op) {
   return {};
 }
 
-void CopyBytes(void* home, void* pass, const void* from, size_t bytes, Store store) {
-  Run<Bytes>(Single{from}, home, pass, bytes, 1, store);
+void CopyBytes(void* destination, void* pass, const void* from, size_t bytes, Store store) {
+  Run<Bytes>(Single{from}, destination, pass, bytes, 1, store);
 }
 
 // ---- conversions ----
@@ -345,12 +345,12 @@ ReduceFn reduce_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH
 
 FoldFn fold_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH(Choose)(type, op).second; }
 
-void copy(void* home, void* pass, const void* from, size_t bytes, Store store) {
+void copy(void* destination, void* pass, const void* from, size_t bytes, Store store) {
   if (bytes == 0) return;
   if (pass == nullptr && store == Store::cached) {
-    std::memcpy(home, from, bytes);
+    std::memcpy(destination, from, bytes);
   } else {
-    HWY_DYNAMIC_DISPATCH(CopyBytes)(home, pass, from, bytes, store);
+    HWY_DYNAMIC_DISPATCH(CopyBytes)(destination, pass, from, bytes, store);
   }
 }
 

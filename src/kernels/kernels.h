@@ -20,10 +20,11 @@ namespace tutti::kernels {
 enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal stores, for outputs that are in no cache
 
 // For each i < count:  v = left[i] op right[i];  if divisor > 1, v = v / divisor  (floats: in float32/float64, before
-// rounding; integers: towards zero);  home[i] = v;  and if pass is not null, pass[i] = v too.  home may equal left or
-// right, pass may equal left or right (element-wise in place); no other overlap.  `store` concerns home only.  For op
-// avg call with sum semantics: avg is sum with a divisor at the completing step.
-using ReduceFn = void (*)(void* home, void* pass, const void* left, const void* right, size_t count, uint32_t divisor, Store store);
+// rounding; integers: towards zero);  destination[i] = v;  and if pass is not null, pass[i] = v too.  destination may
+// equal left or right, pass may equal left or right (element-wise in place); no other overlap.  `store` concerns
+// destination only.  For op avg call with sum semantics: avg is sum with a divisor at the completing step.
+using ReduceFn = void (*)(void* destination, void* pass, const void* left, const void* right, size_t count, uint32_t divisor,
+                          Store store);
 ReduceFn reduce_kernel(DataType type, ReduceOp op);
 
 // Each target[i] = (sources[0][i] op sources[1][i] op … op sources[n-1][i]) / divisor, from left to right, widened,
@@ -37,8 +38,8 @@ using FoldFn = void (*)(const Target* targets, size_t n_targets, const void* con
                         uint32_t divisor);
 FoldFn fold_kernel(DataType type, ReduceOp op);
 
-// home = from;  if pass is not null, pass = from too.  No overlap.
-void copy(void* home, void* pass, const void* from, size_t bytes, Store store);
+// destination = from;  if pass is not null, pass = from too.  No overlap.
+void copy(void* destination, void* pass, const void* from, size_t bytes, Store store);
 
 // After non-temporal stores of others than these kernels, which do so themselves: what this thread writes next is seen
 // after them.

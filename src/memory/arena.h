@@ -6,9 +6,9 @@
 //   1. All-zero bytes are a valid empty arena.
 //   2. A channel (from → to) is written by `from` only, except Channel::taken, which `to` writes.
 //      Message number i is in cell i mod kCells once that cell's `number` is i + 1 (release/acquire).
-//   3. A slot belongs to its home rank while holders == 0; only then may the home rank hand it out again.
-//   4. A loan is a slot whose bytes lie in the home rank's own memory (heap.h).  It is handed out and returned like any
-//      other, and nobody writes into it.
+//   3. A slot belongs to its owning rank while holders == 0; only then may the owning rank hand it out again.
+//   4. A loan is a slot whose bytes lie in the owning rank's own memory (heap.h).  It is handed out and returned like
+//      any other, and nobody writes into it.
 #pragma once
 
 #include <atomic>

@@ -55,8 +55,8 @@ class Compiler {
   struct BlockState {
     uint32_t first = kNone;      // the first instruction that touches the block
     uint32_t next = kNone;       // while looking ahead from an instruction: the next one that touches it
-    bool reduced_later = false;  // likewise: a later one writes a reduction over its home
-    bool written = false;        // while placing: its home holds the current value
+    bool reduced_later = false;  // likewise: a later one writes a reduction over its destination
+    bool written = false;        // while placing: its destination holds the current value
     bool sent = false;           // likewise: an earlier instruction may send it from memory
     uint32_t scratch = kNone;
   };
@@ -139,10 +139,10 @@ class Compiler {
       find_loans(i);
     else
       keep_what_is_needed(i);
-    const bool reduces_at_home = instruction.keep_home && instruction.take != Take::recv;
+    const bool reduces_in_memory = instruction.keeps && instruction.take != Take::recv;
     each_block(i, [&](uint32_t, BlockState& state) {
       state.next = i;
-      state.reduced_later |= reduces_at_home;
+      state.reduced_later |= reduces_in_memory;
     });
   }
 
@@ -153,18 +153,18 @@ class Compiler {
     instruction.last_touch = true;
     each_block(i, [&](uint32_t block, const BlockState& state) {
       if (state.next == kNone) {
-        instruction.keep_home |= is_output(block);
+        instruction.keeps |= is_output(block);
         return;
       }
       instruction.last_touch = false;
-      instruction.keep_home |= program_.instructions[state.next].take != Take::recv;
+      instruction.keeps |= program_.instructions[state.next].take != Take::recv;
     });
-    if (instruction.outs.empty() && instruction.take != Take::recv) instruction.keep_home = true;
+    if (instruction.outs.empty() && instruction.take != Take::recv) instruction.keeps = true;
   }
 
   // A send may lend its blocks if all that is later written over them are final values received from others: these
-  // contain what was sent, so it has been read by then.  (In place, a reduction could write while the receiver,
-  // waiting likewise, still reads.)  It may offer their home if nothing touched it before and the next to touch it is
+  // contain what was sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting
+  // likewise, still reads.)  It may offer their destination if nothing touched it before and the next to touch it is
   // one plain receive of the same run from the same peer.
   void find_loans(uint32_t i) {
     Instruction& send = program_.instructions[i];
@@ -179,7 +179,7 @@ class Compiler {
     });
     if (next == kNone || !untouched || !all_output) return;
     const Instruction& back = program_.instructions[next];
-    send.offers = back.block == send.block && back.count == send.count && back.take == Take::recv && back.keep_home &&
+    send.offers = back.block == send.block && back.count == send.count && back.take == Take::recv && back.keeps &&
                   back.outs.empty() && send.outs.size() == 1 && back.ins[0].link == send.outs[0].link;
   }
 
@@ -188,7 +188,7 @@ class Compiler {
     std::vector<size_t> first_segment;
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       Instruction& instruction = program_.instructions[i];
-      const bool keeps = instruction.keep_home;
+      const bool keeps = instruction.keeps;
       const bool sends_from_memory =
           instruction.take == Take::nothing || (instruction.take == Take::recv && keeps && !instruction.outs.empty());
       first_segment.push_back(program_.segments.size());
@@ -208,13 +208,13 @@ class Compiler {
   }
 
   // `first`: the first one of the run in `segments`.
-  void add_segment(std::vector<Segment>& segments, size_t first, bool keep_home, uint32_t block, BlockState& state) {
+  void add_segment(std::vector<Segment>& segments, size_t first, bool keeps, uint32_t block, BlockState& state) {
     Segment next{block, 1, !state.written, is_output(block), 0};
-    const bool has_home = keep_home || !next.from_input;
-    if (!next.in_output && has_home) next.scratch = scratch_of(state);
+    const bool has_destination = keeps || !next.from_input;
+    if (!next.in_output && has_destination) next.scratch = scratch_of(state);
     if (segments.size() > first) {
       Segment& last = segments.back();
-      const bool scratch_follows = next.in_output || !has_home || last.scratch + last.count == next.scratch;
+      const bool scratch_follows = next.in_output || !has_destination || last.scratch + last.count == next.scratch;
       if (last.block + last.count == block && last.from_input == next.from_input && last.in_output == next.in_output &&
           scratch_follows) {
         ++last.count;

@@ -8,7 +8,7 @@
 //     place and passed on, no second copy;
 //   * consecutive sends of the same blocks become one instruction: one slot, several receivers.
 // It also finds where memory that peers can reach may be lent to them instead of copied (`lends`, `offers`).
-// Liveness decides whether the value must also be written to this rank's memory ("home").
+// Liveness decides whether the value must also be written to this rank's memory ("destination").
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ namespace tutti {
 struct Segment {
   uint32_t block, count;  // no wrap inside a segment
   bool from_input;        // this rank's value is still its input
-  bool in_output;         // home is the output; otherwise scratch
+  bool in_output;         // destination is the output; otherwise scratch
   uint32_t scratch;       // first scratch block if !in_output
 };
 
@@ -39,11 +39,11 @@ struct Instruction {
   Take take = Take::nothing;
   bool completes = false;
   bool received_is_left = false;  // recv_reduce: the peer is the lower rank
-  bool keep_home = false;         // the value is needed here later, or is output
+  bool keeps = false;         // the value is needed here later, or is output
   bool last_touch = false;        // no later instruction reads or writes these blocks here
   bool after_flush = false;       // overwrites memory that an earlier send of this lane may still be sending from
   bool lends = false;             // send: nothing here overwrites these blocks before the receiver must have read them
-  // send: the same peer returns these blocks, and nothing touches their home meanwhile, so it may fill it
+  // send: the same peer returns these blocks, and nothing touches their destination meanwhile, so it may fill it
   bool offers = false;
   uint32_t own_position = 0;  // fold: place of this rank among the contributions
   uint32_t step = 0;          // in the plan, for messages

@@ -24,7 +24,7 @@ std::vector<Move> Outline::moves_of(const Program& program) {
     const bool received = !instruction.ins.empty();
     if (received) {
       moves.back().reduced = instruction.take == Take::recv ? 0 : static_cast<uint32_t>(instruction.ins.size());
-      moves.back().kept = instruction.take == Take::recv && instruction.keep_home;
+      moves.back().kept = instruction.take == Take::recv && instruction.keeps;
     }
     Move::Gives gives = received ? Move::Gives::received : Move::Gives::own;
     for (const Port& port : instruction.outs) {

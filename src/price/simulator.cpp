@@ -49,8 +49,8 @@ Prediction predict(const Outline& outline, const Machine& machine, const Work& w
   prediction.seconds += (last.time - middle.time) * more;
   prediction.path = last.spent + (last.spent + middle.spent * -1) * more;
   prediction.messages = static_cast<uint64_t>(std::llround(static_cast<double>(prediction.messages) / done));
-  prediction.bytes_inside /= done;
-  prediction.bytes_between /= done;
+  prediction.bytes_intra_host /= done;
+  prediction.bytes_inter_host /= done;
   prediction.busiest_interface /= done;
   return prediction;
 }

@@ -37,7 +37,7 @@ struct LinkCost {
 
 struct Machine {
   std::vector<int> host;  // by rank; empty: all on one
-  LinkCost inside, between;
+  LinkCost intra_host, inter_host;
   double interface_byte_s = 0;  // of a host to the others: its ranks share each direction; 0: no limit
   int cores = 0;                // of a host; 0: as many as it has ranks
   bool one_machine = false;     // the hosts are containers or network namespaces that share the cores of one
@@ -70,7 +70,7 @@ struct Prediction {
   double seconds = 0;  // until the slowest rank is done; infinite if the plans do not come to an end
   Split path;          // sums up to `seconds`
   uint64_t messages = 0;
-  double bytes_inside = 0, bytes_between = 0;  // over all links of the class
+  double bytes_intra_host = 0, bytes_inter_host = 0;  // over all links of the class
   double busiest_interface = 0;                // bytes that leave the host that sends most to others
 };
 

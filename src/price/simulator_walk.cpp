@@ -282,7 +282,7 @@ void Walk::give(uint32_t rank, Lane& lane, bool at_once) {
 void Walk::send(uint32_t rank, const Lane& lane, LinkState& to, uint32_t number, bool at_once) {
   const uint32_t peer = lane.move.out.peer;
   const bool inside = host_of(rank) == host_of(peer);
-  const LinkCost& c = inside ? machine_.inside : machine_.between;
+  const LinkCost& c = inside ? machine_.intra_host : machine_.inter_host;
   const RankState& state = ranks_[rank];
   const auto bytes = static_cast<double>(lane.bytes);
   const double interface = inside ? 0 : bytes * machine_.interface_byte_s, processor = bytes * c.processor_byte_s;
@@ -313,7 +313,7 @@ void Walk::send(uint32_t rank, const Lane& lane, LinkState& to, uint32_t number,
   parcel.memory_s = static_cast<float>(state.spent.memory_s);
   post(rank, peer, to, parcel);
   ++result_.messages;
-  (inside ? result_.bytes_inside : result_.bytes_between) += bytes;
+  (inside ? result_.bytes_intra_host : result_.bytes_inter_host) += bytes;
   if (inside) return;
   HostState& host = hosts_[host_of(rank)];
   host.sent += bytes;

@@ -93,7 +93,9 @@ class Walk {
 
   uint32_t host_of(uint32_t rank) const { return machine_.host.empty() ? 0 : static_cast<uint32_t>(machine_.host[rank]); }
   CorePool& pool_of(uint32_t rank) { return pools_[machine_.one_machine ? 0 : host_of(rank)]; }
-  const LinkCost& cost(uint32_t a, uint32_t b) const { return host_of(a) == host_of(b) ? machine_.inside : machine_.between; }
+  const LinkCost& cost(uint32_t a, uint32_t b) const {
+    return host_of(a) == host_of(b) ? machine_.intra_host : machine_.inter_host;
+  }
   LinkState& link(uint32_t from, uint32_t to) { return links_[size_t{from} * ranks_.size() + to]; }
   static uint32_t turn_of(const Lane& lane, const Move::End& end) {
     return static_cast<uint32_t>(turn(lane.place, end.index, end.total));

@@ -26,8 +26,8 @@ struct Message {
   uint64_t depth = 0;  // in the chain of messages that wait for each other
   bool sent = false;
   bool shared = false;     // its slot has other holders, or had when it was passed on
-  bool offers = false;     // its receiver may write what it makes of it into the sender's home
-  bool delivered = false;  // word only: the value is in the receiver's home already
+  bool offers = false;     // its receiver may write what it makes of it into the sender's destination
+  bool delivered = false;  // word only: the value is in the receiver's destination already
 };
 
 struct RankState {
@@ -121,7 +121,7 @@ Status SymbolicRun::run() {
 Status SymbolicRun::carry_out(uint32_t rank, const Instruction& instruction) {
   std::string fault = take(rank, instruction);
   const bool from_memory =
-      instruction.take == Take::nothing || (instruction.take == Take::recv && instruction.keep_home && !instruction.outs.empty());
+      instruction.take == Take::nothing || (instruction.take == Take::recv && instruction.keeps && !instruction.outs.empty());
   if (fault.empty() && from_memory) fault = memories_[rank].send(instruction);
   if (!fault.empty()) return program_error(set_, rank, instruction, fault);
   give(rank, instruction);
@@ -162,7 +162,7 @@ std::string SymbolicRun::take_block(uint32_t rank, const Instruction& instructio
     else if (std::string fault = reduce(rank, instruction, block, own); !fault.empty())
       return fault;
   }
-  return instruction.keep_home ? memories_[rank].keep(instruction, segment, k, values_.back()) : "";
+  return instruction.keeps ? memories_[rank].keep(instruction, segment, k, values_.back()) : "";
 }
 
 std::string SymbolicRun::reduce(uint32_t rank, const Instruction& instruction, uint32_t block, uint32_t own) {

@@ -37,7 +37,8 @@ struct Proof {
 //   in place       no input is read after the output of its block was written
 //   flushing       memory that a send may still read is overwritten only `after_flush`
 //   last touch     no block is touched after an instruction that has `last_touch`
-//   offers         a home that is offered is next touched by the plain receive of the same blocks from the same peer
+//   offers         a destination that is offered is next touched by the plain receive of the same blocks from the same
+//                  peer
 //   progress       every rank comes to its end (one lane; schedule.h for the expanded schedule)
 Result<Proof> prove(const ProgramSet& set);
 

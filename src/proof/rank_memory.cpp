@@ -22,7 +22,7 @@ RankMemory::RankMemory(const ProgramSet& set, uint32_t rank, uint32_t input)
 }
 
 bool RankMemory::returns(const Instruction& instruction, const Instruction& offer) const {
-  return instruction.take == Take::recv && instruction.keep_home && instruction.outs.empty() &&
+  return instruction.take == Take::recv && instruction.keeps && instruction.outs.empty() &&
          instruction.ins[0].link == offer.outs[0].link && instruction.block == offer.block && instruction.count == offer.count;
 }
 
@@ -31,16 +31,16 @@ std::string RankMemory::touch(const Instruction& instruction, bool delivered) {
     const uint32_t number = (instruction.block + i) % program_.blocks;
     Block& block = blocks_[number];
     if (block.done) return "touches " + of_block(number) + " after its last touch";
-    if (block.offered_by == kNothing && delivered) return "did not offer the home of " + of_block(number);
+    if (block.offered_by == kNothing && delivered) return "did not offer the destination of " + of_block(number);
     if (block.offered_by != kNothing && !returns(instruction, program_.instructions[block.offered_by]))
-      return "touches " + of_block(number) + ", whose home is offered to a peer";
+      return "touches " + of_block(number) + ", whose destination is offered to a peer";
     block.offered_by = kNothing;
     block.done = instruction.last_touch;
   }
   return "";
 }
 
-// The rule that a segment breaks in a block's home, "" if none.
+// The rule that a segment breaks in a block's destination, "" if none.
 std::string RankMemory::missing(const Segment& segment, uint32_t k) const {
   if (segment.in_output) return blocks_[segment.block + k].has_output ? "" : "has no output of " + of_block(segment.block + k);
   return segment.scratch + k < scratch_.size() ? "" : "has no scratch for " + of_block(segment.block + k);
@@ -56,7 +56,7 @@ std::string RankMemory::read(const Segment& segment, uint32_t k, uint32_t& value
   return value == kNothing ? "has no " + of_block(segment.block + k) : "";
 }
 
-// Of the memory where the input, or the home, of a block is.
+// Of the memory where the input, or the destination, of a block is.
 bool& RankMemory::sent(const Segment& segment, uint32_t k, bool from_input) {
   Block& block = blocks_[segment.block + k];
   if (from_input || (segment.in_output && block.has_input)) return block.input_sent;
@@ -79,12 +79,12 @@ std::string RankMemory::keep(const Instruction& instruction, const Segment& segm
 }
 
 std::string RankMemory::send(const Instruction& instruction) {
-  if (instruction.offers && instruction.outs.size() != 1) return "offers a home to several peers";
+  if (instruction.offers && instruction.outs.size() != 1) return "offers a destination to several peers";
   for (const Segment& segment : instruction.segments) {
     for (uint32_t k = 0; k < segment.count; ++k) {
       if (instruction.offers) {
-        if (!segment.in_output || !blocks_[segment.block + k].has_output) return "offers a home that is no output";
-        if (sent(segment, k, false)) return "offers a home that a send may still read";
+        if (!segment.in_output || !blocks_[segment.block + k].has_output) return "offers a destination that is no output";
+        if (sent(segment, k, false)) return "offers a destination that a send may still read";
         blocks_[segment.block + k].offered_by = static_cast<uint32_t>(&instruction - program_.instructions.data());
       }
     }
@@ -95,7 +95,7 @@ std::string RankMemory::send(const Instruction& instruction) {
 
 std::string RankMemory::copy_identities() {
   for (uint32_t block = 0; block < blocks_.size(); ++block)
-    if (blocks_[block].offered_by != kNothing) return "offers the home of " + of_block(block) + ", which does not come back";
+    if (blocks_[block].offered_by != kNothing) return "offers the destination of " + of_block(block) + ", which does not come back";
   for (const Segment& segment : program_.identities) {
     for (uint32_t k = 0; k < segment.count; ++k) {
       uint32_t value = kNothing;

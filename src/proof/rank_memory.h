@@ -2,8 +2,8 @@
 // scratch.
 //
 // In place, a block's input and output are the same memory, so whatever writes the output destroys the input.  A send
-// may read memory for long after its instruction, and the peer to whom a home is offered may write it at any time
-// until the block comes back.
+// may read memory for long after its instruction, and the peer to whom a destination is offered may write it at any
+// time until the block comes back.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,15 @@ class RankMemory {
 
   // The following functions return the rule that the instruction breaks, "" if none.
 
-  // Before anything else.  `delivered`: the message that it takes is word only, because its sender wrote the home
-  // that was offered.
+  // Before anything else.  `delivered`: the message that it takes is word only, because its sender wrote the
+  // destination that was offered.
   std::string touch(const Instruction& instruction, bool delivered);
 
   // This rank's value of a block: the k-th of the segment.
   std::string read(const Segment& segment, uint32_t k, uint32_t& value) const;
   std::string keep(const Instruction& instruction, const Segment& segment, uint32_t k, uint32_t value);
 
-  // A send that reads memory, where the value is, or is at home.
+  // A send that reads memory, where the value is, or at its destination.
   std::string send(const Instruction& instruction);
 
   // The end of a stripe.
@@ -43,7 +43,7 @@ class RankMemory {
  private:
   struct Block {
     uint32_t input = kNothing, output = kNothing;
-    uint32_t offered_by = kNothing;  // the instruction that offers the home, until the block comes back
+    uint32_t offered_by = kNothing;  // the instruction that offers the destination, until the block comes back
     bool has_input = false, has_output = false;
     bool done = false;                            // its last touch was
     bool input_sent = false, output_sent = false;  // a send may still read it

@@ -129,13 +129,13 @@ Machine machine_for(const MachineProfile& profile, const Team& team, uint64_t by
   const double intra = scale_at(profile.intra_host_scale, bytes), inter = scale_at(profile.inter_host_scale, bytes);
   Machine machine;
   machine.host = team.host;
-  machine.inside = profile.intra_host;
-  machine.between = profile.inter_host;
-  machine.inside.byte_s *= intra;
-  machine.inside.processor_byte_s *= intra;
-  machine.between.byte_s *= inter;
-  machine.between.processor_byte_s *= inter;
-  machine.interface_byte_s = machine.between.byte_s;  // one stream is taken to fill it
+  machine.intra_host = profile.intra_host;
+  machine.inter_host = profile.inter_host;
+  machine.intra_host.byte_s *= intra;
+  machine.intra_host.processor_byte_s *= intra;
+  machine.inter_host.byte_s *= inter;
+  machine.inter_host.processor_byte_s *= inter;
+  machine.interface_byte_s = machine.inter_host.byte_s;  // one stream is taken to fill it
   machine.cores = static_cast<int>(profile.cores);
   // Ranks that wait take turns in looking for messages; whoever has become ready comes after those on its core.
   const auto hosts = team.ranks_by_host();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-
 namespace tutti {
 namespace {
 
@@ -99,12 +98,12 @@ PlanLoad::Pieces PlanLoad::pieces_of(const Work& work) const {
 // Of a rank's own processor.
 Split PlanLoad::work_of(const Rank& rank, const Machine& machine, const Pieces& pieces, double stripes) {
   Split work;
-  for (const auto& [traffic, link] : {std::pair{&rank.intra, &machine.inside}, std::pair{&rank.inter, &machine.between}}) {
+  for (const auto& [traffic, link] : {std::pair{&rank.intra, &machine.intra_host}, std::pair{&rank.inter, &machine.inter_host}}) {
     work.processor_s += traffic->messages() * stripes * link->overhead_s;
     work.processor_s += (traffic->blocks_in + traffic->blocks_out) * pieces.block * link->processor_byte_s;
   }
   work.memory_s = rank.reduced * pieces.block * machine.reduce_byte_s;
-  if (!machine.inside.streams) work.memory_s += rank.copied * pieces.block * machine.copy_byte_s;
+  if (!machine.intra_host.streams) work.memory_s += rank.copied * pieces.block * machine.copy_byte_s;
   return work;
 }
 
@@ -131,8 +130,8 @@ PlanLoad::Busy PlanLoad::busy(const Machine& machine, const Pieces& pieces) cons
     cores.work += weight * work_of(rank, machine, pieces, pieces.stripes * pieces.filled).total();
     // A rank that waits for its turn finds several messages then.
     cores.switches += weight * std::min({rank.messages_in(), rounds(), 1 + std::log2(std::max(rounds(), 1.0))});
-    busy.link = std::max({busy.link, rank.intra.busiest_link * pieces.block * machine.inside.byte_s,
-                          rank.inter.busiest_link * pieces.block * machine.between.byte_s});
+    busy.link = std::max({busy.link, rank.intra.busiest_link * pieces.block * machine.intra_host.byte_s,
+                          rank.inter.busiest_link * pieces.block * machine.inter_host.byte_s});
   }
   for (const Host& host : hosts) {
     busy.interface = std::max(busy.interface, std::max(host.out, host.in) * pieces.block * machine.interface_byte_s);
@@ -144,7 +143,7 @@ PlanLoad::Busy PlanLoad::busy(const Machine& machine, const Pieces& pieces) cons
 }
 
 double PlanLoad::latency(const Machine& machine) const {
-  return rounds_intra_ * machine.inside.latency_s + rounds_inter_ * machine.between.latency_s;
+  return rounds_intra_ * machine.intra_host.latency_s + rounds_inter_ * machine.inter_host.latency_s;
 }
 
 // Where a rank waits for others until its stripes come, all rounds of the first stripe; `most`: the busiest rank's
@@ -155,7 +154,7 @@ Split PlanLoad::first_stripe(const Machine& machine, const Pieces& pieces, const
   };
   Split split;
   split.latency_s = latency(machine);
-  split.processor_s = rounds_intra_ * hop(machine.inside, 1) + rounds_inter_ * hop(machine.between, fan_);
+  split.processor_s = rounds_intra_ * hop(machine.intra_host, 1) + rounds_inter_ * hop(machine.inter_host, fan_);
   double received = 1;
   for (const Rank& rank : ranks_) received = std::max(received, rank.messages_in());
   split.memory_s = rounds() * most.memory_s / pieces.stripes / received;
@@ -170,8 +169,8 @@ Split PlanLoad::price(const Machine& machine, const Work& work) const {
     const Split mine = work_of(rank, machine, pieces, pieces.stripes);
     if (mine.total() > most.total()) most = mine;
     received = std::max(received, rank.messages_in());
-    on_links = std::max(on_links, pieces.stripe * (under_way(rank.intra, machine.inside, rounds_intra_) +
-                                                   under_way(rank.inter, machine.between, rounds_inter_)));
+    on_links = std::max(on_links, pieces.stripe * (under_way(rank.intra, machine.intra_host, rounds_intra_) +
+                                                   under_way(rank.inter, machine.inter_host, rounds_inter_)));
   }
   const Busy shared = busy(machine, pieces);
   Split path = most;

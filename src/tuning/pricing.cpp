@@ -9,8 +9,8 @@
 namespace tutti {
 namespace {
 
-// A table takes rank 0 a few milliseconds: 1 to 5 of 2 to 8 ranks by the simulator, whose messages grow with the
-// square of the ranks; by formula about 1 of 16, 5 of 64.
+// A table takes rank 0 about a millisecond for 2 ranks, 2 for 4 and 3 for 8 by the simulator, whose messages grow with
+// the square of the ranks; by formula less than 1 for up to 128.  TUTTI_DEBUG=info logs it.
 constexpr int kMostSimulated = 8;  // ranks
 constexpr uint64_t kEffort = 384;  // messages walked for one prediction; two waves of stripes in any case
 
@@ -21,7 +21,7 @@ constexpr uint64_t kEffort = 384;  // messages walked for one prediction; two wa
 Price Pricing::of_flat(uint64_t bytes) const {
   const Machine machine = machine_for(profile_, terms_.team, std::max<uint64_t>(bytes, 64 << 10));
   const double ranks = terms_.size, turns = std::ceil(ranks / profile_.cores) - 1;
-  return {machine.inside.latency_s + ranks * machine.inside.overhead_s + turns * machine.switch_s * ranks +
+  return {machine.intra_host.latency_s + ranks * machine.intra_host.overhead_s + turns * machine.switch_s * ranks +
               static_cast<double>(bytes) * (machine.copy_byte_s + (ranks - 1) * machine.reduce_byte_s),
           "latency"};
 }

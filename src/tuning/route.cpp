@@ -1,7 +1,6 @@
 #include "route.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdio>
 #include <optional>
 #include <vector>
@@ -257,12 +256,6 @@ Result<Route> route(const RouteTerms& terms, const CallKind& call) {
 }
 
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call) { return may_be_lent(terms, call) && !told(terms, call); }
-
-uint32_t size_class(uint64_t bytes) {
-  if (bytes < 2) return static_cast<uint32_t>(bytes);
-  const auto octave = static_cast<uint32_t>(std::bit_width(bytes) - 1);
-  return 2 * octave + static_cast<uint32_t>(bytes >> (octave - 1) & 1);
-}
 
 bool flat_serves(const RouteTerms& terms, Collective collective, uint64_t bytes) {
   return terms.single_host && bytes <= memory::flat_bytes(static_cast<uint32_t>(terms.size)) && bytes > 0 &&

@@ -61,9 +61,6 @@ bool asks_whether_lent(const RouteTerms& terms, const CallKind& call);
 // The flat exchange can carry such a call out.
 bool flat_serves(const RouteTerms& terms, Collective collective, uint64_t bytes);
 
-// Two to an octave.
-uint32_t size_class(uint64_t bytes);
-
 std::string in_words(double seconds);  // "12.3 µs"
 
 }  // namespace tutti

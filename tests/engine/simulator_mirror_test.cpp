@@ -63,7 +63,7 @@ Story told_by(const Program& program) {
       const bool last = i + 1 == instruction.ins.size(), reduces = instruction.take != Take::recv;
       story.taken.push_back(end(instruction.ins[i], true));
       story.reduced.push_back(reduces && last ? static_cast<uint32_t>(instruction.ins.size()) : 0);
-      story.kept.push_back(!reduces && instruction.keep_home);
+      story.kept.push_back(!reduces && instruction.keeps);
     }
     for (size_t i = 0; i < instruction.outs.size(); ++i) {
       story.given.push_back(end(instruction.outs[i], false));

@@ -1,5 +1,5 @@
 // Many operations in flight in a pool that holds just the slots which the greediest of them needs for one wave of
-// stripes, and ranks of very different speeds: nothing deadlocks, values are right, every slot comes home.
+// stripes, and ranks of very different speeds: nothing deadlocks, values are right, every slot comes destination.
 #include <gtest/gtest.h>
 
 #include <algorithm>

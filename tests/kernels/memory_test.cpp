@@ -22,17 +22,17 @@ TEST(CopyTest, BothDestinationsAtEveryOffset) {
     std::vector<uint8_t> content(bytes);
     for (auto& byte : content) byte = static_cast<uint8_t>(random());
     for (int turn = 0; turn < 8; ++turn) {
-      const size_t from_offset = random() % 64, home_offset = random() % 64, pass_offset = random() % 64;
+      const size_t from_offset = random() % 64, destination_offset = random() % 64, pass_offset = random() % 64;
       on_every_target([&] {
         for (Store store : {Store::cached, Store::streaming}) {
-          Guarded from(content, from_offset), home(bytes, home_offset), pass(bytes, pass_offset);
-          kernels::copy(home.data(), turn % 2 == 0 ? pass.data() : nullptr, from.data(), bytes, store);
-          ASSERT_EQ(home.content(), content) << bytes << " bytes";
+          Guarded from(content, from_offset), destination(bytes, destination_offset), pass(bytes, pass_offset);
+          kernels::copy(destination.data(), turn % 2 == 0 ? pass.data() : nullptr, from.data(), bytes, store);
+          ASSERT_EQ(destination.content(), content) << bytes << " bytes";
           if (turn % 2 == 0) {
             ASSERT_EQ(pass.content(), content) << bytes << " bytes";
           }
           ASSERT_EQ(from.content(), content);
-          for (const Guarded* buffer : {&from, &home, &pass}) ASSERT_TRUE(buffer->guards_intact());
+          for (const Guarded* buffer : {&from, &destination, &pass}) ASSERT_TRUE(buffer->guards_intact());
         }
       });
     }
@@ -60,8 +60,8 @@ class Fenced {
 };
 
 TEST(FencedTest, NothingOutsideTheOperandsIsTouched) {
-  const Fenced left, right, home, pass;
-  ASSERT_TRUE(left.ok() && right.ok() && home.ok() && pass.ok());
+  const Fenced left, right, destination, pass;
+  ASSERT_TRUE(left.ok() && right.ok() && destination.ok() && pass.ok());
   on_every_target([&] {
     for (int t = 0; t < kDataTypes; ++t) {
       const auto type = static_cast<DataType>(t);
@@ -69,12 +69,13 @@ TEST(FencedTest, NothingOutsideTheOperandsIsTouched) {
         const size_t bytes = count * element_size(type);
         for (Store store : {Store::cached, Store::streaming}) {
           const auto reduce = kernels::reduce_kernel(type, ReduceOp::sum);
-          reduce(home.last(bytes), pass.last(bytes), left.last(bytes), right.last(bytes), count, 3, store);
-          reduce(home.first(), pass.first(), left.first(), right.first(), count, 1, store);
-          const void* const sources[] = {left.last(bytes), right.last(bytes), home.last(bytes)};
-          const kernels::Target targets[] = {{home.last(bytes), store}, {pass.first(), store}, {pass.last(bytes), Store::cached}};
+          reduce(destination.last(bytes), pass.last(bytes), left.last(bytes), right.last(bytes), count, 3, store);
+          reduce(destination.first(), pass.first(), left.first(), right.first(), count, 1, store);
+          const void* const sources[] = {left.last(bytes), right.last(bytes), destination.last(bytes)};
+          const kernels::Target targets[] = {
+              {destination.last(bytes), store}, {pass.first(), store}, {pass.last(bytes), Store::cached}};
           kernels::fold_kernel(type, ReduceOp::sum)(targets, std::size(targets), sources, std::size(sources), count, 1);
-          kernels::copy(home.last(bytes), pass.last(bytes), left.last(bytes), bytes, store);
+          kernels::copy(destination.last(bytes), pass.last(bytes), left.last(bytes), bytes, store);
         }
       }
     }
@@ -110,16 +111,17 @@ class Repeated {
 // 2^32.
 TEST(CountTest, BeyondFourGigaElements) {
   constexpr size_t kSpan = (size_t{1} << 32) + Repeated::kPage, kTail = 12345, kCount = kSpan + kTail;
-  const Repeated left(kSpan + Repeated::kPage), right(kSpan + Repeated::kPage), home(kSpan + Repeated::kPage);
-  ASSERT_TRUE(left.ok() && right.ok() && home.ok());
-  uint8_t* const last = home.data() + kSpan;
+  const Repeated left(kSpan + Repeated::kPage), right(kSpan + Repeated::kPage), destination(kSpan + Repeated::kPage);
+  ASSERT_TRUE(left.ok() && right.ok() && destination.ok());
+  uint8_t* const last = destination.data() + kSpan;
   ASSERT_NE(mmap(last, Repeated::kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), MAP_FAILED);
   std::memset(left.data(), 2, Repeated::kPage);
   std::memset(right.data(), 3, Repeated::kPage);
-  kernels::reduce_kernel(DataType::uint8, ReduceOp::sum)(home.data(), nullptr, left.data(), right.data(), kCount, 1, Store::cached);
+  kernels::reduce_kernel(DataType::uint8, ReduceOp::sum)(destination.data(), nullptr, left.data(), right.data(), kCount, 1,
+                                                         Store::cached);
   for (size_t i = 0; i < kTail; ++i) ASSERT_EQ(last[i], 5) << i;
   for (size_t i = kTail; i < Repeated::kPage; ++i) ASSERT_EQ(last[i], 0) << i;
-  EXPECT_EQ(home.data()[0], 5);
+  EXPECT_EQ(destination.data()[0], 5);
 }
 
 }  // namespace

@@ -58,9 +58,9 @@ TEST(ModeTest, Reduces) {
       SCOPED_TRACE(testing::Message() << name(type) << " " << name(op));
       const auto left = with_denormals(type, 1), right = with_denormals(type, 2);
       expect_same_in_every_mode([&] {
-        std::vector<uint8_t> home(left.size());
-        kernels::reduce_kernel(type, op)(home.data(), nullptr, left.data(), right.data(), kCount, 3, Store::cached);
-        return home;
+        std::vector<uint8_t> destination(left.size());
+        kernels::reduce_kernel(type, op)(destination.data(), nullptr, left.data(), right.data(), kCount, 3, Store::cached);
+        return destination;
       });
     }
 }
@@ -71,11 +71,11 @@ TEST(ModeTest, Folds) {
       SCOPED_TRACE(testing::Message() << name(type) << " " << name(op));
       const auto first = with_denormals(type, 1), second = with_denormals(type, 2), third = with_denormals(type, 3);
       expect_same_in_every_mode([&] {
-        std::vector<uint8_t> home(first.size());
+        std::vector<uint8_t> destination(first.size());
         const void* const sources[] = {first.data(), second.data(), third.data()};
-        const kernels::Target target{home.data(), Store::cached};
+        const kernels::Target target{destination.data(), Store::cached};
         kernels::fold_kernel(type, op)(&target, 1, sources, 3, kCount, 3);
-        return home;
+        return destination;
       });
     }
 }

@@ -39,9 +39,9 @@ class KernelTest : public testing::TestWithParam<std::tuple<DataType, ReduceOp>>
   size_t bytes(size_t count) const { return count * element_size(type()); }
 };
 
-enum class InPlace { none, home_is_left, home_is_right, pass_is_left, pass_is_right, home_is_both };
-constexpr InPlace kInPlace[] = {InPlace::none,         InPlace::home_is_left,  InPlace::home_is_right,
-                                InPlace::pass_is_left, InPlace::pass_is_right, InPlace::home_is_both};
+enum class InPlace { none, destination_is_left, destination_is_right, pass_is_left, pass_is_right, destination_is_both };
+constexpr InPlace kInPlace[] = {InPlace::none,         InPlace::destination_is_left,  InPlace::destination_is_right,
+                                InPlace::pass_is_left, InPlace::pass_is_right, InPlace::destination_is_both};
 
 TEST_P(KernelTest, ReducesAsTheReference) {
   const auto kernel_of = [&] { return kernels::reduce_kernel(type(), op()); };
@@ -51,19 +51,19 @@ TEST_P(KernelTest, ReducesAsTheReference) {
       const uint64_t seed = ++turn;
       const uint32_t divisor = kDivisors[seed % std::size(kDivisors)];
       const auto left_content = operands(type(), count, 2 * seed);
-      const auto right_content = mode == InPlace::home_is_both ? left_content : operands(type(), count, 2 * seed + 1);
+      const auto right_content = mode == InPlace::destination_is_both ? left_content : operands(type(), count, 2 * seed + 1);
       const auto expected = reference::fold(type(), op(), {left_content.data(), right_content.data()}, count, divisor);
       on_every_target([&] {
         for (Store store : {Store::cached, Store::streaming}) {
           SCOPED_TRACE(testing::Message() << count << " elements, mode " << static_cast<int>(mode) << ", divisor " << divisor
                                           << (store == Store::streaming ? ", streaming" : ""));
-          Guarded left(left_content, bytes(seed % 5)), right(right_content, bytes(seed % 3)), home(bytes(count), bytes(seed % 7)),
-              pass(bytes(count), bytes(seed % 2));
-          const bool home_is_left = mode == InPlace::home_is_left || mode == InPlace::home_is_both;
-          Guarded& target = home_is_left ? left : mode == InPlace::home_is_right ? right : home;
+          Guarded left(left_content, bytes(seed % 5)), right(right_content, bytes(seed % 3)),
+              destination(bytes(count), bytes(seed % 7)), pass(bytes(count), bytes(seed % 2));
+          const bool destination_is_left = mode == InPlace::destination_is_left || mode == InPlace::destination_is_both;
+          Guarded& target = destination_is_left ? left : mode == InPlace::destination_is_right ? right : destination;
           Guarded& second = mode == InPlace::pass_is_left ? left : mode == InPlace::pass_is_right ? right : pass;
           const bool with_pass = mode == InPlace::pass_is_left || mode == InPlace::pass_is_right || seed % 2 == 0;
-          uint8_t* const right_data = mode == InPlace::home_is_both ? left.data() : right.data();
+          uint8_t* const right_data = mode == InPlace::destination_is_both ? left.data() : right.data();
           kernel_of()(target.data(), with_pass ? second.data() : nullptr, left.data(), right_data, count, divisor, store);
           ASSERT_EQ(target.content(), expected);
           if (with_pass) {
@@ -75,7 +75,7 @@ TEST_P(KernelTest, ReducesAsTheReference) {
           if (&target != &right && &second != &right) {
             ASSERT_EQ(right.content(), right_content);
           }
-          for (const Guarded* buffer : {&left, &right, &home, &pass}) ASSERT_TRUE(buffer->guards_intact());
+          for (const Guarded* buffer : {&left, &right, &destination, &pass}) ASSERT_TRUE(buffer->guards_intact());
         }
       });
     }
@@ -103,13 +103,13 @@ TEST_P(KernelTest, FoldsAsTheReference) {
           pointers.push_back(sources.back()->data());
         }
         Guarded apart(bytes(count), bytes(seed % 3));
-        Guarded& home = seed % 2 == 0 ? apart : *sources[seed / 2 % n];
-        // Aligned like home or not.
+        Guarded& destination = seed % 2 == 0 ? apart : *sources[seed / 2 % n];
+        // Aligned like destination or not.
         Guarded second(bytes(count), bytes(seed % 3)), third(bytes(count), bytes((seed + 1) % 3));
-        const kernels::Target targets[] = {{home.data(), store}, {second.data(), Store::cached}, {third.data(), store}};
+        const kernels::Target targets[] = {{destination.data(), store}, {second.data(), Store::cached}, {third.data(), store}};
         const size_t n_targets = 1 + seed % 3;
         kernels::fold_kernel(type(), op())(targets, n_targets, pointers.data(), n, count, divisor);
-        ASSERT_EQ(home.content(), expected);
+        ASSERT_EQ(destination.content(), expected);
         ASSERT_TRUE(apart.guards_intact() && second.guards_intact() && third.guards_intact());
         if (n_targets > 1) {
           ASSERT_EQ(second.content(), expected);
@@ -119,7 +119,7 @@ TEST_P(KernelTest, FoldsAsTheReference) {
         }
         for (size_t s = 0; s < n; ++s) {
           ASSERT_TRUE(sources[s]->guards_intact());
-          if (sources[s].get() != &home) {
+          if (sources[s].get() != &destination) {
             ASSERT_EQ(sources[s]->content(), contents[s]);
           }
         }
@@ -141,10 +141,10 @@ TEST_P(KernelTest, AnyAddressGivesTheSameBits) {
         for (Store store : {Store::cached, Store::streaming}) {
           SCOPED_TRACE(testing::Message() << count << " elements, " << off << " bytes off"
                                           << (store == Store::streaming ? ", streaming" : ""));
-          Guarded left(left_content, off / 2), right(right_content, bytes(3) + off), home(bytes(count), off),
+          Guarded left(left_content, off / 2), right(right_content, bytes(3) + off), destination(bytes(count), off),
               pass(bytes(count), element - off), aligned(bytes(count), bytes(2));
-          kernels::reduce_kernel(type(), op())(home.data(), pass.data(), left.data(), right.data(), count, divisor, store);
-          ASSERT_EQ(home.content(), reduced);
+          kernels::reduce_kernel(type(), op())(destination.data(), pass.data(), left.data(), right.data(), count, divisor, store);
+          ASSERT_EQ(destination.content(), reduced);
           ASSERT_EQ(pass.content(), reduced);
           const void* const sources[] = {left.data(), right.data()};
           Guarded odd(bytes(count), bytes(2) + off), again(bytes(count), bytes(2) + off);
@@ -154,7 +154,8 @@ TEST_P(KernelTest, AnyAddressGivesTheSameBits) {
           for (const Guarded* target : {&odd, &aligned, &again}) ASSERT_EQ(target->content(), reduced);
           kernels::reduce_kernel(type(), op())(right.data(), nullptr, left.data(), right.data(), count, divisor, store);
           ASSERT_EQ(right.content(), reduced);
-          for (const Guarded* buffer : {&left, &right, &home, &pass, &aligned, &odd, &again}) ASSERT_TRUE(buffer->guards_intact());
+          for (const Guarded* buffer : {&left, &right, &destination, &pass, &aligned, &odd, &again})
+            ASSERT_TRUE(buffer->guards_intact());
         }
       });
     }

@@ -21,19 +21,19 @@ using testing::ElementsAre;
 
 template <class T>
 std::vector<T> reduce(DataType type, ReduceOp op, const std::vector<T>& left, const std::vector<T>& right, uint32_t divisor = 1) {
-  std::vector<T> home(left.size());
-  kernels::reduce_kernel(type, op)(home.data(), nullptr, left.data(), right.data(), left.size(), divisor, Store::cached);
-  return home;
+  std::vector<T> destination(left.size());
+  kernels::reduce_kernel(type, op)(destination.data(), nullptr, left.data(), right.data(), left.size(), divisor, Store::cached);
+  return destination;
 }
 
 template <class T>
 T fold(DataType type, ReduceOp op, const std::vector<T>& contributions, uint32_t divisor = 1) {
   std::vector<const void*> sources;
   for (const T& contribution : contributions) sources.push_back(&contribution);
-  T home;
-  const kernels::Target target{&home, Store::cached};
+  T destination;
+  const kernels::Target target{&destination, Store::cached};
   kernels::fold_kernel(type, op)(&target, 1, sources.data(), sources.size(), 1, divisor);
-  return home;
+  return destination;
 }
 
 template <class Narrow>

@@ -50,12 +50,12 @@ TEST_P(WorkersTest, ReduceGivesTheSameBits) {
   for (const size_t count : kCounts)
     for (const size_t shift : {0u, 1u, 7u}) {  // elements past a line
       const Bytes left = numbers(count + shift, 1), right = numbers(count + shift, 2);
-      Bytes expected(left.size()), home(left.size()), pass = right;
+      Bytes expected(left.size()), destination(left.size()), pass = right;
       const size_t at = shift * sizeof(float);
       kernel(expected.data() + at, nullptr, left.data() + at, right.data() + at, count, 3, Store::cached);
-      workers_.reduce(kernel, sizeof(float), home.data() + at, pass.data() + at, left.data() + at, pass.data() + at, count, 3,
-                      shift == 1 ? Store::streaming : Store::cached);
-      EXPECT_EQ(std::memcmp(home.data() + at, expected.data() + at, count * sizeof(float)), 0) << count << " " << shift;
+      workers_.reduce(kernel, sizeof(float), destination.data() + at, pass.data() + at, left.data() + at, pass.data() + at, count,
+                      3, shift == 1 ? Store::streaming : Store::cached);
+      EXPECT_EQ(std::memcmp(destination.data() + at, expected.data() + at, count * sizeof(float)), 0) << count << " " << shift;
       EXPECT_EQ(std::memcmp(pass.data() + at, expected.data() + at, count * sizeof(float)), 0) << count << " " << shift;
       EXPECT_EQ(std::memcmp(pass.data(), right.data(), at), 0) << "wrote before the beginning";
     }
@@ -91,16 +91,17 @@ TEST_P(WorkersTest, AnyAddressGivesTheSameBits) {
     Bytes expected(aligned_left.size());
     kernel(expected.data(), nullptr, aligned_left.data(), aligned_right.data(), count, 3, Store::cached);
     for (const size_t off : {1u, 2u, 3u, 61u, 62u, 63u}) {
-      Bytes left(off), right(off), home(expected.size() + off);
+      Bytes left(off), right(off), destination(expected.size() + off);
       left.insert(left.end(), aligned_left.begin(), aligned_left.end());
       right.insert(right.end(), aligned_right.begin(), aligned_right.end());
       const Store store = off % 2 == 1 ? Store::streaming : Store::cached;
-      workers_.reduce(kernel, sizeof(float), home.data() + off, nullptr, left.data() + off, right.data() + off, count, 3, store);
-      EXPECT_EQ(std::memcmp(home.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
+      workers_.reduce(kernel, sizeof(float), destination.data() + off, nullptr, left.data() + off, right.data() + off, count, 3,
+                      store);
+      EXPECT_EQ(std::memcmp(destination.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
       const void* const sources[] = {left.data() + off, right.data() + off};
-      const kernels::Target target{home.data() + off, store};
+      const kernels::Target target{destination.data() + off, store};
       workers_.fold(kernels::fold_kernel(DataType::float32, ReduceOp::sum), sizeof(float), &target, 1, sources, 2, count, 3);
-      EXPECT_EQ(std::memcmp(home.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
+      EXPECT_EQ(std::memcmp(destination.data() + off, expected.data(), expected.size()), 0) << count << " " << off;
     }
   }
 }
@@ -109,9 +110,9 @@ TEST_P(WorkersTest, CopyCopiesEveryByte) {
   for (const size_t floats : kCounts) {
     const size_t bytes = floats * sizeof(float) - 3;
     const Bytes from = numbers(floats, 9);
-    Bytes home(bytes + 1), pass(bytes);
-    workers_.copy(home.data() + 1, pass.data(), from.data(), bytes, Store::streaming);
-    EXPECT_EQ(std::memcmp(home.data() + 1, from.data(), bytes), 0) << bytes;
+    Bytes destination(bytes + 1), pass(bytes);
+    workers_.copy(destination.data() + 1, pass.data(), from.data(), bytes, Store::streaming);
+    EXPECT_EQ(std::memcmp(destination.data() + 1, from.data(), bytes), 0) << bytes;
     EXPECT_EQ(std::memcmp(pass.data(), from.data(), bytes), 0) << bytes;
   }
 }

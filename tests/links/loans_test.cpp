@@ -142,9 +142,9 @@ TYPED_TEST(Loans, AreReadWhereTheyLieAndReturned) {
 
 TYPED_TEST(Loans, TellWhereTheResultMayBeWritten) {
   TypeParam world(2);
-  std::byte* const home = world.heaps[0]->allocate(4096);
+  std::byte* const target = world.heaps[0]->allocate(4096);
   Slot slot = world.pools[0]->acquire();
-  slot.target = home;
+  slot.target = target;
   auto there = world.link(0, 1), back = world.link(1, 0);
   ASSERT_EQ(there.send(slot, 64, signature()), Progress::done);
   Slot received;
@@ -157,7 +157,7 @@ TYPED_TEST(Loans, TellWhereTheResultMayBeWritten) {
   ASSERT_EQ(there.receive(word, 64, signature()), Progress::done);
   EXPECT_EQ(word.id, Slot::kDelivered);
   EXPECT_EQ(word.target, nullptr);
-  EXPECT_EQ(home[63], std::byte{9});
+  EXPECT_EQ(target[63], std::byte{9});
 }
 
 TYPED_TEST(Loans, AreOfOnesOwnMemoryOnlyAndNotEndless) {

@@ -15,7 +15,7 @@ constexpr size_t kWhole = size_t{1} << 40;
 inline Machine hosts_of(int ranks, int per_host) {
   Machine machine;
   for (int rank = 0; rank < ranks; ++rank) machine.host.push_back(rank / per_host);
-  machine.between.streams = true;
+  machine.inter_host.streams = true;
   return machine;
 }
 

@@ -33,9 +33,9 @@ class Mutation {
   ProgramSet& set_;
 };
 
-// The segment is written or read where the value is at home.
-bool uses_home(const Instruction& instruction, const Segment& segment) {
-  return instruction.keep_home || (instruction.take != Take::recv && !segment.from_input);
+// The segment is written or read where the value is at destination.
+bool uses_destination(const Instruction& instruction, const Segment& segment) {
+  return instruction.keeps || (instruction.take != Take::recv && !segment.from_input);
 }
 
 bool touches(const Instruction& instruction, uint32_t block, const Program& program) {
@@ -63,7 +63,7 @@ bool just_sent(size_t i, const Program& program) {
 }
 
 // The next instruction after the i-th that touches its blocks gets just them from the peer to whom they were sent, so
-// that it would do no harm to offer their home.
+// that it would do no harm to offer their destination.
 bool comes_back(size_t i, const Program& program) {
   const Instruction& send = program.instructions[i];
   const auto rest = std::span(program.instructions).subspan(i + 1);
@@ -80,7 +80,7 @@ void mutate_segments(Mutation& mutation, size_t number, Program& program) {
     if (instruction.take != Take::recv) mutation.expect_rejected("from input", segment.from_input, !segment.from_input);
     mutation.expect_rejected("block", segment.block, segment.block + 1);
     mutation.expect_rejected("count", segment.count, segment.count + 1);
-    if (!uses_home(instruction, segment)) continue;
+    if (!uses_destination(instruction, segment)) continue;
     mutation.expect_rejected("in output", segment.in_output, !segment.in_output);
     if (!segment.in_output && read_later(number, segment, program))
       mutation.expect_rejected("scratch", segment.scratch, segment.scratch + 1);
@@ -99,7 +99,7 @@ void mutate_ports(Mutation& mutation, std::span<const Port> ports, Program& prog
 
 void mutate_flags(Mutation& mutation, size_t number, Program& program) {
   Instruction& instruction = program.instructions[number];
-  if (instruction.keep_home) mutation.expect_rejected("keep", instruction.keep_home, false);
+  if (instruction.keeps) mutation.expect_rejected("keep", instruction.keeps, false);
   if (instruction.take == Take::recv) mutation.expect_rejected("take", instruction.take, Take::recv_reduce);
   if (instruction.take == Take::recv_reduce) mutation.expect_rejected("take", instruction.take, Take::recv);
   if (instruction.take == Take::recv_reduce)

@@ -15,8 +15,8 @@ using test::hosts_of, test::kMicro, test::kNano, test::kWhole;
 
 Machine ordinary(int ranks, int per_host) {
   Machine machine = hosts_of(ranks, per_host);
-  machine.inside = {.overhead_s = 0.1 * kMicro, .latency_s = 0.2 * kMicro};
-  machine.between = {
+  machine.intra_host = {.overhead_s = 0.1 * kMicro, .latency_s = 0.2 * kMicro};
+  machine.inter_host = {
       .overhead_s = 1 * kMicro, .latency_s = 10 * kMicro, .byte_s = 0.2 * kNano, .processor_byte_s = 0.1 * kNano, .streams = true};
   machine.interface_byte_s = 0.1 * kNano;
   machine.reduce_byte_s = 0.1 * kNano;
@@ -51,7 +51,7 @@ TEST_P(EveryAlgorithm, LatencyAloneCostsTheRounds) {
   const CostModel& model = algorithm.cost;
   const auto check = [&](int p, int per_host) {
     Machine machine = hosts_of(p, per_host);
-    machine.between.latency_s = machine.inside.latency_s = 1 * kMicro;
+    machine.inter_host.latency_s = machine.intra_host.latency_s = 1 * kMicro;
     const Outline outline = outline_of(algorithm, team_on(machine), 0);
     const uint64_t rounds = model.rounds.value(static_cast<uint64_t>(p), static_cast<uint64_t>(p / per_host));
     EXPECT_NEAR(in_one_piece(outline, machine, even_bytes(outline)) / kMicro, static_cast<double>(rounds), 1e-6)
@@ -82,7 +82,7 @@ TEST_P(EveryAlgorithm, NoRankIsFasterThanItsShare) {
     const double reduced = in_one_piece(outline, machine, bytes) / n, fewest = share(outline, model.reduced.value(ranks, 1));
     EXPECT_GE(reduced, fewest - 1e-6) << p << " ranks";
     machine = hosts_of(p, 1);
-    machine.between.overhead_s = 1 * kMicro;
+    machine.inter_host.overhead_s = 1 * kMicro;
     EXPECT_GE(in_one_piece(outline, machine, bytes) / kMicro, static_cast<double>(model.messages.value(ranks, 1)) - 1e-6)
         << p << " ranks";
     if (evenly) {
@@ -118,11 +118,11 @@ TEST_P(EveryAlgorithm, BetterHardwareIsNotSlower) {
         improve(machine);
         EXPECT_LE(in_one_piece(outline, machine, bytes), before * (1 + tolerance)) << what << ", " << bytes;
       };
-      better("latency", [](Machine& m) { m.between.latency_s /= 2; });
-      better("link", [](Machine& m) { m.between.byte_s /= 2; });
+      better("latency", [](Machine& m) { m.inter_host.latency_s /= 2; });
+      better("link", [](Machine& m) { m.inter_host.byte_s /= 2; });
       better("interface", [](Machine& m) { m.interface_byte_s /= 2; });
-      better("sockets", [](Machine& m) { m.between.processor_byte_s /= 2; });
-      better("overhead", [](Machine& m) { m.between.overhead_s = m.inside.overhead_s = 0; });
+      better("sockets", [](Machine& m) { m.inter_host.processor_byte_s /= 2; });
+      better("overhead", [](Machine& m) { m.inter_host.overhead_s = m.intra_host.overhead_s = 0; });
       better("memory", [](Machine& m) { m.copy_byte_s = m.reduce_byte_s = 0; });
     }
   }

@@ -29,7 +29,7 @@ auto about(double value) { return DoubleNear(value, value * 1e-5 + 1e-15); }
 
 TEST(Simulator, OneMessage) {
   Machine machine = separate_hosts(2);
-  machine.between = {.overhead_s = 2 * kMicro, .latency_s = 10 * kMicro, .byte_s = 1 * kNano, .streams = true};
+  machine.inter_host = {.overhead_s = 2 * kMicro, .latency_s = 10 * kMicro, .byte_s = 1 * kNano, .streams = true};
   const Prediction one = price(broadcast, "direct", 2, machine, {.bytes = 100'000, .lanes = 1, .stripe_bytes = kWhole});
   EXPECT_THAT(one.seconds, about((2 + 10 + 100 + 2) * kMicro));
   EXPECT_THAT(one.path.processor_s, about(4 * kMicro));
@@ -38,9 +38,9 @@ TEST(Simulator, OneMessage) {
   EXPECT_THAT(one.path.total(), about(one.seconds));
   EXPECT_EQ(bound(one.path), "link");
   EXPECT_EQ(one.messages, 1u);
-  EXPECT_EQ(one.bytes_between, 100'000);
+  EXPECT_EQ(one.bytes_inter_host, 100'000);
   EXPECT_EQ(one.busiest_interface, 100'000);
-  EXPECT_EQ(one.bytes_inside, 0);
+  EXPECT_EQ(one.bytes_intra_host, 0);
 }
 
 TEST(Simulator, NothingToDo) {
@@ -63,7 +63,7 @@ TEST(Simulator, PlansThatDoNotEnd) {
 // Slots are filled and emptied; a reduction happens in the slot that came, and its result goes on without a copy.
 TEST(Simulator, SlotsOfOneHost) {
   Machine machine;
-  machine.inside.latency_s = 1 * kMicro;
+  machine.intra_host.latency_s = 1 * kMicro;
   machine.copy_byte_s = 0.1 * kNano;
   machine.reduce_byte_s = 0.25 * kNano;
   const uint64_t bytes = 2'000'000, half = bytes / 2;
@@ -77,9 +77,9 @@ TEST(Simulator, SlotsOfOneHost) {
 TEST(Simulator, ByteStreamsCopyNothingButTheirProcessorWorksWhileTheLinkCarries) {
   Machine machine = separate_hosts(2);
   machine.copy_byte_s = 1;
-  machine.between = {.latency_s = 5 * kMicro, .byte_s = 1 * kNano, .processor_byte_s = 0.25 * kNano, .streams = true};
+  machine.inter_host = {.latency_s = 5 * kMicro, .byte_s = 1 * kNano, .processor_byte_s = 0.25 * kNano, .streams = true};
   EXPECT_THAT(seconds(broadcast, "direct", 2, machine, 1 << 20), about(5 * kMicro + (1 << 20) * kNano)) << "hidden behind the link";
-  machine.between.processor_byte_s = 2 * kNano;
+  machine.inter_host.processor_byte_s = 2 * kNano;
   EXPECT_THAT(seconds(broadcast, "direct", 2, machine, 1 << 20), about(5 * kMicro + (1 << 20) * 2 * kNano))
       << "slower than the link";
 }
@@ -87,7 +87,7 @@ TEST(Simulator, ByteStreamsCopyNothingButTheirProcessorWorksWhileTheLinkCarries)
 TEST(Simulator, RingWithoutLatency) {
   for (const int p : {2, 3, 4, 8, 16, 61}) {
     Machine machine = separate_hosts(p);
-    machine.between.byte_s = 1 * kNano;
+    machine.inter_host.byte_s = 1 * kNano;
     const uint64_t bytes = 64 * 1000 * static_cast<uint64_t>(p);
     EXPECT_THAT(seconds(all_reduce, "ring", p, machine, bytes), about(2.0 * (p - 1) / p * static_cast<double>(bytes) * kNano)) << p;
   }
@@ -96,7 +96,7 @@ TEST(Simulator, RingWithoutLatency) {
 TEST(Simulator, DoublingTakesLogarithmicallyManyLatencies) {
   for (const int p : {2, 4, 8, 32, 128}) {
     Machine machine = separate_hosts(p);
-    machine.between.latency_s = 3 * kMicro;
+    machine.inter_host.latency_s = 3 * kMicro;
     EXPECT_THAT(seconds(all_reduce, "doubling", p, machine, 8), about(3 * kMicro * std::log2(p))) << p;
   }
 }
@@ -111,7 +111,7 @@ TEST(Simulator, RanksShareTheInterfaceOfTheirHost) {
     outline.add(compile(plan, point_to_point, rank, 4, 0));
   }
   Machine machine = hosts_of(4, 2);
-  machine.between.byte_s = machine.interface_byte_s = 1 * kNano;
+  machine.inter_host.byte_s = machine.interface_byte_s = 1 * kNano;
   const Work work{.bytes = 1'000'000, .lanes = 1, .stripe_bytes = kWhole};
   const Prediction shared = predict(outline, machine, work);
   EXPECT_THAT(shared.seconds, about(2e-3));
@@ -134,7 +134,7 @@ TEST(Simulator, RanksShareTheInterfaceOfTheirHost) {
 // Many senders, one receiver: its interface is what they share.
 TEST(Simulator, IncastWaitsAtTheReceiver) {
   Machine machine = separate_hosts(5);
-  machine.between = {.latency_s = 1 * kMicro, .byte_s = 1 * kNano, .streams = true};
+  machine.inter_host = {.latency_s = 1 * kMicro, .byte_s = 1 * kNano, .streams = true};
   machine.interface_byte_s = 1 * kNano;
   EXPECT_THAT(seconds(gather, "direct", 5, machine, 5 * 64'000), about(1 * kMicro + 4 * 64 * kMicro));
 }
@@ -151,7 +151,7 @@ TEST(Simulator, CrowdedCoresTakeTurns) {
   EXPECT_THAT(with(2), about(4e-3));
   EXPECT_THAT(with(1), about(8e-3));
   machine.host = {0, 0, 1, 1};
-  machine.between.streams = true;
+  machine.inter_host.streams = true;
   EXPECT_THAT(with(1), about(4e-3)) << "each host has cores of its own";
   machine.one_machine = true;
   EXPECT_THAT(with(1), about(8e-3));
@@ -162,7 +162,7 @@ TEST(Simulator, CrowdedCoresTakeTurns) {
 // A chain of two hops in k pieces: k + 1 times the piece.
 TEST(Simulator, LanesPipeline) {
   Machine machine = separate_hosts(3);
-  machine.between.byte_s = 1 * kNano;
+  machine.inter_host.byte_s = 1 * kNano;
   for (const uint32_t lanes : {1u, 2u, 4u, 8u}) {
     const size_t piece = 1'024'000 / lanes;
     const double time = price(broadcast, "ring", 3, machine, {.bytes = 1'024'000, .lanes = lanes, .stripe_bytes = piece}).seconds;
@@ -175,8 +175,8 @@ TEST(Simulator, ManyWavesAreProlonged) {
   for (const Algorithm& algorithm : algorithms()) {
     if (algorithm.collective == barrier) continue;
     Machine machine = hosts_of(8, 4);
-    machine.inside = {.overhead_s = 0.1 * kMicro, .latency_s = 0.2 * kMicro};
-    machine.between = {.overhead_s = 1 * kMicro,
+    machine.intra_host = {.overhead_s = 0.1 * kMicro, .latency_s = 0.2 * kMicro};
+    machine.inter_host = {.overhead_s = 1 * kMicro,
                        .latency_s = 10 * kMicro,
                        .byte_s = 0.1 * kNano,
                        .processor_byte_s = 0.05 * kNano,
@@ -189,7 +189,7 @@ TEST(Simulator, ManyWavesAreProlonged) {
     work.effort = ~uint64_t{0};
     const Prediction whole = price(algorithm.collective, algorithm.name, 8, machine, work);
     EXPECT_NEAR(quick.seconds / whole.seconds, 1, 0.03) << label(algorithm);
-    EXPECT_NEAR(quick.bytes_between / std::max(1.0, whole.bytes_between), 1, 0.001) << label(algorithm);
+    EXPECT_NEAR(quick.bytes_inter_host / std::max(1.0, whole.bytes_inter_host), 1, 0.001) << label(algorithm);
     EXPECT_NEAR(quick.path.total() / quick.seconds, 1, 1e-4) << label(algorithm);
   }
 }

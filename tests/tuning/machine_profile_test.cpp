@@ -69,11 +69,11 @@ TEST(MachineProfile, BytesCostByTheSizeOfTheCall) {
     profile.inter_host_scale = {5, 1, 1, 1};
     const Machine machine = machine_for(profile, Team(2), 4 << 10);
     EXPECT_EQ(machine.copy_byte_s, profile.copy_byte_s * (streams ? 1 : 2));
-    EXPECT_EQ(machine.inside.processor_byte_s, profile.intra_host.processor_byte_s * 2);
-    EXPECT_EQ(machine.between.byte_s, profile.inter_host.byte_s * 5);
-    EXPECT_EQ(machine.interface_byte_s, machine.between.byte_s);
-    EXPECT_EQ(machine.inside.latency_s, profile.intra_host.latency_s);
-    EXPECT_EQ(machine_for(profile, Team(2)).between.byte_s, profile.inter_host.byte_s);
+    EXPECT_EQ(machine.intra_host.processor_byte_s, profile.intra_host.processor_byte_s * 2);
+    EXPECT_EQ(machine.inter_host.byte_s, profile.inter_host.byte_s * 5);
+    EXPECT_EQ(machine.interface_byte_s, machine.inter_host.byte_s);
+    EXPECT_EQ(machine.intra_host.latency_s, profile.intra_host.latency_s);
+    EXPECT_EQ(machine_for(profile, Team(2)).inter_host.byte_s, profile.inter_host.byte_s);
   }
 }
 

@@ -70,7 +70,7 @@ Status read_machine(const std::string& text, Machine& machine) {
     Status status;
     if (name == "inside" || name == "between") {
       found = true;
-      status = read_link(name, value, name == "inside" ? machine.inside : machine.between);
+      status = read_link(name, value, name == "inside" ? machine.intra_host : machine.inter_host);
     } else if (name == "one_machine") {
       found = true;
       if (!value.is_boolean()) return wrong(name, "must be true or false");
@@ -90,8 +90,8 @@ Status read_machine(const std::string& text, Machine& machine) {
 
 std::string write_machine(const Machine& machine) {
   Json json;
-  json["inside"] = link_json(machine.inside);
-  json["between"] = link_json(machine.between);
+  json["inside"] = link_json(machine.intra_host);
+  json["between"] = link_json(machine.inter_host);
   for (const auto& [name, member] : kMachineFields) json[std::string(name)] = machine.*member;
   json["cores"] = machine.cores;
   json["one_machine"] = machine.one_machine;

@@ -18,8 +18,8 @@ constexpr int kMostCores = 4096;
 // A rank on a recent core, and sockets of Linux.
 Machine standard_machine() {
   Machine machine;
-  machine.between = {.overhead_s = 2e-6, .latency_s = 5e-6, .byte_s = 0.08e-9, .processor_byte_s = 0.2e-9, .streams = true};
-  machine.inside = {.overhead_s = 0.1e-6, .latency_s = 0.2e-6};
+  machine.inter_host = {.overhead_s = 2e-6, .latency_s = 5e-6, .byte_s = 0.08e-9, .processor_byte_s = 0.2e-9, .streams = true};
+  machine.intra_host = {.overhead_s = 0.1e-6, .latency_s = 0.2e-6};
   machine.interface_byte_s = 0.08e-9;
   machine.switch_s = 1.5e-6;
   machine.copy_byte_s = 0.1e-9;
@@ -41,8 +41,8 @@ Status set_link(const std::string& text, Machine& machine) {
   if (parts.size() != 2)
     return Status(Code::invalid_argument, "--link takes a rate and a latency such as 100Gb/s,5us, not " + in_quotes(text));
   Status status = set("--link", std::string(parts[0]), parse_rate, machine.interface_byte_s);
-  if (status.ok()) status = set("--link", std::string(parts[1]), parse_seconds, machine.between.latency_s);
-  machine.between.byte_s = machine.interface_byte_s;
+  if (status.ok()) status = set("--link", std::string(parts[1]), parse_seconds, machine.inter_host.latency_s);
+  machine.inter_host.byte_s = machine.interface_byte_s;
   return status;
 }
 
@@ -80,11 +80,11 @@ Result<Scenario> make_scenario(const ScenarioOptions& options) {
   for (int rank = 0; rank < options.ranks; ++rank) scenario.team.host.push_back(rank / options.ranks_per_host);
   Status status = read_file(options.machine_file, scenario.team, machine);
   if (status.ok()) status = set_link(options.link, machine);
-  if (status.ok()) status = set("--flow", options.flow, parse_rate, machine.between.byte_s);
-  if (status.ok()) status = set("--overhead", options.overhead, parse_seconds, machine.between.overhead_s);
-  if (status.ok()) status = set("--sockets", options.sockets, parse_rate, machine.between.processor_byte_s);
-  if (status.ok()) status = set("--inside", options.inside, parse_seconds, machine.inside.latency_s);
-  if (status.ok()) status = set("--inside-overhead", options.inside_overhead, parse_seconds, machine.inside.overhead_s);
+  if (status.ok()) status = set("--flow", options.flow, parse_rate, machine.inter_host.byte_s);
+  if (status.ok()) status = set("--overhead", options.overhead, parse_seconds, machine.inter_host.overhead_s);
+  if (status.ok()) status = set("--sockets", options.sockets, parse_rate, machine.inter_host.processor_byte_s);
+  if (status.ok()) status = set("--inside", options.inside, parse_seconds, machine.intra_host.latency_s);
+  if (status.ok()) status = set("--inside-overhead", options.inside_overhead, parse_seconds, machine.intra_host.overhead_s);
   if (status.ok()) status = set("--copy", options.copy, parse_rate, machine.copy_byte_s);
   if (status.ok()) status = set("--reduce", options.reduce, parse_rate, machine.reduce_byte_s);
   if (status.ok()) status = set("--switch", options.change, parse_seconds, machine.switch_s);
@@ -115,8 +115,9 @@ std::string Scenario::summary() const {
 std::string Scenario::machine_summary() const {
   std::string text;
   if (!single_host())
-    text = "between hosts " + describe_rate(machine.interface_byte_s) + ", " + describe_seconds(machine.between.latency_s) + "; ";
-  return text + "inside " + describe_seconds(machine.inside.latency_s) + ", copies " + describe_rate(machine.copy_byte_s) +
+    text =
+        "between hosts " + describe_rate(machine.interface_byte_s) + ", " + describe_seconds(machine.inter_host.latency_s) + "; ";
+  return text + "inside " + describe_seconds(machine.intra_host.latency_s) + ", copies " + describe_rate(machine.copy_byte_s) +
          ", reductions " + describe_rate(machine.reduce_byte_s);
 }
 
