@@ -55,7 +55,7 @@ void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   before_ = engine_->totals();
   dispatch_->tune(tuning_);
   if (!tuning_->table.empty() && parts_->rank == 0)
-    parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile));
+    parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile, parts_->team.hosts() > 1));
 }
 
 // ---- failures ----

@@ -130,10 +130,16 @@ std::string Connectivity::warning() const {
   return found.why + ": they share no memory and use " + std::string(kinds_[static_cast<size_t>(kind)].name) + " instead";
 }
 
+std::string Connectivity::why_memory_is_not_shared() const {
+  if (const std::string why = objection().why; !why.empty()) return why + ", so they share no memory";
+  for (const Introduction& i : ranks_)
+    if (i.host_id != ranks_[0].host_id) return "the ranks are not all on one host";
+  return "the ranks may not all share memory, though on one host";
+}
+
 Status Connectivity::check() const {
   if (all_connected()) return {};
-  const std::string why = objection().why;
-  const std::string cause = why.empty() ? "the ranks are not all on one host" : why + ", so they share no memory";
+  const std::string cause = why_memory_is_not_shared();
   std::vector<std::string_view> universal;
   for (const TransportKind& kind : kinds_)
     if (kind.everywhere) universal.push_back(kind.name);

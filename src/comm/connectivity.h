@@ -45,6 +45,7 @@ class Connectivity {
   bool joins_all(size_t kind) const;
   bool all_connected() const;
   Objection objection() const;
+  std::string why_memory_is_not_shared() const;
 
   std::span<const TransportKind> kinds_;
   std::span<const Introduction> ranks_;

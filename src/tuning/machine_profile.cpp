@@ -99,18 +99,32 @@ Result<MachineProfile> read_profile(const std::vector<std::string>& lines) {
   return p;
 }
 
-std::string describe(const MachineProfile& profile) {
-  char text[400];
-  const auto us = [](double seconds) { return seconds * 1e6; };
-  const auto rate = [](double byte_s) { return byte_s > 0 ? 1e-9 / byte_s : 0; };
-  std::snprintf(
-      text, sizeof text,
-      "latency %.2f µs intra-host, %.2f µs inter-host; a message costs %.2f and %.2f µs at each end; links %.2f and %.2f "
-      "GB/s, their processors %.2f and %.2f GB/s; copying %.2f, reducing %.2f GB/s; %.2f µs a call",
-      us(profile.intra_host.latency_s), us(profile.inter_host.latency_s), us(profile.intra_host.overhead_s),
-      us(profile.inter_host.overhead_s),
-      rate(profile.intra_host.byte_s), rate(profile.inter_host.byte_s), rate(profile.intra_host.processor_byte_s),
-      rate(profile.inter_host.processor_byte_s), rate(profile.copy_byte_s), rate(profile.reduce_byte_s), us(profile.call_s));
+std::string describe(const MachineProfile& profile, bool several_hosts) {
+  std::string text;
+  const auto add = [&](const char* format, double value) {
+    char part[100];
+    std::snprintf(part, sizeof part, format, value);
+    text += part;
+  };
+  const auto add_rate = [&](const char* format, double byte_s) {
+    if (byte_s > 0) add(format, 1e-9 / byte_s);
+  };
+  const auto add_link = [&](const LinkCost& link) {
+    add("latency %.2f µs", link.latency_s * 1e6);
+    add(", a message %.2f µs at each end", link.overhead_s * 1e6);
+    add_rate(", the link %.2f GB/s", link.byte_s);
+    add_rate(", the processor at each end %.2f GB/s", link.processor_byte_s);
+    text += "; ";
+  };
+  text += "intra-host ";
+  add_link(profile.intra_host);
+  if (several_hosts) {
+    text += "inter-host ";
+    add_link(profile.inter_host);
+  }
+  add_rate("copying %.2f GB/s, ", profile.copy_byte_s);
+  add_rate("reducing %.2f GB/s, ", profile.reduce_byte_s);
+  add("a call %.2f µs", profile.call_s * 1e6);
   return text;
 }
 

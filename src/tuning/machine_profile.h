@@ -42,8 +42,8 @@ std::string_view measured_for(const std::vector<std::string>& lines);  // "": no
 // Every name once, every value finite and possible.  `streams` of both links is the communicator's to say.
 Result<MachineProfile> read_profile(const std::vector<std::string>& lines);
 
-// "latency 0.20 µs intra-host, …": one line for a log.
-std::string describe(const MachineProfile& profile);
+// "intra-host latency 0.20 µs, a message …": one line for a log, without inter-host links where there are none.
+std::string describe(const MachineProfile& profile, bool several_hosts);
 
 // Between the sizes in proportion to their logarithms; beyond them, as at the nearest.
 double scale_at(const MachineProfile::Scale& scale, uint64_t bytes);

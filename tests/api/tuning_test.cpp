@@ -116,7 +116,9 @@ TEST_F(Tuning, ChoicesAndTheirTimesAreTold) {
   });
   std::ifstream file(folder_ / "log.0");
   const std::string log((std::istreambuf_iterator<char>(file)), {});
-  EXPECT_THAT(log, HasSubstr("the machine, measured at bootstrap: latency "));
+  EXPECT_THAT(log, HasSubstr("the machine, measured at bootstrap: intra-host latency "));
+  EXPECT_THAT(log, testing::Not(HasSubstr("inter-host")));
+  EXPECT_THAT(log, HasSubstr("table of predictions: "));
   EXPECT_THAT(log, testing::ContainsRegex("all_reduce of about 391 KiB by [a-z]+: predicted "));
   EXPECT_THAT(log, testing::ContainsRegex("by [a-z]+ took [0-9.]+ .+s, the average of 20 calls; predicted "));
   EXPECT_THAT(log, HasSubstr("all_reduce of about 40 B by tree: option of the call"));

@@ -91,6 +91,13 @@ TEST_F(ConnectivityTest, TheRankThatIsNotReachedIsNamed) {
   EXPECT_EQ(job.between(1, 2), "none");
 }
 
+TEST_F(ConnectivityTest, OneHostWithoutAnyTransportInCommon) {
+  const Job job = Job().rank("a", "shm").rank("a", "tcp");
+  EXPECT_EQ(job.connectivity().check().message(),
+            "the ranks may not all share memory, though on one host, and rank 0 (host a) may not use tcp (TUTTI_TRANSPORT, or "
+            "built without it)");
+}
+
 TEST_F(ConnectivityTest, UsersShareNoMemory) {
   const Job other_user = Job().rank("a", "shm tcp", 0).rank("a", "shm tcp", 7);
   EXPECT_TRUE(other_user.connectivity().check().ok());
