@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <functional>
 #include <string>
@@ -31,6 +32,12 @@ inline SocketAddress loopback(uint16_t port = 0) { return *SocketAddress::parse(
 inline uint16_t free_port() {
   auto listener = listen_on(loopback(), 1);
   return local_address_of(listener->get())->port();
+}
+
+inline int exit_code_of(pid_t child) {
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 // A blocking connection from outside.

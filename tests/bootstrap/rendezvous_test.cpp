@@ -1,90 +1,25 @@
 // The rendezvous itself: rounds, every way in which ranks can disagree or fail to come, and connections of others.
 #include "rendezvous.h"
 
-#include <dirent.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/resource.h>
 
-#include <atomic>
-#include <deque>
 #include <random>
 
-#include "bootstrap_fixture.h"
-#include "clock.h"
+#include "rendezvous_fixture.h"
 
 namespace tutti {
 namespace {
 
-using testing::AllOf;
 using testing::HasSubstr;
 using Blobs = std::vector<std::string>;
-
-struct Hall {
-  std::unique_ptr<RendezvousServer> server;
-  SocketAddress address;
-};
-
-RendezvousOptions options_for(int size, uint64_t timeout_ns = kLong) {
-  RendezvousOptions options;
-  options.name = "world";
-  options.size = size;
-  options.timeout_ns = timeout_ns;
-  options.shown = "here:1";
-  options.log = kSilent;
-  return options;
-}
-
-Result<std::unique_ptr<RendezvousServer>> start_rendezvous(OwnedFd listener, RendezvousOptions options) {
-  std::vector<OwnedFd> listeners;
-  listeners.push_back(std::move(listener));
-  return RendezvousServer::start(std::move(listeners), std::move(options));
-}
-
-Hall open_hall(RendezvousOptions options) {
-  auto listener = listen_on(loopback(), 64);
-  const SocketAddress address = *local_address_of(listener->get());
-  auto server = start_rendezvous(std::move(*listener), std::move(options));
-  EXPECT_TRUE(server.ok()) << server.status().message();
-  return {std::move(*server), address};
-}
-
-RendezvousClient::Options client_options(int rank, int size, uint64_t timeout_ns = kLong) {
-  RendezvousClient::Options options;
-  options.rank = rank;
-  options.size = size;
-  options.name = "world";
-  options.timeout_ns = timeout_ns;
-  options.waiting_for = "rendezvous at here:1";
-  options.log = kSilent;
-  return options;
-}
-
-Result<std::unique_ptr<RendezvousClient>> join(const SocketAddress& address, RendezvousClient::Options options,
-                                               Secret secret = {}) {
-  RendezvousPoint point;
-  point.addresses = {address};
-  point.secret = secret;
-  return RendezvousClient::join(std::move(options), [point]() -> Result<Located> { return Located{point, {}}; });
-}
-
-// The words of a rendezvous to a connection beyond its greeting.
-std::string after_greeting(const std::string& heard) {
-  RendezvousGreeting greeting;
-  size_t used = 0;
-  std::string flaw;
-  EXPECT_EQ(decode(heard, greeting, used, flaw), Decoding::complete) << flaw;
-  EXPECT_EQ(greeting.version, kRendezvousVersion);
-  return heard.substr(used);
-}
 
 class Sizes : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Rendezvous, Sizes, testing::Values(1, 2, 5, 16));
 
 TEST_P(Sizes, EveryoneGetsAllBlobsInEveryRound) {
   const int size = GetParam();
-  const Hall hall = open_hall(options_for(size));
+  const Hall hall = open_hall(server_options(size));
   std::vector<Blobs> expected(3);
   for (int round = 0; round < 3; ++round)
     for (int rank = 0; rank < size; ++rank)
@@ -103,7 +38,7 @@ TEST_P(Sizes, EveryoneGetsAllBlobsInEveryRound) {
 }
 
 TEST(Rendezvous, CarriesTheLongestBlobsAndRefusesLongerOnes) {
-  const Hall hall = open_hall(options_for(2));
+  const Hall hall = open_hall(server_options(2));
   as_ranks(2, [&](int rank) {
     auto client = join(hall.address, client_options(rank, 2));
     ASSERT_TRUE(client.ok());
@@ -114,15 +49,8 @@ TEST(Rendezvous, CarriesTheLongestBlobsAndRefusesLongerOnes) {
   });
 }
 
-// The sentence that each of `size` ranks gets from `body`.
-std::vector<Status> outcomes(int size, const std::function<Status(int)>& body) {
-  std::vector<Status> result(static_cast<size_t>(size));
-  as_ranks(size, [&](int rank) { result[static_cast<size_t>(rank)] = body(rank); });
-  return result;
-}
-
 TEST(Rendezvous, MissingRanksAreNamedToAllWhoCame) {
-  const Hall hall = open_hall(options_for(4, kShort));
+  const Hall hall = open_hall(server_options(4, kShort));
   const auto results =
       outcomes(4, [&](int rank) { return rank % 2 == 1 ? Status() : join(hall.address, client_options(rank, 4)).status(); });
   for (const size_t rank : {0u, 2u}) {
@@ -132,7 +60,7 @@ TEST(Rendezvous, MissingRanksAreNamedToAllWhoCame) {
 }
 
 TEST(Rendezvous, RankThatDoesNotGoOnIsNamed) {
-  const Hall hall = open_hall(options_for(2, kShort));
+  const Hall hall = open_hall(server_options(2, kShort));
   std::vector<std::unique_ptr<RendezvousClient>> clients(2);
   as_ranks(2, [&](int rank) { clients[static_cast<size_t>(rank)] = std::move(*join(hall.address, client_options(rank, 2))); });
   EXPECT_THAT(clients[1]->exchange("x").status().message(),
@@ -141,7 +69,7 @@ TEST(Rendezvous, RankThatDoesNotGoOnIsNamed) {
 }
 
 TEST(Rendezvous, RankThatLeavesBetweenRoundsIsNamed) {
-  const Hall hall = open_hall(options_for(3));
+  const Hall hall = open_hall(server_options(3));
   const auto results = outcomes(3, [&](int rank) {
     auto client = join(hall.address, client_options(rank, 3));
     if (!client.ok()) return client.status();
@@ -154,7 +82,7 @@ TEST(Rendezvous, RankThatLeavesBetweenRoundsIsNamed) {
 }
 
 TEST(Rendezvous, RankThatJoinsTwiceFailsEveryone) {
-  const Hall hall = open_hall(options_for(4));
+  const Hall hall = open_hall(server_options(4));
   const auto results = outcomes(3, [&](int i) { return join(hall.address, client_options(i == 0 ? 0 : 1, 4)).status(); });
   for (const Status& status : results) {
     EXPECT_EQ(status.code(), Code::mismatch);
@@ -164,7 +92,7 @@ TEST(Rendezvous, RankThatJoinsTwiceFailsEveryone) {
 
 // Until the bootstrap timeout: the rendezvous of its own job may take the place of this one.
 TEST(Rendezvous, OtherNameIsTurnedAwayAndTheRendezvousGoesOn) {
-  const Hall hall = open_hall(options_for(1));
+  const Hall hall = open_hall(server_options(1));
   auto options = client_options(0, 1, kShort);
   options.name = "other";
   const Status refused = join(hall.address, options).status();
@@ -175,7 +103,7 @@ TEST(Rendezvous, OtherNameIsTurnedAwayAndTheRendezvousGoesOn) {
 }
 
 TEST(Rendezvous, OtherSizeIsTurnedAwayAndRememberedForTheMissing) {
-  const Hall hall = open_hall(options_for(2, kShort));
+  const Hall hall = open_hall(server_options(2, kShort));
   EXPECT_THAT(join(hall.address, client_options(1, 3)).status().message(),
               HasSubstr("is of 2 ranks, but rank 1 says that there are 3"));
   const Status missing = join(hall.address, client_options(0, 2)).status();
@@ -184,7 +112,7 @@ TEST(Rendezvous, OtherSizeIsTurnedAwayAndRememberedForTheMissing) {
 }
 
 TEST(Rendezvous, OtherVersionIsTold) {
-  const Hall hall = open_hall(options_for(1));
+  const Hall hall = open_hall(server_options(1));
   RendezvousRequest request;
   request.version = kRendezvousVersion + 1;
   request.size = 1;
@@ -200,7 +128,7 @@ TEST(Rendezvous, OtherVersionIsTold) {
 }
 
 TEST(Rendezvous, ConnectionsOfOthersAreRefusedAndTheRendezvousGoesOn) {
-  const Hall hall = open_hall(options_for(2));
+  const Hall hall = open_hall(server_options(2));
   std::mt19937 random(7);
   for (int i = 0; i < 20; ++i) {
     std::string bytes(random() % 200 + 1, '\0');
@@ -213,7 +141,7 @@ TEST(Rendezvous, ConnectionsOfOthersAreRefusedAndTheRendezvousGoesOn) {
 }
 
 TEST(Rendezvous, SilentConnectionsNeitherHoldNorFillTheListener) {
-  RendezvousOptions options = options_for(2);
+  RendezvousOptions options = server_options(2);
   options.most_pending = 3;
   options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
@@ -223,7 +151,7 @@ TEST(Rendezvous, SilentConnectionsNeitherHoldNorFillTheListener) {
 }
 
 TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
-  RendezvousOptions options = options_for(2);
+  RendezvousOptions options = server_options(2);
   options.patience_ns = 20'000'000;
   const Hall hall = open_hall(options);
   RendezvousRequest request;
@@ -234,7 +162,7 @@ TEST(Rendezvous, SlowTalkerIsBoundedInTime) {
 }
 
 TEST(Rendezvous, WrongSecretIsDroppedWithoutAWord) {
-  RendezvousOptions options = options_for(1);
+  RendezvousOptions options = server_options(1);
   options.secret.bytes[3] = 9;
   const Hall hall = open_hall(options);
   const Status refused = join(hall.address, client_options(0, 1, kShort)).status();
@@ -263,7 +191,7 @@ TEST(Rendezvous, WhatAnswersThereIsNotTutti) {
 }
 
 TEST(Rendezvous, ServerThatEndsIsNamedToThoseWhoGoOn) {
-  Hall hall = open_hall(options_for(1));
+  Hall hall = open_hall(server_options(1));
   auto client = join(hall.address, client_options(0, 1));
   ASSERT_TRUE(client.ok());
   hall.server.reset();
@@ -280,7 +208,7 @@ TEST(Rendezvous, NextRendezvousAtTheSamePortNeverMixesWithTheOldOne) {
       if (rank == 0) {
         auto listener = listen_on(loopback(port), 64);
         ASSERT_TRUE(listener.ok()) << listener.status().message();
-        server = std::move(*start_rendezvous(std::move(*listener), options_for(3)));
+        server = std::move(*start_rendezvous(std::move(*listener), server_options(3)));
       }
       auto client = join(loopback(port), client_options(rank, 3));
       ASSERT_TRUE(client.ok()) << client.status().message();
@@ -292,266 +220,10 @@ TEST(Rendezvous, NextRendezvousAtTheSamePortNeverMixesWithTheOldOne) {
   });
 }
 
-size_t entries(const char* folder) {
-  size_t count = 0;
-  DIR* const dir = ::opendir(folder);
-  while (::readdir(dir) != nullptr) ++count;
-  ::closedir(dir);
-  return count;
-}
-
-// ---- the first cause ----
-
-using Clients = std::vector<std::unique_ptr<RendezvousClient>>;
-
-Clients all_join(const Hall& hall, int size) {
-  Clients clients(static_cast<size_t>(size));
-  as_ranks(size, [&](int rank) {
-    auto client = join(hall.address, client_options(rank, size));
-    EXPECT_TRUE(client.ok()) << client.status().message();
-    if (client.ok()) clients[static_cast<size_t>(rank)] = std::move(*client);
-  });
-  return clients;
-}
-
-// A wait for something else during a bootstrap.
-Status await_word(RendezvousClient& client) {
-  pollfd entry{client.watched(), POLLIN, 0};
-  EXPECT_EQ(::poll(&entry, 1, 60'000), 1);
-  return client.heard();
-}
-
-TEST(FirstCause, OfARankThatCannotGoOnIsHeardByAllWithoutAnExchange) {
-  const Hall hall = open_hall(options_for(3));
-  Clients clients = all_join(hall, 3);
-  EXPECT_TRUE(clients[0]->heard().ok());
-  const Status why(Code::out_of_memory, "no memory for 4096 bytes"), first = clients[1]->fail(why);
-  EXPECT_EQ(first.code(), Code::out_of_memory);
-  EXPECT_EQ(first.message(), "rank 1 (" + this_process() + "): no memory for 4096 bytes");
-  for (const size_t rank : {0u, 2u}) {
-    const Status heard = await_word(*clients[rank]);
-    EXPECT_EQ(heard.code(), Code::out_of_memory);
-    EXPECT_EQ(heard.message(), first.message());
-    EXPECT_EQ(clients[rank]->watched(), -1);
-  }
-  EXPECT_EQ(clients[2]->fail(Status(Code::timeout, "nobody came")).message(), first.message());
-  EXPECT_EQ(clients[0]->exchange("x").status().message(), first.message());
-}
-
-TEST(FirstCause, IsNotOverruledByALaterOne) {
-  const Hall hall = open_hall(options_for(2));
-  Clients clients = all_join(hall, 2);
-  const Status dead(Code::peer_lost, "rank 7 (host b, pid 4711) died");
-  EXPECT_EQ(clients[0]->fail(dead).message(), dead.message());
-  EXPECT_EQ(clients[1]->fail(Status(Code::system, "later")).message(), dead.message());
-}
-
-TEST(FirstCause, ARankThatIsLostIsHeardOfAtOnce) {
-  const Hall hall = open_hall(options_for(3));
-  Clients clients = all_join(hall, 3);
-  clients[2].reset();  // as the kernel does for a process that is killed
-  for (const size_t rank : {0u, 1u}) {
-    const Status heard = await_word(*clients[rank]);
-    EXPECT_EQ(heard.code(), Code::peer_lost);
-    EXPECT_THAT(heard.message(), HasSubstr("rank 2 (" + this_process() + ") left during the bootstrap"));
-  }
-}
-
-TEST(FirstCause, ARankThatIsDoneIsNotLost) {
-  const Hall hall = open_hall(options_for(3));
-  Clients clients = all_join(hall, 3);
-  clients[2]->leave();
-  clients[2].reset();
-  const Status why(Code::system, "no space");
-  EXPECT_EQ(clients[1]->fail(why).message(), "rank 1 (" + this_process() + "): no space");  // and nothing before
-}
-
-TEST(FirstCause, TheServersEndIsNoLossOnceRankZeroIsDone) {
-  Hall hall = open_hall(options_for(2));
-  Clients clients = all_join(hall, 2);
-  clients[0]->leave();
-  hall.server.reset();
-  EXPECT_TRUE(await_word(*clients[1]).ok());
-  EXPECT_EQ(clients[1]->watched(), -1);
-  EXPECT_EQ(clients[1]->fail(Status(Code::system, "mine")).message(), "mine");
-  EXPECT_THAT(clients[1]->exchange("x").status().message(), HasSubstr("mine"));
-}
-
-TEST(FirstCause, OfRankZeroReachesRanksThatComeLate) {
-  Hall hall = open_hall(options_for(3));
-  hall.server->give_up(Status(Code::system, "Too many open files"));
-  std::thread ending([&] { hall.server.reset(); });
-  const auto results =
-      outcomes(3, [&](int rank) { return rank == 0 ? Status() : join(hall.address, client_options(rank, 3)).status(); });
-  ending.join();
-  for (const size_t rank : {1u, 2u}) {
-    EXPECT_EQ(results[rank].code(), Code::system);
-    EXPECT_EQ(results[rank].message(), "rank 0 (" + this_process() + "): Too many open files");
-  }
-}
-
-// The rendezvous waits for a minute, rank 1 only for a moment: rank 0 need not wait longer, and both get the verdict.
-TEST(Rendezvous, TheEarliestDeadlineOfAnyRankIsThatOfTheBootstrap) {
-  const Hall hall = open_hall(options_for(3));
-  const auto results = outcomes(3, [&](int rank) {
-    return rank == 2 ? Status() : join(hall.address, client_options(rank, 3, rank == 1 ? kShort : kLong)).status();
-  });
-  for (const size_t rank : {0u, 1u})
-    EXPECT_THAT(results[rank].message(),
-                HasSubstr("2 of 3 ranks came before the TUTTI_BOOTSTRAP_TIMEOUT of rank 1 (" + this_process() + "); missing: 2"));
-}
-
-TEST(Rendezvous, DeadlineIsThatOfTheWholeBootstrap) {
-  RendezvousOptions options = options_for(2);
-  options.deadline = now_ns() + 2 * kShort;
-  const Hall hall = open_hall(options);
-  Clients clients = all_join(hall, 2);
-  const Status late = await_word(*clients[0]);
-  EXPECT_THAT(late.message(), HasSubstr("the bootstrap of the communicator did not end within"));
-  EXPECT_THAT(late.message(), HasSubstr("still at it: 0, 1"));
-}
-
-// ---- several addresses ----
-
-Result<std::unique_ptr<RendezvousClient>> join_one_of(std::vector<SocketAddress> addresses, RendezvousClient::Options options) {
-  RendezvousPoint point;
-  point.addresses = std::move(addresses);
-  return RendezvousClient::join(std::move(options), [point]() -> Result<Located> { return Located{point, {}}; });
-}
-
-TEST(Addresses, AListenerThatSaysNothingOrSomethingElseHidesNoRendezvous) {
-  const auto silent = listen_on(loopback(), 8), chatty = listen_on(loopback(), 8);
-  std::atomic<bool> end = false;
-  std::thread chatterer([&] {
-    std::vector<OwnedFd> open;
-    while (!end) {
-      auto fd = accept_from(chatty->get());
-      if (fd.ok() && *fd) {
-        (void)!::send(fd->get(), "+OK ready\r\n", 11, MSG_NOSIGNAL);
-        open.push_back(std::move(*fd));
-      }
-      ::usleep(1000);
-    }
-  });
-  const Hall hall = open_hall(options_for(2));
-  const std::vector<SocketAddress> addresses{*local_address_of(silent->get()), *local_address_of(chatty->get()), hall.address};
-  as_ranks(2, [&](int rank) {
-    const auto client = rank == 0 ? join(hall.address, client_options(0, 2)) : join_one_of(addresses, client_options(1, 2));
-    EXPECT_TRUE(client.ok()) << client.status().message();
-  });
-  end = true;
-  chatterer.join();
-}
-
-TEST(Addresses, TheBootstrapTimeoutHoldsAtAListenerThatSaysNothing) {
-  const auto silent = listen_on(loopback(), 8);
-  const uint64_t begin = now_ns();
-  const Status status = join(*local_address_of(silent->get()), client_options(1, 2, kShort)).status();
-  EXPECT_LT(now_ns() - begin, kLong / 4);
-  EXPECT_EQ(status.code(), Code::unreachable);
-  EXPECT_THAT(status.message(), HasSubstr("says nothing"));
-}
-
-TEST(Addresses, TheOnlyRendezvoussRefusalIsFinal) {
-  auto options = client_options(1, 2);
-  options.only_rendezvous = true;
-  options.refused_hint = "it is over";
-  const Status status = join_one_of({loopback(free_port()), *SocketAddress::random_unix()}, options).status();
-  EXPECT_EQ(status.code(), Code::unreachable);
-  EXPECT_THAT(status.message(), AllOf(HasSubstr("it is over: "), HasSubstr("Connection refused")));
-}
-
-TEST(Addresses, AUnixSocketServesTheRanksOfThisHost) {
-  const SocketAddress unix_address = *SocketAddress::random_unix();
-  std::vector<OwnedFd> listeners;
-  listeners.push_back(std::move(*listen_on(unix_address, 8)));
-  listeners.push_back(std::move(*listen_on(loopback(), 8)));
-  const SocketAddress tcp = *local_address_of(listeners[1].get());
-  auto server = RendezvousServer::start(std::move(listeners), options_for(2));
-  ASSERT_TRUE(server.ok()) << server.status().message();
-  EXPECT_EQ((*server)->own_address(), unix_address);
-  as_ranks(2, [&](int rank) {
-    const auto client = join(rank == 0 ? unix_address : tcp, client_options(rank, 2));
-    ASSERT_TRUE(client.ok()) << client.status().message();
-    EXPECT_EQ((*client)->local_end().is_unix(), rank == 0);
-    EXPECT_FALSE((*client)->reached_at());  // by loopback only
-  });
-}
-
-// ---- pending connections and shortages ----
-
-TEST(PendingConnections, AnsweredOnesCountTooAndTheOldestMakesRoom) {
-  RendezvousOptions options = options_for(2);
-  options.most_pending = 4;
-  const Hall hall = open_hall(options);
-  RendezvousRequest request;
-  request.version = kRendezvousVersion + 1;
-  request.size = 2;
-  const size_t before = entries("/proc/self/fd");
-  std::vector<std::unique_ptr<Outsider>> crowd;
-  for (int i = 0; i < 50; ++i) {
-    crowd.push_back(std::make_unique<Outsider>(hall.address));
-    crowd.back()->say(encode(request));
-  }
-  as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
-  // Their ends, and as many of the server's as are allowed.
-  EXPECT_LE(entries("/proc/self/fd"), before + 50 + 4 + 2 + 2);
-}
-
-// While they pour in, ranks get through.
-TEST(PendingConnections, AFloodDelaysNoRankForLong) {
-  const Hall hall = open_hall(options_for(2));
-  std::atomic<bool> end = false;
-  std::thread flood([&] {
-    std::deque<Outsider> open;
-    while (!end) {
-      open.emplace_back(hall.address);
-      if (open.size() > 400) open.pop_front();
-    }
-  });
-  const uint64_t begin = now_ns();
-  as_ranks(2, [&](int rank) { EXPECT_TRUE(join(hall.address, client_options(rank, 2)).ok()); });
-  EXPECT_LT(now_ns() - begin, kLong / 4);
-  end = true;
-  flood.join();
-}
-
-TEST(Shortage, OfDescriptorsIsToldToAllWhoCome) {
-  const Hall hall = open_hall(options_for(40));
-  // Connects when no descriptor is left, so that one is missing to accept it, however fast the rendezvous has accepted
-  // the others.
-  const OwnedFd last(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
-  const rlimit few{entries("/proc/self/fd") + 14, before.rlim_max};
-  std::vector<std::unique_ptr<Outsider>> ranks;  // that wait for the others
-  for (uint32_t rank = 0; rank < 20; ++rank) {
-    ::setrlimit(RLIMIT_NOFILE, &few);
-    ranks.push_back(std::make_unique<Outsider>(hall.address));
-    if (!ranks.back()->connected()) {
-      ranks.pop_back();
-      break;
-    }
-    RendezvousRequest request;
-    request.rank = rank;
-    request.size = 40;
-    request.name = "world";
-    request.patience_ms = 60'000;
-    ranks.back()->say(encode(request));
-  }
-  EXPECT_EQ(::connect(last.get(), hall.address.data(), hall.address.length()), 0);
-  ASSERT_GT(ranks.size(), 3u);
-  for (auto& rank : ranks) {
-    EXPECT_THAT(rank->hear(), HasSubstr("Too many open files; this takes some 64 descriptors"));
-    rank.reset();
-  }
-  ::setrlimit(RLIMIT_NOFILE, &before);
-}
-
 TEST(Rendezvous, LeavesNoDescriptorAndNoThreadBehind) {
   const size_t fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
   for (int i = 0; i < 3; ++i) {
-    const Hall hall = open_hall(options_for(2, kShort));
+    const Hall hall = open_hall(server_options(2, kShort));
     as_ranks(i == 0 ? 1 : 2, [&](int rank) { EXPECT_EQ(join(hall.address, client_options(rank, 2)).ok(), i != 0); });
   }
   EXPECT_EQ(entries("/proc/self/fd"), fds);
