@@ -83,6 +83,7 @@ class Agreement {
   }
 
   Result<std::shared_ptr<const Tuning>> inherit() {
+    if (tuning_.shape == key()) return finish();
     tuning_.table.clear();
     if (tuning_.predicts && parts_.size > 1)
       if (Status status = share_table(tuning_.source); !status.ok()) return status;
@@ -90,7 +91,8 @@ class Agreement {
   }
 
  private:
-  // For whom a profile and its table hold: this build, this host, and communicators of the same shape.
+  // For whom a profile and its table hold: this build, this host, and communicators of the same shape.  Whether it is
+  // that of another communicator of theirs, all ranks answer alike.
   std::string key() const {
     const RouteTerms& terms = comm_.terms();
     uint64_t hosts = 0;
@@ -190,6 +192,7 @@ class Agreement {
     if (!profile.ok()) return refused(profile.status());
     tuning_.profile = *profile;
     tuning_.table = std::move(file->rules);
+    tuning_.shape = key();
     tuning_.source = source;
     return {};
   }

@@ -20,13 +20,15 @@ struct Tuning {
   std::string source;             // "measured at bootstrap", "read from /x"
   std::vector<TuningRule> rules;  // of TUTTI_TUNING_FILE
   std::vector<TuningRule> table;  // table.h; empty unless `predicts`
+  std::string shape;              // of the communicators for which the table holds
 };
 
 // Collective.  Rank 0 reads the files; the two ranks at either end of each class of links measure it, unless a cache
 // knew it; rank 0 computes the table.  Equal on all ranks.
 Result<std::shared_ptr<const Tuning>> agree_on_tuning(Communicator& comm, Bootstrap& bootstrap);
 
-// Collective, of a split: the parent's measurements and rules, and a table for the ranks of the split.
+// Collective, of a split: the parent's measurements and rules, and a table for the ranks of the split
+// unless the parent's holds for them.
 Result<std::shared_ptr<const Tuning>> inherit_tuning(Communicator& comm, Bootstrap& bootstrap, const Tuning& parent);
 
 }  // namespace tutti

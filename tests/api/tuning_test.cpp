@@ -107,6 +107,29 @@ TEST_F(Tuning, SplitsInherit) {
   });
 }
 
+TEST_F(Tuning, ATableServesSplitsOfTheSameShape) {
+  set("TUTTI_DEBUG", "info");
+  set("TUTTI_DEBUG_FILE", folder_ / "log.%r");
+  live(4, [&](int rank, tutti_comm* comm) {
+    for (const int color : {0, rank / 2}) {
+      tutti_comm* child = nullptr;
+      ASSERT_TRUE(succeeded(tutti_comm_split(comm, color, -rank, &child), comm));
+      EXPECT_THAT(reduce(child, 100'000).last_reason, StartsWith("predicted "));
+      EXPECT_TRUE(succeeded(tutti_comm_destroy(child), nullptr));
+    }
+  });
+  const auto tables = [&](int rank) {
+    std::ifstream file(folder_ / ("log." + std::to_string(rank)));
+    const std::string log((std::istreambuf_iterator<char>(file)), {});
+    const std::string_view line = "table of predictions: ";
+    int count = 0;
+    for (size_t at = 0; (at = log.find(line, at)) != std::string::npos; at += line.size()) ++count;
+    return count;
+  };
+  EXPECT_EQ(tables(0), 1);              // of all four, and not of the split with all four
+  EXPECT_EQ(tables(1) + tables(3), 2);  // of either half, whose first rank was the second
+}
+
 TEST_F(Tuning, ChoicesAndTheirTimesAreTold) {
   set("TUTTI_DEBUG", "info");
   set("TUTTI_DEBUG_FILE", folder_ / "log.%r");
