@@ -337,16 +337,46 @@ TUTTI_API tutti_status tutti_codec_import(tutti_codec *codec, const void *memory
 
 /* ---- point to point ---- */
 
-/* `count` elements to `peer`, whose matching call is tutti_recv with the same count (0 is a message, too) and dtype;
- * matched in call order per pair.  How a rank's messages lie among its collectives, and among those to other peers, is
- * its own affair: a message whose receiver is late keeps nothing else waiting.  May return before the peer has
- * received, or wait for it. */
-TUTTI_API tutti_status tutti_send(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer);
-TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer);
+#define TUTTI_ANY_SOURCE (-1)
+#define TUTTI_ANY_TAG (-1)
+
+/* What a receive got. */
+typedef struct tutti_received {
+  int source; /* rank of the sender */
+  int tag;
+  size_t count; /* elements */
+} tutti_received;
+
+/* Options of one send or receive; NULL stands for the defaults.  The two ends need not have the same. */
+typedef struct tutti_message_options {
+  size_t struct_size;       /* sizeof(tutti_message_options); set by tutti_message_options_init */
+  int timeout_ms;           /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+  tutti_received *received; /* NULL; of a receive: filled in when tutti_recv, tutti_wait or tutti_test returns its success */
+} tutti_message_options;
+
+TUTTI_API void tutti_message_options_init(tutti_message_options *options);
+TUTTI_API void tutti_message_options_init_sized(tutti_message_options *options, size_t struct_size);
+#define tutti_message_options_init(options) tutti_message_options_init_sized(options, sizeof(tutti_message_options))
+
+/* `count` elements (0 is a message, too) to `peer`, which receives them by tutti_recv with the same dtype and tag.
+ * tag: 0 or more.  A receive takes up to `count` elements, in messages from `peer` or TUTTI_ANY_SOURCE, of `tag` or
+ * TUTTI_ANY_TAG; a longer message, or one of another dtype, is TUTTI_MISMATCH.  A message goes to the receive that was
+ * called first of those that ask for it, so messages of one rank and tag arrive in order; tags, and what different ranks
+ * send, do not wait for each other.  How a rank's messages lie among its collectives is its own affair: a message whose
+ * receiver is late keeps nothing else waiting.
+ * A send may return before the peer has received, or wait for it; to this rank itself it does not wait, but for
+ * tutti_send_start the buffer is in use until the message is received.  Messages that a receive passes over, since it
+ * asks for another tag of the same rank, are held in memory of the library's: up to 256 MiB of each sender, or one
+ * message of any length; beyond this they must be received before those behind them.  Over TCP a receive from
+ * TUTTI_ANY_SOURCE makes connections to all ranks. */
+TUTTI_API tutti_status tutti_send(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer, int tag,
+                                  const tutti_message_options *options);
+TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer, int tag,
+                                  const tutti_message_options *options);
 
 /* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, as if
- * each had been started by itself, so a ring or exchange of sends and receives cannot deadlock.  Also to and from this
- * rank itself.  No other call in between. */
+ * each had been started by itself, so a ring or exchange of sends and receives cannot deadlock.  No other call in
+ * between. */
 TUTTI_API tutti_status tutti_group_begin(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **request);
@@ -381,10 +411,10 @@ TUTTI_API tutti_status tutti_all_to_all_v_start(tutti_comm *comm, const void *in
                                                 const size_t *recv_offsets, tutti_dtype dtype, const tutti_call_options *options,
                                                 tutti_request **request);
 TUTTI_API tutti_status tutti_barrier_start(tutti_comm *comm, const tutti_call_options *options, tutti_request **request);
-TUTTI_API tutti_status tutti_send_start(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer,
-                                        tutti_request **request);
-TUTTI_API tutti_status tutti_recv_start(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer,
-                                        tutti_request **request);
+TUTTI_API tutti_status tutti_send_start(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer, int tag,
+                                        const tutti_message_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_recv_start(tutti_comm *comm, void *output, size_t count, tutti_dtype dtype, int peer, int tag,
+                                        const tutti_message_options *options, tutti_request **request);
 
 /* Waits for the operation and frees the request, also on failure.  NULL is TUTTI_SUCCESS. */
 TUTTI_API tutti_status tutti_wait(tutti_request *request);

@@ -9,6 +9,7 @@ namespace tutti::api {
 namespace {
 
 constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr};
+constexpr tutti_message_options kDefaultMessageOptions = {sizeof(tutti_message_options), 0, nullptr};
 constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
@@ -205,7 +206,7 @@ Status wait_for_all(const tutti_request& request) {
 Status start_messages(tutti_comm* comm, const std::vector<Message>& messages, tutti_request** request) {
   if (request) *request = nullptr;
   RequestHolder holder(comm);
-  auto operations = comm->communicator->start_messages(messages, 0, request != nullptr);
+  auto operations = comm->communicator->start_messages(messages, request != nullptr);
   if (!operations.ok()) return operations.status();
   holder->operations = std::move(*operations);
   if (!request) return wait_for_all(*holder);
@@ -213,26 +214,50 @@ Status start_messages(tutti_comm* comm, const std::vector<Message>& messages, tu
   return {};
 }
 
-tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer,
-                           tutti_request** request, bool starts) {
+Status apply(const tutti_message_options* given, const std::string& who, Message& message) {
+  if (!given) return {};
+  tutti_message_options options = kDefaultMessageOptions;
+  if (Status status = from_caller(options, *given); !status.ok()) return status;
+  if (options.timeout_ms < 0) return wrong("tutti_message_options.timeout_ms is negative");
+  if (options.received && message.send) return wrong(who + "tutti_message_options.received is of receives only");
+  message.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
+  if (options.received) message.tell = [to = options.received](const Received& got) { *to = {got.source, got.tag, got.count}; };
+  return {};
+}
+
+Status check(const tutti_comm* comm, const std::string& who, const Message& message, int dtype) {
+  const int size = comm->communicator->size();
+  const bool any_source = message.peer == kAny && !message.send, any_tag = message.tag == kAny && !message.send;
+  if (!any_source && (message.peer < 0 || message.peer >= size))
+    return wrong(who + "peer " + std::to_string(message.peer) + " is not a rank of this communicator (0 to " +
+                 std::to_string(size - 1) + (message.send ? ")" : "), nor TUTTI_ANY_SOURCE"));
+  if (message.tag < 0 && !any_tag)
+    return wrong(who + "tag " + std::to_string(message.tag) + " must be 0 or more" + (message.send ? "" : ", or TUTTI_ANY_TAG"));
+  if (dtype < 0 || dtype >= kDataTypes) return wrong(who + "unknown dtype " + std::to_string(dtype));
+  if (message.count > SIZE_MAX / 2 / element_size(static_cast<DataType>(dtype)))
+    return wrong(who + "count " + std::to_string(message.count) + " is too large");
+  if (!message.data && message.count > 0) return wrong(who + "the buffer is NULL");
+  return {};
+}
+
+tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer, int tag,
+                           const tutti_message_options* options, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
     const std::string who = send ? "tutti_send: " : "tutti_recv: ";
-    const int size = comm->communicator->size();
-    if (peer < 0 || peer >= size)
-      return wrong(who + "peer " + std::to_string(peer) + " is not a rank of this communicator (0 to " + std::to_string(size - 1) +
-                   ")");
-    if (dtype < 0 || dtype >= kDataTypes) return wrong(who + "unknown dtype " + std::to_string(static_cast<int>(dtype)));
-    if (count > SIZE_MAX / 2 / element_size(static_cast<DataType>(dtype)))
-      return wrong(who + "count " + std::to_string(count) + " is too large");
-    if (!data && count > 0) return wrong(who + "the buffer is NULL");
-    const Message message{send, static_cast<std::byte*>(const_cast<void*>(data)), count, static_cast<DataType>(dtype), peer};
+    Message message{.send = send,
+                    .data = static_cast<std::byte*>(const_cast<void*>(data)),
+                    .count = count,
+                    .type = static_cast<DataType>(dtype),
+                    .peer = peer,
+                    .tag = tag};
+    if (Status status = check(comm, who, message, dtype); !status.ok()) return status;
+    if (Status status = apply(options, who, message); !status.ok()) return status;
     if (comm->grouping) {
       if (starts) return wrong(who + "inside a group use the plain form; tutti_group_end_start gives the request");
       comm->group.push_back(message);
       return {};
     }
-    if (peer == comm->communicator->rank()) return wrong(who + "a message to oneself needs a group with both its ends");
     if (starts && !request) return wrong(who + "request is NULL");
     return start_messages(comm, {message}, starts ? request : nullptr);
   });
@@ -259,6 +284,12 @@ void tutti_call_options_init_sized(tutti_call_options* options, size_t struct_si
 }
 
 void(tutti_call_options_init)(tutti_call_options* options) { tutti_call_options_init_sized(options, sizeof *options); }
+
+void tutti_message_options_init_sized(tutti_message_options* options, size_t struct_size) {
+  init_caller(options, struct_size, kDefaultMessageOptions);
+}
+
+void(tutti_message_options_init)(tutti_message_options* options) { tutti_message_options_init_sized(options, sizeof *options); }
 
 tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
                               const tutti_call_options* options) {
@@ -373,18 +404,21 @@ tutti_status tutti_barrier_start(tutti_comm* comm, const tutti_call_options* opt
   return issue(comm, barrier(comm), options, request, true);
 }
 
-tutti_status tutti_send(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer) {
-  return note_or_issue(comm, true, input, count, dtype, peer, nullptr, false);
+tutti_status tutti_send(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer, int tag,
+                        const tutti_message_options* options) {
+  return note_or_issue(comm, true, input, count, dtype, peer, tag, options, nullptr, false);
 }
-tutti_status tutti_recv(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer) {
-  return note_or_issue(comm, false, output, count, dtype, peer, nullptr, false);
+tutti_status tutti_recv(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer, int tag,
+                        const tutti_message_options* options) {
+  return note_or_issue(comm, false, output, count, dtype, peer, tag, options, nullptr, false);
 }
-tutti_status tutti_send_start(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer,
-                              tutti_request** request) {
-  return note_or_issue(comm, true, input, count, dtype, peer, request, true);
+tutti_status tutti_send_start(tutti_comm* comm, const void* input, size_t count, tutti_dtype dtype, int peer, int tag,
+                              const tutti_message_options* options, tutti_request** request) {
+  return note_or_issue(comm, true, input, count, dtype, peer, tag, options, request, true);
 }
-tutti_status tutti_recv_start(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer, tutti_request** request) {
-  return note_or_issue(comm, false, output, count, dtype, peer, request, true);
+tutti_status tutti_recv_start(tutti_comm* comm, void* output, size_t count, tutti_dtype dtype, int peer, int tag,
+                              const tutti_message_options* options, tutti_request** request) {
+  return note_or_issue(comm, false, output, count, dtype, peer, tag, options, request, true);
 }
 
 tutti_status tutti_group_begin(tutti_comm* comm) {

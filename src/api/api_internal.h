@@ -64,6 +64,7 @@ inline Status wrong(std::string sentence) { return Status(Code::invalid_argument
   }
 TUTTI_CALLER_STRUCT(tutti_config, size);
 TUTTI_CALLER_STRUCT(tutti_call_options, algorithm);
+TUTTI_CALLER_STRUCT(tutti_message_options, timeout_ms);
 TUTTI_CALLER_STRUCT(tutti_stats, operations);
 TUTTI_CALLER_STRUCT(tutti_codec_config, name);
 #undef TUTTI_CALLER_STRUCT

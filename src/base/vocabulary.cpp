@@ -75,6 +75,7 @@ std::string describe(const Signature& signature) {
   text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
   if (collective == Collective::all_reduce || collective == Collective::reduce || collective == Collective::reduce_scatter)
     text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
+  if (collective == Collective::point_to_point) return signature.root > 0 ? text + ", tag " + std::to_string(signature.root) : text;
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
   if (collective == Collective::all_reduce && signature.detail != 0)
     text += ", codec #" + std::to_string(signature.detail) + " (its settings and steps)";

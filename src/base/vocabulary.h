@@ -47,10 +47,11 @@ inline constexpr uint8_t kFlat = 255;       // the flat exchange
 inline constexpr uint8_t kQuestion = 254;   // of one rank to the others, before the call that the signature names
 inline constexpr uint8_t kSplitting = 253;  // tutti_comm_split
 inline constexpr uint8_t kMeasuring = 252;  // of the machine, at bootstrap
+inline constexpr uint8_t kGrouping = 251;   // tutti_comm_create_group
 
 // Two ranks have two links, each with an order of its own.  Collectives follow one another in call order on every rank,
-// and so do the messages between two ranks.  The order of a rank's messages relative to its collectives is its own
-// affair.
+// and so do the messages that one rank sends to another.  The order of a rank's messages relative to its collectives is
+// its own affair.
 enum class LinkUse : uint8_t { collectives, messages };
 inline constexpr size_t kLinkUses = 2;
 
@@ -65,7 +66,7 @@ struct Signature {
   // V-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0.
   uint16_t detail = 0;
   uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
-  int32_t root = 0;       // -1 where there is none
+  int32_t root = 0;       // -1 where there is none; of point to point the tag
   uint64_t count = 0;     // elements, as in the API call (v-variants: a hash of the counts)
   uint64_t context = 0;   // which communicator
 

@@ -32,19 +32,6 @@ Binding binding_of_all_to_all(const Call& call, int rank, int size, size_t strip
 
 }  // namespace
 
-Status check_own_messages(const std::vector<Message>& messages, int own_rank) {
-  std::vector<const Message*> sends, receives;
-  for (const Message& message : messages)
-    if (message.peer == own_rank) (message.send ? sends : receives).push_back(&message);
-  if (sends.size() != receives.size())
-    return Status(Code::invalid_argument,
-                  "a rank's sends to itself and receives from itself must be equally many within one group");
-  for (size_t i = 0; i < sends.size(); ++i)
-    if (sends[i]->count != receives[i]->count || sends[i]->type != receives[i]->type)
-      return Status(Code::invalid_argument, "a rank's send to itself and the matching receive differ in count or data type");
-  return {};
-}
-
 size_t total_count(const Call& call, int size) {
   const auto p = static_cast<size_t>(size);
   if (call.counts) return std::accumulate(call.counts, call.counts + p, size_t{0});

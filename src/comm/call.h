@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binding.h"
+#include "matching.h"
 #include "space.h"
 #include "status.h"
 #include "vocabulary.h"
@@ -16,17 +17,18 @@ namespace tutti {
 
 class TensorCodec;
 
-struct Message {  // of a group of sends and receives
-  bool send;
-  std::byte* data;
-  size_t count;
-  DataType type;
-  int peer;
+// A send or a receive.
+struct Message {
+  bool send = false;
+  std::byte* data = nullptr;
+  size_t count = 0;  // elements; of a receive: at most
+  DataType type = DataType::uint8;
+  int peer = kAny;          // kAny: a receive from any rank
+  int tag = 0;              // kAny: a receive of any tag
+  uint8_t mark = 0;         // of the library's own messages: kGrouping (vocabulary.h)
+  uint64_t timeout_ns = 0;  // 0: the communicator's
+  TellReceived tell;        // of a receive: when its call returns with success; may be empty
 };
-
-// A group's messages to this rank itself go in pairs: the k-th receive takes what the k-th send gives, and must be
-// alike.
-Status check_own_messages(const std::vector<Message>& messages, int own_rank);
 
 // Calls of the library's own serve a call of the user's.  They bear its number and draw none of their own, so user's
 // calls are numbered as the user counts them.  Within that number they count from 1.
@@ -49,7 +51,6 @@ struct Call {
   const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr;  // all_to_all_v
   const size_t *recv_counts = nullptr, *recv_offsets = nullptr;
-  std::vector<Message> messages;       // point to point
   std::string_view algorithm;          // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's
   std::shared_ptr<TensorCodec> codec;  // null: none

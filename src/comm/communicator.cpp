@@ -10,6 +10,7 @@ namespace {
 std::unique_ptr<LinkTable> link_table_of(const CommunicatorParts& parts) {
   auto table = std::make_unique<LinkTable>();
   table->resize(parts.size);
+  table->matching = std::make_shared<Matching>(parts.rank, parts.size, parts.context);
   table->bank.pool = parts.pool.get();
   for (size_t peer = 0; peer < parts.message_pools.size(); ++peer)
     table->message_banks[peer].pool = parts.message_pools[peer].get();

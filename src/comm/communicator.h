@@ -40,9 +40,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   }
   Status run_flat(const Call& call) { return run_flat(call, dispatch_->repeated()); }
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
-  // One operation for each message, in this order; those to this rank itself in pairs.
-  Result<Engine::Operations> start_messages(const std::vector<Message>& messages, uint64_t timeout_ns = 0,
-                                            bool asynchronous = true);
+  // One operation for each message.  A blocking send to this rank itself does not wait for its receive.
+  Result<Engine::Operations> start_messages(const std::vector<Message>& messages, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 
@@ -79,7 +78,6 @@ class Communicator final : private Supervisor, private Domain::Member {
   using Started = Result<std::shared_ptr<Operation>>;
 
   Status run_call(const Call& call);
-  Status run_messages(const Call& call);
   Status run_coded(const Call& call);
   Status run_flat(const Call& call, const Routed& routed);
   Started start_routed(const Call& call, const Routed& routed, bool asynchronous);

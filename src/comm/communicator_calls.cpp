@@ -14,7 +14,7 @@ constexpr uint32_t kFlatPauses = 40;  // some microseconds
 }  // namespace
 
 Status Communicator::run(const Call& call) {
-  if (!calls_.keeps_accounts() || !tuning_ || call.collective == Collective::point_to_point) return run_call(call);
+  if (!calls_.keeps_accounts() || !tuning_) return run_call(call);
   const uint64_t start = now_ns();
   Status status = run_call(call);
   if (status.ok()) if_possible([&] { calls_.account(now_ns() - start); });
@@ -22,7 +22,6 @@ Status Communicator::run(const Call& call) {
 }
 
 Status Communicator::run_call(const Call& call) {
-  if (call.collective == Collective::point_to_point) return run_messages(call);
   if (failed()) return engine_->end();
   if (call.codec) return run_coded(call);
   auto routed = dispatch_->route(call);
@@ -124,23 +123,13 @@ Communicator::Started Communicator::start_flat(const Call& call, const Routed& r
 
 // ---- messages ----
 
-Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, uint64_t timeout_ns,
-                                                        bool asynchronous) {
+Result<Engine::Operations> Communicator::start_messages(const std::vector<Message>& messages, bool asynchronous) {
   if (Status status = failed_status(); !status.ok()) return status;
-  if (Status status = check_own_messages(messages, parts_->rank); !status.ok()) return status;
   const Routed routed = Dispatch::route_of(messages);
   auto operations =
-      engine_->start_all([&](LinkTable& table) { return dispatch_->messages(messages, timeout_ns, table); }, asynchronous);
+      engine_->start_all([&](LinkTable& table) { return dispatch_->messages(messages, !asynchronous, table); }, asynchronous);
   if (operations.ok()) calls_.note(routed, calls_.cut());
   return operations;
-}
-
-Status Communicator::run_messages(const Call& call) {
-  auto operations = start_messages(call.messages, call.timeout_ns, false);
-  if (!operations.ok()) return operations.status();
-  for (const auto& operation : *operations)
-    if (Status status = engine_->drive(*operation); !status.ok()) return status;
-  return {};
 }
 
 // ---- questions ----

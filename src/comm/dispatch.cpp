@@ -15,6 +15,10 @@ std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
 }
 
 Dispatch::Dispatch(const CommunicatorParts& parts, Engine& engine) : parts_(parts), engine_(engine) {
+  LinkTable& links = engine.link_table();
+  links.transfer_from = [this, &links](int source, std::byte* to, const Signature& message) {
+    return make_transfer(false, source, to, message, links);
+  };
   terms_.size = parts.size;
   terms_.team = parts.team;
   terms_.single_host = parts.board != nullptr;
@@ -200,49 +204,67 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   };
   hold(call.input);
   hold(call.output);
-  for (const Message& message : call.messages) hold(message.data);
   return operation;
 }
 
 // ---- messages ----
 
-// A message is a plan of its own: one block that is sent, received, or, if it is to this rank itself, copied `to` where
-// its receive wants it.
-std::shared_ptr<Operation> Dispatch::make_message(const Message& message, std::byte* to, LinkTable& link_table) {
-  auto& compiled = message_programs_[{message.peer, message.send}];
-  if (!compiled.program) {
-    Plan plan(1);
-    if (message.peer != parts_.rank && message.send) plan.send(message.peer, 0);
-    if (message.peer != parts_.rank && !message.send) plan.recv(message.peer, 0);
-    compiled = compile_for(plan, Collective::point_to_point, -1);
-  }
+Signature Dispatch::sign_message(const Message& message) const {
   Call call;
   call.collective = Collective::point_to_point;
   call.count = message.count;
   call.type = message.type;
-  call.messages = {message};
-  const size_t bytes = message.count * element_size(message.type);
-  std::vector<Binding::Block> block{{message.send ? message.data : nullptr, message.send ? to : message.data, bytes}};
-  PreparedCall prepared;
-  prepared.algorithm = "direct";
-  prepared.compiled = compiled;
-  prepared.cut = cut(terms_, terms_.slot_bytes * 4, 1);
-  prepared.binding = Binding::fixed(std::move(block), prepared.cut.stripe_bytes).at_least_one_stripe();
-  prepared.signature = sign(call, 0, 0);
-  prepared.tags = {{{message.count, message.type}}, {}, 0};
-  return equipped(prepared.make(link_table), call, bytes);
+  call.root = message.tag;
+  return sign(call, message.mark, 0);
 }
 
-Engine::Operations Dispatch::messages(const std::vector<Message>& messages, uint64_t timeout_ns, LinkTable& link_table) {
-  Engine::Operations operations;
-  auto own = messages.begin();  // the receive that the next send to this rank itself is for
-  for (const Message& message : messages) {
-    const bool to_itself = message.peer == parts_.rank;
-    if (to_itself && !message.send) continue;
-    if (to_itself) own = std::find_if(own, messages.end(), [this](const Message& m) { return m.peer == parts_.rank && !m.send; });
-    operations.push_back(make_message(message, to_itself ? (own++)->data : nullptr, link_table));
-    if (timeout_ns > 0) operations.back()->timeout_ns = timeout_ns;
+// A message is a plan of its own: one block that is sent or received.
+std::shared_ptr<PlanOperation> Dispatch::make_transfer(bool send, int peer, std::byte* data, const Signature& message,
+                                                       LinkTable& link_table) {
+  auto& compiled = message_programs_[{peer, send}];
+  if (!compiled.program) {
+    Plan plan(1);
+    if (send)
+      plan.send(peer, 0);
+    else
+      plan.recv(peer, 0);
+    compiled = compile_for(plan, Collective::point_to_point, -1);
   }
+  const auto type = static_cast<DataType>(message.data_type);
+  const size_t bytes = static_cast<size_t>(message.count) * element_size(type);
+  std::vector<Binding::Block> block{{send ? data : nullptr, send ? nullptr : data, bytes}};
+  const Cut one = cut(terms_, terms_.slot_bytes * 4, 1);
+  auto binding = Binding::fixed(std::move(block), one.stripe_bytes).at_least_one_stripe();
+  auto transfer = std::make_shared<PlanOperation>(compiled.program, "direct", std::move(binding), Arithmetic(), message, one.lanes,
+                                                  compiled.slots, link_table);
+  transfer->set_tags({{{message.count, type}}, {}, 0});
+  return transfer;
+}
+
+std::shared_ptr<Operation> Dispatch::make_message(const Message& message, bool copies, LinkTable& link_table) {
+  const Signature signature = sign_message(message);
+  const size_t bytes = message.count * element_size(message.type);
+  std::shared_ptr<Operation> operation;
+  if (!message.send)
+    operation = std::make_shared<ReceiveOperation>(signature, message.peer, message.data, message.tell, link_table);
+  else if (message.peer == parts_.rank)
+    operation = std::make_shared<OwnMessage>(signature, message.data, bytes, copies, parts_.rank, link_table);
+  else
+    operation = make_transfer(true, message.peer, message.data, signature, link_table);
+  if (message.peer == kAny)
+    for (int rank = 0; rank < parts_.size; ++rank)
+      if (rank != parts_.rank) link_table.peer(rank, LinkUse::messages);  // made now, when that may fail
+  Call call;
+  call.input = message.data;
+  call.timeout_ns = message.timeout_ns;
+  return equipped(std::move(operation), call, bytes);
+}
+
+Engine::Operations Dispatch::messages(const std::vector<Message>& messages, bool copies, LinkTable& link_table) {
+  Engine::Operations operations;
+  for (const bool sends : {false, true})  // so that a message to this rank itself finds its receive
+    for (const Message& message : messages)
+      if (message.send == sends) operations.push_back(make_message(message, copies, link_table));
   return operations;
 }
 

@@ -90,8 +90,8 @@ class Dispatch {
   };
   Result<Coded> prepare_coded(const Call& call, uint32_t sequence);
 
-  // Operations of a group's messages, in this order; those to this rank itself in pairs.
-  Engine::Operations messages(const std::vector<Message>& messages, uint64_t timeout_ns, LinkTable& link_table);
+  // Operations of messages, one of each: first the receives.  `copies`: of messages to this rank itself.
+  Engine::Operations messages(const std::vector<Message>& messages, bool copies, LinkTable& link_table);
   static Routed route_of(const std::vector<Message>& messages);
 
   // Fills in what every queued operation has besides.
@@ -114,7 +114,10 @@ class Dispatch {
   bool must_be_wide(const Call& call, const RoutedCall& routed) const;
   void bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
   void widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
-  std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, LinkTable& link_table);
+  Signature sign_message(const Message& message) const;
+  std::shared_ptr<PlanOperation> make_transfer(bool send, int peer, std::byte* data, const Signature& message,
+                                               LinkTable& link_table);
+  std::shared_ptr<Operation> make_message(const Message& message, bool copies, LinkTable& link_table);
 
   static constexpr uint64_t kLeastStreamed = 64 << 10;  // bytes of output; of less nothing was gained
 

@@ -45,6 +45,11 @@ Binding Binding::exchange(std::vector<Block> row, std::vector<Block> column, uin
   return binding;
 }
 
+void Binding::shorten(size_t bytes) {
+  fixed_[0].bytes = bytes;
+  stripes_ = std::max<uint64_t>(most_stripes(fixed_, stripe_bytes_), 1);
+}
+
 const Binding::Block& Binding::block(uint32_t number) const {
   if (cut_ == Cut::fixed) return fixed_[number];
   const auto size = static_cast<uint32_t>(fixed_.size());

@@ -41,6 +41,9 @@ class Binding {
     return std::move(*this);
   }
 
+  // Of one block of its own: only so many bytes of it.
+  void shorten(size_t bytes);
+
   // With blocks that lie in this space.
   Binding in(Space space) && {
     space_ = space;

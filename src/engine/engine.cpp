@@ -95,6 +95,7 @@ bool Engine::advance_all() {
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
   for (auto& operation : operations_)
     if (SlotBank* bank = operation->bank()) bank->blocked = false;
+  ++link_table_->round;
   bool any_finished = false;
   for (auto& operation : operations_) {
     SlotBank* const bank = operation->bank();

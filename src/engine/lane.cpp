@@ -26,7 +26,7 @@ bool PlanOperation::advance(bool may_start) {
 
 bool PlanOperation::begin_stripe(Lane& lane, bool may_start) {
   if (!may_start || started() || next_stripe_ % lane_count_ != lane.number) return false;
-  const uint32_t wanted = bank_.reserved + slots_per_stripe_;
+  const uint32_t wanted = bank_.reserved + slots_per_stripe_ + left_to_receives_;
   if (slots_per_stripe_ > 0 && bank_.pool->available(wanted) < wanted) return false;
   bank_.reserved += slots_per_stripe_;
   lane.reserved = slots_per_stripe_;

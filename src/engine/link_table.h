@@ -12,6 +12,9 @@
 
 namespace tutti {
 
+class Matching;
+class PlanOperation;
+
 // One direction of one link.  An operation takes a ticket when it is started, and uses the link while that is served.
 struct LinkQueue {
   uint64_t next_ticket = 0;
@@ -51,6 +54,11 @@ struct LinkTable {
   std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed
   std::shared_ptr<WideMemory> wide_memory = std::make_shared<WideMemory>();
   std::shared_ptr<Executor> executor = std::make_shared<HostExecutor>(std::make_shared<Workers>(1));
+
+  // Of point to point, where there is any.
+  std::shared_ptr<Matching> matching;
+  std::function<std::shared_ptr<PlanOperation>(int source, std::byte* to, const Signature& message)> transfer_from;
+  uint64_t round = 1;  // the engine's: how often it went through its queue
 
   // For so many ranks, without banks for messages.
   void resize(int ranks) {

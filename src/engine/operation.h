@@ -40,6 +40,9 @@ class Operation {
   // The call returns now, with success or a failure.  May be called several times; the first counts.
   virtual void end(bool /*success*/) {}
 
+  // Takes the operation back, as if it had never been started; false: others take part in it already.
+  virtual bool withdraw() noexcept { return false; }
+
   // For messages about a call that makes no progress.
   virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none
   virtual uint32_t step() const = 0;  // of steps()

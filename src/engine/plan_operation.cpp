@@ -34,6 +34,10 @@ PlanOperation::PlanOperation(std::shared_ptr<const Program> shared_program, std:
     peers_[i].queues = &link_table.peer(program_.peers[i].rank, use);
     any_puts_ |= peers_[i].queues->puts != nullptr;
   }
+  if (use == LinkUse::messages && !program_.peers.empty()) {
+    receives_message_ = program_.peers[0].receives > 0;
+    left_to_receives_ = any_puts_ && !receives_message_ ? 1 : 0;
+  }
 }
 
 void PlanOperation::enter() noexcept {
@@ -41,6 +45,15 @@ void PlanOperation::enter() noexcept {
     if (program_.peers[i].sends > 0) peers_[i].send_number = peers_[i].queues->sends.next_ticket++;
     if (program_.peers[i].receives > 0) peers_[i].receive_number = peers_[i].queues->receives.next_ticket++;
   }
+}
+
+void PlanOperation::expect(const Signature& message) {
+  const auto type = static_cast<DataType>(message.data_type);
+  signature_ = message;
+  tags_.row[0] = {message.count, type};
+  binding_.shorten(static_cast<size_t>(message.count) * element_size(type));
+  lane_count_ = static_cast<uint32_t>(std::min<uint64_t>(lane_count_, binding_.stripes()));
+  lanes_.resize(lane_count_);
 }
 
 void PlanOperation::end(bool success) {

@@ -37,7 +37,7 @@ class PlanOperation final : public Operation {
 
   void enter() noexcept override;
   bool advance(bool may_start) override;
-  SlotBank* bank() override { return slots_per_stripe_ > 0 ? &bank_ : nullptr; }
+  SlotBank* bank() override { return slots_per_stripe_ > 0 && !receives_message_ ? &bank_ : nullptr; }
   bool started() const override { return next_stripe_ >= binding_.stripes(); }
   bool finished() const override { return done_stripes_ == binding_.stripes() && flushed(); }
   int waits_for() const override;
@@ -62,6 +62,10 @@ class PlanOperation final : public Operation {
     uint32_t rank = 0;
   };
   void set_tags(Tags tags) { tags_ = std::move(tags); }
+
+  // Before it is started: what this operation, a receive of one block, was made for turns out to be this message, which
+  // is not longer.
+  void expect(const Signature& message);
 
  private:
   struct PeerState {
@@ -142,6 +146,10 @@ class PlanOperation final : public Operation {
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers
   bool any_puts_ = false;         // some of their links take puts
+  // Messages of point to point to a peer and from it share a bank.  A receive over puts needs a slot, and would for ever
+  // wait for sends that wait for the peer's receive: so it does not queue behind them, and they leave it one.
+  bool receives_message_ = false;
+  uint32_t left_to_receives_ = 0;
 };
 
 }  // namespace tutti

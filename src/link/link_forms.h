@@ -1,8 +1,9 @@
 // Links: how the engine moves messages to one peer and from it, whatever carries them.
 //
 // Contract.  The one thread that drives the engine calls everything here.  Nothing blocks: `busy` means ask again.  A
-// link is ordered and reliable, in both directions independently.  Both ends know which message comes next, how long it
-// is and what its signature is; a message that differs is reported as `mismatch`, never delivered.
+// link is ordered and reliable, in both directions independently.  Whoever receives knows which message comes next, how
+// long it is and what its signature is, if only since it has peeked; a message that differs is reported as `mismatch`,
+// never delivered.
 //
 // A link has one of three forms, which differ in where the bytes of a message lie.  The engine asks for the form when
 // it makes its entry for the peer, and from then on uses the functions of that form.
@@ -49,6 +50,9 @@ class Link {
   // might drive this link, and the peer would wait in vain.
   virtual uint64_t last_ticket() const = 0;
   virtual bool sent(uint64_t ticket) const = 0;
+
+  // The signature of the next message, once that has begun to arrive; it stays the next.  `lost` as from receive().
+  virtual Progress peek(Signature& next) = 0;
 
   virtual Status error() const = 0;        // after lost: why
   virtual Signature offender() const = 0;  // after mismatch: the signature of the peer's message

@@ -67,8 +67,8 @@ tutti_status Arena::perform_shift(tutti_comm* comm, tutti_request** request) {
   const int to = (rank_ + call_.root) % call_.size;
   const int from = (rank_ - call_.root + call_.size) % call_.size;
   tutti_status status = tutti_group_begin(comm);
-  if (status == TUTTI_SUCCESS) status = tutti_send(comm, input_pointer(), call_.count, call_.dtype, to);
-  if (status == TUTTI_SUCCESS) status = tutti_recv(comm, output_pointer(), call_.count, call_.dtype, from);
+  if (status == TUTTI_SUCCESS) status = tutti_send(comm, input_pointer(), call_.count, call_.dtype, to, 0, nullptr);
+  if (status == TUTTI_SUCCESS) status = tutti_recv(comm, output_pointer(), call_.count, call_.dtype, from, 0, nullptr);
   if (status != TUTTI_SUCCESS) return status;
   return request == nullptr ? tutti_group_end(comm) : tutti_group_end_start(comm, request);
 }

@@ -73,8 +73,8 @@ TEST_F(Arguments, BuffersMissing) {
   REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, nullptr, counts_, offsets_, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, nullptr, offsets_, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, counts_, nullptr, TUTTI_FLOAT32, nullptr));
-  REFUSED(tutti_send(comm_, nullptr, 4, TUTTI_FLOAT32, 1));
-  REFUSED(tutti_recv(comm_, nullptr, 4, TUTTI_FLOAT32, 1));
+  REFUSED(tutti_send(comm_, nullptr, 4, TUTTI_FLOAT32, 1, 0, nullptr));
+  REFUSED(tutti_recv(comm_, nullptr, 4, TUTTI_FLOAT32, 1, 0, nullptr));
 }
 
 TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
@@ -94,8 +94,8 @@ TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
     REFUSED(tutti_scatter(comm_, a_, b_, 4, dtype, 0, nullptr));
     REFUSED(tutti_all_to_all(comm_, a_, b_, 4, dtype, nullptr));
     REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, counts_, offsets_, dtype, nullptr));
-    REFUSED(tutti_send(comm_, a_, 4, dtype, 1));
-    REFUSED(tutti_recv(comm_, a_, 4, dtype, 1));
+    REFUSED(tutti_send(comm_, a_, 4, dtype, 1, 0, nullptr));
+    REFUSED(tutti_recv(comm_, a_, 4, dtype, 1, 0, nullptr));
   }
 }
 
@@ -105,8 +105,8 @@ TEST_F(Arguments, RootsAndPeersOutOfRange) {
     REFUSED(tutti_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, bad, nullptr));
     REFUSED(tutti_gather(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));
     REFUSED(tutti_scatter(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));
-    REFUSED(tutti_send(comm_, a_, 4, TUTTI_FLOAT32, bad));
-    REFUSED(tutti_recv(comm_, a_, 4, TUTTI_FLOAT32, bad));
+    REFUSED(tutti_send(comm_, a_, 4, TUTTI_FLOAT32, bad, 0, nullptr));
+    REFUSED(tutti_recv(comm_, a_, 4, TUTTI_FLOAT32, bad == TUTTI_ANY_SOURCE ? -2 : bad, 0, nullptr));
   }
 }
 
@@ -139,7 +139,7 @@ TEST_F(Arguments, CountsWhoseBytesOverflow) {
   REFUSED(tutti_scatter(comm_, a_, b_, kHuge, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_all_to_all(comm_, a_, b_, kHuge, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all_v(comm_, a_, huge_counts, offsets_, b_, huge_counts, offsets_, TUTTI_FLOAT64, nullptr));
-  REFUSED(tutti_send(comm_, a_, kHuge, TUTTI_FLOAT64, 1));
+  REFUSED(tutti_send(comm_, a_, kHuge, TUTTI_FLOAT64, 1, 0, nullptr));
 }
 
 // Sizes that no version of the struct has: too small, too large, not a multiple of its alignment.
@@ -214,8 +214,8 @@ TEST_F(Arguments, StartsAreCheckedAsTheBlockingCalls) {
   REFUSED(tutti_all_to_all_start(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_all_to_all_v_start(comm_, a_, nullptr, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_barrier_start(comm_, nullptr, nullptr));
-  REFUSED(tutti_send_start(comm_, a_, 4, TUTTI_FLOAT32, 2, &request_)), none();
-  REFUSED(tutti_recv_start(comm_, a_, 4, TUTTI_FLOAT32, 2, &request_)), none();
+  REFUSED(tutti_send_start(comm_, a_, 4, TUTTI_FLOAT32, 2, 0, nullptr, &request_)), none();
+  REFUSED(tutti_recv_start(comm_, a_, 4, TUTTI_FLOAT32, 2, 0, nullptr, &request_)), none();
   REFUSED(tutti_group_end_start(comm_, &request_)), none();
 }
 
@@ -297,8 +297,8 @@ TEST(NoCommunicator, EveryCallRefuses) {
   EXPECT_EQ(tutti_all_to_all(nullptr, a, b, 1, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_all_to_all_v(nullptr, a, counts, offsets, b, counts, offsets, TUTTI_FLOAT32, nullptr), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_barrier(nullptr, nullptr), TUTTI_INVALID_ARGUMENT);
-  EXPECT_EQ(tutti_send(nullptr, a, 1, TUTTI_FLOAT32, 0), TUTTI_INVALID_ARGUMENT);
-  EXPECT_EQ(tutti_recv(nullptr, a, 1, TUTTI_FLOAT32, 0), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_send(nullptr, a, 1, TUTTI_FLOAT32, 0, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_recv(nullptr, a, 1, TUTTI_FLOAT32, 0, 0, nullptr), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_group_begin(nullptr), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_group_end(nullptr), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_comm_split(nullptr, 0, 0, &child), TUTTI_INVALID_ARGUMENT);

@@ -255,8 +255,8 @@ void mismatch(Rank& rank) {
 void mismatched_messages(Rank& rank) {
   if (!rank.create()) return;
   Floats data(1'000);
-  tutti_status status = rank.rank() == 0 ? tutti_send(rank.comm(), data.data(), rank.number(), TUTTI_FLOAT32, 1)
-                                         : tutti_recv(rank.comm(), data.data(), 10, TUTTI_FLOAT32, 0);
+  tutti_status status = rank.rank() == 0 ? tutti_send(rank.comm(), data.data(), rank.number(), TUTTI_FLOAT32, 1, 0, nullptr)
+                                         : tutti_recv(rank.comm(), data.data(), 10, TUTTI_FLOAT32, 0, 0, nullptr);
   for (int i = 0; i < 5 && status == TUTTI_SUCCESS; ++i) status = rank.all_reduce(10);
   rank.report(status);
   rank.destroy();
@@ -383,7 +383,7 @@ void forked(Rank& rank) {
     wrong += tutti_all_reduce(rank.comm(), &x, &x, 1, TUTTI_FLOAT32, TUTTI_SUM, nullptr) != TUTTI_INVALID_ARGUMENT;
     wrong += std::strlen(tutti_last_error(rank.comm())) == 0;
     wrong += tutti_all_reduce_start(rank.comm(), &x, &x, 1, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request) != TUTTI_INVALID_ARGUMENT;
-    wrong += tutti_send(rank.comm(), &x, 1, TUTTI_FLOAT32, 1 - rank.rank()) != TUTTI_INVALID_ARGUMENT;
+    wrong += tutti_send(rank.comm(), &x, 1, TUTTI_FLOAT32, 1 - rank.rank(), 0, nullptr) != TUTTI_INVALID_ARGUMENT;
     wrong += tutti_barrier(rank.comm(), nullptr) != TUTTI_INVALID_ARGUMENT;
     wrong += tutti_comm_destroy(rank.comm()) != TUTTI_INVALID_ARGUMENT;
     _exit(wrong);

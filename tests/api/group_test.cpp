@@ -21,11 +21,11 @@ Words message(int src, int dst, size_t i, size_t count) {
 }
 
 tutti_status send(tutti_comm* comm, const Words& words, int peer) {
-  return tutti_send(comm, words.data(), words.size(), TUTTI_UINT32, peer);
+  return tutti_send(comm, words.data(), words.size(), TUTTI_UINT32, peer, 0, nullptr);
 }
 
 tutti_status recv(tutti_comm* comm, Words& words, int peer) {
-  return tutti_recv(comm, words.data(), words.size(), TUTTI_UINT32, peer);
+  return tutti_recv(comm, words.data(), words.size(), TUTTI_UINT32, peer, 0, nullptr);
 }
 
 TEST(PointToPoint, MessagesArriveInOrder) {
@@ -74,8 +74,8 @@ TEST(PointToPoint, StartedSendsAndReceives) {
     const Words sent = message(rank, peer, 0, 100'001);
     Words got(sent.size());
     tutti_request *sending = nullptr, *receiving = nullptr;
-    ASSERT_TRUE(succeeded(tutti_send_start(comm, sent.data(), sent.size(), TUTTI_UINT32, peer, &sending), comm));
-    ASSERT_TRUE(succeeded(tutti_recv_start(comm, got.data(), got.size(), TUTTI_UINT32, peer, &receiving), comm));
+    ASSERT_TRUE(succeeded(tutti_send_start(comm, sent.data(), sent.size(), TUTTI_UINT32, peer, 0, nullptr, &sending), comm));
+    ASSERT_TRUE(succeeded(tutti_recv_start(comm, got.data(), got.size(), TUTTI_UINT32, peer, 0, nullptr, &receiving), comm));
     EXPECT_TRUE(succeeded(tutti_wait(receiving), comm));
     EXPECT_TRUE(succeeded(tutti_wait(sending), comm));
     EXPECT_EQ(got, message(peer, rank, 0, sent.size()));

@@ -97,8 +97,8 @@ tutti_status start_exchange(tutti_comm* comm, std::vector<float>& values, int ra
   got.assign(values.size(), 0);
   tutti_request* request = nullptr;
   tutti_status status = tutti_group_begin(comm);
-  if (status == TUTTI_SUCCESS) status = tutti_send(comm, values.data(), values.size(), TUTTI_FLOAT32, 1 - rank);
-  if (status == TUTTI_SUCCESS) status = tutti_recv(comm, got.data(), got.size(), TUTTI_FLOAT32, 1 - rank);
+  if (status == TUTTI_SUCCESS) status = tutti_send(comm, values.data(), values.size(), TUTTI_FLOAT32, 1 - rank, 0, nullptr);
+  if (status == TUTTI_SUCCESS) status = tutti_recv(comm, got.data(), got.size(), TUTTI_FLOAT32, 1 - rank, 0, nullptr);
   const tutti_status ended = tutti_group_end_start(comm, &request);
   if (status != TUTTI_SUCCESS) {  // the group was not complete, and what it held so far is a call as well
     allocations_left = -1;

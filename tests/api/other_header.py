@@ -17,8 +17,8 @@ def other(struct, version):
 
 def main(header, version, output):
     text, count = STRUCT.subn(lambda struct: other(struct[0], version), Path(header).read_text())
-    if count != 4:
-        sys.exit(f"other_header.py: {header} has {count} structs with struct_size, not 4")
+    if count != 5:
+        sys.exit(f"other_header.py: {header} has {count} structs with struct_size, not 5")
     Path(output).write_text(text)
 
 

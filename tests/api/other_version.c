@@ -59,6 +59,23 @@ static int create(tutti_comm **comm) {
   return 0;
 }
 
+static int message(tutti_comm *comm) {
+  float value = 3, got = 0;
+  GUARDED(tutti_message_options, options);
+  tutti_message_options_init(&options.it);
+  CHECK(untouched(options.guard) && options.it.struct_size == sizeof options.it && options.it.timeout_ms == 0);
+  CHECK(tutti_send(comm, &value, 1, TUTTI_FLOAT32, 0, 5, &options.it) == TUTTI_SUCCESS);
+#ifdef NEWER
+  options.it.added_later = 7;
+  CHECK(tutti_recv(comm, &got, 1, TUTTI_FLOAT32, 0, 5, &options.it) == TUTTI_UNSUPPORTED);
+  CHECK(explains(tutti_last_error(comm), "tutti_message_options", sizeof options.it));
+  options.it.added_later = 0;
+#endif
+  CHECK(tutti_recv(comm, &got, 1, TUTTI_FLOAT32, 0, 5, &options.it) == TUTTI_SUCCESS);
+  CHECK(got == 3);
+  return 0;
+}
+
 static int call(tutti_comm *comm) {
   float value = 3, sum = 0;
   GUARDED(tutti_call_options, options);
@@ -111,6 +128,6 @@ static int compress(void) {
 
 int main(void) {
   tutti_comm *comm = NULL;
-  if (create(&comm) || call(comm) || ask(comm) || compress()) return 1;
+  if (create(&comm) || call(comm) || ask(comm) || message(comm) || compress()) return 1;
   return tutti_comm_destroy(comm) == TUTTI_SUCCESS ? 0 : 1;
 }

@@ -12,6 +12,7 @@
 #include "algorithms.h"
 #include "engine.h"
 #include "late_executor.h"
+#include "matching.h"
 #include "memory_transport.h"
 #include "moody_links.h"
 #include "plan_operation.h"
@@ -58,10 +59,14 @@ struct QuietSupervisor final : Supervisor {
 
 class EngineWorld {
  public:
-  // `shape.slots`: of each rank, besides those that links set aside.
-  EngineWorld(const Team& team, Wiring wiring, memory::ArenaShape shape, uint32_t seed) : size_(team.size), turns_(seed) {
+  enum class Traffic { collectives, messages };
+  // `shape.slots`: of each rank, besides those that links set aside; of messages for each peer.
+  EngineWorld(const Team& team, Wiring wiring, memory::ArenaShape shape, uint32_t seed, Traffic traffic = Traffic::collectives)
+      : size_(team.size), turns_(seed) {
     const uint32_t slots = shape.slots;
-    shape.slots += static_cast<uint32_t>(PutChannel::kCredits) * static_cast<uint32_t>(size_);
+    const bool own_pools = traffic == Traffic::messages;
+    const uint32_t slots_of_peer = own_pools ? slots + static_cast<uint32_t>(PutChannel::kCredits) : 0;
+    shape.slots += (static_cast<uint32_t>(PutChannel::kCredits) + slots_of_peer) * static_cast<uint32_t>(size_);
     bytes_ = std::vector<memory::Cell>(shape.bytes() / sizeof(memory::Cell) + 1);
     const memory::Arena arena(reinterpret_cast<std::byte*>(bytes_.data()), shape);
     for (int a = 0; a < size_; ++a)
@@ -70,7 +75,7 @@ class EngineWorld {
         puts_[{a, b}] = std::make_shared<PutChannel>();
       }
     for (int rank = 0; rank < size_; ++rank) {
-      auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank)));
+      auto& r = ranks_.emplace_back(std::make_unique<Rank>(arena, static_cast<uint32_t>(rank), shape.slots, slots_of_peer, size_));
       for (int peer = 0; peer < size_; ++peer)
         add_link(*r, arena, rank, peer, form_between(rank, peer, wiring, team),
                  seed + static_cast<uint32_t>(rank * size_ + peer) + 1);
@@ -78,12 +83,39 @@ class EngineWorld {
       auto link_table = std::make_unique<LinkTable>();
       link_table->resize(size_);
       link_table->bank.pool = &r->pool;
-      for (SlotBank& bank : link_table->message_banks) bank.pool = &r->pool;
+      for (size_t peer = 0; peer < link_table->message_banks.size(); ++peer)
+        link_table->message_banks[peer].pool = &r->pool_of(static_cast<int>(peer));
       const auto link = [rank_state = r.get()](int peer) -> Link& { return *rank_state->links[static_cast<size_t>(peer)]; };
       link_table->form = [link](int peer) { return link(peer).form(); };
       link_table->connect = [link](int peer, LinkUse) -> Link& { return link(peer); };
+      link_table->matching = std::make_shared<Matching>(rank, size_, kContext);
+      link_table->transfer_from = [table = link_table.get()](int source, std::byte* to, const Signature& message) {
+        return transfer(false, source, to, message, *table);
+      };
       r->engine = std::make_unique<Engine>(std::vector<Transport*>{}, std::move(link_table), r->supervisor);
     }
+  }
+
+  static constexpr uint64_t kContext = 5;
+
+  // One message of point to point, in several lanes.
+  static std::shared_ptr<PlanOperation> transfer(bool send, int peer, std::byte* data, const Signature& message, LinkTable& table) {
+    constexpr size_t kStripe = 256;
+    constexpr uint32_t kLanes = 2;
+    Plan plan(1);
+    if (send)
+      plan.send(peer, 0);
+    else
+      plan.recv(peer, 0);
+    auto program = std::make_shared<const Program>(compile(plan, Collective::point_to_point, table.matching->rank(), 2, 0));
+    const auto type = static_cast<DataType>(message.data_type);
+    const size_t bytes = static_cast<size_t>(message.count) * element_size(type);
+    auto binding = Binding::fixed({{send ? data : nullptr, send ? nullptr : data, bytes}}, kStripe).at_least_one_stripe();
+    const uint32_t slots = PlanOperation::slots_per_stripe(*program, table);
+    auto operation = std::make_shared<PlanOperation>(std::move(program), "direct", std::move(binding), Arithmetic(), message,
+                                                     kLanes, slots, table);
+    operation->set_tags({{{message.count, type}}, {}, 0});
+    return operation;
   }
 
   using Make = std::function<std::shared_ptr<Operation>(int rank, LinkTable& link_table)>;
@@ -136,9 +168,16 @@ class EngineWorld {
 
  private:
   struct Rank {
-    Rank(const memory::Arena& arena, uint32_t rank) : pool(arena, rank, &heap) {}
+    Rank(const memory::Arena& arena, uint32_t rank, uint32_t slots, uint32_t slots_of_peer, int size)
+        : pool(arena, rank, &heap, {0, slots - slots_of_peer * static_cast<uint32_t>(size)}) {
+      for (uint32_t first = pool.slots(); first < slots; first += slots_of_peer)
+        message_pools.push_back(
+            std::make_unique<memory::ArenaPool>(arena, rank, &heap, memory::ArenaPool::Part{first, slots_of_peer}));
+    }
+    memory::ArenaPool& pool_of(int peer) { return message_pools.empty() ? pool : *message_pools[static_cast<size_t>(peer)]; }
     memory::Heap heap;
     memory::ArenaPool pool;
+    std::vector<std::unique_ptr<memory::ArenaPool>> message_pools;  // by peer; none: they share `pool`
     QuietSupervisor supervisor;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<LateStreamLink*> late;
@@ -152,11 +191,11 @@ class EngineWorld {
       auto link = std::make_unique<memory::ArenaLink>(arena, static_cast<uint32_t>(rank), static_cast<uint32_t>(peer));
       r.links.push_back(std::make_unique<MoodyLink>(std::move(link), mood));
     } else if (form == LinkForm::bytes) {
-      auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r.pool, mood);
+      auto link = std::make_unique<LateStreamLink>(streams_[{rank, peer}], streams_[{peer, rank}], r.pool_of(peer), mood);
       r.late.push_back(link.get());
       r.links.push_back(std::move(link));
     } else {
-      auto link = std::make_unique<MoodyPutLink>(puts_[{rank, peer}], puts_[{peer, rank}], r.pool, mood, true);
+      auto link = std::make_unique<MoodyPutLink>(puts_[{rank, peer}], puts_[{peer, rank}], r.pool_of(peer), mood, true);
       r.puts.push_back(link.get());
       r.links.push_back(std::move(link));
     }

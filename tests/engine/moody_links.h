@@ -23,6 +23,7 @@ class MoodyLink final : public SlotLink {
   Progress receive(Slot& slot, size_t bytes, const Signature& expected) override {
     return mood_() % 3 == 0 ? Progress::busy : link_->receive(slot, bytes, expected);
   }
+  Progress peek(Signature& next) override { return mood_() % 3 == 0 ? Progress::busy : link_->peek(next); }
   Status error() const override { return link_->error(); }
   Signature offender() const override { return link_->offender(); }
 
@@ -37,7 +38,8 @@ struct Stream {
     Signature signature;
     size_t bytes = 0;
     std::vector<std::byte> data;  // copied from the sender's memory, bit by bit
-    std::vector<Piece> pieces;    // what is still to be copied
+    std::vector<Piece> pieces;    // of which it is copied
+    bool copied = false;
     Slot slot;                    // released when copied
     uint64_t ticket = 0;
   };
@@ -76,7 +78,7 @@ class LateStreamLink final : public ByteLink {
       offender_ = message.signature;
       return Progress::mismatch;
     }
-    if (!message.pieces.empty()) return Progress::busy;  // its sender has not let go of it yet
+    if (!message.copied) return Progress::busy;  // its sender has not let go of it yet
     const std::byte* from = message.data.data();
     for (const Piece& piece : pieces) {
       std::memcpy(piece.data, from, piece.bytes);
@@ -85,16 +87,22 @@ class LateStreamLink final : public ByteLink {
     in_->messages.pop_front();
     return Progress::done;
   }
+  Progress peek(Signature& next) override {
+    if (in_->cut) return Progress::lost;
+    if (in_->messages.empty() || mood_() % 3 == 0) return Progress::busy;
+    next = in_->messages.front().signature;
+    return Progress::done;
+  }
   Status error() const override { return Status(Code::peer_lost, "the stream was cut"); }
   Signature offender() const override { return offender_; }
 
   // Copies one more piece of what this end has queued; the transport's progress().
   void flush_some() {
     for (Stream::Message& message : out_->messages) {
-      if (message.pieces.empty()) continue;
+      if (message.copied) continue;
       if (mood_() % 2 == 0) return;
       for (const Piece& piece : message.pieces) message.data.insert(message.data.end(), piece.data, piece.data + piece.bytes);
-      message.pieces.clear();
+      message.copied = true;
       if (message.slot) pool_.release(message.slot);
       out_->copied_ticket = message.ticket;
       return;

@@ -287,6 +287,27 @@ TYPED_TEST_P(LinkConformance, ATicketCoversAllMessagesBeforeIt) {
   for (const uint64_t ticket : tickets) EXPECT_TRUE(link.sent(ticket));
 }
 
+TYPED_TEST_P(LinkConformance, PeekingTellsTheNextMessage) {
+  this->make(2);
+  Signature next;
+  Link& link = this->at(1).link(0);
+  EXPECT_EQ(link.peek(next), Progress::busy);
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{4000}}) {
+    const Bytes sent = pattern(bytes, bytes);
+    ASSERT_EQ(this->send(0, 1, sent, call(11)), Progress::done);
+    ASSERT_EQ(this->send(0, 1, Bytes(3), call(12)), Progress::done);
+    for (int again = 0; again < 2; ++again) {
+      ASSERT_EQ(this->settled([&] { return link.peek(next); }), Progress::done);
+      EXPECT_EQ(next, call(11));
+    }
+    this->expect_message(1, 0, sent, call(11));
+    ASSERT_EQ(this->settled([&] { return link.peek(next); }), Progress::done);
+    EXPECT_EQ(next, call(12));
+    this->expect_message(1, 0, Bytes(3), call(12));
+    EXPECT_EQ(link.peek(next), Progress::busy);
+  }
+}
+
 TYPED_TEST_P(LinkConformance, AnotherCallIsAMismatch) {
   this->make(2);
   Bytes got(100);
@@ -390,7 +411,7 @@ REGISTER_TYPED_TEST_SUITE_P(LinkConformance, AlwaysTheSameLink, NothingArrivesBe
                             EverySizeFromOneByteToAWholeSlot, MessagesArriveInOrder, AFullLinkIsBusyUntilTheReceiverTakes,
                             BothDirectionsAtOnce, AReceivedSlotIsChangedAndPassedOn, OneSlotForSeveralReceivers,
                             AnEmptyPoolGivesNothingUntilASlotIsReturned, SentSlotsComeHome, PiecesAreGatheredAndScattered,
-                            ATicketCoversAllMessagesBeforeIt, AnotherCallIsAMismatch, AnotherLengthIsAMismatch,
-                            WhatWasSentBeforeALossArrives, SlotsOfALostLinkComeHome, ThreadsInARing);
+                            ATicketCoversAllMessagesBeforeIt, PeekingTellsTheNextMessage, AnotherCallIsAMismatch,
+                            AnotherLengthIsAMismatch, WhatWasSentBeforeALossArrives, SlotsOfALostLinkComeHome, ThreadsInARing);
 
 }  // namespace tutti

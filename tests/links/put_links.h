@@ -96,6 +96,13 @@ class MoodyPutLink final : public PutLink {
     in_->messages.pop_front();
     return Progress::done;
   }
+  Progress peek(Signature& next) override {
+    const std::lock_guard lock(in_->mutex);
+    const bool arrived = !in_->messages.empty() && in_->messages.front().written;
+    if (!arrived) return in_->cut ? Progress::lost : Progress::busy;
+    next = in_->messages.front().signature;
+    return Progress::done;
+  }
   Status error() const override { return Status(Code::peer_lost, peer_ + " is gone"); }
   Signature offender() const override { return offender_; }
 

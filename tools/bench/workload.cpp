@@ -136,8 +136,8 @@ tutti_status call(tutti_comm* comm, const Workload& work, const Placed& data, co
   }
   // A ring: everyone sends to the next rank and receives from the one before.
   if (const tutti_status s = tutti_group_begin(comm); s != TUTTI_SUCCESS) return s;
-  const tutti_status sent = tutti_send(comm, data.input, count, type, (rank + 1) % ranks);
-  const tutti_status received = tutti_recv(comm, data.output, count, type, (rank + ranks - 1) % ranks);
+  const tutti_status sent = tutti_send(comm, data.input, count, type, (rank + 1) % ranks, 0, nullptr);
+  const tutti_status received = tutti_recv(comm, data.output, count, type, (rank + ranks - 1) % ranks, 0, nullptr);
   const tutti_status ended = tutti_group_end(comm);
   if (sent != TUTTI_SUCCESS) return sent;
   return received != TUTTI_SUCCESS ? received : ended;

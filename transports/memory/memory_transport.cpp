@@ -35,6 +35,13 @@ Progress ArenaLink::receive(Slot& slot, size_t bytes, const Signature& expected)
   return Progress::done;
 }
 
+Progress ArenaLink::peek(Signature& next) {
+  const Cell& cell = in_.cells[received_ % kCells];
+  if (cell.number.load(std::memory_order_acquire) != received_ + 1) return Progress::busy;
+  next = cell.signature;
+  return Progress::done;
+}
+
 // Memory cannot lose a peer; the control tree tells of deaths.
 Status ArenaLink::error() const { return Status(Code::internal, "a memory link reported a loss"); }
 

@@ -16,6 +16,7 @@ class ArenaLink final : public SlotLink {
   ArenaLink(const Arena& arena, uint32_t me, uint32_t peer, LinkUse use = LinkUse::collectives);
   Progress send(Slot slot, size_t bytes, const Signature& signature) override;
   Progress receive(Slot& slot, size_t bytes, const Signature& expected) override;
+  Progress peek(Signature& next) override;
   Status error() const override;
   Signature offender() const override { return offender_; }
 

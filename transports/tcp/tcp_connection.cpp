@@ -124,6 +124,7 @@ Outcome TcpConnection::flush() {
 
 Outcome TcpConnection::read(Pieces pieces, size_t bytes) {
   const size_t total = sizeof(Header) + bytes;
+  if (got_ == total) return {Progress::done};  // an empty message, whose header was read before
   iovec parts[kMaxParts];
   const size_t count = gather(incoming_, pieces, got_, parts);
   msghdr message{};

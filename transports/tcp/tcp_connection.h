@@ -46,7 +46,8 @@ class TcpConnection {
   uint64_t written() const { return written_; }              // messages, whole
   uint64_t written_bytes() const { return written_bytes_; }  // headers included
 
-  // Reads the next message, `bytes` long in all its pieces; again with the same arguments until not busy.
+  // Reads the next message, `bytes` long in all its pieces; again with the same arguments until not busy.  Before
+  // has_header() also without pieces: only the header.
   Outcome read(Pieces pieces, size_t bytes);
   bool has_header() const { return got_ >= sizeof(Header); }
   const Header& header() const { return incoming_; }  // of the message being read, once has_header()

@@ -64,14 +64,32 @@ bool TcpLink::sent(uint64_t ticket) const {
   return true;
 }
 
-Progress TcpLink::receive(Pieces pieces, const Signature& expected) {
+// done: the connection that the next message comes over is open.
+Progress TcpLink::open_input() {
   if (!error_.ok()) return verdict();
+  const TcpConnection& connection = connection_of(received_);
+  if (!connection.is_open()) start();
+  if (!error_.ok()) return verdict();
+  return connection.is_open() ? Progress::done : Progress::busy;
+}
+
+Progress TcpLink::peek(Signature& next) {
+  if (const Progress open = open_input(); open != Progress::done) return open;
   TcpConnection& connection = connection_of(received_);
-  if (!connection.is_open()) {
-    start();
-    if (!error_.ok()) return verdict();
-    if (!connection.is_open()) return Progress::busy;
+  if (!connection.has_header()) {
+    const Outcome outcome = connection.read({}, 0);
+    if (outcome.progress == Progress::lost) return lose(outcome.error, !connection.between_messages());
+    if (outcome.progress == Progress::busy) owner_.await_input(*this);
+    if (!connection.has_header()) return Progress::busy;
   }
+  if (connection.header().magic != kHeaderMagic) return die_of_noise();
+  next = connection.header().signature;
+  return Progress::done;
+}
+
+Progress TcpLink::receive(Pieces pieces, const Signature& expected) {
+  if (const Progress open = open_input(); open != Progress::done) return open;
+  TcpConnection& connection = connection_of(received_);
   const size_t bytes = total(pieces);
   const Outcome outcome = connection.read(pieces, bytes);
   if (connection.has_header()) {
@@ -177,8 +195,10 @@ Progress TcpLink::lose(int error, bool within_message) {
   return die(Status(Code::peer_lost, system_error("the connection to " + peer_name_ + " broke" + when).message()));
 }
 
+Progress TcpLink::die_of_noise() { return die(Status(Code::peer_lost, peer_name_ + " sent bytes that begin no message")); }
+
 Progress TcpLink::refuse(const Header& header, size_t bytes, const Signature& expected) {
-  if (header.magic != kHeaderMagic) return die(Status(Code::peer_lost, peer_name_ + " sent bytes that begin no message"));
+  if (header.magic != kHeaderMagic) return die_of_noise();
   offender_ = header.signature;
   return die(Status(Code::mismatch, peer_name_ + " sent " + std::to_string(header.length) + " bytes of " +
                                         describe(header.signature) + " where " + std::to_string(bytes) + " bytes of " +

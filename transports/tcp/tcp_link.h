@@ -43,6 +43,7 @@ class TcpLink final : public ByteLink {
   bool sent(uint64_t ticket) const override;
   uint64_t last_ticket() const override { return idle() ? 0 : accepted_; }
   Progress receive(Pieces pieces, const Signature& expected) override;
+  Progress peek(Signature& next) override;
   Status error() const override { return error_; }
   Signature offender() const override { return offender_; }
 
@@ -70,7 +71,9 @@ class TcpLink final : public ByteLink {
   Progress verdict() const { return error_.code() == Code::mismatch ? Progress::mismatch : Progress::lost; }
   Progress die(Status why);
   Progress lose(int error, bool within_message);
+  Progress open_input();
   Progress refuse(const Header& header, size_t bytes, const Signature& expected);
+  Progress die_of_noise();
 
   TcpTransport& owner_;
   std::string peer_name_;

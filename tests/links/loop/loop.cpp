@@ -106,6 +106,13 @@ Progress LoopLink::receive(Pieces pieces, const Signature& expected) {
   return Progress::done;
 }
 
+Progress LoopLink::peek(Signature& next) {
+  const auto get = [this](std::byte* data, size_t bytes) { return in_.get(data, bytes); };
+  if (!advance(coming_, {}, received_, get)) return Progress::busy;
+  next = coming_.signature;
+  return Progress::done;
+}
+
 Link& LoopTransport::link(int peer, LinkUse use) {
   auto& link = links_[static_cast<size_t>(use) * (links_.size() / kLinkUses) + static_cast<size_t>(peer)];
   if (!link) link = std::make_unique<LoopLink>(switchboard_->queue(rank_, peer, use), switchboard_->queue(peer, rank_, use), pool_);

@@ -49,6 +49,7 @@ class LoopLink final : public ByteLink {
   Progress send(Slot slot, size_t bytes, const Signature& signature) override;
   Progress send(Pieces pieces, const Signature& signature, uint64_t& ticket) override;
   Progress receive(Pieces pieces, const Signature& expected) override;
+  Progress peek(Signature& next) override;
   uint64_t last_ticket() const override { return waiting_.empty() ? 0 : accepted_; }
   bool sent(uint64_t ticket) const override { return ticket + waiting_.size() <= accepted_; }
   Status error() const override { return {}; }  // no peer is lost: the control tree tells of those that leave

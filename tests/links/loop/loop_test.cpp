@@ -93,8 +93,8 @@ TEST_F(Loop, CarriesMessagesAndSplits) {
   on_each(4, [](tutti_comm* comm, int rank) {
     int32_t given = 100 + rank, got = 0;
     ASSERT_EQ(tutti_group_begin(comm), TUTTI_SUCCESS);
-    ASSERT_EQ(tutti_send(comm, &given, 1, TUTTI_INT32, (rank + 1) % 4), TUTTI_SUCCESS);
-    ASSERT_EQ(tutti_recv(comm, &got, 1, TUTTI_INT32, (rank + 3) % 4), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_send(comm, &given, 1, TUTTI_INT32, (rank + 1) % 4, 0, nullptr), TUTTI_SUCCESS);
+    ASSERT_EQ(tutti_recv(comm, &got, 1, TUTTI_INT32, (rank + 3) % 4, 0, nullptr), TUTTI_SUCCESS);
     ASSERT_EQ(tutti_group_end(comm), TUTTI_SUCCESS) << tutti_last_error(comm);
     EXPECT_EQ(got, 100 + (rank + 3) % 4);
     tutti_comm* half = nullptr;
