@@ -13,11 +13,13 @@
  *   output may be the same memory exactly where a function says "in place"; any other overlap is TUTTI_INVALID_ARGUMENT.
  *   Any address is right; multiples of the element's size are fast.
  * Blocking: a plain call returns when the result is in this rank's output and its input may be written again; it does not mean
- *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a progress
- *   thread, created by a communicator's first _start call, carries it on.
- * Threads: a communicator is used by one thread at a time; requests may be waited for by another thread; different communicators
- *   are independent.  In a child after fork() every call on an inherited communicator fails with TUTTI_INVALID_ARGUMENT; the
- *   library's descriptors are closed there.
+ *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a thread
+ *   of the library's, one for the process, created by its first _start call, carries it on.
+ * Threads: any thread may call anything at any time, but tutti_comm_destroy only once no other call on the communicator is
+ *   under way, and a request is one thread's at a time.  Calls are started one after another, and a thread that waits keeps
+ *   no other from starting one; which collective of two threads comes first must be the same on all ranks, so they must
+ *   settle that among themselves.  In a child after fork() every call on an inherited communicator fails with
+ *   TUTTI_INVALID_ARGUMENT; the library's descriptors are closed there.
  * Errors: after a call failed with TUTTI_PEER_LOST, TUTTI_TIMEOUT, TUTTI_MISMATCH, TUTTI_ABORTED, TUTTI_SYSTEM or
  *   TUTTI_INTERNAL the communicator is dead: outputs of unfinished calls are undefined and each later call returns the
  *   same status; destroy it and
@@ -375,8 +377,8 @@ TUTTI_API tutti_status tutti_recv(tutti_comm *comm, void *output, size_t count, 
                                   const tutti_message_options *options);
 
 /* Between begin and end tutti_send and tutti_recv only take note and return; end carries all of them out at once, as if
- * each had been started by itself, so a ring or exchange of sends and receives cannot deadlock.  No other call in
- * between. */
+ * each had been started by itself, so a ring or exchange of sends and receives cannot deadlock.  Of this thread's calls; it makes
+ * no other in between. */
 TUTTI_API tutti_status tutti_group_begin(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end(tutti_comm *comm);
 TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **request);
@@ -421,6 +423,18 @@ TUTTI_API tutti_status tutti_wait(tutti_request *request);
 
 /* *done = 1 and the request is freed if the operation has ended (its status is returned), else *done = 0 and TUTTI_SUCCESS. */
 TUTTI_API tutti_status tutti_test(tutti_request *request, int *done);
+
+/* As tutti_wait, but gives up waiting after timeout_ms: then *done = 0 and TUTTI_SUCCESS, the operation goes on and the
+ * request is as before. */
+TUTTI_API tutti_status tutti_wait_for(tutti_request *request, int timeout_ms, int *done);
+
+/* `function(context)` is called once, when the operation has ended, with success or not, by whichever thread finds that:
+ * this one at once, one that waits for something, or a thread of the library's, on which it keeps all asynchronous calls of
+ * the process waiting, so it should be short.  No lock of the library's is held: it may call anything but
+ * tutti_comm_destroy; then tutti_test and tutti_wait end the request without waiting, as somebody must.  It may run
+ * before this returns.  Once for each request. */
+typedef void (*tutti_notify_function)(void *context);
+TUTTI_API tutti_status tutti_request_notify(tutti_request *request, tutti_notify_function function, void *context);
 
 #ifdef __cplusplus
 }

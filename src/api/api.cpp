@@ -215,7 +215,7 @@ tutti_status report(tutti_comm* comm, const Status& status) {
   return static_cast<tutti_status>(status.code());
 }
 
-RequestHolder::RequestHolder(tutti_comm* comm) : comm_(comm), request_(new tutti_request{comm, {}, {}}) {
+RequestHolder::RequestHolder(tutti_comm* comm) : comm_(comm), request_(new tutti_request{comm, {}, {}, false}) {
   std::unique_ptr<tutti_request> until_known(request_);
   const std::lock_guard lock(comm->request_mutex);
   comm->requests.insert(request_);
@@ -234,6 +234,13 @@ RequestHolder::~RequestHolder() {
 tutti_status end_orphan(tutti_request* request) {
   const std::unique_ptr<tutti_request> owned(request);
   return report(nullptr, request->failure);
+}
+
+std::vector<Message>* open_group(const tutti_comm* comm) {
+  if (comm->open_groups.load(std::memory_order_acquire) == 0) return nullptr;
+  const std::lock_guard lock(comm->group_mutex);
+  const auto found = comm->groups.find(std::this_thread::get_id());
+  return found != comm->groups.end() ? const_cast<std::vector<Message>*>(&found->second) : nullptr;
 }
 
 Status check_comm(const tutti_comm* comm) {

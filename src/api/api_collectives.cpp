@@ -1,9 +1,11 @@
 // The C API: collectives, point to point, requests.  Each function fills a Call; one place checks it and one runs it.
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "api_internal.h"
+#include "clock.h"
 
 namespace tutti::api {
 namespace {
@@ -83,7 +85,7 @@ Status check_buffers(const Call& call, int rank, int size) {
 
 Status check(const tutti_comm* comm, const Call& call) {
   if (Status status = check_comm(comm); !status.ok()) return status;
-  if (comm->grouping) return wrong(title(call) + "not between tutti_group_begin and tutti_group_end");
+  if (open_group(comm)) return wrong(title(call) + "not between tutti_group_begin and tutti_group_end");
   const int size = comm->communicator->size();
   if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype");
   if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op");
@@ -118,9 +120,9 @@ Status apply(const tutti_call_options* given, Call& call) {
   return options.codec ? apply(*options.codec, call) : Status();
 }
 
-// A call whose like has just been checked: only its buffers are new.  (Small calls come in thousands, all alike.)
-bool is_checked(const tutti_comm* comm, const Call& call) {
-  if (!comm || comm->communicator->in_child() || comm->grouping || !comm->communicator->repeats_flat(call)) return false;
+// If its like has just been checked, only its buffers are new.  (Small calls come in thousands, all alike.)
+bool has_sound_buffers(const tutti_comm* comm, const Call& call) {
+  if (!comm || comm->communicator->in_child() || open_group(comm)) return false;
   const size_t bytes = call.count * element_size(call.type);
   return call.input && call.output && (call.input == call.output || !overlap(call.input, bytes, call.output, bytes));
 }
@@ -128,7 +130,8 @@ bool is_checked(const tutti_comm* comm, const Call& call) {
 // Checks and runs; with `request` it only starts.
 tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* options, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
-    if (!starts && !options && is_checked(comm, call)) return comm->communicator->run_flat(call);
+    if (!starts && !options && has_sound_buffers(comm, call))
+      if (auto status = comm->communicator->run_again(call)) return *status;
     if (Status status = apply(options, call); !status.ok()) return status;
     if (Status status = check(comm, call); !status.ok()) return status;
     if (!starts) return comm->communicator->run(call);
@@ -253,9 +256,9 @@ tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t
                     .tag = tag};
     if (Status status = check(comm, who, message, dtype); !status.ok()) return status;
     if (Status status = apply(options, who, message); !status.ok()) return status;
-    if (comm->grouping) {
+    if (auto* const group = open_group(comm)) {
       if (starts) return wrong(who + "inside a group use the plain form; tutti_group_end_start gives the request");
-      comm->group.push_back(message);
+      group->push_back(message);
       return {};
     }
     if (starts && !request) return wrong(who + "request is NULL");
@@ -263,13 +266,19 @@ tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t
   });
 }
 
+std::vector<Message> close_group(tutti_comm& comm) {
+  const std::lock_guard lock(comm.group_mutex);
+  auto group = comm.groups.extract(std::this_thread::get_id());
+  comm.open_groups = comm.groups.size();
+  return std::move(group.mapped());
+}
+
 tutti_status end_group(tutti_comm* comm, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    if (!comm->grouping) return wrong("tutti_group_end without tutti_group_begin");
+    if (!open_group(comm)) return wrong("tutti_group_end without tutti_group_begin");
     if (starts && !request) return wrong("tutti_group_end_start: request is NULL");
-    comm->grouping = false;
-    return start_messages(comm, std::exchange(comm->group, {}), starts ? request : nullptr);
+    return start_messages(comm, close_group(*comm), starts ? request : nullptr);
   });
 }
 
@@ -424,8 +433,10 @@ tutti_status tutti_recv_start(tutti_comm* comm, void* output, size_t count, tutt
 tutti_status tutti_group_begin(tutti_comm* comm) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    if (comm->grouping) return wrong("tutti_group_begin: a group is open already");
-    comm->grouping = true;
+    if (open_group(comm)) return wrong("tutti_group_begin: a group is open already");
+    const std::lock_guard lock(comm->group_mutex);
+    comm->groups[std::this_thread::get_id()];
+    comm->open_groups = comm->groups.size();
     return {};
   });
 }
@@ -443,18 +454,53 @@ tutti_status tutti_wait(tutti_request* request) {
   });
 }
 
-tutti_status tutti_test(tutti_request* request, int* done) {
-  if (!request || !done) return report(nullptr, wrong("tutti_test: request or done is NULL"));
+// The request's operations one after another, by end(operation): its status, or none while it is under way.
+template <class End>
+tutti_status end_if_done(tutti_request* request, int* done, End end) {
   *done = !request->comm;
   if (*done) return end_orphan(request);
   tutti_comm* const comm = request->comm;
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
-    Status status;
-    for (auto& operations = request->operations; !operations.empty() && status.ok(); operations.erase(operations.begin()))
-      if (!comm->communicator->test(*operations.front(), status)) return {};
+    std::optional<Status> status = Status();
+    for (auto& operations = request->operations; !operations.empty() && status->ok(); operations.erase(operations.begin()))
+      if (status = end(*comm->communicator, *operations.front()); !status) return {};
     *done = 1;
     RequestHolder(comm, request);
-    return status;
+    return *status;
+  });
+}
+
+tutti_status tutti_test(tutti_request* request, int* done) {
+  if (!request || !done) return report(nullptr, wrong("tutti_test: request or done is NULL"));
+  return end_if_done(request, done, [](Communicator& communicator, Operation& operation) {
+    Status status;
+    return communicator.test(operation, status) ? std::optional(status) : std::nullopt;
+  });
+}
+
+tutti_status tutti_wait_for(tutti_request* request, int timeout_ms, int* done) {
+  if (!request || !done) return report(nullptr, wrong("tutti_wait_for: request or done is NULL"));
+  if (timeout_ms < 0) return report(request->comm, wrong("tutti_wait_for: timeout_ms is negative"));
+  const uint64_t deadline = now_ns() + static_cast<uint64_t>(timeout_ms) * kMillisecond;
+  return end_if_done(request, done, [deadline](Communicator& communicator, Operation& operation) {
+    return communicator.wait_until(operation, deadline);
+  });
+}
+
+tutti_status tutti_request_notify(tutti_request* request, tutti_notify_function function, void* context) {
+  if (!request || !function) return report(nullptr, wrong("tutti_request_notify: request or function is NULL"));
+  if (!request->comm) {
+    function(context);
+    return TUTTI_SUCCESS;
+  }
+  tutti_comm* const comm = request->comm;
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (request->has_completion) return wrong("tutti_request_notify: this request has a function already");
+    auto completion = std::make_shared<Completion>(function, context);
+    request->has_completion = true;
+    comm->communicator->notify(std::move(completion), request->operations);
+    return {};
   });
 }

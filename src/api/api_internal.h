@@ -1,11 +1,14 @@
 // The files of the C API share these: the objects behind the handles, and how a Status becomes a tutti_status.
 #pragma once
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,8 +23,10 @@ struct tutti_comm {
   std::unique_ptr<tutti::Communicator> communicator;
   mutable std::mutex error_mutex;  // tutti_wait may be called by another thread
   std::string last_error;
-  bool grouping = false;  // between tutti_group_begin and _end
-  std::vector<tutti::Message> group;
+  // Messages between tutti_group_begin and _end, by the thread that called these.
+  mutable std::mutex group_mutex;
+  std::map<std::thread::id, std::vector<tutti::Message>> groups;
+  std::atomic<size_t> open_groups{0};
   std::byte barrier_byte{};
   std::mutex request_mutex;
   std::set<tutti_request*> requests;  // that nobody has waited for to their end
@@ -35,6 +40,7 @@ struct tutti_request {
   tutti_comm* comm;  // null: it failed and was destroyed, and `failure` is all that is left
   std::vector<std::shared_ptr<tutti::Operation>> operations;  // in call order; of a group as many as it has messages
   tutti::Status failure;
+  bool has_completion = false;  // tutti_request_notify was called
 };
 
 namespace tutti::api {
@@ -88,6 +94,9 @@ class RequestHolder {
 
 // Ends a request whose communicator failed and was destroyed before it was waited for.
 tutti_status end_orphan(tutti_request* request);
+
+// The calling thread has a group open.  If it has, it alone uses what is returned; null: none.
+std::vector<Message>* open_group(const tutti_comm* comm);
 
 // A handle that may be used: not null, not in a forked child.
 Status check_comm(const tutti_comm* comm);

@@ -30,6 +30,7 @@ class Waiter {
 
   explicit Waiter(uint32_t pauses = kPauses) : pauses_(pauses) {}
   void reset() { rounds_ = 0; }
+  void set_pauses(uint32_t pauses) { pauses_ = pauses; }
 
   // One round of waiting.  Returns the nanoseconds waited so far, 0 while only pausing.
   uint64_t wait() {

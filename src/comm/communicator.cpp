@@ -54,6 +54,7 @@ Communicator::~Communicator() {
 void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
   tuning_ = std::move(tuning);
   before_ = engine_->totals();
+  flat_totals_ = {};
   dispatch_->tune(tuning_);
   if (!tuning_->table.empty() && parts_->rank == 0)
     parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile, parts_->team.hosts() > 1));
@@ -99,6 +100,11 @@ Status Communicator::goodbye() {
 Communicator::Statistics Communicator::statistics() const {
   Statistics statistics;
   EngineTotals& totals = statistics.totals = engine_->totals();
+  const std::lock_guard lock(call_lock_);
+  totals.operations += flat_totals_.operations;
+  totals.input_bytes += flat_totals_.input_bytes;
+  totals.sent_bytes += flat_totals_.sent_bytes;
+  totals.received_bytes += flat_totals_.received_bytes;
   totals.operations -= before_.operations;
   totals.input_bytes -= before_.input_bytes;
   totals.sent_bytes -= before_.sent_bytes;

@@ -1,9 +1,14 @@
 // A communicator on one rank: numbers calls, lets dispatch make operations of them and the engine run these, answers
 // for failures.
+//
+// Threads: any.  Collectives are started one after another under a lock, in the order in which threads get it; whoever
+// waits for one to end does not hold it.
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +19,7 @@
 #include "dispatch.h"
 #include "engine.h"
 #include "fork_guard.h"
+#include "short_lock.h"
 #include "tuning.h"
 
 namespace tutti {
@@ -32,20 +38,27 @@ class Communicator final : private Supervisor, private Domain::Member {
   const std::shared_ptr<const Tuning>& tuning() const { return tuning_; }
 
   Status run(const Call& call);  // blocking
-  // Is this blocking call, but for its buffers, the last one again, and was that a flat exchange?  Then run_flat(call)
-  // runs it.
-  bool repeats_flat(const Call& call) const {
+  // Runs this blocking call if it is, but for its buffers, the last one again, and that was a flat exchange.
+  std::optional<Status> run_again(const Call& call) {
+    CallLock lock(call_lock_);
     const RoutedCall* last = dispatch_->last_route();
-    return last && last->is_flat() && last->repeats(call) && may_exchange();
+    if (!last || !last->is_flat() || !last->repeats(call) || !may_exchange()) return std::nullopt;
+    return run_flat(call, dispatch_->repeated(), &lock);
   }
-  Status run_flat(const Call& call) { return run_flat(call, dispatch_->repeated()); }
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
   // One operation for each message.  A blocking send to this rank itself does not wait for its receive.
   Result<Engine::Operations> start_messages(const std::vector<Message>& messages, bool asynchronous = true);
   Status wait(Operation& operation) { return engine_->drive(operation); }
+  std::optional<Status> wait_until(Operation& operation, uint64_t deadline) { return engine_->drive_until(operation, deadline); }
+  void notify(std::shared_ptr<Completion> completion, const Engine::Operations& operations) {
+    engine_->notify(std::move(completion), operations);
+  }
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 
-  // A collective call of the user's that is made of calls of the library's own: its number, and each of these.
+  // A collective call of the user's that is made of calls of the library's own: its number, and each of these, under
+  // one lock.
+  using CallLock = std::unique_lock<ShortLock>;
+  CallLock lock_calls() { return CallLock(call_lock_); }
   uint32_t count_call() { return ++sequence_; }
   Status run_service(const Call& call);
 
@@ -77,13 +90,15 @@ class Communicator final : private Supervisor, private Domain::Member {
   using Routed = Dispatch::Routed;
   using Started = Result<std::shared_ptr<Operation>>;
 
-  Status run_call(const Call& call);
-  Status run_coded(const Call& call);
-  Status run_flat(const Call& call, const Routed& routed);
+  // Under the lock, which they let go of once the call has its place among the others, unless it is null.
+  Status run_call(const Call& call, CallLock* lock);
+  Status run_coded(const Call& call, CallLock* lock);
+  Status run_flat(const Call& call, const Routed& routed, CallLock* lock);
+  Started start_locked(const Call& call, bool asynchronous);
   Started start_routed(const Call& call, const Routed& routed, bool asynchronous);
   Started start_flat(const Call& call, const Routed& routed, bool asynchronous);
   Started start_coded(const Call& call, bool asynchronous);
-  Status drive(const Started& operation);
+  Status drive(const Started& operation, CallLock* lock);
 
   // A call's number: that of the user's next one, unless it serves another call.
   uint32_t sequence_of(const Call& call) const { return call.service.mark != 0 ? call.service.number : sequence_ + 1; }
@@ -98,7 +113,7 @@ class Communicator final : private Supervisor, private Domain::Member {
 
   bool may_exchange() const { return engine_->idle() && !failed() && !given_up(); }
   template <class Sign>
-  Status finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign);
+  Status finish_flat(FlatExchange& exchange, const Call& call, Sign sign, CallLock* lock);
 
   bool failed() const override;
   std::string user_of(const void* allocation) const override { return engine_->holder_of(allocation); }
@@ -116,6 +131,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   ForkGuard fork_guard_;
   std::atomic<bool> broken_{false};
   const Status break_down_{Code::system, "this rank ran out of memory in the middle of a call"};
+  mutable ShortLock call_lock_;  // of all that follows, but for the engine, and for what dispatch does about messages
+  EngineTotals flat_totals_;
   uint32_t sequence_ = 0;  // of the user's last collective call
   struct {
     uint32_t number = 0;  // of the call

@@ -14,34 +14,43 @@ constexpr uint32_t kFlatPauses = 40;  // some microseconds
 }  // namespace
 
 Status Communicator::run(const Call& call) {
-  if (!calls_.keeps_accounts() || !tuning_) return run_call(call);
+  CallLock lock(call_lock_);
+  if (!calls_.keeps_accounts() || !tuning_) return run_call(call, &lock);
   const uint64_t start = now_ns();
-  Status status = run_call(call);
+  Status status = run_call(call, &lock);
+  if (!lock.owns_lock()) lock.lock();
   if (status.ok()) if_possible([&] { calls_.account(now_ns() - start); });
   return status;
 }
 
-Status Communicator::run_call(const Call& call) {
+Status Communicator::run_call(const Call& call, CallLock* lock) {
   if (failed()) return engine_->end();
-  if (call.codec) return run_coded(call);
+  if (call.codec) return run_coded(call, lock);
   auto routed = dispatch_->route(call);
   if (!routed.ok()) return routed.status();
-  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed);
+  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed, lock);
   if (dispatch_->asks_whether_lent(call, **routed)) {
     const auto lent = all_lend(call, (*routed)->bytes);
     if (!lent.ok()) return lent.status();
     if (*lent) routed = dispatch_->route(call, true);
     if (!routed.ok()) return routed.status();
   }
-  return drive(start_routed(call, *routed, false));
+  return drive(start_routed(call, *routed, false), lock);
 }
 
-Status Communicator::drive(const Started& operation) {
-  return operation.ok() ? engine_->drive(**operation) : operation.status();
+Status Communicator::drive(const Started& operation, CallLock* lock) {
+  if (!operation.ok()) return operation.status();
+  if (lock) lock->unlock();
+  return engine_->drive(**operation);
 }
 
 Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
+  const CallLock lock(call_lock_);
   if (Status status = failed_status(); !status.ok()) return status;
+  return start_locked(call, asynchronous);
+}
+
+Communicator::Started Communicator::start_locked(const Call& call, bool asynchronous) {
   if (call.codec) {
     const auto decision = decided(call);
     if (!decision.ok()) return decision.status();
@@ -49,7 +58,7 @@ Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
     Call plain = call;
     plain.codec = nullptr;
     std::string why = "none: " + (*decision)->why;
-    auto operation = start(plain, asynchronous);
+    auto operation = start_locked(plain, asynchronous);
     if (operation.ok()) calls_.note_codec(std::move(why));
     return operation;
   }
@@ -77,31 +86,41 @@ void Communicator::begun(const Call& call, const Routed& routed, const Cut& cut)
 // ---- the flat exchange ----
 
 // The short way of a blocking call while nothing is queued: no operation is made unless the others keep this rank
-// waiting.
+// waiting.  Without memory for one the exchange goes on under the lock.
 template <class Sign>
-Status Communicator::finish_flat(FlatExchange& exchange, uint64_t timeout_ns, Sign sign) {
+Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign sign, CallLock* lock) {
+  const auto ranks = static_cast<uint32_t>(parts_->size);
   for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
     exchange.advance();
     if (exchange.finished()) {
-      engine_->count_flat(exchange.bytes(), static_cast<uint32_t>(parts_->size));
+      flat_totals_.count_flat(exchange.bytes(), ranks);
       return {};
     }
     cpu_pause();
   }
-  FlatOperation operation(exchange, static_cast<uint32_t>(parts_->size), sign());
-  operation.timeout_ns = timeout_ns > 0 ? timeout_ns : parts_->settings.timeout_ns;
-  operation.input_bytes = exchange.bytes();
-  return engine_->drive_alone(operation);
+  try {
+    const auto make = [&](LinkTable&) -> std::shared_ptr<Operation> {
+      return dispatch_->equipped(std::make_shared<FlatOperation>(exchange, ranks, sign()), call, exchange.bytes());
+    };
+    return drive(engine_->start(make, false), lock);
+  } catch (const std::bad_alloc&) {
+    FlatOperation operation(exchange, ranks, sign());
+    operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+    Status status = engine_->drive_alone(operation);
+    if (status.ok()) flat_totals_.count_flat(exchange.bytes(), ranks);
+    return status;
+  }
 }
 
-Status Communicator::run_flat(const Call& call, const Routed& routed) {
+Status Communicator::run_flat(const Call& call, const Routed& routed, CallLock* lock) {
   Arithmetic arithmetic = routed->arithmetic;
   arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
   const uint32_t sequence = sequence_of(call);
   FlatExchange exchange(*parts_->board, call.input, call.output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
   exchange.enter();
   begun(call, routed, {1, routed->bytes});
-  return finish_flat(exchange, call.timeout_ns, [&] { return dispatch_->sign(call, kFlat, sequence); });
+  return finish_flat(
+      exchange, call, [&] { return dispatch_->sign(call, kFlat, sequence); }, lock);
 }
 
 Communicator::Started Communicator::start_flat(const Call& call, const Routed& routed, bool asynchronous) {
@@ -128,7 +147,8 @@ Result<Engine::Operations> Communicator::start_messages(const std::vector<Messag
   const Routed routed = Dispatch::route_of(messages);
   auto operations =
       engine_->start_all([&](LinkTable& table) { return dispatch_->messages(messages, !asynchronous, table); }, asynchronous);
-  if (operations.ok()) calls_.note(routed, calls_.cut());
+  // Not kept waiting by a collective that is being started.
+  if (CallLock lock(call_lock_, std::try_to_lock); lock && operations.ok()) calls_.note(routed, calls_.cut());
   return operations;
 }
 
@@ -159,14 +179,15 @@ Result<const CodecDecision*> Communicator::decided(const Call& call) {
   return codec_decisions_.of(call, dispatch_->terms(), tuning_.get(), ask_most);
 }
 
-Status Communicator::run_coded(const Call& call) {
+Status Communicator::run_coded(const Call& call, CallLock* lock) {
   const auto decision = decided(call);
   if (!decision.ok()) return decision.status();
-  if ((*decision)->compresses) return drive(start_coded(call, false));
+  if ((*decision)->compresses) return drive(start_coded(call, false), lock);
   Call plain = call;
   plain.codec = nullptr;
   std::string why = "none: " + (*decision)->why;
-  Status status = run_call(plain);
+  Status status = run_call(plain, lock);
+  if (!lock->owns_lock()) lock->lock();
   calls_.note_codec(std::move(why));
   return status;
 }
@@ -216,8 +237,8 @@ Status Communicator::run_service(const Call& call) {
   if (failed()) return engine_->end();
   const auto routed = dispatch_->route_anew(call);
   if (!routed.ok()) return routed.status();
-  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed);
-  return drive(start_routed(call, *routed, false));
+  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed, nullptr);
+  return drive(start_routed(call, *routed, false), nullptr);
 }
 
 Status Communicator::run_pair(const Compiled& compiled, Collective collective, const void* input, void* output, uint64_t bytes) {
@@ -227,7 +248,7 @@ Status Communicator::run_pair(const Compiled& compiled, Collective collective, c
     operation->timeout_ns = parts_->settings.bootstrap_timeout_ns;
     return operation;
   };
-  return drive(engine_->start(make, false));
+  return drive(engine_->start(make, false), nullptr);
 }
 
 }  // namespace tutti

@@ -203,6 +203,7 @@ Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, con
 Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int key) {
   const CommunicatorParts& parts = parent.parts();
   const bool draws = parent.rank() == 0 && parts.local_arena;
+  auto lock = parent.lock_calls();
   const uint32_t number = parent.count_call();
   const Vote vote{color, key, parent.rank(), draws ? parts.local_arena->draw_number() : 0};
   const auto votes = gather(parent, vote, number, 1);
@@ -213,6 +214,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   const Notice mine = prepare_or_say_why(parent, *group, child);
   const auto notices = gather(parent, mine, number, 2);
   if (!notices.ok()) return notices.status();
+  lock.unlock();
   if (color < 0) return std::unique_ptr<Communicator>();
   const auto id = rendezvous_point_of(parent, *group, *notices);
   if (!id.ok() && parts.local_arena) parts.local_arena->forget_child(group->split, color);

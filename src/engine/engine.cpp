@@ -2,13 +2,10 @@
 
 #include <poll.h>
 
-#include <chrono>
 #include <cstdio>
 
 #include <algorithm>
 #include <exception>
-
-#include "quiet_thread.h"
 
 namespace tutti {
 namespace {
@@ -23,28 +20,34 @@ Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> li
     : transports_(std::move(transports)), link_table_(std::move(link_table)), supervisor_(supervisor), pauses_(pauses) {}
 
 Engine::~Engine() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  wake_.notify_all();
-  if (progress_thread_.joinable()) progress_thread_.join();
+  if (joined_) joined_->remove(*this);
+  Completions ended;
+  give_up_completions(ended);
   for (const auto& operation : operations_) operation->end(false);  // an operation may outlive what it refers to here
 }
 
-Status Engine::begin_progress_thread() {
-  if (progress_thread_.joinable()) return {};
-  auto thread = start_quiet_thread([this] { progress_loop(); });
+Status Engine::join_progress_thread() {
+  if (progress_thread_.load(std::memory_order_acquire)) return {};
+  const std::lock_guard lock(join_mutex_);
+  if (joined_) return {};
+  auto thread = ProgressThread::of_process();
   if (!thread.ok())
     return Status(Code::out_of_memory, "asynchronous calls need a thread to carry them on: " + thread.status().message());
-  progress_thread_ = std::move(*thread);
+  (*thread)->add(*this);
+  joined_ = std::move(*thread);
+  progress_thread_.store(joined_.get(), std::memory_order_release);
   return {};
 }
 
+void Engine::wake_progress_thread() {
+  if (ProgressThread* const thread = progress_thread_.load(std::memory_order_acquire); thread && has_work()) thread->wake();
+}
+
 Result<Engine::Operations> Engine::start_all(const std::function<Operations(LinkTable&)>& make, bool asynchronous) {
-  const std::lock_guard lock(mutex_);
   if (asynchronous)
-    if (Status status = begin_progress_thread(); !status.ok()) return status;
+    if (Status status = join_progress_thread(); !status.ok()) return status;
+  Completions ended;
+  std::unique_lock lock(mutex_);
   Operations operations = make(*link_table_);
   const size_t before = operations_.size();
   try {
@@ -59,10 +62,9 @@ Result<Engine::Operations> Engine::start_all(const std::function<Operations(Link
     operation->started_ns = now;
   }
   queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
-  if (asynchronous) {
-    progress();  // what can be sent at once is sent at once
-    wake_.notify_all();
-  }
+  if (asynchronous) progress(ended);  // what can be sent at once is sent at once
+  lock.unlock();
+  if (asynchronous) wake_progress_thread();
   return operations;
 }
 
@@ -73,11 +75,11 @@ Result<std::shared_ptr<Operation>> Engine::start(const std::function<std::shared
   return std::move(operations->front());
 }
 
-bool Engine::progress() noexcept {
+bool Engine::progress(Completions& ended) noexcept {
   try {
     // Calls here or elsewhere have returned their buffers.
     if (supervisor_.failed() || supervisor_.given_up()) return false;
-    return advance_all();
+    return advance_all(ended);
   } catch (const std::exception& e) {
     try {
       supervisor_.fail(-1, Status(Code::system, supervisor_.peer_name(-1) + " cannot go on in the middle of a call: " + e.what() +
@@ -89,7 +91,7 @@ bool Engine::progress() noexcept {
   return false;
 }
 
-bool Engine::advance_all() {
+bool Engine::advance_all(Completions& ended) {
   bool moved = false;
   for (Transport* transport : transports_)
     if (const Status status = transport->progress(); !status.ok()) lost(-1, status);
@@ -110,16 +112,17 @@ bool Engine::advance_all() {
     if (bank && !operation->started()) bank->blocked = true;
     any_finished |= operation->finished();
   }
-  if (any_finished) remove_finished();
+  if (any_finished) remove_finished(ended);
   return moved;
 }
 
-void Engine::remove_finished() {
+void Engine::remove_finished(Completions& ended) {
   const uint64_t now = now_ns();
   std::erase_if(operations_, [&](const std::shared_ptr<Operation>& operation) {
     if (!operation->finished()) return false;
     count(*operation);
     totals_.nanoseconds += now - operation->started_ns;
+    if (operation->completion && operation->completion->last_ended()) ended.add(std::move(operation->completion));
     return true;
   });
   queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
@@ -152,28 +155,28 @@ void Engine::report(const Operation& operation) {
                                                   " called " + describe(trouble.offender)));
 }
 
-Status Engine::drive(Operation& operation) {
-  {
-    const std::lock_guard lock(mutex_);
-    ++drivers_;
-  }
+std::optional<Status> Engine::drive_until(Operation& operation, uint64_t deadline) {
+  drivers_.fetch_add(1, std::memory_order_acq_rel);
   Waiter waiter(pauses_);
   std::vector<pollfd> awaited;
-  Status status;
+  std::optional<Status> status;
   for (;;) {
+    Completions ended;
     bool moved;
     {
       const std::lock_guard lock(mutex_);
-      moved = progress();
+      moved = progress(ended);
       if (operation.finished()) {
         operation.end(true);
+        status.emplace();
         break;
       }
     }
     if (supervisor_.failed()) {
       const std::lock_guard lock(mutex_);
+      give_up_completions(ended);
       operation.end(false);
-      status = ended(operation);
+      status = ended_status(operation);
       break;
     }
     if (moved) {
@@ -182,22 +185,45 @@ Status Engine::drive(Operation& operation) {
       const std::lock_guard lock(mutex_);
       watch(operation, now_ns(), true);
     }
+    if (deadline != UINT64_MAX && now_ns() >= deadline) break;
   }
-  {
-    const std::lock_guard lock(mutex_);  // so that the progress thread is either still to look, or asleep to be woken
-    --drivers_;
-  }
-  wake_.notify_all();
+  drivers_.fetch_sub(1, std::memory_order_acq_rel);
+  wake_progress_thread();
   return status;
+}
+
+void Engine::notify(std::shared_ptr<Completion> completion, std::span<const std::shared_ptr<Operation>> operations) {
+  Completions ended;
+  const std::lock_guard lock(mutex_);
+  completion->await_one_more();  // this call
+  for (const auto& operation : operations)
+    if (!operation->finished() && !completions_given_up_) {
+      operation->completion = completion;
+      completion->await_one_more();
+    }
+  if (completion->last_ended()) ended.add(std::move(completion));
+}
+
+void Engine::give_up_completions(Completions& ended) noexcept {
+  completions_given_up_.store(true, std::memory_order_relaxed);
+  for (const auto& operation : operations_)
+    if (operation->completion && operation->completion->give_up()) ended.add(std::move(operation->completion));
+}
+
+bool Engine::withdraw(const Operation& operation) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(operations_.begin(), operations_.end(), [&](const auto& o) { return o.get() == &operation; });
+  if (found == operations_.end() || !(*found)->withdraw()) return false;
+  operations_.erase(found);
+  queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
+  return true;
 }
 
 // Not under the lock, which others need meanwhile; a descriptor that one of them closes costs at most a short sleep.
 bool Engine::sleep(std::vector<pollfd>& awaited) noexcept {
   awaited.clear();
   try {
-    const std::lock_guard lock(mutex_);
-    if (!link_table_->executor->idle()) return false;  // no descriptor tells of its end
-    if (transports_.size() != 1 || !transports_[0]->awaited(awaited)) return false;
+    if (!add_awaited(awaited)) return false;
   } catch (const std::bad_alloc&) {
     return false;
   }
@@ -206,18 +232,21 @@ bool Engine::sleep(std::vector<pollfd>& awaited) noexcept {
   return true;
 }
 
+bool Engine::add_awaited(std::vector<pollfd>& descriptors) {
+  const std::lock_guard lock(mutex_);
+  if (!link_table_->executor->idle()) return false;  // no descriptor tells of its end
+  return transports_.size() == 1 && transports_[0]->awaited(descriptors);
+}
+
 Status Engine::drive_alone(Operation& operation) {
   Waiter waiter(pauses_);
   for (;;) {
     if (!supervisor_.given_up()) operation.advance(true);
-    if (operation.finished()) {
-      count(operation);  // nobody else touches the totals while nothing is queued
-      return {};
-    }
+    if (operation.finished()) return {};
     if (supervisor_.failed()) {
       if (operation.started_ns == 0) operation.started_ns = now_ns();
       const std::lock_guard lock(mutex_);
-      return ended(operation);
+      return ended_status(operation);
     }
     if (const uint64_t waited = waiter.wait(); waited > kStallNs / 2) {
       if (operation.started_ns == 0) operation.started_ns = now_ns() - waited;
@@ -227,8 +256,9 @@ Status Engine::drive_alone(Operation& operation) {
 }
 
 bool Engine::test(Operation& operation, Status& status) {
+  Completions ended;
   const std::lock_guard lock(mutex_);
-  if (!operation.finished() && !supervisor_.failed()) progress();
+  if (!operation.finished() && !supervisor_.failed()) progress(ended);
   if (operation.finished()) {
     operation.end(true);
     return true;
@@ -237,8 +267,9 @@ bool Engine::test(Operation& operation, Status& status) {
     watch(operation, now_ns(), true);
     return false;
   }
+  give_up_completions(ended);
   operation.end(false);
-  status = ended(operation);
+  status = ended_status(operation);
   return true;
 }
 
@@ -279,7 +310,7 @@ Status Engine::end() {
 }
 
 // The failure of the communicator, with where this rank was when it first learned of it.  Under the lock.
-Status Engine::ended(const Operation& operation) noexcept {
+Status Engine::ended_status(const Operation& operation) noexcept {
   if (!end_.ok()) return end_;
   const Status failure = supervisor_.failure();
   end_ = failure;  // at least
@@ -294,25 +325,16 @@ Status Engine::ended(const Operation& operation) noexcept {
   return end_;
 }
 
-void Engine::progress_loop() {
-  Waiter waiter(pauses_);
-  std::vector<pollfd> awaited;
-  std::unique_lock lock(mutex_);
-  while (!stop_) {
-    if (operations_.empty() || drivers_ > 0 || supervisor_.failed()) {
-      wake_.wait_for(lock, std::chrono::milliseconds(100));
-      waiter.reset();
-      continue;
-    }
-    const bool moved = progress();
-    if (!moved) watch_all(now_ns());
-    lock.unlock();
-    if (moved)
-      waiter.reset();
-    else
-      waiter.wait([&] { return sleep(awaited); });
-    lock.lock();
+ProgressClient::Turn Engine::take_turn(Completions& ended) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!has_work()) return Turn::idle;
+  if (supervisor_.failed()) {
+    give_up_completions(ended);
+    return Turn::idle;
   }
+  if (progress(ended)) return Turn::moved;
+  watch_all(now_ns());
+  return Turn::waits;
 }
 
 std::string Engine::holder_of(const void* memory) const {

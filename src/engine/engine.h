@@ -1,19 +1,19 @@
 // The engine of one communicator on one rank: a queue of operations in call order, and whoever waits drives them all.
 //
-// A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by a
-// progress thread, which begins with the first of them and sleeps while another thread drives.  One mutex guards all.
+// A blocking call starts its operation and drives on the caller's thread.  Asynchronous operations are driven by the
+// progress thread of the process while no thread of the program drives.  One mutex guards all.
 //
 // A call that cannot be started has changed nothing.  All that may fail (memory, the progress thread, links) comes
 // first; then the operation takes its place, which cannot fail.  A failure later on ends the communicator.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
-#include <thread>
 
 #include "operation.h"
 #include "link_table.h"
@@ -39,10 +39,17 @@ class Supervisor {
 
 struct EngineTotals {
   uint64_t operations = 0, input_bytes = 0, sent_bytes = 0, received_bytes = 0;
-  uint64_t nanoseconds = 0;  // of queued operations; those driven alone take less time than reading the clock would
+  uint64_t nanoseconds = 0;  // of queued operations; flat exchanges that were not take less time than reading the clock would
+
+  void count_flat(uint64_t bytes, uint32_t ranks) {
+    ++operations;
+    input_bytes += bytes;
+    sent_bytes += bytes;
+    received_bytes += bytes * (ranks - 1);
+  }
 };
 
-class Engine {
+class Engine final : private ProgressClient {
  public:
   // `pauses`: how long to wait before giving the core away, see Waiter.
   Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> link_table, Supervisor& supervisor,
@@ -57,9 +64,17 @@ class Engine {
   Result<std::shared_ptr<Operation>> start(const std::function<std::shared_ptr<Operation>(LinkTable&)>& make, bool asynchronous);
 
   // Drives everything until `operation` has finished or the communicator has failed.
-  Status drive(Operation& operation);
+  Status drive(Operation& operation) { return *drive_until(operation, UINT64_MAX); }
+  // Or until `deadline` (clock.h): none, the operation stays under way.
+  std::optional<Status> drive_until(Operation& operation, uint64_t deadline);
 
-  // The same for an operation that was never queued, while nothing is: for those that use no links.
+  // `completion` is given once all of these, which were started asynchronously, have ended, perhaps at once.
+  void notify(std::shared_ptr<Completion> completion, std::span<const std::shared_ptr<Operation>> operations);
+
+  // Takes an operation back of which no other rank knows yet; false: it must be driven to its end.
+  bool withdraw(const Operation& operation);
+
+  // The same for an operation that was never queued and uses no links; it is not counted.
   Status drive_alone(Operation& operation);
 
   // Drives a little; true if the operation has ended, with its status.
@@ -71,16 +86,8 @@ class Engine {
   // Once the communicator has failed: the one sentence that every call gives from then on.
   Status end();
 
-  // Nothing is queued and nobody else drives: the caller may use the shared memory for a flat exchange of its own.
+  // Nothing is queued: the caller may use the shared memory for a flat exchange of its own.
   bool idle() const { return queued_.load(std::memory_order_acquire) == 0; }
-
-  // A flat exchange was carried out by the caller, while nothing was queued.
-  void count_flat(uint64_t bytes, uint32_t ranks) {
-    ++totals_.operations;
-    totals_.input_bytes += bytes;
-    totals_.sent_bytes += bytes;
-    totals_.received_bytes += bytes * (ranks - 1);
-  }
 
   EngineTotals totals() const;
   size_t transport_bytes() const;  // memory
@@ -91,18 +98,27 @@ class Engine {
 
  private:
   void count(const Operation& done);
-  bool progress() noexcept;  // under the lock; true if anything moved
-  bool advance_all();
-  void remove_finished();
-  Status begin_progress_thread();
-  Status ended(const Operation& operation) noexcept;
+  bool progress(Completions& ended) noexcept;  // under the lock; true if anything moved
+  bool advance_all(Completions& ended);
+  void remove_finished(Completions& ended);
+  void give_up_completions(Completions& ended) noexcept;  // of a communicator that has failed
+  Status join_progress_thread();
+  void wake_progress_thread();
+  Status ended_status(const Operation& operation) noexcept;
   void lost(int peer, const Status& status);
   void report(const Operation& operation);
   // None of these lets an exception out: an operation that was started must be driven to its end, even without memory.
   void watch(Operation& operation, uint64_t now, bool reports) noexcept;
   void watch_all(uint64_t now) noexcept;
   bool sleep(std::vector<pollfd>& awaited) noexcept;  // until a link may move; false: only asking can show that
-  void progress_loop();
+
+  Turn take_turn(Completions& ended) noexcept override;
+  bool has_work() const override {
+    return queued_.load(std::memory_order_acquire) > 0 && drivers_.load(std::memory_order_acquire) == 0 &&
+           !completions_given_up_.load(std::memory_order_relaxed);
+  }
+  bool add_awaited(std::vector<pollfd>& descriptors) override;
+  uint32_t pauses() const override { return pauses_; }
 
   std::vector<Transport*> transports_;
   std::unique_ptr<LinkTable> link_table_;
@@ -110,15 +126,16 @@ class Engine {
   uint32_t pauses_;
 
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
   std::deque<std::shared_ptr<Operation>> operations_;
   std::atomic<uint32_t> queued_{0};
-  uint32_t drivers_ = 0;
+  std::atomic<uint32_t> drivers_{0};  // threads of the program
+  std::atomic<bool> completions_given_up_{false};
   EngineTotals totals_;
   uint64_t lost_ns_ = 0;  // when the first link was seen to be lost
   Status end_;
-  bool stop_ = false;
-  std::thread progress_thread_;
+  std::mutex join_mutex_;                                  // of joined_; no other is taken under it but the thread's own
+  std::shared_ptr<ProgressThread> joined_;                 // null before the first asynchronous operation
+  std::atomic<ProgressThread*> progress_thread_{nullptr};  // likewise, to be read by any thread
 };
 
 }  // namespace tutti

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "link_table.h"
+#include "progress_thread.h"
 #include "status.h"
 #include "vocabulary.h"
 
@@ -60,6 +61,7 @@ class Operation {
   bool has_moved = true, gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
+  std::shared_ptr<Completion> completion;  // of its end; null: nobody asked
   std::vector<const void*> holds;  // memory of tutti_alloc that the call reads or writes: where each allocation begins
 
  protected:

@@ -55,6 +55,7 @@ FlatExchange::FlatExchange(FlatBoard& board, const void* input, void* output, si
       stamp_(hash) {}
 
 void FlatExchange::enter() noexcept {
+  if (number_ != 0) return;
   number_ = ++board_.entered;
   stamp_ |= number_ << 32;
 }
@@ -117,10 +118,7 @@ void FlatExchange::own_next_cell() {
 bool FlatOperation::advance(bool) {
   const bool was_published = exchange_.published();
   const bool moved = exchange_.advance();
-  if (!was_published && exchange_.published()) {
-    traffic_.sent_bytes = exchange_.bytes();
-    traffic_.received_bytes = exchange_.bytes() * (ranks_ - 1);
-  }
+  if (exchange_.published()) traffic_ = {exchange_.bytes(), exchange_.bytes() * (ranks_ - 1)};
   return moved || was_published != exchange_.published();
 }
 

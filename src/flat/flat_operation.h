@@ -36,7 +36,7 @@ class FlatExchange {
  public:
   // `bytes` ≤ memory::flat_bytes(ranks); 0 is a barrier.
   FlatExchange(FlatBoard& board, const void* input, void* output, size_t bytes, const Arithmetic& arithmetic, uint32_t hash);
-  void enter() noexcept;  // takes its number, once: exchanges are carried out in this order
+  void enter() noexcept;  // takes its number, the first time: exchanges are carried out in this order
 
   bool advance();  // true if anything was done
   bool published() const { return published_; }
@@ -62,6 +62,7 @@ class FlatExchange {
 
 class FlatOperation final : public Operation {
  public:
+  // The exchange may have been entered, and be under way.
   FlatOperation(const FlatExchange& exchange, uint32_t ranks, const Signature& signature)
       : Operation(signature, "flat"), exchange_(exchange), ranks_(ranks) {}
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <new>
 #include <numeric>
@@ -170,8 +171,10 @@ TEST_P(OverTransports, AnyAllocationMayFail) {
 TEST(Guarantee, ThreadMayBeRefused) {
   LocalWorld world(2);
   ASSERT_EQ(world.size(), 2);
+  std::atomic<bool> refused{false};  // the ranks of a process share the thread
   world.run([&](int rank, tutti_comm* comm) {
     std::vector<float> values(100'000, static_cast<float>(rank + 1)), given_up(values);
+    if (rank == 0) refused.wait(false);
     if (rank == 1) {
       no_threads = true;
       tutti_request* request = nullptr;
@@ -180,6 +183,8 @@ TEST(Guarantee, ThreadMayBeRefused) {
                 TUTTI_OUT_OF_MEMORY);
       EXPECT_EQ(request, nullptr);
       no_threads = false;
+      refused = true;
+      refused.notify_all();
     }
     EXPECT_EQ(start_sum(comm, values, rank), TUTTI_SUCCESS) << tutti_last_error(comm);
     EXPECT_EQ(values, std::vector<float>(values.size(), 3.0F));

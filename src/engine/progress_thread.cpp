@@ -1,0 +1,149 @@
+#include "progress_thread.h"
+
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "clock.h"
+#include "quiet_thread.h"
+#include "waiter.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint64_t kWakefulNs = 2'000'000;  // after work, in which the thread only naps
+constexpr long kNapNs = 50'000;
+
+}  // namespace
+
+struct ProgressThread::Shared {
+  std::mutex mutex;  // of clients; held while the thread is in one of them
+  std::vector<ProgressClient*> clients;
+
+  std::atomic<bool> asleep{false}, stop{false};
+  std::mutex sleep_mutex;
+  std::condition_variable woken;
+
+  void loop() noexcept;
+  bool has_work();
+  bool poll_awaited(std::vector<pollfd>& descriptors) noexcept;
+  void rest(uint64_t idle_since);
+  void wake() noexcept;
+};
+
+Result<std::shared_ptr<ProgressThread>> ProgressThread::of_process() {
+  static std::mutex mutex;
+  static std::weak_ptr<ProgressThread> current;
+  static pid_t process = 0;
+  const std::lock_guard lock(mutex);
+  if (auto thread = process == ::getpid() ? current.lock() : nullptr) return thread;
+  auto shared = std::make_shared<Shared>();
+  std::shared_ptr<ProgressThread> made(new ProgressThread(shared));
+  auto thread = start_quiet_thread([shared] { shared->loop(); }, "tutti-progress");
+  if (!thread.ok()) return thread.status();
+  made->thread_ = std::move(*thread);
+  if (process != ::getpid()) new (&current) std::weak_ptr<ProgressThread>();  // what it was is the parent's
+  current = made;
+  process = ::getpid();
+  return made;
+}
+
+// A completion may end the last communicator, on this very thread.
+ProgressThread::~ProgressThread() {
+  if (!thread_.joinable()) return;
+  shared_->stop.store(true);
+  shared_->wake();
+  if (thread_.get_id() == std::this_thread::get_id())
+    thread_.detach();
+  else
+    thread_.join();
+}
+
+void ProgressThread::add(ProgressClient& client) {
+  const std::lock_guard lock(shared_->mutex);
+  shared_->clients.push_back(&client);
+}
+
+void ProgressThread::remove(ProgressClient& client) noexcept {
+  const std::lock_guard lock(shared_->mutex);
+  std::erase(shared_->clients, &client);
+}
+
+void ProgressThread::wake() noexcept { shared_->wake(); }
+
+// Both sides exchange the same flag: either this finds the thread asleep, or the thread's exchange comes later and makes
+// visible to it what there was to do before this.
+void ProgressThread::Shared::wake() noexcept {
+  if (!asleep.exchange(false, std::memory_order_acq_rel)) return;
+  { const std::lock_guard lock(sleep_mutex); }  // the thread is not between its look at the flag and its sleep
+  woken.notify_all();
+}
+
+bool ProgressThread::Shared::has_work() {
+  const std::lock_guard lock(mutex);
+  return std::any_of(clients.begin(), clients.end(), [](const ProgressClient* client) { return client->has_work(); });
+}
+
+void ProgressThread::Shared::rest(uint64_t idle_since) {
+  if (now_ns() - idle_since < kWakefulNs) {
+    const timespec nap{0, kNapNs};
+    ::nanosleep(&nap, nullptr);
+    return;
+  }
+  asleep.exchange(true, std::memory_order_acq_rel);
+  if (!stop.load() && !has_work()) {
+    std::unique_lock lock(sleep_mutex);
+    woken.wait(lock, [this] { return !asleep.load(std::memory_order_acquire); });
+  }
+  asleep.store(false, std::memory_order_relaxed);
+}
+
+// Not under the lock, which others need meanwhile; a descriptor that one of them closes costs at most a short sleep.
+bool ProgressThread::Shared::poll_awaited(std::vector<pollfd>& descriptors) noexcept {
+  descriptors.clear();
+  try {
+    const std::lock_guard lock(mutex);
+    for (ProgressClient* client : clients)
+      if (client->has_work() && !client->add_awaited(descriptors)) return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  if (descriptors.empty()) return false;
+  const timespec longest{0, static_cast<long>(Waiter::kLongestSleepNs)};
+  ::ppoll(descriptors.data(), descriptors.size(), &longest, nullptr);
+  return true;
+}
+
+void ProgressThread::Shared::loop() noexcept {
+  Completions ended;
+  std::vector<pollfd> descriptors;
+  Waiter waiter;
+  uint64_t idle_since = 0;
+  while (!stop.load(std::memory_order_relaxed)) {
+    auto turn = ProgressClient::Turn::idle;
+    uint32_t pauses = Waiter::kPauses;
+    {
+      const std::lock_guard lock(mutex);
+      for (ProgressClient* client : clients) {
+        if (!client->has_work()) continue;
+        turn = std::max(turn, client->take_turn(ended));
+        pauses = std::min(pauses, client->pauses());
+      }
+    }
+    if (ended.give()) turn = ProgressClient::Turn::moved;
+    if (turn == ProgressClient::Turn::waits) {
+      waiter.set_pauses(pauses);
+      waiter.wait([&] { return poll_awaited(descriptors); });
+    } else {
+      waiter.reset();
+    }
+    if (turn != ProgressClient::Turn::idle)
+      idle_since = 0;
+    else
+      rest(idle_since = idle_since == 0 ? now_ns() : idle_since);
+  }
+}
+
+}  // namespace tutti
