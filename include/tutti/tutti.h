@@ -153,6 +153,13 @@ TUTTI_API tutti_status tutti_comm_create_local(tutti_comm **comms, int size);
  * joins none and gets *child = NULL.  Collective over `comm`, blocking. */
 TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tutti_comm **child);
 
+/* Creates a communicator of some ranks of `parent`: its rank i is the parent's ranks[i].  Collective over these ranks only,
+ * which all give the same `ranks` (size of them, among them the caller's) and `key` (0 or more); blocking, bounded by
+ * TUTTI_BOOTSTRAP_TIMEOUT.  It takes over the parent's measurements and threads, and costs about as much as a split.
+ * Threads of a process that create groups of the same ranks at the same time tell them apart by `key`.  A failure leaves the
+ * parent as it was, unless that has failed itself. */
+TUTTI_API tutti_status tutti_comm_create_group(tutti_comm *parent, const int *ranks, int size, int key, tutti_comm **child);
+
 /* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called
  * from any thread. */
 TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);

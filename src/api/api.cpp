@@ -326,6 +326,36 @@ tutti_status tutti_comm_split(tutti_comm* comm, int color, int key, tutti_comm**
   });
 }
 
+tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int size, int key, tutti_comm** child) {
+  return guarded(parent, [&]() -> Status {
+    if (Status status = check_comm(parent); !status.ok()) return status;
+    const std::string who = "tutti_comm_create_group: ";
+    if (!child) return wrong(who + "child is NULL");
+    *child = nullptr;
+    const int all = parent->communicator->size();
+    if (!ranks) return wrong(who + "ranks is NULL");
+    if (size < 1 || size > all)
+      return wrong(who + "size is " + std::to_string(size) + ", must be 1 to " + std::to_string(all) + ", the size of its parent");
+    if (key < 0) return wrong(who + "key is " + std::to_string(key) + ", must be 0 or more");
+    const std::vector<int> members(ranks, ranks + size);
+    std::vector<bool> named(static_cast<size_t>(all));
+    for (const int rank : members) {
+      if (rank < 0 || rank >= all)
+        return wrong(who + "rank " + std::to_string(rank) + " is not a rank of the parent (0 to " + std::to_string(all - 1) + ")");
+      if (named[static_cast<size_t>(rank)]) return wrong(who + "rank " + std::to_string(rank) + " is named twice");
+      named[static_cast<size_t>(rank)] = true;
+    }
+    const auto me = std::find(members.begin(), members.end(), parent->communicator->rank());
+    if (me == members.end())
+      return wrong(who + "this rank, " + std::to_string(parent->communicator->rank()) +
+                   ", is not among the ranks; only members call it");
+    auto made = create_group(*parent->communicator, members, static_cast<int>(me - members.begin()), key);
+    if (!made.ok()) return made.status();
+    *child = wrap(std::move(*made));
+    return {};
+  });
+}
+
 tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;

@@ -69,6 +69,7 @@ std::string describe(const Signature& signature) {
   if (signature.algorithm == kMeasuring) return "measuring the machine at the bootstrap of the communicator";
   const auto collective = static_cast<Collective>(signature.collective);
   if (signature.algorithm == kSplitting) return "comm_split (call #" + std::to_string(signature.sequence) + ")";
+  if (signature.algorithm == kGrouping) return "comm_create_group";
   std::string text(name(collective));
   if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
   if (collective == Collective::barrier) return text;

@@ -43,6 +43,24 @@ uint64_t random_number() {
 
 std::shared_ptr<LocalArena> make_local_arena() { return std::make_shared<LocalArena>(); }
 
+std::shared_ptr<Bootstrap> bootstrap_alone(uint64_t deadline) {
+  return std::make_shared<ExchangeOnly>(
+      [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline);
+}
+
+AssemblyOptions options_of_child(const Communicator& parent, int rank, int size, const std::string& name) {
+  const CommunicatorParts& parts = parent.parts();
+  AssemblyOptions options;
+  options.rank = rank;
+  options.size = size;
+  options.name = parts.name + name;
+  options.settings = parts.settings;
+  options.local_end = parts.local_end;
+  options.domain = parts.domain;
+  options.tuning = parent.tuning();
+  return options;
+}
+
 namespace {
 
 class Assembler {

@@ -32,7 +32,15 @@ struct AssemblyOptions {
 
 Result<std::unique_ptr<Communicator>> assemble(AssemblyOptions options);
 
+// The bootstrap of a rank that is alone.
+std::shared_ptr<Bootstrap> bootstrap_alone(uint64_t deadline);
+// A communicator of some of the parent's ranks: what it takes over from the parent; neither bootstrap nor local arena.
+AssemblyOptions options_of_child(const Communicator& parent, int rank, int size, const std::string& name);
+
 // Collective over `parent`.  Null for a rank that gives color -1.
 Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int key);
+
+// Collective over `members`, ranks of `parent` of which this one is number `me`.
+Result<std::unique_ptr<Communicator>> create_group(Communicator& parent, const std::vector<int>& members, int me, int key);
 
 }  // namespace tutti

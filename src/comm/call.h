@@ -27,6 +27,7 @@ struct Message {
   int tag = 0;              // kAny: a receive of any tag
   uint8_t mark = 0;         // of the library's own messages: kGrouping (vocabulary.h)
   uint64_t timeout_ns = 0;  // 0: the communicator's
+  std::shared_ptr<const void> keeps;  // lives as long as the operation: the buffer, for messages of the library's own
   TellReceived tell;        // of a receive: when its call returns with success; may be empty
 };
 

@@ -60,6 +60,11 @@ void Communicator::tune(std::shared_ptr<const Tuning> tuning) {
     parts_->log.info("the machine, " + tuning_->source + ": " + describe(tuning_->profile, parts_->team.hosts() > 1));
 }
 
+uint32_t Communicator::count_group(int tag) {
+  const std::lock_guard lock(groups_mutex_);
+  return ++groups_[tag];
+}
+
 // ---- failures ----
 
 bool Communicator::failed() const {

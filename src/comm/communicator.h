@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -53,6 +54,9 @@ class Communicator final : private Supervisor, private Domain::Member {
   void notify(std::shared_ptr<Completion> completion, const Engine::Operations& operations) {
     engine_->notify(std::move(completion), operations);
   }
+  bool withdraw(const Operation& operation) { return engine_->withdraw(operation); }
+  // How many groups have been created here with this tag, this one included.
+  uint32_t count_group(int tag);
   bool test(Operation& operation, Status& status) { return engine_->test(operation, status); }
 
   // A collective call of the user's that is made of calls of the library's own: its number, and each of these, under
@@ -138,6 +142,8 @@ class Communicator final : private Supervisor, private Domain::Member {
     uint32_t number = 0;  // of the call
     bool all = false;
   } lent_answer_;  // to the last question
+  std::mutex groups_mutex_;
+  std::map<int, uint32_t> groups_;  // by tag
   CallLog calls_;
   CodecDecisions codec_decisions_;
   std::unique_ptr<Engine> engine_;

@@ -254,6 +254,7 @@ std::shared_ptr<Operation> Dispatch::make_message(const Message& message, bool c
   if (message.peer == kAny)
     for (int rank = 0; rank < parts_.size; ++rank)
       if (rank != parts_.rank) link_table.peer(rank, LinkUse::messages);  // made now, when that may fail
+  operation->keeps = message.keeps;
   Call call;
   call.input = message.data;
   call.timeout_ns = message.timeout_ns;

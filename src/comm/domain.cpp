@@ -9,6 +9,13 @@ void Domain::open_heap(memory::Window window) {
   heap_ = std::make_unique<memory::Heap>(window_);
 }
 
+std::string Domain::table_of(const std::string& shape, const std::function<std::string()>& make) {
+  const std::lock_guard lock(tables_mutex_);
+  std::string& table = tables_[shape];
+  if (table.empty()) table = make();
+  return table;
+}
+
 void Domain::join(const Member& member) {
   const std::lock_guard lock(mutex_);
   members_.push_back(&member);

@@ -7,6 +7,8 @@
 // Threads: any, once the family's first communicator is complete.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -43,6 +45,9 @@ class Domain {
   const memory::Window& window() const { return window_; }
   const memory::Heap& heap() const { return *heap_; }
 
+  // The table of predictions for communicators of this shape; all of the family have been measured alike.
+  std::string table_of(const std::string& shape, const std::function<std::string()>& make);
+
   void join(const Member& member);
   void leave(const Member& member);  // from then on, no other thread asks it
 
@@ -61,6 +66,8 @@ class Domain {
   std::unique_ptr<memory::Heap> heap_;
   mutable std::mutex mutex_;  // of members_; taken before a member's own
   std::vector<const Member*> members_;
+  std::mutex tables_mutex_;
+  std::map<std::string, std::string> tables_;  // by shape
 };
 
 }  // namespace tutti

@@ -188,9 +188,7 @@ void end_rendezvous(JoinOptions bootstrap) {
 Result<std::shared_ptr<Bootstrap>> bootstrap_for(const Communicator& parent, const AssemblyOptions& options, const Group& group,
                                                  const std::string& id, const LocalArena::Child& child) {
   const uint64_t deadline = now_ns() + options.settings.bootstrap_timeout_ns;
-  if (group.size() == 1)
-    return std::shared_ptr<Bootstrap>(std::make_shared<ExchangeOnly>(
-        [](const std::string& mine) -> Result<std::vector<std::string>> { return std::vector<std::string>{mine}; }, deadline));
+  if (group.size() == 1) return bootstrap_alone(deadline);
   if (child.rendezvous)
     return std::shared_ptr<Bootstrap>(std::make_shared<ThreadBootstrap>(child.rendezvous, group.rank, deadline));
   auto joined = meet_while_parent_lives(parent, bootstrap_options(options, id, parent.parts().log));
@@ -219,17 +217,10 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   const auto id = rendezvous_point_of(parent, *group, *notices);
   if (!id.ok() && parts.local_arena) parts.local_arena->forget_child(group->split, color);
 
-  AssemblyOptions options;
-  options.rank = group->rank;
-  options.size = group->size();
-  options.name = parts.name + "/" + std::to_string(color);
-  options.settings = parts.settings;
+  AssemblyOptions options = options_of_child(parent, group->rank, group->size(), "/" + std::to_string(color));
   if (!id.ok() && mine.word == Word::rendezvous_point) end_rendezvous(bootstrap_options(options, mine.text.data(), parts.log));
   if (!id.ok()) return id.status();
-  options.local_end = parts.local_end;
-  options.domain = parts.domain;
   options.local_arena = parts.local_arena && !child.arena ? make_local_arena() : child.arena;
-  options.tuning = parent.tuning();
   auto bootstrap = bootstrap_for(parent, options, *group, *id, child);
   if (!bootstrap.ok()) return bootstrap.status();
   options.bootstrap = std::move(*bootstrap);

@@ -171,15 +171,19 @@ class Agreement {
   Status share_table(const std::string& source) {
     if (parts_.rank == 0) {
       set_streams(tuning_.profile);
-      const uint64_t start = now_ns();
-      auto table = table_of(comm_.terms(), tuning_.profile);
-      const auto seconds = static_cast<double>(now_ns() - start) * 1e-9;
-      parts_.log.info("table of predictions: " + std::to_string(table.size()) + " lines in " + in_words(seconds));
-      text_ = format_tuning_file({std::move(table), profile_lines(tuning_.profile, key())});
+      text_ = parts_.domain->table_of(key(), [this] { return make_table(); });
     }
     const auto all = bootstrap_.exchange(text_);
     if (!all.ok()) return all.status();
     return take_table((*all)[0], source);
+  }
+
+  std::string make_table() const {
+    const uint64_t start = now_ns();
+    auto table = table_of(comm_.terms(), tuning_.profile);
+    const auto seconds = static_cast<double>(now_ns() - start) * 1e-9;
+    parts_.log.info("table of predictions: " + std::to_string(table.size()) + " lines in " + in_words(seconds));
+    return format_tuning_file({std::move(table), profile_lines(tuning_.profile, key())});
   }
 
   Status take_table(std::string_view text, const std::string& source) {

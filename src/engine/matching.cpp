@@ -135,11 +135,15 @@ ReceiveOperation::ReceiveOperation(const Signature& signature, int source, std::
   if (source_ != kAny && source_ != links.matching->rank()) transfer_ = links.transfer_from(source_, to_, signature);
 }
 
-ReceiveOperation::~ReceiveOperation() { withdraw(); }
+void ReceiveOperation::enter() noexcept {
+  posted_ = true;
+  links_.matching->post(node_);
+}
 
 bool ReceiveOperation::withdraw() noexcept {
-  if (arriving_ || has_place_ || finished_) return false;
+  if (!posted_) return false;
   links_.matching->withdraw(*this);
+  posted_ = false;
   return true;
 }
 
@@ -149,6 +153,7 @@ bool ReceiveOperation::wants(int source, const Signature& message) const {
 }
 
 bool ReceiveOperation::fits(int source, const Signature& message) {
+  posted_ = false;
   if (message.data_type == signature_.data_type && message.count <= signature_.count) {
     got_ = {source, message.root, static_cast<size_t>(message.count)};
     return true;

@@ -57,7 +57,8 @@ class Matching {
   };
   using Place = std::list<SetAside>::iterator;
 
-  // A receive takes its place behind those posted before.  `node` holds it, and nothing else.
+  // A receive takes its place behind those posted before, unless its message was set aside.  `node` holds it, and
+  // nothing else.
   void post(std::list<ReceiveOperation*>& node) noexcept;
   void withdraw(ReceiveOperation& receive) noexcept;
 
@@ -95,9 +96,9 @@ class ReceiveOperation final : public Operation {
   // `signature`: of the longest message that fits; its root is the tag or kAny.  `tell`: when the call returns with
   // success; may be empty.
   ReceiveOperation(const Signature& signature, int source, std::byte* to, TellReceived tell, LinkTable& links);
-  ~ReceiveOperation() override;
+  ~ReceiveOperation() override { withdraw(); }
 
-  void enter() noexcept override { links_.matching->post(node_); }
+  void enter() noexcept override;
   bool advance(bool may_start) override;
   SlotBank* bank() override { return arriving_ ? transfer_->bank() : nullptr; }
   bool started() const override { return finished_ || (arriving_ && transfer_->started()); }
@@ -110,7 +111,7 @@ class ReceiveOperation final : public Operation {
 
   // For Matching.
   bool wants(int source, const Signature& message) const;
-  bool waits() const { return !arriving_ && !has_place_ && !finished_ && trouble_.kind == Trouble::Kind::none; }
+  bool waits() const { return posted_ && trouble_.kind == Trouble::Kind::none; }
   int source() const { return source_; }
   void take(int source, const Signature& message);  // it begins to arrive
   void take(Matching::Place place) noexcept;        // it was set aside
@@ -127,7 +128,7 @@ class ReceiveOperation final : public Operation {
   Received got_;
   std::list<ReceiveOperation*> node_;        // until it is posted
   std::shared_ptr<PlanOperation> transfer_;  // of a message from a known source; or once there is one
-  bool arriving_ = false, has_place_ = false, finished_ = false;
+  bool posted_ = false, arriving_ = false, has_place_ = false, finished_ = false;
   Matching::Place place_;  // of its message, if has_place_
 };
 

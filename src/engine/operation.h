@@ -62,6 +62,7 @@ class Operation {
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
   std::shared_ptr<Completion> completion;  // of its end; null: nobody asked
+  std::shared_ptr<const void> keeps;       // lives as long as this; may be null
   std::vector<const void*> holds;  // memory of tutti_alloc that the call reads or writes: where each allocation begins
 
  protected:

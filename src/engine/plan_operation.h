@@ -146,8 +146,8 @@ class PlanOperation final : public Operation {
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers
   bool any_puts_ = false;         // some of their links take puts
-  // Messages of point to point to a peer and from it share a bank.  A receive over puts needs a slot, and would for ever
-  // wait for sends that wait for the peer's receive: so it does not queue behind them, and they leave it one.
+  // Messages of point to point to a peer and from it share a bank.  A receive over puts needs a slot; it would wait for
+  // ever for sends that wait for the receive of the peer: so it does not queue behind them, and they leave it one.
   bool receives_message_ = false;
   uint32_t left_to_receives_ = 0;
 };

@@ -73,8 +73,8 @@ void ProgressThread::remove(ProgressClient& client) noexcept {
 
 void ProgressThread::wake() noexcept { shared_->wake(); }
 
-// Both sides exchange the same flag: either this finds the thread asleep, or the thread's exchange comes later and makes
-// visible to it what there was to do before this.
+// Both sides exchange the same flag: either this finds the thread asleep, or the thread's exchange comes later and then
+// shows it what there was to do before this.
 void ProgressThread::Shared::wake() noexcept {
   if (!asleep.exchange(false, std::memory_order_acq_rel)) return;
   { const std::lock_guard lock(sleep_mutex); }  // the thread is not between its look at the flag and its sleep
