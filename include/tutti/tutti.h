@@ -78,18 +78,30 @@ typedef enum tutti_dtype {
   TUTTI_FLOAT16 = 6,  /* IEEE 754 binary16 */
   TUTTI_BFLOAT16 = 7, /* upper half of a float32 */
   TUTTI_FLOAT32 = 8,
-  TUTTI_FLOAT64 = 9
+  TUTTI_FLOAT64 = 9,
+  TUTTI_INT16 = 10,
+  TUTTI_UINT16 = 11
 } tutti_dtype;
 
 /* Integer sums and products wrap.  A not-a-number in any input of sum, prod, avg, min or max gives a not-a-number.  AVG
- * is the sum divided by the number of ranks (integers: towards zero).
+ * is the sum divided by the number of ranks (integers: towards zero).  BAND, BOR and BXOR are and, or and exclusive or
+ * of the bits of integers; of floating point types they are TUTTI_UNSUPPORTED.
  * 16-bit floats are reduced in float32 and rounded to nearest even.  AVG is rounded once, at the end, by every
  * algorithm.  Partial results of SUM and PROD are rounded to 16 bits between ranks, except by the algorithms flat and
  * direct: the result depends on the algorithm unless TUTTI_DETERMINISTIC=1, and overflows where a partial result does.
  * Averages of 16-bit floats by other algorithms than these two, between more than two ranks, hold a float32 for each
  * element of the input while they last (twice its bytes), and send messages twice as long; between ranks of one host
  * direct is chosen instead. */
-typedef enum tutti_op { TUTTI_SUM = 0, TUTTI_PROD = 1, TUTTI_MIN = 2, TUTTI_MAX = 3, TUTTI_AVG = 4 } tutti_op;
+typedef enum tutti_op {
+  TUTTI_SUM = 0,
+  TUTTI_PROD = 1,
+  TUTTI_MIN = 2,
+  TUTTI_MAX = 3,
+  TUTTI_AVG = 4,
+  TUTTI_BAND = 5,
+  TUTTI_BOR = 6,
+  TUTTI_BXOR = 7
+} tutti_op;
 
 /* ---- library ---- */
 

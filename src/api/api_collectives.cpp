@@ -86,6 +86,9 @@ Status check(const tutti_comm* comm, const Call& call) {
   const int size = comm->communicator->size();
   if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype");
   if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op");
+  if (!is_defined(call.op, call.type))
+    return Status(Code::unsupported, title(call) + std::string(name(call.op)) + " is an operator on the bits of integers, and " +
+                                         std::string(name(call.type)) + " is a floating point type");
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
   if (call.rooted && (call.root < 0 || call.root >= size))

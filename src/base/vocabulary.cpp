@@ -18,8 +18,10 @@ constexpr std::array<TypeRow, kDataTypes> kTypes{{{"int8", "char", 1},
                                                   {"float16", "half", 2},
                                                   {"bfloat16", "bf16", 2},
                                                   {"float32", "float", 4},
-                                                  {"float64", "double", 8}}};
-constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg"};
+                                                  {"float64", "double", 8},
+                                                  {"int16", "short", 2},
+                                                  {"uint16", "ushort", 2}}};
+constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg", "band", "bor", "bxor"};
 constexpr std::array<std::string_view, kCollectives> kCollectiveNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast",
                                                                       "reduce",     "gather",         "scatter",    "all_to_all",
                                                                       "barrier",    "point_to_point"};
@@ -36,6 +38,16 @@ std::optional<size_t> index_of(const Names& names, std::string_view text) {
 size_t element_size(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
 std::string_view name(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
 std::string_view name(ReduceOp op) { return kOps[static_cast<size_t>(op)]; }
+
+bool is_float(DataType type) {
+  return type == DataType::float16 || type == DataType::bfloat16 || type == DataType::float32 || type == DataType::float64;
+}
+
+bool is_defined(ReduceOp op, DataType type) {
+  const bool on_bits = op == ReduceOp::band || op == ReduceOp::bor || op == ReduceOp::bxor;
+  return !on_bits || !is_float(type);
+}
+
 std::string_view name(Collective collective) { return kCollectiveNames[static_cast<size_t>(collective)]; }
 
 std::optional<DataType> data_type_named(std::string_view text) {

@@ -12,11 +12,11 @@ namespace tutti {
 
 inline constexpr uint32_t kMostRanks = 1 << 16;  // of a communicator
 
-enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64 };
-inline constexpr int kDataTypes = 10;
+enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64, int16, uint16 };
+inline constexpr int kDataTypes = 12;
 
-enum class ReduceOp : uint8_t { sum, prod, min, max, avg };
-inline constexpr int kReduceOps = 5;
+enum class ReduceOp : uint8_t { sum, prod, min, max, avg, band, bor, bxor };
+inline constexpr int kReduceOps = 8;
 
 enum class Collective : uint8_t {
   all_reduce,
@@ -35,6 +35,9 @@ inline constexpr int kCollectives = 10;
 size_t element_size(DataType type);
 std::string_view name(DataType type);                            // "float32"
 std::string_view name(ReduceOp op);                              // "sum"
+bool is_float(DataType type);
+// The operators on bits are not defined for floats.
+bool is_defined(ReduceOp op, DataType type);
 std::string_view name(Collective collective);                    // "all_reduce"
 // The call's count is of each rank's part, not of the whole.
 bool each_rank_has_a_part(Collective collective);

@@ -265,6 +265,15 @@ void Fold(const Target* targets, size_t n_targets, const void* const* sources, s
 
 using Kernel = std::pair<ReduceFn, FoldFn>;
 
+template <class F, class Op>
+Kernel OnBits() {
+  if constexpr (std::is_floating_point_v<hn::TFromD<typename F::D>>) {
+    return {};
+  } else {
+    return {&Reduce<F, Op>, &Fold<F, Op>};
+  }
+}
+
 template <class F>
 Kernel OfFormat(ReduceOp op) {
   switch (op) {
@@ -273,6 +282,9 @@ Kernel OfFormat(ReduceOp op) {
     case ReduceOp::prod: return {&Reduce<F, Prod>, &Fold<F, Prod>};
     case ReduceOp::min: return {&Reduce<F, Min>, &Fold<F, Min>};
     case ReduceOp::max: return {&Reduce<F, Max>, &Fold<F, Max>};
+    case ReduceOp::band: return OnBits<F, BitAnd>();
+    case ReduceOp::bor: return OnBits<F, BitOr>();
+    case ReduceOp::bxor: return OnBits<F, BitXor>();
   }
   return {};
 }
@@ -289,6 +301,8 @@ Kernel Choose(DataType type, ReduceOp op) {
     case DataType::bfloat16: return OfFormat<BrainFloat>(op);
     case DataType::float32: return OfFormat<Plain<float>>(op);
     case DataType::float64: return OfFormat<Plain<double>>(op);
+    case DataType::int16: return OfFormat<Plain<int16_t>>(op);
+    case DataType::uint16: return OfFormat<Plain<uint16_t>>(op);
   }
   return {};
 }

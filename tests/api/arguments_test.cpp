@@ -78,9 +78,9 @@ TEST_F(Arguments, BuffersMissing) {
 }
 
 TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
-  for (const int bad : {-1, 10, 256, 1000}) {
+  for (const int bad : {-1, TUTTI_UINT16 + 1, 256, 1000}) {
     const auto dtype = static_cast<tutti_dtype>(bad);
-    const auto op = static_cast<tutti_op>(bad == 10 ? TUTTI_AVG + 1 : bad);
+    const auto op = static_cast<tutti_op>(bad == TUTTI_UINT16 + 1 ? TUTTI_BXOR + 1 : bad);
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, op, nullptr));
     REFUSED(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
@@ -96,6 +96,17 @@ TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
     REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, b_, counts_, offsets_, dtype, nullptr));
     REFUSED(tutti_send(comm_, a_, 4, dtype, 1));
     REFUSED(tutti_recv(comm_, a_, 4, dtype, 1));
+  }
+}
+
+TEST_F(Arguments, OperatorsOnTheBitsOfFloats) {
+  for (const tutti_op op : {TUTTI_BAND, TUTTI_BOR, TUTTI_BXOR}) {
+    for (const tutti_dtype dtype : {TUTTI_FLOAT16, TUTTI_BFLOAT16, TUTTI_FLOAT32, TUTTI_FLOAT64}) {
+      EXPECT_EQ(tutti_all_reduce(comm_, a_, b_, 4, dtype, op, nullptr), TUTTI_UNSUPPORTED);
+      EXPECT_THAT(tutti_last_error(comm_), HasSubstr("is an operator on the bits of integers"));
+      EXPECT_EQ(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, op, nullptr), TUTTI_UNSUPPORTED);
+      EXPECT_EQ(tutti_reduce(comm_, a_, b_, 4, dtype, op, 0, nullptr), TUTTI_UNSUPPORTED);
+    }
   }
 }
 

@@ -96,7 +96,7 @@ namespace {
 
 enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot };
 constexpr int kSizes = 8;
-constexpr int kTypes = 10, kOps = 5, kHows = 3, kRoots = 3;
+constexpr int kTypes = 12, kOps = 8, kHows = 3, kRoots = 3;
 
 size_t count_for(int size_class, int ranks, Kind kind, size_t large) {
   const auto p = static_cast<size_t>(ranks);
@@ -164,7 +164,7 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.kind = method.kind;
   c.call.algorithm = method.algorithm;
   c.call.dtype = static_cast<tutti_dtype>(row[kType]);
-  c.call.op = static_cast<tutti_op>(row[kOp]);
+  c.call.op = op_for(c.call.dtype, row[kOp]);
   c.call.in_place = row[kInPlace] == 1 && allows_in_place(method.kind);
   c.call.size = ranks_[static_cast<size_t>(row[kRanks])];
   c.call.count = count_for(row[kSize], c.call.size, method.kind, large_);
@@ -178,6 +178,7 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   const Kind kind = methods_[static_cast<size_t>(row[kMethod])].kind;
   if (row[kHow] != 0 || row[kValues] != 0) return true;
   if (!is_reduction(kind) && row[kOp] != 0) return true;
+  if (row[kOp] >= TUTTI_BAND && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;
   return kind == Kind::barrier && (row[kType] != 0 || row[kSize] != 0);

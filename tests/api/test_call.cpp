@@ -21,6 +21,10 @@ bool is_reduction(Kind kind) {
   return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::reduce;
 }
 
+tutti_op op_for(tutti_dtype dtype, int number) {
+  return static_cast<tutti_op>(is_real_dtype(dtype) ? number % TUTTI_BAND : number);
+}
+
 bool has_root(Kind kind) {
   return kind == Kind::broadcast || kind == Kind::reduce || kind == Kind::gather || kind == Kind::scatter || kind == Kind::shift;
 }
@@ -28,9 +32,9 @@ bool has_root(Kind kind) {
 bool allows_in_place(Kind kind) { return kind < Kind::all_to_all; }
 
 std::string describe(const Call& call) {
-  static constexpr const char* kTypes[] = {"int8",   "uint8",   "int32",    "uint32",  "int64",
-                                           "uint64", "float16", "bfloat16", "float32", "float64"};
-  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg"};
+  static constexpr const char* kTypes[] = {"int8",    "uint8",    "int32",   "uint32",  "int64", "uint64",
+                                           "float16", "bfloat16", "float32", "float64", "int16", "uint16"};
+  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg", "band", "bor", "bxor"};
   std::ostringstream out;
   out << name(call.kind) << " of " << call.count << " " << kTypes[call.dtype];
   if (is_reduction(call.kind)) out << " " << kOps[call.op];
@@ -191,6 +195,9 @@ T reduce_integers(tutti_op op, const std::vector<Bytes>& inputs, size_t i) {
       case TUTTI_PROD: result = static_cast<T>(static_cast<uint64_t>(result) * static_cast<uint64_t>(value)); break;
       case TUTTI_MIN: result = std::min(result, value); break;
       case TUTTI_MAX: result = std::max(result, value); break;
+      case TUTTI_BAND: result = static_cast<T>(result & value); break;
+      case TUTTI_BOR: result = static_cast<T>(result | value); break;
+      case TUTTI_BXOR: result = static_cast<T>(result ^ value); break;
       default: result = static_cast<T>(static_cast<uint64_t>(result) + static_cast<uint64_t>(value)); break;
     }
   }

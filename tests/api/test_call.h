@@ -51,6 +51,8 @@ struct Call {
 using Bytes = std::vector<std::byte>;
 
 bool is_reduction(Kind kind);
+// The operator of this number, another one where it is not defined for the type.
+tutti_op op_for(tutti_dtype dtype, int number);
 bool has_root(Kind kind);
 bool allows_in_place(Kind kind);
 std::string describe(const Call& call);  // one line that is enough to run the case again

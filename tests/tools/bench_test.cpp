@@ -280,6 +280,7 @@ TEST_F(Bench, MistakesAreSentences) {
       {"all_reduce --codec ''", "--codec: in the codec \"\", the name of a codec is missing"},
       {"all_reduce --codec int7", "--codec: in the codec \"int7\", \"int7\" is no codec"},
       {"all_gather --codec int8", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
+      {"all_reduce -o band -d half,float", "band is an operator on the bits of integers: give an integer type with -d."},
       {"all_reduce --codec int8 -o max", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --codec int8 -d int32", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --frobnicate", "The following argument was not expected: --frobnicate."},

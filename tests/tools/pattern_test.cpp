@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "bench_types.h"
@@ -40,6 +41,11 @@ std::vector<T> reduced(const Pattern& pattern, tutti_dtype type, tutti_op op, in
       if (op == TUTTI_PROD) result[i] = static_cast<T>(result[i] * next[i]);
       if (op == TUTTI_MIN) result[i] = std::min(result[i], next[i]);
       if (op == TUTTI_MAX) result[i] = std::max(result[i], next[i]);
+      if constexpr (std::is_integral_v<T>) {
+        if (op == TUTTI_BAND) result[i] = static_cast<T>(result[i] & next[i]);
+        if (op == TUTTI_BOR) result[i] = static_cast<T>(result[i] | next[i]);
+        if (op == TUTTI_BXOR) result[i] = static_cast<T>(result[i] ^ next[i]);
+      }
     }
   }
   if (op == TUTTI_AVG)
@@ -51,6 +57,7 @@ template <class T>
 void expect_reductions(tutti_dtype type) {
   for (const int ranks : {1, 2, 3, 8, 100}) {
     for (const tutti_op op : kAllOps) {
+      if (!is_defined(op, type)) continue;
       const Pattern pattern(type, op, ranks);
       ASSERT_TRUE(pattern.exact());
       const auto right = reduced<T>(pattern, type, op, ranks, 7);
@@ -67,6 +74,8 @@ void expect_reductions(tutti_dtype type) {
 TEST(Pattern, ReductionsAreThoseOfAPlainLoop) {
   expect_reductions<int8_t>(TUTTI_INT8);
   expect_reductions<uint8_t>(TUTTI_UINT8);
+  expect_reductions<int16_t>(TUTTI_INT16);
+  expect_reductions<uint16_t>(TUTTI_UINT16);
   expect_reductions<int32_t>(TUTTI_INT32);
   expect_reductions<uint64_t>(TUTTI_UINT64);
   expect_reductions<float>(TUTTI_FLOAT32);

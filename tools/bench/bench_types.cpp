@@ -27,4 +27,6 @@ std::optional<tutti_op> op_named(std::string_view text) {
   return op ? std::optional(static_cast<tutti_op>(*op)) : std::nullopt;
 }
 
+bool is_defined(tutti_op op, tutti_dtype type) { return tutti::is_defined(static_cast<ReduceOp>(op), static_cast<DataType>(type)); }
+
 }  // namespace tutti::bench

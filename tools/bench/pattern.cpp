@@ -39,6 +39,8 @@ void encode(tutti_dtype type, int64_t value, std::byte* to) {
   switch (type) {
     case TUTTI_INT8:
     case TUTTI_UINT8: return store(to, static_cast<uint8_t>(value));
+    case TUTTI_INT16:
+    case TUTTI_UINT16: return store(to, static_cast<uint16_t>(value));
     case TUTTI_INT32:
     case TUTTI_UINT32: return store(to, static_cast<uint32_t>(value));
     case TUTTI_INT64:
@@ -54,6 +56,8 @@ void encode(tutti_dtype type, int64_t value, std::byte* to) {
 int64_t wrapped(tutti_dtype type, int64_t value) {
   if (type == TUTTI_INT8) return static_cast<int8_t>(value);
   if (type == TUTTI_UINT8) return static_cast<uint8_t>(value);
+  if (type == TUTTI_INT16) return static_cast<int16_t>(value);
+  if (type == TUTTI_UINT16) return static_cast<uint16_t>(value);
   return value;  // sums and products here stay far below the limits of the others
 }
 
@@ -97,6 +101,9 @@ int64_t Pattern::reduction(size_t position, uint64_t turn) const {
       case TUTTI_PROD: result *= next; break;
       case TUTTI_MIN: result = std::min(result, next); break;
       case TUTTI_MAX: result = std::max(result, next); break;
+      case TUTTI_BAND: result &= next; break;
+      case TUTTI_BOR: result |= next; break;
+      case TUTTI_BXOR: result ^= next; break;
     }
   }
   result = wrapped(type_, result);
