@@ -258,10 +258,20 @@ TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *o
 TUTTI_API tutti_status tutti_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                     const tutti_call_options *options);
 
+/* As tutti_gather, rank r giving counts[r] elements, which lie behind those of the ranks before it.  `counts` (size
+ * entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_gather_v(tutti_comm *comm, const void *input, void *output, const size_t *counts, tutti_dtype dtype,
+                                      int root, const tutti_call_options *options);
+
 /* The root's input of size × count elements to count elements at every rank.  In place at the root: output == input +
  * root·count. */
 TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                      const tutti_call_options *options);
+
+/* As tutti_scatter, rank r getting counts[r] elements, which lie behind those of the ranks before it.  `counts` (size
+ * entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_scatter_v(tutti_comm *comm, const void *input, void *output, const size_t *counts, tutti_dtype dtype,
+                                       int root, const tutti_call_options *options);
 
 /* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  Not in place. */
 TUTTI_API tutti_status tutti_all_to_all(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
@@ -384,8 +394,14 @@ TUTTI_API tutti_status tutti_reduce_start(tutti_comm *comm, const void *input, v
 TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count,
                                           tutti_dtype dtype, int root,
                                           const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_gather_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                            tutti_dtype dtype, int root, const tutti_call_options *options,
+                                            tutti_request **request);
 TUTTI_API tutti_status tutti_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                            int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_scatter_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                             tutti_dtype dtype, int root, const tutti_call_options *options,
+                                             tutti_request **request);
 TUTTI_API tutti_status tutti_all_to_all_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                               const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_all_to_all_v_start(tutti_comm *comm, const void *input, const size_t *send_counts,

@@ -338,6 +338,15 @@ tutti_status tutti_gather_start(tutti_comm* comm, const void* input, void* outpu
   return issue(comm, rooted(Collective::gather, input, output, count, dtype, root), options, request, true);
 }
 
+tutti_status tutti_gather_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, int root,
+                            const tutti_call_options* options) {
+  return issue(comm, with_counts(rooted(Collective::gather, input, output, 0, dtype, root), counts), options, nullptr, false);
+}
+tutti_status tutti_gather_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype,
+                                  int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_counts(rooted(Collective::gather, input, output, 0, dtype, root), counts), options, request, true);
+}
+
 tutti_status tutti_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
                            const tutti_call_options* options) {
   return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, nullptr, false);
@@ -345,6 +354,15 @@ tutti_status tutti_scatter(tutti_comm* comm, const void* input, void* output, si
 tutti_status tutti_scatter_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,
                                  const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::scatter, input, output, count, dtype, root), options, request, true);
+}
+
+tutti_status tutti_scatter_v(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype, int root,
+                             const tutti_call_options* options) {
+  return issue(comm, with_counts(rooted(Collective::scatter, input, output, 0, dtype, root), counts), options, nullptr, false);
+}
+tutti_status tutti_scatter_v_start(tutti_comm* comm, const void* input, void* output, const size_t* counts, tutti_dtype dtype,
+                                   int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_counts(rooted(Collective::scatter, input, output, 0, dtype, root), counts), options, request, true);
 }
 
 tutti_status tutti_all_to_all(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype,

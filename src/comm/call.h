@@ -46,7 +46,7 @@ struct Call {
   ReduceOp op = ReduceOp::sum;
   int root = -1;  // where there is one: any number that the caller gave
   bool rooted = false;
-  const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
+  const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v, gather_v, scatter_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr;  // all_to_all_v
   const size_t *recv_counts = nullptr, *recv_offsets = nullptr;
   std::vector<Message> messages;       // point to point

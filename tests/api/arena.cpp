@@ -16,12 +16,16 @@ constexpr size_t kGuardBytes = 256;
 // buffers.)
 bool shares_region(const Call& call, int rank) {
   if (!call.in_place || !allows_in_place(call.kind)) return false;
-  return (call.kind != Kind::gather && call.kind != Kind::scatter) || rank == call.root;
+  return rank == call.root || !has_root(call.kind) || call.kind == Kind::broadcast || call.kind == Kind::reduce;
 }
 
 // In place, a scatter's output is the rank's part of its input, and a gather's input the rank's part of its output.
-bool is_scatter(Kind kind) { return kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::scatter; }
-bool is_gather(Kind kind) { return kind == Kind::all_gather || kind == Kind::all_gather_v || kind == Kind::gather; }
+bool is_scatter(Kind kind) {
+  return kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::scatter || kind == Kind::scatter_v;
+}
+bool is_gather(Kind kind) {
+  return kind == Kind::all_gather || kind == Kind::all_gather_v || kind == Kind::gather || kind == Kind::gather_v;
+}
 }  // namespace
 
 Arena::Arena(const Call& call, int rank, const Bytes& input)
@@ -103,6 +107,8 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
     case Kind::broadcast: return tutti_broadcast(comm, in, out, n, type, root, &options);
     case Kind::reduce: return tutti_reduce(comm, in, out, n, type, op, root, &options);
     case Kind::gather: return tutti_gather(comm, in, out, n, type, root, &options);
+    case Kind::gather_v: return tutti_gather_v(comm, in, out, counts_.data(), type, root, &options);
+    case Kind::scatter_v: return tutti_scatter_v(comm, in, out, counts_.data(), type, root, &options);
     case Kind::scatter: return tutti_scatter(comm, in, out, n, type, root, &options);
     case Kind::all_to_all: return tutti_all_to_all(comm, in, out, n, type, &options);
     case Kind::all_to_all_v:
@@ -134,6 +140,8 @@ tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
     case Kind::broadcast: return tutti_broadcast_start(comm, in, out, n, type, root, &options, request);
     case Kind::reduce: return tutti_reduce_start(comm, in, out, n, type, op, root, &options, request);
     case Kind::gather: return tutti_gather_start(comm, in, out, n, type, root, &options, request);
+    case Kind::gather_v: return tutti_gather_v_start(comm, in, out, counts_.data(), type, root, &options, request);
+    case Kind::scatter_v: return tutti_scatter_v_start(comm, in, out, counts_.data(), type, root, &options, request);
     case Kind::scatter: return tutti_scatter_start(comm, in, out, n, type, root, &options, request);
     case Kind::all_to_all: return tutti_all_to_all_start(comm, in, out, n, type, &options, request);
     case Kind::all_to_all_v:

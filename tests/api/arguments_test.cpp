@@ -65,6 +65,10 @@ TEST_F(Arguments, BuffersMissing) {
   REFUSED(tutti_gather(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
+  REFUSED(tutti_gather_v(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_gather_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_v(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_all_to_all(comm_, nullptr, b_, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all(comm_, a_, nullptr, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all_v(comm_, nullptr, counts_, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr));

@@ -123,8 +123,10 @@ std::optional<Collective> collective_of(Kind kind) {
     case Kind::all_gather_v: return Collective::all_gather;
     case Kind::broadcast: return Collective::broadcast;
     case Kind::reduce: return Collective::reduce;
-    case Kind::gather: return Collective::gather;
-    case Kind::scatter: return Collective::scatter;
+    case Kind::gather:
+    case Kind::gather_v: return Collective::gather;
+    case Kind::scatter:
+    case Kind::scatter_v: return Collective::scatter;
     case Kind::all_to_all:
     case Kind::all_to_all_v: return Collective::all_to_all;
     case Kind::barrier: return Collective::barrier;

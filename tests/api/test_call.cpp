@@ -10,9 +10,9 @@
 namespace tutti::test {
 
 std::string_view name(Kind kind) {
-  static constexpr std::string_view kNames[] = {
-      "all_reduce", "reduce_scatter", "reduce_scatter_v", "all_gather",   "all_gather_v", "broadcast", "reduce",
-      "gather",     "scatter",        "all_to_all",       "all_to_all_v", "barrier",      "shift"};
+  static constexpr std::string_view kNames[] = {"all_reduce", "reduce_scatter", "reduce_scatter_v", "all_gather", "all_gather_v",
+                                                "broadcast",  "reduce",         "gather",           "gather_v",   "scatter",
+                                                "scatter_v",  "all_to_all",     "all_to_all_v",     "barrier",    "shift"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[static_cast<size_t>(kind)];
 }
@@ -26,7 +26,16 @@ tutti_op op_for(tutti_dtype dtype, int number) {
 }
 
 bool has_root(Kind kind) {
-  return kind == Kind::broadcast || kind == Kind::reduce || kind == Kind::gather || kind == Kind::scatter || kind == Kind::shift;
+  switch (kind) {
+    case Kind::broadcast:
+    case Kind::reduce:
+    case Kind::gather:
+    case Kind::gather_v:
+    case Kind::scatter:
+    case Kind::scatter_v:
+    case Kind::shift: return true;
+    default: return false;
+  }
 }
 
 bool allows_in_place(Kind kind) { return kind < Kind::all_to_all; }
@@ -62,7 +71,9 @@ size_t uneven(const Call& call, uint64_t index) {
   return word % 4 == 0 ? 0 : static_cast<size_t>((word >> 8) % (2 * call.count + 1));
 }
 
-bool is_v(Kind kind) { return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v; }
+bool is_v(Kind kind) {
+  return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v || kind == Kind::gather_v || kind == Kind::scatter_v;
+}
 }  // namespace
 
 size_t count_of(const Call& call, int rank) { return is_v(call.kind) ? uneven(call, static_cast<uint64_t>(rank)) : call.count; }
@@ -110,7 +121,8 @@ size_t input_elements(const Call& call, int rank) {
     case Kind::reduce_scatter:
     case Kind::reduce_scatter_v: return offset_of(call, call.size);
     case Kind::broadcast: return rank == call.root ? call.count : 0;
-    case Kind::scatter: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::scatter:
+    case Kind::scatter_v: return rank == call.root ? offset_of(call, call.size) : 0;
     case Kind::all_to_all: return offset_of(call, call.size);
     case Kind::all_to_all_v: return gapped_total(send_counts(call, rank));
     case Kind::barrier: return 0;
@@ -124,7 +136,8 @@ size_t output_elements(const Call& call, int rank) {
     case Kind::all_gather_v:
     case Kind::all_to_all: return offset_of(call, call.size);
     case Kind::reduce: return rank == call.root ? call.count : 0;
-    case Kind::gather: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::gather:
+    case Kind::gather_v: return rank == call.root ? offset_of(call, call.size) : 0;
     case Kind::all_to_all_v: return gapped_total(recv_counts(call, rank));
     case Kind::barrier: return 0;
     default: return count_of(call, rank);
@@ -275,11 +288,13 @@ Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inpu
     case Kind::all_gather:
     case Kind::all_gather_v:
     case Kind::gather:
-      if (call.kind != Kind::gather || rank == call.root) {
+    case Kind::gather_v:
+      if (!has_root(call.kind) || rank == call.root) {
         for (const Bytes& input : inputs) append(output, input, 0, input.size());
       }
       return output;
-    case Kind::scatter: append(output, inputs[root], offset_of(call, rank) * unit, call.count * unit); return output;
+    case Kind::scatter:
+    case Kind::scatter_v: append(output, inputs[root], offset_of(call, rank) * unit, count_of(call, rank) * unit); return output;
     case Kind::all_to_all:
       for (const Bytes& input : inputs) append(output, input, offset_of(call, rank) * unit, call.count * unit);
       return output;

@@ -21,13 +21,15 @@ enum class Kind : uint8_t {
   broadcast,
   reduce,
   gather,
+  gather_v,
   scatter,
+  scatter_v,
   all_to_all,
   all_to_all_v,
   barrier,
   shift,  // a group of one send to rank + root and one receive from rank - root
 };
-inline constexpr int kKinds = 13;
+inline constexpr int kKinds = 15;
 std::string_view name(Kind kind);
 
 enum class Values : uint8_t {
