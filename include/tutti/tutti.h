@@ -211,12 +211,18 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
 /* ---- collectives ---- */
 
-/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks. */
+/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor`.
+ *
+ * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce and
+ * reduce_scatter, without a codec; else TUTTI_UNSUPPORTED).  Each rank gives its own or none, read before the call
+ * returns.  Products are rounded to the type (of 16-bit floats: computed in float32, and rounded with the result where
+ * averages are) and lie in memory of the call's own, as large as the input; the input is left as it is. */
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
   const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
   int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
+  const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);

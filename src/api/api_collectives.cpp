@@ -4,11 +4,12 @@
 #include <utility>
 
 #include "api_internal.h"
+#include "spaces.h"
 
 namespace tutti::api {
 namespace {
 
-constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr};
+constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr};
 constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
@@ -80,6 +81,17 @@ Status check_buffers(const Call& call, int rank, int size) {
   return {};
 }
 
+Status check_factor(const Call& call) {
+  if (!call.factor) return {};
+  const auto unsupported = [&](std::string sentence) { return Status(Code::unsupported, title(call) + std::move(sentence)); };
+  if (call.codec) return unsupported("a factor does not go with a codec: multiply the input before the call");
+  if (!is_reduction(call.collective)) return unsupported("a factor goes with reductions only");
+  if (call.op != ReduceOp::sum && call.op != ReduceOp::avg)
+    return unsupported("a factor goes with sum and avg, not with " + std::string(name(call.op)));
+  if (!is_float(call.type)) return unsupported("a factor goes with floating point types, not with " + std::string(name(call.type)));
+  return {};
+}
+
 Status check(const tutti_comm* comm, const Call& call) {
   if (Status status = check_comm(comm); !status.ok()) return status;
   if (comm->grouping) return wrong(title(call) + "not between tutti_group_begin and tutti_group_end");
@@ -94,6 +106,7 @@ Status check(const tutti_comm* comm, const Call& call) {
   if (call.rooted && (call.root < 0 || call.root >= size))
     return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
                  std::to_string(size - 1) + ")");
+  if (Status status = check_factor(call); !status.ok()) return status;
   return check_buffers(call, comm->communicator->rank(), size);
 }
 
@@ -117,6 +130,7 @@ Status apply(const tutti_call_options* given, Call& call) {
   if (options.timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
   if (options.algorithm) call.algorithm = options.algorithm;
   call.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
+  if (options.factor) call.factor = *options.factor;
   return options.codec ? apply(*options.codec, call) : Status();
 }
 

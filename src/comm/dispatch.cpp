@@ -10,7 +10,7 @@ std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
                                                    cut.lanes, compiled.slots, link_table);
   operation->set_tags(std::move(tags));
   if (coded) operation->set_coded(std::move(coded));
-  if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation), *link_table.executor);
+  if (staged) return std::make_shared<StagedOperation>(std::move(staged), std::move(operation), *link_table.executor);
   return operation;
 }
 
@@ -77,6 +77,7 @@ bool Dispatch::asks_whether_lent(const Call& call, const RoutedCall& routed) con
 }
 
 bool Dispatch::can_lend(const Call& call, uint64_t bytes) const {
+  if (call.factor) return false;  // what it multiplies lies elsewhere
   const auto reaches = [&](const void* memory) { return parts_.pool->reaches(static_cast<const std::byte*>(memory), bytes); };
   return reaches(call.input) && reaches(call.output);
 }
@@ -141,19 +142,18 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
   prepared.binding = std::move(prepared.binding).at_least_one_stripe();
 }
 
-// The same call of float32, between places in `wide`.
-void Dispatch::widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const {
+std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide) const {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
-  prepared.wide = std::make_unique<WideNumbers>(engine_.link_table().wide_memory, call.type, call.input,
-                                                WideNumbers::Place{extent.input, extent.input_at},
-                                                extent.writes ? call.output : nullptr,
-                                                WideNumbers::Place{extent.output, extent.output_at});
-  Call wide = call;
-  wide.type = DataType::float32;
-  wide.input = prepared.wide->input();
-  wide.output = prepared.wide->output();
-  bind(wide, routed, prepared);
-  prepared.arithmetic = arithmetic_of(wide);  // stores are cached: the result is narrowed at once
+  std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
+  std::vector<StagedData::Output> outputs;
+  if (wide && extent.writes) outputs.push_back({call.output, extent.output_at, extent.output});
+  auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, StagedData::Form{call.type, wide, call.factor},
+                                           std::move(inputs), std::move(outputs));
+  call.input = data->at(extent.input_at);
+  if (!wide) return data;
+  call.type = DataType::float32;
+  call.output = extent.writes ? data->at(extent.output_at) : nullptr;
+  return data;
 }
 
 PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
@@ -161,16 +161,18 @@ PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint3
   prepared.algorithm = routed.route.name;
   prepared.signature = sign(call, routed.route.algorithm, sequence);
   prepared.compiled = program_of(routed.route.algorithm, call.collective, call.root);
+  prepared.arithmetic = routed.arithmetic;
   const bool wide = must_be_wide(call, routed);
-  if (wide)
-    widen(call, routed, prepared);
-  else
+  if (wide || is_staged(call)) {
+    Call staged = call;
+    prepared.staged = stage(staged, wide);
+    if (wide) prepared.arithmetic = arithmetic_of(staged);
+    bind(staged, routed, prepared);
+  } else {
     bind(call, routed, prepared);
-  const kernels::Store store = output_store(call, routed.bytes);
-  if (!wide) {
-    prepared.arithmetic = routed.arithmetic;
-    prepared.arithmetic.output_store = store;
   }
+  const kernels::Store store = output_store(call, routed.bytes);
+  if (!wide) prepared.arithmetic.output_store = store;  // a wide result is narrowed at once
   return prepared;
 }
 

@@ -18,8 +18,8 @@
 #include "recent_memory.h"
 #include "route.h"
 #include "routed_call.h"
+#include "staged_operation.h"
 #include "tuning.h"
-#include "wide_operation.h"
 
 namespace tutti {
 
@@ -38,7 +38,7 @@ struct PreparedCall {
   Cut cut{1, 64};
   Arithmetic arithmetic;
   PlanOperation::Tags tags;
-  std::unique_ptr<WideNumbers> wide;  // the call's data, if a WideOperation is to carry it out
+  std::unique_ptr<StagedData> staged;   // the call's data, if a StagedOperation is to carry it out
   std::unique_ptr<CodedPayload> coded;  // if it travels compressed
 
   std::shared_ptr<Operation> make(LinkTable& link_table);  // once
@@ -101,6 +101,9 @@ class Dispatch {
     return signature_of(call, parts_.size, algorithm, parts_.context, sequence);
   }
   Arithmetic arithmetic_of(const Call& call) const;  // but for its output_store
+  static bool is_staged(const Call& call) { return call.factor.has_value(); }
+  // Makes of a call that is staged, or wide, the one over data that are made ready for it.
+  std::unique_ptr<StagedData> stage(Call& call, bool wide = false) const;
   // Through the caches or past them (recent_memory.h).  `bytes`: of the whole data.
   kernels::Store output_store(const Call& call, uint64_t bytes);
 
@@ -113,7 +116,6 @@ class Dispatch {
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   bool must_be_wide(const Call& call, const RoutedCall& routed) const;
   void bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
-  void widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
   std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, LinkTable& link_table);
 
   static constexpr uint64_t kLeastStreamed = 64 << 10;  // bytes of output; of less nothing was gained

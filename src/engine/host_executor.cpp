@@ -38,4 +38,9 @@ Ticket HostExecutor::narrow(uint32_t, const CastWork& work) {
   return kDone;
 }
 
+Ticket HostExecutor::scale(uint32_t, const ScaleWork& work) {
+  kernels::scale(work.type, work.from, work.to, work.count, work.factor);
+  return kDone;
+}
+
 }  // namespace tutti

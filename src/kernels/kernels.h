@@ -53,6 +53,10 @@ constexpr bool widens(DataType type) {
 void widen(DataType type, const void* from, float* to, size_t n);
 void narrow(DataType type, const float* from, void* to, size_t n);
 
+// to[i] = from[i] × factor, of floats at any address: in float32 (16-bit floats, float32) or float64, rounded once.
+// `to` may equal `from`; no other overlap.
+void scale(DataType type, const void* from, void* to, size_t n, double factor);
+
 // "AVX3_SPR": the target in use, for logs and tutti-info.
 std::string_view target_name();
 

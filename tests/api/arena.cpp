@@ -92,6 +92,8 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
   tutti_call_options options;
   tutti_call_options_init(&options);
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
+  const double factor = factor_of(call_, rank_);
+  if (factor != 1) options.factor = &factor;
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;
@@ -125,6 +127,8 @@ tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
   tutti_call_options options;
   tutti_call_options_init(&options);
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
+  const double factor = factor_of(call_, rank_);
+  if (factor != 1) options.factor = &factor;
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;

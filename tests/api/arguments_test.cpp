@@ -114,6 +114,43 @@ TEST_F(Arguments, OperatorsOnTheBitsOfFloats) {
   }
 }
 
+TEST_F(Arguments, FactorsThatDoNotGo) {
+  const double factor = 2;
+  options_.factor = &factor;
+  const auto unsupported = [&](tutti_status status, const char* why) {
+    EXPECT_EQ(status, TUTTI_UNSUPPORTED);
+    EXPECT_THAT(tutti_last_error(comm_), HasSubstr(why));
+  };
+  unsupported(tutti_all_gather(comm_, a_, b_, 4, TUTTI_FLOAT32, &options_), "a factor goes with reductions only");
+  unsupported(tutti_barrier(comm_, &options_), "a factor goes with");
+  unsupported(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_MAX, &options_), "with sum and avg, not with max");
+  unsupported(tutti_reduce(comm_, a_, b_, 4, TUTTI_INT32, TUTTI_SUM, 0, &options_), "floating point types, not with int32");
+  tutti_codec* codec = nullptr;
+  ASSERT_EQ(tutti_codec_create(&codec, "int8", 4, TUTTI_FLOAT32), TUTTI_SUCCESS);
+  options_.codec = codec;
+  unsupported(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_), "a factor does not go with a codec");
+  EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS);
+}
+
+// Each rank's own, none after some and other ones in calls that are alike otherwise; small enough to be exchanged flat.
+TEST_F(Arguments, FactorsAreOfEachCall) {
+  world_.run([](int rank, tutti_comm* comm) {
+    tutti_call_options options;
+    tutti_call_options_init(&options);
+    for (int turn = 0; turn < 20; ++turn) {
+      const float input = 3;
+      float output = -1;
+      const double factor = rank + turn + 0.25;
+      options.factor = turn % 3 == 1 ? nullptr : &factor;
+      const tutti_call_options* given = turn % 3 == 2 && rank == 1 ? nullptr : &options;
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, &input, &output, 1, TUTTI_FLOAT32, TUTTI_SUM, given), comm));
+      const auto t = static_cast<float>(turn);
+      EXPECT_EQ(output, turn % 3 == 1 ? 6 : turn % 3 == 2 ? 3 * (t + 0.25f) + 3 : 3 * (2 * t + 1.5f)) << turn;
+      EXPECT_EQ(input, 3);
+    }
+  });
+}
+
 TEST_F(Arguments, RootsAndPeersOutOfRange) {
   for (const int bad : {-1, 2, 1'000'000}) {
     REFUSED(tutti_broadcast(comm_, a_, b_, 4, TUTTI_FLOAT32, bad, nullptr));

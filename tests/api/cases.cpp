@@ -94,7 +94,7 @@ std::vector<std::vector<int>> pairwise(const std::vector<int>& values) {
 
 namespace {
 
-enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot };
+enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot, kScaled };
 constexpr int kSizes = 8;
 constexpr int kTypes = 12, kOps = 8, kHows = 3, kRoots = 3;
 
@@ -156,7 +156,7 @@ CaseSpace::CaseSpace(std::vector<int> ranks, size_t large) : ranks_(std::move(ra
     methods_.push_back({kind, ""});
     for (const std::string& algorithm : algorithms_of(kind)) methods_.push_back({kind, algorithm});
   }
-  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots};
+  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots, 2};
 }
 
 Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
@@ -172,6 +172,7 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.count = count_for(row[kSize], c.call.size, method.kind, large_);
   c.call.values = static_cast<Values>(row[kValues]);
   c.call.root = row[kRoot] * (c.call.size - 1) / (kRoots - 1);  // first, middle, last
+  c.call.scaled = row[kScaled] == 1 && allows_factor(c.call);
   c.call.seed = seed;
   return c;
 }
@@ -182,6 +183,7 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   if (!is_reduction(kind) && row[kOp] != 0) return true;
   if (row[kOp] >= TUTTI_BAND && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
+  if (!is_reduction(kind) && row[kScaled] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;
   return kind == Kind::barrier && (row[kType] != 0 || row[kSize] != 0);
 }

@@ -25,6 +25,16 @@ tutti_op op_for(tutti_dtype dtype, int number) {
   return static_cast<tutti_op>(is_real_dtype(dtype) ? number % TUTTI_BAND : number);
 }
 
+bool allows_factor(const Call& call) {
+  return is_reduction(call.kind) && is_real_dtype(call.dtype) && (call.op == TUTTI_SUM || call.op == TUTTI_AVG);
+}
+
+// Sums of exact values stay exact.
+double factor_of(const Call& call, int rank) {
+  static constexpr double kFactors[] = {1, 2, 0.5, -1};
+  return call.scaled ? kFactors[(call.seed + static_cast<uint64_t>(rank)) % std::size(kFactors)] : 1;
+}
+
 bool has_root(Kind kind) {
   switch (kind) {
     case Kind::broadcast:
@@ -49,8 +59,8 @@ std::string describe(const Call& call) {
   if (is_reduction(call.kind)) out << " " << kOps[call.op];
   if (has_root(call.kind)) out << ", root " << call.root;
   out << ", " << call.size << " ranks, algorithm " << (call.algorithm.empty() ? "default" : call.algorithm)
-      << (call.in_place ? ", in place" : ", out of place") << (call.values == Values::exact ? ", exact" : ", real")
-      << " values, seed " << call.seed;
+      << (call.in_place ? ", in place" : ", out of place") << (call.scaled ? ", scaled" : "")
+      << (call.values == Values::exact ? ", exact" : ", real") << " values, seed " << call.seed;
   return out.str();
 }
 
@@ -256,6 +266,19 @@ Bytes reduced(const Call& call, const std::vector<Bytes>& inputs, size_t first, 
   });
 }
 
+// What reaches the reduction.
+std::vector<Bytes> scaled(const Call& call, std::vector<Bytes> inputs) {
+  visit_dtype(call.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    for (size_t rank = 0; rank < inputs.size(); ++rank)
+      for (size_t i = 0; i < inputs[rank].size() / sizeof(T); ++i) {
+        std::byte* at = inputs[rank].data() + i * sizeof(T);
+        store(at, narrow<T>(widen(load<T>(at)) * factor_of(call, static_cast<int>(rank))));
+      }
+  });
+  return inputs;
+}
+
 void append(Bytes& to, const Bytes& from, size_t offset, size_t bytes) {
   const auto first = from.begin() + static_cast<ptrdiff_t>(offset);
   to.insert(to.end(), first, first + static_cast<ptrdiff_t>(bytes));
@@ -276,6 +299,11 @@ Bytes exchanged_unevenly(const Call& call, int rank, const std::vector<Bytes>& i
 }  // namespace
 
 Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inputs) {
+  if (call.scaled) {
+    Call plain = call;
+    plain.scaled = false;
+    return expected_output(plain, rank, scaled(call, inputs));
+  }
   const size_t unit = element_bytes(call.dtype);
   const auto root = static_cast<size_t>(call.root);
   Bytes output;
@@ -357,7 +385,9 @@ std::string difference(const Call& call, int rank, const std::vector<Bytes>& inp
       const std::byte* got = output + i * sizeof(T);
       const std::byte* wanted = expected.data() + i * sizeof(T);
       if (std::memcmp(got, wanted, sizeof(T)) == 0) continue;
-      if (rounded && std::fabs(widen(load<T>(got)) - widen(load<T>(wanted))) <= tolerance<T>(call, inputs, first + i)) continue;
+      // Factors of at most 2.
+      const double allowed = (call.scaled ? 2 : 1) * (rounded ? tolerance<T>(call, inputs, first + i) : 0);
+      if (rounded && std::fabs(widen(load<T>(got)) - widen(load<T>(wanted))) <= allowed) continue;
       return report(i, text_of<T>(got), text_of<T>(wanted));
     }
     return "";

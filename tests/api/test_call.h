@@ -46,6 +46,7 @@ struct Call {
   size_t count = 0;
   std::string algorithm;  // "": the library chooses
   bool in_place = false;
+  bool scaled = false;  // each rank gives a factor of its own, some none
   Values values = Values::exact;
   uint64_t seed = 0;  // of the inputs, and of the uneven counts of v-variants
 };
@@ -56,6 +57,10 @@ bool is_reduction(Kind kind);
 // The operator of this number, another one where it is not defined for the type.
 tutti_op op_for(tutti_dtype dtype, int number);
 bool has_root(Kind kind);
+// Sums and averages of floats by calls of the kind may have a factor.
+bool allows_factor(const Call& call);
+// Of this rank; 1: none.
+double factor_of(const Call& call, int rank);
 bool allows_in_place(Kind kind);
 std::string describe(const Call& call);  // one line that is enough to run the case again
 
