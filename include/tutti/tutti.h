@@ -279,13 +279,15 @@ TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *
 TUTTI_API tutti_status tutti_scatter_v(tutti_comm *comm, const void *input, void *output, const size_t *counts, tutti_dtype dtype,
                                        int root, const tutti_call_options *options);
 
-/* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  Not in place. */
+/* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  In
+ * place: output == input, which is copied first. */
 TUTTI_API tutti_status tutti_all_to_all(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         const tutti_call_options *options);
 
 /* As tutti_all_to_all: send_counts[j] elements at input + send_offsets[j] go to rank j; recv_counts[i] elements from
  * rank i go to output + recv_offsets[i].  Arrays of size entries, counts and offsets in elements; recv_counts[i] here
- * equals send_counts[this rank] at rank i.  Not in place. */
+ * equals send_counts[this rank] at rank i.  In place: output == input, and counts and offsets to and from each rank are
+ * equal (so what goes to a rank lies where what comes from it will); the input is copied first. */
 TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, const size_t *send_counts,
                                           const size_t *send_offsets,
                                           void *output, const size_t *recv_counts, const size_t *recv_offsets, tutti_dtype dtype,

@@ -42,7 +42,8 @@ Status check_parts_apart(const Call& call, int size, size_t element) {
     const Part& other = farthest[part.is_input ? 0 : 1];
     if (part.begin < other.end)
       return wrong(title(call) + "input for rank " + std::to_string((part.is_input ? part : other).rank) +
-                   " and output from rank " + std::to_string((part.is_input ? other : part).rank) + " overlap");
+                   " and output from rank " + std::to_string((part.is_input ? other : part).rank) +
+                   " overlap, and it is not in place (see tutti.h)");
     Part& own = farthest[part.is_input ? 1 : 0];
     if (part.end > own.end) own = part;
   }
@@ -60,7 +61,10 @@ Status check_all_to_all_v(const Call& call, int size, size_t element) {
       if (numbers[i] > SIZE_MAX / element / 4)
         return wrong(title(call) + "count or offset " + std::to_string(numbers[i]) + " for rank " + std::to_string(i) +
                      " is too large");
-  return check_parts_apart(call, size, element);
+  const auto equal = [size](const size_t* a, const size_t* b) { return std::equal(a, a + size, b); };
+  const bool in_place =
+      call.input == call.output && equal(call.send_counts, call.recv_counts) && equal(call.send_offsets, call.recv_offsets);
+  return in_place ? Status() : check_parts_apart(call, size, element);
 }
 
 Status check_buffers(const Call& call, int rank, int size) {
@@ -74,9 +78,8 @@ Status check_buffers(const Call& call, int rank, int size) {
   if (!call.input && input_bytes > 0) return wrong(title(call) + "input is NULL");
   if (!call.output && output_bytes > 0) return wrong(title(call) + "output is NULL");
   if (!overlap(call.input, input_bytes, call.output, output_bytes)) return {};
-  const bool in_place =
-      call.collective != Collective::all_to_all && static_cast<const std::byte*>(call.input) - extent.input_at * element ==
-                                                       static_cast<const std::byte*>(call.output) - extent.output_at * element;
+  const bool in_place = static_cast<const std::byte*>(call.input) - extent.input_at * element ==
+                        static_cast<const std::byte*>(call.output) - extent.output_at * element;
   if (!in_place) return wrong(title(call) + "input and output overlap, but not exactly in place (see tutti.h)");
   return {};
 }

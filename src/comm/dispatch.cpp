@@ -5,6 +5,22 @@
 #include "algorithms.h"
 
 namespace tutti {
+namespace {
+
+// One behind the other.
+std::vector<StagedData::Input> parts_to_send(const Call& call, int size) {
+  std::vector<StagedData::Input> parts;
+  size_t first = 0;
+  for (int r = 0; r < size; ++r) {
+    const size_t offset = call.send_offsets[r] * element_size(call.type), count = call.send_counts[r];
+    parts.push_back({static_cast<const std::byte*>(call.input) + offset, first, count});
+    first += count;
+  }
+  return parts;
+}
+
+}  // namespace
+
 std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
   auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature,
                                                    cut.lanes, compiled.slots, link_table);
@@ -145,11 +161,13 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
 std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide) const {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
   std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
+  if (call.send_counts) inputs = parts_to_send(call, parts_.size);
   std::vector<StagedData::Output> outputs;
   if (wide && extent.writes) outputs.push_back({call.output, extent.output_at, extent.output});
   auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, StagedData::Form{call.type, wide, call.factor},
                                            std::move(inputs), std::move(outputs));
   call.input = data->at(extent.input_at);
+  if (call.send_counts) call.send_offsets = data->firsts().data();
   if (!wide) return data;
   call.type = DataType::float32;
   call.output = extent.writes ? data->at(extent.output_at) : nullptr;

@@ -101,7 +101,10 @@ class Dispatch {
     return signature_of(call, parts_.size, algorithm, parts_.context, sequence);
   }
   Arithmetic arithmetic_of(const Call& call) const;  // but for its output_store
-  static bool is_staged(const Call& call) { return call.factor.has_value(); }
+  static bool is_staged(const Call& call) {
+    const bool exchanges_in_place = call.collective == Collective::all_to_all && call.input == call.output;
+    return call.factor || (exchanges_in_place && call.input);
+  }
   // Makes of a call that is staged, or wide, the one over data that are made ready for it.
   std::unique_ptr<StagedData> stage(Call& call, bool wide = false) const;
   // Through the caches or past them (recent_memory.h).  `bytes`: of the whole data.

@@ -40,7 +40,10 @@ StagedData::StagedData(std::shared_ptr<StagingMemory> memory, const Form& form, 
                        std::vector<Output> outputs)
     : memory_(std::move(memory)), form_(form), inputs_(std::move(inputs)), outputs_(std::move(outputs)) {
   size_t elements = 1;
-  for (const Input& input : inputs_) elements = std::max(elements, input.first + input.count);
+  for (const Input& input : inputs_) {
+    elements = std::max(elements, input.first + input.count);
+    firsts_.push_back(input.first);
+  }
   for (const Output& output : outputs_) elements = std::max(elements, output.first + output.count);
   if (elements > SIZE_MAX / (2 * element_bytes())) throw std::bad_alloc();
   room_ = memory_->take(elements * element_bytes());
@@ -51,9 +54,11 @@ Ticket StagedData::make_ready(Executor& executor) {
   for (const Input& input : inputs_) {
     std::byte* const to = at(input.first);
     if (form_.wide) last = executor.widen(kQueue, {form_.type, input.from, to, input.count});
-    if (!form_.factor) continue;
     const DataType type = form_.wide ? DataType::float32 : form_.type;
-    last = executor.scale(kQueue, {type, form_.wide ? to : input.from, to, input.count, *form_.factor});
+    if (form_.factor)
+      last = executor.scale(kQueue, {type, form_.wide ? to : input.from, to, input.count, *form_.factor});
+    else if (!form_.wide)
+      last = executor.copy(kQueue, {.to = to, .from = input.from, .bytes = input.count * element_bytes()});
   }
   return last;
 }

@@ -5,6 +5,7 @@
 //            long before the average does.  So no rank rounds one: input and result are float32 in between, and
 //            messages twice as long.
 //   factor   this rank's input is multiplied by it, a matter of this rank alone.
+//   neither  the input is copied out of the way of the output: all_to_all in place.
 //
 // The signature stays that of the caller's call, so its messages and sentences say what was called.
 #pragma once
@@ -42,6 +43,7 @@ class StagedData {
   StagedData(const StagedData&) = delete;
   ~StagedData() { memory_->give_back(room_); }
 
+  const std::vector<size_t>& firsts() const { return firsts_; }  // of the inputs
   std::byte* at(size_t element) const { return room_.begin + element * element_bytes(); }
   Ticket make_ready(Executor& executor);
   Ticket hand_out(Executor& executor);
@@ -53,6 +55,7 @@ class StagedData {
   Form form_;
   std::vector<Input> inputs_;
   std::vector<Output> outputs_;
+  std::vector<size_t> firsts_;
   StagingMemory::Room room_;
 };
 

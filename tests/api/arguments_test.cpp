@@ -173,9 +173,14 @@ TEST_F(Arguments, BuffersThatOverlapOtherThanInPlace) {
   REFUSED(tutti_reduce(comm_, a_ + 1, a_, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
   REFUSED(tutti_gather(comm_, a_ + 4, a_, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, a_, a_ + 4, 4, TUTTI_FLOAT32, 0, nullptr));
-  REFUSED(tutti_all_to_all(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all(comm_, a_, a_ + 7, 4, TUTTI_FLOAT32, nullptr));
-  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  // In place only if what goes to a rank lies where what comes from it will.
+  const size_t more[2] = {3, 3}, later[2] = {1, 4};
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, more, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, counts_, later, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_ + 1, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("overlap, and it is not in place"));
 }
 
 TEST_F(Arguments, CountsWhoseBytesOverflow) {
@@ -263,7 +268,7 @@ TEST_F(Arguments, StartsAreCheckedAsTheBlockingCalls) {
   REFUSED(tutti_reduce_start(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, -1, nullptr, &request_)), none();
   REFUSED(tutti_gather_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
   REFUSED(tutti_scatter_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
-  REFUSED(tutti_all_to_all_start(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_all_to_all_start(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_all_to_all_v_start(comm_, a_, nullptr, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_barrier_start(comm_, nullptr, nullptr));
   REFUSED(tutti_send_start(comm_, a_, 4, TUTTI_FLOAT32, 2, &request_)), none();

@@ -48,7 +48,7 @@ bool has_root(Kind kind) {
   }
 }
 
-bool allows_in_place(Kind kind) { return kind < Kind::all_to_all; }
+bool allows_in_place(Kind kind) { return kind < Kind::barrier; }
 
 std::string describe(const Call& call) {
   static constexpr const char* kTypes[] = {"int8",    "uint8",    "int32",   "uint32",  "int64", "uint64",
@@ -95,6 +95,7 @@ size_t offset_of(const Call& call, int rank) {
 }
 
 size_t pair_count(const Call& call, int src, int dst) {
+  if (call.in_place && src > dst) std::swap(src, dst);  // as many to a rank as from it
   return uneven(call, static_cast<uint64_t>(src) * static_cast<uint64_t>(call.size) + static_cast<uint64_t>(dst));
 }
 
@@ -287,6 +288,7 @@ void append(Bytes& to, const Bytes& from, size_t offset, size_t bytes) {
 Bytes exchanged_unevenly(const Call& call, int rank, const std::vector<Bytes>& inputs) {
   const size_t unit = element_bytes(call.dtype);
   Bytes output(output_elements(call, rank) * unit, kUntouched);
+  if (call.in_place) output = inputs[static_cast<size_t>(rank)];
   const std::vector<size_t> offsets = gapped_offsets(recv_counts(call, rank));
   for (int src = 0; src < call.size; ++src) {
     const size_t from = gapped_offsets(send_counts(call, src))[static_cast<size_t>(rank)];
