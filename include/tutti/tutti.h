@@ -213,8 +213,8 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
 /* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor`.
  *
- * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce and
- * reduce_scatter, without a codec; else TUTTI_UNSUPPORTED).  Each rank gives its own or none, read before the call
+ * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce,
+ * reduce_scatter, scans; without a codec; else TUTTI_UNSUPPORTED).  Each rank gives its own or none, read before the call
  * returns.  Products are rounded to the type (of 16-bit floats: computed in float32, and rounded with the result where
  * averages are) and lie in memory of the call's own, as large as the input; the input is left as it is. */
 typedef struct tutti_call_options {
@@ -259,6 +259,13 @@ TUTTI_API tutti_status tutti_broadcast(tutti_comm *comm, const void *input, void
  * at the root. */
 TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
                                     int root, const tutti_call_options *options);
+
+/* Scans.  Rank r's output[i] = reduction over ranks 0 … r of input[i], taken in the order of ranks; of tutti_exscan: over
+ * ranks 0 … r-1, and rank 0's output is left as it is (it may be NULL).  Not of TUTTI_AVG.  In place: output == input. */
+TUTTI_API tutti_status tutti_scan(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
+                                  const tutti_call_options *options);
+TUTTI_API tutti_status tutti_exscan(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
+                                    const tutti_call_options *options);
 
 /* Every rank's count elements to the root's output of size × count.  In place at the root: input == output + root·count. */
 TUTTI_API tutti_status tutti_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
@@ -399,6 +406,10 @@ TUTTI_API tutti_status tutti_broadcast_start(tutti_comm *comm, const void *input
                                              int root, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                           tutti_op op, int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_scan_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                        tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_exscan_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                          tutti_op op, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count,
                                           tutti_dtype dtype, int root,
                                           const tutti_call_options *options, tutti_request **request);

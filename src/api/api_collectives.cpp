@@ -109,6 +109,8 @@ Status check(const tutti_comm* comm, const Call& call) {
   if (call.rooted && (call.root < 0 || call.root >= size))
     return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
                  std::to_string(size - 1) + ")");
+  if (is_scan(call.collective) && call.op == ReduceOp::avg)
+    return Status(Code::unsupported, title(call) + "there is no avg of scans: each rank's sum is of another number of inputs");
   if (Status status = check_factor(call); !status.ok()) return status;
   return check_buffers(call, comm->communicator->rank(), size);
 }
@@ -344,6 +346,24 @@ tutti_status tutti_reduce(tutti_comm* comm, const void* input, void* output, siz
 tutti_status tutti_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
                                 int root, const tutti_call_options* options, tutti_request** request) {
   return issue(comm, rooted(Collective::reduce, input, output, count, dtype, root, op), options, request, true);
+}
+
+tutti_status tutti_scan(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                        const tutti_call_options* options) {
+  return issue(comm, reduction(Collective::scan, input, output, count, dtype, op), options, nullptr, false);
+}
+tutti_status tutti_scan_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                              const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, reduction(Collective::scan, input, output, count, dtype, op), options, request, true);
+}
+
+tutti_status tutti_exscan(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                          const tutti_call_options* options) {
+  return issue(comm, reduction(Collective::exscan, input, output, count, dtype, op), options, nullptr, false);
+}
+tutti_status tutti_exscan_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
+                                const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, reduction(Collective::exscan, input, output, count, dtype, op), options, request, true);
 }
 
 tutti_status tutti_gather(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, int root,

@@ -22,9 +22,9 @@ constexpr std::array<TypeRow, kDataTypes> kTypes{{{"int8", "char", 1},
                                                   {"int16", "short", 2},
                                                   {"uint16", "ushort", 2}}};
 constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg", "band", "bor", "bxor"};
-constexpr std::array<std::string_view, kCollectives> kCollectiveNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast",
-                                                                      "reduce",     "gather",         "scatter",    "all_to_all",
-                                                                      "barrier",    "point_to_point"};
+constexpr std::array<std::string_view, kCollectives> kCollectiveNames{
+    "all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce",  "gather",
+    "scatter",    "all_to_all",     "scan",       "exscan",    "barrier", "point_to_point"};
 
 template <class Names>
 std::optional<size_t> index_of(const Names& names, std::string_view text) {
@@ -85,12 +85,22 @@ std::string describe(const Signature& signature) {
   if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
   if (collective == Collective::barrier) return text;
   text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
-  if (collective == Collective::all_reduce || collective == Collective::reduce || collective == Collective::reduce_scatter)
-    text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
+  if (has_op(collective)) text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
   if (collective == Collective::all_reduce && signature.detail != 0)
     text += ", codec #" + std::to_string(signature.detail) + " (its settings and steps)";
   return text;
+}
+
+bool has_op(Collective collective) {
+  switch (collective) {
+    case Collective::all_reduce:
+    case Collective::reduce_scatter:
+    case Collective::reduce:
+    case Collective::scan:
+    case Collective::exscan: return true;
+    default: return false;
+  }
 }
 
 bool each_rank_has_a_part(Collective collective) {

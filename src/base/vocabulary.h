@@ -27,10 +27,12 @@ enum class Collective : uint8_t {
   gather,
   scatter,
   all_to_all,
+  scan,
+  exscan,
   barrier,
   point_to_point,  // a group of sends and receives
 };
-inline constexpr int kCollectives = 10;
+inline constexpr int kCollectives = 12;
 
 size_t element_size(DataType type);
 std::string_view name(DataType type);                            // "float32"
@@ -39,6 +41,7 @@ bool is_float(DataType type);
 // The operators on bits are not defined for floats.
 bool is_defined(ReduceOp op, DataType type);
 std::string_view name(Collective collective);                    // "all_reduce"
+bool has_op(Collective collective);                              // a reduction by an operator that the caller names
 // The call's count is of each rank's part, not of the whole.
 bool each_rank_has_a_part(Collective collective);
 std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"

@@ -63,6 +63,8 @@ Extent extent_of(const Call& call, int rank, int size) {
     case Collective::all_reduce: return {total, total};
     case Collective::broadcast: return {total, total, 0, 0, rank == call.root, true};
     case Collective::reduce: return {total, total, 0, 0, true, rank == call.root};
+    case Collective::scan: return {total, total};
+    case Collective::exscan: return {total, total, 0, 0, true, rank > 0};
     case Collective::reduce_scatter: return {total, own, 0, before};
     case Collective::all_gather: return {own, total, before, 0};
     case Collective::gather: return {own, total, before, 0, true, rank == call.root};

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "byte_units.h"
 #include "fixed_sizes.h"
+#include "table.h"
 #include "words.h"
 
 namespace tutti {
@@ -224,7 +225,8 @@ Result<Route> by_table(const RouteTerms& terms, const CallKind& call) {
   if (call.rounds_once && terms.single_host && terms.size > 2 && find_algorithm(call.collective, "direct") &&
       !excluded(terms, call, "direct"))
     return named(terms, call, "direct", "16-bit average, one host: each element is reduced in one go");
-  return terms.table.empty() ? by_fixed_sizes(terms, call) : predicted(terms, call);
+  const bool priced = !terms.table.empty() && is_priced(call.collective);
+  return priced ? predicted(terms, call) : by_fixed_sizes(terms, call);
 }
 
 // The rungs on which somebody has said what to take.

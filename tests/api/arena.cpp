@@ -116,6 +116,8 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
     case Kind::all_to_all_v:
       return tutti_all_to_all_v(comm, in, counts_.data(), send_offsets_.data(), out, recv_counts_.data(), recv_offsets_.data(),
                                 type, &options);
+    case Kind::scan: return tutti_scan(comm, in, out, n, type, op, &options);
+    case Kind::exscan: return tutti_exscan(comm, in, out, n, type, op, &options);
     case Kind::barrier: return tutti_barrier(comm, &options);
     case Kind::shift: break;
   }
@@ -151,6 +153,8 @@ tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
     case Kind::all_to_all_v:
       return tutti_all_to_all_v_start(comm, in, counts_.data(), send_offsets_.data(), out, recv_counts_.data(),
                                       recv_offsets_.data(), type, &options, request);
+    case Kind::scan: return tutti_scan_start(comm, in, out, n, type, op, &options, request);
+    case Kind::exscan: return tutti_exscan_start(comm, in, out, n, type, op, &options, request);
     case Kind::barrier: return tutti_barrier_start(comm, &options, request);
     case Kind::shift: break;
   }

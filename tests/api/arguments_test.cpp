@@ -61,6 +61,10 @@ TEST_F(Arguments, BuffersMissing) {
   REFUSED(tutti_broadcast(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
   REFUSED(tutti_reduce(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, 1, nullptr));
   REFUSED(tutti_reduce(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
+  REFUSED(tutti_scan(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_scan(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_exscan(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_exscan(world_.comm(1), a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
   REFUSED(tutti_gather(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 1, nullptr));
   REFUSED(tutti_gather(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 0, nullptr));
@@ -112,6 +116,12 @@ TEST_F(Arguments, OperatorsOnTheBitsOfFloats) {
       EXPECT_EQ(tutti_reduce(comm_, a_, b_, 4, dtype, op, 0, nullptr), TUTTI_UNSUPPORTED);
     }
   }
+}
+
+TEST_F(Arguments, NoAveragesOfScans) {
+  EXPECT_EQ(tutti_scan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("there is no avg of scans"));
+  EXPECT_EQ(tutti_exscan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
 }
 
 TEST_F(Arguments, FactorsThatDoNotGo) {

@@ -110,7 +110,8 @@ size_t count_for(int size_class, int ranks, Kind kind, size_t large) {
     case 6: return 1023;
     default: break;
   }
-  const bool per_rank = kind != Kind::all_reduce && kind != Kind::broadcast && kind != Kind::reduce && kind != Kind::shift;
+  const bool per_rank =
+      kind != Kind::all_reduce && kind != Kind::broadcast && kind != Kind::reduce && kind != Kind::shift && !is_scan(kind);
   return per_rank ? large / p | 1 : large;
 }
 
@@ -129,6 +130,8 @@ std::optional<Collective> collective_of(Kind kind) {
     case Kind::scatter_v: return Collective::scatter;
     case Kind::all_to_all:
     case Kind::all_to_all_v: return Collective::all_to_all;
+    case Kind::scan: return Collective::scan;
+    case Kind::exscan: return Collective::exscan;
     case Kind::barrier: return Collective::barrier;
     case Kind::shift: break;
   }
@@ -166,7 +169,7 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.kind = method.kind;
   c.call.algorithm = method.algorithm;
   c.call.dtype = static_cast<tutti_dtype>(row[kType]);
-  c.call.op = op_for(c.call.dtype, row[kOp]);
+  c.call.op = op_for(c.call.kind, c.call.dtype, row[kOp]);
   c.call.in_place = row[kInPlace] == 1 && allows_in_place(method.kind);
   c.call.size = ranks_[static_cast<size_t>(row[kRanks])];
   c.call.count = count_for(row[kSize], c.call.size, method.kind, large_);
@@ -181,6 +184,7 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   const Kind kind = methods_[static_cast<size_t>(row[kMethod])].kind;
   if (row[kHow] != 0 || row[kValues] != 0) return true;
   if (!is_reduction(kind) && row[kOp] != 0) return true;
+  if (is_scan(kind) && row[kOp] == TUTTI_AVG) return true;
   if (row[kOp] >= TUTTI_BAND && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
   if (!is_reduction(kind) && row[kScaled] != 0) return true;

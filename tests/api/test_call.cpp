@@ -12,17 +12,22 @@ namespace tutti::test {
 std::string_view name(Kind kind) {
   static constexpr std::string_view kNames[] = {"all_reduce", "reduce_scatter", "reduce_scatter_v", "all_gather", "all_gather_v",
                                                 "broadcast",  "reduce",         "gather",           "gather_v",   "scatter",
-                                                "scatter_v",  "all_to_all",     "all_to_all_v",     "barrier",    "shift"};
+                                                "scatter_v",  "all_to_all",     "all_to_all_v",     "scan",       "exscan",
+                                                "barrier",    "shift"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[static_cast<size_t>(kind)];
 }
 
+bool is_scan(Kind kind) { return kind == Kind::scan || kind == Kind::exscan; }
+
 bool is_reduction(Kind kind) {
-  return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::reduce;
+  return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::reduce ||
+         is_scan(kind);
 }
 
-tutti_op op_for(tutti_dtype dtype, int number) {
-  return static_cast<tutti_op>(is_real_dtype(dtype) ? number % TUTTI_BAND : number);
+tutti_op op_for(Kind kind, tutti_dtype dtype, int number) {
+  const auto op = static_cast<tutti_op>(is_real_dtype(dtype) ? number % TUTTI_BAND : number);
+  return is_scan(kind) && op == TUTTI_AVG ? TUTTI_SUM : op;
 }
 
 bool allows_factor(const Call& call) {
@@ -149,6 +154,7 @@ size_t output_elements(const Call& call, int rank) {
     case Kind::reduce: return rank == call.root ? call.count : 0;
     case Kind::gather:
     case Kind::gather_v: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::exscan: return rank > 0 ? call.count : 0;
     case Kind::all_to_all_v: return gapped_total(recv_counts(call, rank));
     case Kind::barrier: return 0;
     default: return count_of(call, rank);
@@ -280,6 +286,14 @@ std::vector<Bytes> scaled(const Call& call, std::vector<Bytes> inputs) {
   return inputs;
 }
 
+// Those that the result of `rank` is made of.
+std::vector<Bytes> reduced_inputs(const Call& call, int rank, const std::vector<Bytes>& inputs) {
+  const size_t ranks = call.kind == Kind::scan     ? static_cast<size_t>(rank) + 1
+                       : call.kind == Kind::exscan ? static_cast<size_t>(rank)
+                                                   : inputs.size();
+  return {inputs.begin(), inputs.begin() + static_cast<ptrdiff_t>(ranks)};
+}
+
 void append(Bytes& to, const Bytes& from, size_t offset, size_t bytes) {
   const auto first = from.begin() + static_cast<ptrdiff_t>(offset);
   to.insert(to.end(), first, first + static_cast<ptrdiff_t>(bytes));
@@ -314,6 +328,11 @@ Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inpu
     case Kind::reduce_scatter:
     case Kind::reduce_scatter_v: return reduced(call, inputs, offset_of(call, rank), count_of(call, rank));
     case Kind::reduce: return rank == call.root ? reduced(call, inputs, 0, call.count) : output;
+    case Kind::scan:
+    case Kind::exscan: {
+      const std::vector<Bytes> first = reduced_inputs(call, rank, inputs);
+      return first.empty() ? output : reduced(call, first, 0, call.count);
+    }
     case Kind::broadcast: return inputs[root];
     case Kind::all_gather:
     case Kind::all_gather_v:
@@ -378,6 +397,7 @@ std::string text_of(const std::byte* at) {
 std::string difference(const Call& call, int rank, const std::vector<Bytes>& inputs, const std::byte* output,
                        const Bytes& expected) {
   if (expected.empty() || std::memcmp(output, expected.data(), expected.size()) == 0) return "";
+  const std::vector<Bytes> used = reduced_inputs(call, rank, inputs);
   return visit_dtype(call.dtype, [&](auto tag) -> std::string {
     using T = decltype(tag);
     const bool rounded = is_real<T> && is_reduction(call.kind) && call.values == Values::real;
@@ -388,7 +408,7 @@ std::string difference(const Call& call, int rank, const std::vector<Bytes>& inp
       const std::byte* wanted = expected.data() + i * sizeof(T);
       if (std::memcmp(got, wanted, sizeof(T)) == 0) continue;
       // Factors of at most 2.
-      const double allowed = (call.scaled ? 2 : 1) * (rounded ? tolerance<T>(call, inputs, first + i) : 0);
+      const double allowed = (call.scaled ? 2 : 1) * (rounded ? tolerance<T>(call, used, first + i) : 0);
       if (rounded && std::fabs(widen(load<T>(got)) - widen(load<T>(wanted))) <= allowed) continue;
       return report(i, text_of<T>(got), text_of<T>(wanted));
     }

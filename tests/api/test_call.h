@@ -26,10 +26,12 @@ enum class Kind : uint8_t {
   scatter_v,
   all_to_all,
   all_to_all_v,
+  scan,
+  exscan,
   barrier,
   shift,  // a group of one send to rank + root and one receive from rank - root
 };
-inline constexpr int kKinds = 15;
+inline constexpr int kKinds = 17;
 std::string_view name(Kind kind);
 
 enum class Values : uint8_t {
@@ -53,9 +55,10 @@ struct Call {
 
 using Bytes = std::vector<std::byte>;
 
+bool is_scan(Kind kind);
 bool is_reduction(Kind kind);
-// The operator of this number, another one where it is not defined for the type.
-tutti_op op_for(tutti_dtype dtype, int number);
+// The operator of this number, another one where it is not defined for the type or the kind.
+tutti_op op_for(Kind kind, tutti_dtype dtype, int number);
 bool has_root(Kind kind);
 // Sums and averages of floats by calls of the kind may have a factor.
 bool allows_factor(const Call& call);

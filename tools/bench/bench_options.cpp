@@ -31,7 +31,7 @@ std::string listed_codecs() {
 void declare(CLI::App& app, Texts& texts) {
   app.add_option("collective", texts.collective,
                  "all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, "
-                 "all_to_all, barrier or send_recv")
+                 "all_to_all, scan, exscan, barrier or send_recv")
       ->required();
   app.add_option("--ranks", texts.ranks, "Processes to start; default: one per core, at least 2");
   app.add_option("--bind", texts.bind,
@@ -140,6 +140,8 @@ Status read_choices(const Texts& texts, Options& options) {
   for (const tutti_op op : options.ops)
     if (std::ranges::none_of(options.types, [op](tutti_dtype type) { return is_defined(op, type); }) && texts.ops != "all")
       return wrong(std::string(op_name(op)) + " is an operator on the bits of integers: give an integer type with -d.");
+  if (options.ops == std::vector{TUTTI_AVG} && (options.kind == Kind::scan || options.kind == Kind::exscan))
+    return wrong("There is no avg of scans.");
   int number = 0;
   if (texts.root == "all") {
     options.root.reset();

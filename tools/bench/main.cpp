@@ -38,7 +38,7 @@ std::vector<Workload> workloads(const Options& options, const Job& job) {
   std::vector<Workload> list;
   for (const tutti_dtype type : types)
     for (const tutti_op op : ops) {
-      if (reduces(options.kind) && !is_defined(op, type)) continue;  // of "all"
+      if (!may_be_called(options.kind, op, type)) continue;  // of "all"
       for (const int root : roots) {
         const size_t first = list.size();
         for (const uint64_t bytes : options.sizes()) {

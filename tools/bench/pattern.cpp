@@ -91,9 +91,9 @@ int64_t Pattern::contribution(int rank, size_t position, uint64_t turn) const {
   return static_cast<int64_t>(1 + mixed(r, position, turn) % 100);
 }
 
-int64_t Pattern::reduction(size_t position, uint64_t turn) const {
+int64_t Pattern::reduction(int ranks, size_t position, uint64_t turn) const {
   int64_t result = contribution(0, position, turn);
-  for (int rank = 1; rank < ranks_; ++rank) {
+  for (int rank = 1; rank < ranks; ++rank) {
     const int64_t next = contribution(rank, position, turn);
     switch (*op_) {
       case TUTTI_SUM:
@@ -107,14 +107,14 @@ int64_t Pattern::reduction(size_t position, uint64_t turn) const {
     }
   }
   result = wrapped(type_, result);
-  return op_ == TUTTI_AVG ? result / ranks_ : result;
+  return op_ == TUTTI_AVG ? result / ranks : result;
 }
 
 std::vector<std::byte> Pattern::encoded(size_t elements, int rank, uint64_t turn) const {
   const size_t size = type_size(type_);
   std::vector<std::byte> bytes(elements * size);
   for (size_t i = 0; i < elements; ++i)
-    encode(type_, rank < 0 ? reduction(i % kPeriod, turn) : contribution(rank, i % kPeriod, turn), bytes.data() + i * size);
+    encode(type_, rank < 0 ? reduction(-rank, i % kPeriod, turn) : contribution(rank, i % kPeriod, turn), bytes.data() + i * size);
   return bytes;
 }
 
