@@ -140,6 +140,7 @@ void add_all() {
   for (int type = 0; type < tutti::kDataTypes; ++type) add_reduce(static_cast<DataType>(type), ReduceOp::sum, Store::cached);
   for (int number = 1; number < tutti::kReduceOps; ++number) {
     const auto op = static_cast<ReduceOp>(number);
+    if (op == ReduceOp::custom) continue;
     add_reduce(tutti::is_defined(op, DataType::float32) ? DataType::float32 : DataType::int32, op, Store::cached);
   }
   add_reduce(DataType::float32, ReduceOp::sum, Store::streaming);

@@ -100,7 +100,8 @@ typedef enum tutti_op {
   TUTTI_AVG = 4,
   TUTTI_BAND = 5,
   TUTTI_BOR = 6,
-  TUTTI_BXOR = 7
+  TUTTI_BXOR = 7,
+  TUTTI_CUSTOM = 8 /* tutti_call_options.reduction */
 } tutti_op;
 
 /* ---- library ---- */
@@ -211,6 +212,18 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
 /* ---- collectives ---- */
 
+/* The caller's own reduction, for op TUTTI_CUSTOM: of items, `width` elements each that belong together (1; 2 for a value and
+ * its place …).  Every count, and in reduce_scatter each rank's, is a multiple of width, and combine sees whole items
+ * only, in memory that is aligned to the element if the buffers are.  combine stores left[i] o right[i] in result[i],
+ * i < count items; result may be left or right.  It is associative, and commutative except in scans; left comes from
+ * lower ranks where there is such an order.  It is called by any thread that drives the communicator, by one at a
+ * time for each call, and calls no function of this library. */
+typedef struct tutti_reduction {
+  void (*combine)(const void *left, const void *right, void *result, size_t count, void *context);
+  void *context;
+  size_t width;
+} tutti_reduction;
+
 /* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor`.
  *
  * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce,
@@ -223,6 +236,7 @@ typedef struct tutti_call_options {
   int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
   const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */
+  const tutti_reduction *reduction; /* NULL.  With op TUTTI_CUSTOM; read before the call returns; width equal on all ranks */
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);

@@ -9,7 +9,7 @@
 namespace tutti::api {
 namespace {
 
-constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr};
+constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr, nullptr};
 constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
@@ -84,6 +84,21 @@ Status check_buffers(const Call& call, int rank, int size) {
   return {};
 }
 
+Status check_custom(const Call& call, int size) {
+  if (call.op != ReduceOp::custom)
+    return call.custom ? wrong(title(call) + "tutti_call_options.reduction goes with op TUTTI_CUSTOM only") : Status();
+  if (!call.custom || !call.custom->combine || call.custom->width == 0)
+    return wrong(title(call) + "op TUTTI_CUSTOM takes a reduction in the call's options, with combine and a width of 1 or more");
+  const size_t width = call.custom->width;
+  if (width > SIZE_MAX / 4 / element_size(call.type))
+    return wrong(title(call) + "width " + std::to_string(width) + " is too large");
+  const bool has_counts = call.counts && call.counts != &kNoCounts;
+  const auto whole = [width](size_t count) { return count % width == 0; };
+  if (!whole(call.count) || (has_counts && !std::all_of(call.counts, call.counts + size, whole)))
+    return wrong(title(call) + "a count is no multiple of the reduction's width, " + std::to_string(width));
+  return {};
+}
+
 Status check_factor(const Call& call) {
   if (!call.factor) return {};
   const auto unsupported = [&](std::string sentence) { return Status(Code::unsupported, title(call) + std::move(sentence)); };
@@ -101,7 +116,8 @@ Status check(const tutti_comm* comm, const Call& call) {
   const int size = comm->communicator->size();
   if (static_cast<int>(call.type) >= kDataTypes) return wrong(title(call) + "unknown dtype");
   if (static_cast<int>(call.op) >= kReduceOps) return wrong(title(call) + "unknown op");
-  if (!is_defined(call.op, call.type))
+  if (Status status = check_custom(call, size); !status.ok()) return status;
+  if (call.op != ReduceOp::custom && !is_defined(call.op, call.type))
     return Status(Code::unsupported, title(call) + std::string(name(call.op)) + " is an operator on the bits of integers, and " +
                                          std::string(name(call.type)) + " is a floating point type");
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
@@ -136,6 +152,7 @@ Status apply(const tutti_call_options* given, Call& call) {
   if (options.algorithm) call.algorithm = options.algorithm;
   call.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
   if (options.factor) call.factor = *options.factor;
+  if (options.reduction) call.custom = {options.reduction->combine, options.reduction->context, options.reduction->width};
   return options.codec ? apply(*options.codec, call) : Status();
 }
 

@@ -21,7 +21,7 @@ constexpr std::array<TypeRow, kDataTypes> kTypes{{{"int8", "char", 1},
                                                   {"float64", "double", 8},
                                                   {"int16", "short", 2},
                                                   {"uint16", "ushort", 2}}};
-constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg", "band", "bor", "bxor"};
+constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "custom"};
 constexpr std::array<std::string_view, kCollectives> kCollectiveNames{
     "all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce",  "gather",
     "scatter",    "all_to_all",     "scan",       "exscan",    "barrier", "point_to_point"};
@@ -45,7 +45,7 @@ bool is_float(DataType type) {
 
 bool is_defined(ReduceOp op, DataType type) {
   const bool on_bits = op == ReduceOp::band || op == ReduceOp::bor || op == ReduceOp::bxor;
-  return !on_bits || !is_float(type);
+  return op != ReduceOp::custom && (!on_bits || !is_float(type));
 }
 
 std::string_view name(Collective collective) { return kCollectiveNames[static_cast<size_t>(collective)]; }
@@ -87,7 +87,9 @@ std::string describe(const Signature& signature) {
   text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
   if (has_op(collective)) text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
-  if (collective == Collective::all_reduce && signature.detail != 0)
+  if (has_op(collective) && static_cast<ReduceOp>(signature.op) == ReduceOp::custom)
+    text += " (items #" + std::to_string(signature.detail) + ")";
+  else if (collective == Collective::all_reduce && signature.detail != 0)
     text += ", codec #" + std::to_string(signature.detail) + " (its settings and steps)";
   return text;
 }

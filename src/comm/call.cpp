@@ -13,6 +13,13 @@ uint16_t hash16(const size_t* counts, int size) {
   return hash.folded();
 }
 
+uint16_t hash_with(uint16_t detail, size_t width) {
+  Hash hash;
+  hash.add(detail);
+  hash.add(width);
+  return hash.folded();
+}
+
 Binding binding_of_all_to_all(const Call& call, int rank, int size, size_t stripe_bytes) {
   const auto p = static_cast<size_t>(size), me = static_cast<size_t>(rank);
   const size_t element = element_size(call.type);
@@ -84,6 +91,7 @@ Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t c
   signature.root = named.root;
   signature.count = named.counts ? total_count(named, size) : named.count;
   signature.detail = named.counts ? hash16(named.counts, size) : call.service.step;
+  if (named.custom) signature.detail = hash_with(signature.detail, named.custom->width);
   signature.context = context;
   if (named.collective != Collective::point_to_point) signature.sequence = sequence;
   return signature;
@@ -95,7 +103,8 @@ Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t
   const size_t element = element_size(call.type);
   const auto* input = static_cast<const std::byte*>(call.input);
   auto* output = static_cast<std::byte*>(call.output);
-  if (!each_rank_has_a_part(call.collective)) return Binding::chunked(input, output, call.count * element, blocks, stripe_bytes);
+  if (!each_rank_has_a_part(call.collective))
+    return Binding::chunked(input, output, call.count * element, blocks, stripe_bytes, unit_of(call));
   const bool input_is_whole = call.collective == Collective::reduce_scatter || call.collective == Collective::scatter;
   const bool output_is_whole = call.collective == Collective::all_gather || call.collective == Collective::gather;
   std::vector<Binding::Block> parts(p);
@@ -107,6 +116,10 @@ Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t
     offset += parts[r].bytes;
   }
   return Binding::fixed(std::move(parts), stripe_bytes);
+}
+
+size_t unit_of(const Call& call) {
+  return call.custom ? CustomReduction::unit(call.custom->width * element_size(call.type)) : VectorCut::kUnit;
 }
 
 bool averages_halves(const Call& call) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "binding.h"
+#include "custom_reduction.h"
 #include "space.h"
 #include "status.h"
 #include "vocabulary.h"
@@ -37,6 +38,13 @@ struct Service {
   uint16_t step = 0;    // of that call's services
 };
 
+// The caller's reduction, of items of `width` elements.
+struct CustomOp {
+  CustomReduction::Combine combine = nullptr;
+  void* context = nullptr;
+  size_t width = 0;
+};
+
 struct Call {
   Collective collective = Collective::barrier;
   const void* input = nullptr;
@@ -55,6 +63,7 @@ struct Call {
   uint64_t timeout_ns = 0;             // 0: the communicator's
   std::optional<double> factor;        // of this rank's input; other ranks' calls match whatever it is
   std::shared_ptr<TensorCodec> codec;  // null: none
+  std::optional<CustomOp> custom;      // of op custom
   const Call* about = nullptr;         // a question: the call that it is asked before, and in whose name
   Service service;                     // a call of the library's own
 };
@@ -77,6 +86,9 @@ Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t c
 
 // Where the blocks of a plan lie in the call's memory.
 Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t stripe_bytes);
+
+// The bytes at whose multiples its data may be cut.
+size_t unit_of(const Call& call);
 
 // Partial sums of such a call would leave float16's range before the average does.
 bool averages_halves(const Call& call);

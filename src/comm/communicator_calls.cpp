@@ -61,11 +61,12 @@ Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
 
 Communicator::Started Communicator::start_routed(const Call& call, const Routed& routed, bool asynchronous) {
   if (routed->is_flat()) return start_flat(call, routed, asynchronous);
-  PreparedCall prepared = dispatch_->prepare(call, *routed, sequence_of(call));
-  const auto make = [&](LinkTable& table) { return dispatch_->equipped(prepared.make(table), call, routed->bytes); };
+  auto prepared = dispatch_->prepare(call, *routed, sequence_of(call));
+  if (!prepared.ok()) return prepared.status();
+  const auto make = [&](LinkTable& table) { return dispatch_->equipped(prepared->make(table), call, routed->bytes); };
   auto operation = engine_->start(make, asynchronous);
   if (!operation.ok()) return operation;
-  begun(call, routed, prepared.cut);
+  begun(call, routed, prepared->cut);
   return operation;
 }
 

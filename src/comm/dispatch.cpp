@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "algorithms.h"
+#include "byte_units.h"
 
 namespace tutti {
 namespace {
@@ -26,6 +27,7 @@ std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
                                                    cut.lanes, compiled.slots, link_table);
   operation->set_tags(std::move(tags));
   if (coded) operation->set_coded(std::move(coded));
+  if (custom) operation->set_custom(std::move(custom));
   if (staged) return std::make_shared<StagedOperation>(std::move(staged), std::move(operation), *link_table.executor);
   return operation;
 }
@@ -52,7 +54,7 @@ void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
 // ---- routes ----
 
 CallKind Dispatch::kind_of(const Call& call, uint64_t bytes) const {
-  return {call.collective, bytes, call.algorithm, averages_halves(call)};
+  return {call.collective, bytes, call.algorithm, averages_halves(call), false, call.custom.has_value()};
 }
 
 Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const {
@@ -147,7 +149,7 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
                          : each_rank_has_a_part(call.collective)
                              ? call.count * element
                              : total_count(call, parts_.size) * element / program.blocks;
-  prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish);
+  prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish, unit_of(call));
   prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes).in(call.space);
   if (!call.send_counts) return;
   prepared.tags.rank = static_cast<uint32_t>(parts_.rank);
@@ -174,11 +176,23 @@ std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide) const {
   return data;
 }
 
-PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
+Status Dispatch::fits(const Call& call, const PreparedCall& prepared) const {
+  const size_t message = unit_of(call) * prepared.compiled.program->widest_run;
+  if (!call.custom || message <= terms_.slot_bytes) return {};
+  return Status(Code::unsupported, "items of " + std::to_string(call.custom->width * element_size(call.type)) +
+                                       " bytes need messages of " + format_bytes(message) + " with algorithm " +
+                                       std::string(prepared.algorithm) + ", and a slot holds " + format_bytes(terms_.slot_bytes) +
+                                       "; TUTTI_SLOT_BYTES makes larger slots");
+}
+
+Result<PreparedCall> Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
   PreparedCall prepared;
   prepared.algorithm = routed.route.name;
   prepared.signature = sign(call, routed.route.algorithm, sequence);
   prepared.compiled = program_of(routed.route.algorithm, call.collective, call.root);
+  if (Status status = fits(call, prepared); !status.ok()) return status;
+  if (const auto& op = call.custom)
+    prepared.custom = std::make_unique<CustomReduction>(op->combine, op->context, op->width * element_size(call.type));
   prepared.arithmetic = routed.arithmetic;
   const bool wide = must_be_wide(call, routed);
   if (wide || is_staged(call)) {

@@ -39,6 +39,7 @@ struct PreparedCall {
   Arithmetic arithmetic;
   PlanOperation::Tags tags;
   std::unique_ptr<StagedData> staged;   // the call's data, if a StagedOperation is to carry it out
+  std::unique_ptr<CustomReduction> custom;  // by which it is reduced
   std::unique_ptr<CodedPayload> coded;  // if it travels compressed
 
   std::shared_ptr<Operation> make(LinkTable& link_table);  // once
@@ -80,7 +81,7 @@ class Dispatch {
   bool asks_whether_lent(const Call& call, const RoutedCall& routed) const;
   bool can_lend(const Call& call, uint64_t bytes) const;  // this rank's buffers
 
-  PreparedCall prepare(const Call& call, const RoutedCall& routed, uint32_t sequence);
+  Result<PreparedCall> prepare(const Call& call, const RoutedCall& routed, uint32_t sequence);
   // With a codec: routed, too.
   struct Coded {
     Routed routed;
@@ -119,6 +120,7 @@ class Dispatch {
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   bool must_be_wide(const Call& call, const RoutedCall& routed) const;
   void bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
+  Status fits(const Call& call, const PreparedCall& prepared) const;
   std::shared_ptr<Operation> make_message(const Message& message, std::byte* to, LinkTable& link_table);
 
   static constexpr uint64_t kLeastStreamed = 64 << 10;  // bytes of output; of less nothing was gained

@@ -17,11 +17,11 @@ Span span_of(const std::byte* input, std::byte* output, const ByteRange& range, 
 
 }  // namespace
 
-Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes) {
+Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes, size_t unit) {
   Binding binding;
   binding.input_ = static_cast<const std::byte*>(input);
   binding.output_ = static_cast<std::byte*>(output);
-  binding.vector_ = {bytes, blocks, stripe_bytes};
+  binding.vector_ = {bytes, blocks, stripe_bytes, unit};
   binding.stripe_bytes_ = stripe_bytes;
   binding.stripes_ = binding.vector_.stripes();
   return binding;

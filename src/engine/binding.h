@@ -28,8 +28,9 @@ class Binding {
     size_t bytes;
   };
 
-  // `stripe_bytes`: of one block; a multiple of 64.
-  static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes);
+  // `stripe_bytes`: of one block; a multiple of the unit, at whose multiples the vector is cut.
+  static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes,
+                         size_t unit = VectorCut::kUnit);
   // Blocks first, first + 1, … ; all others are empty.  For all_to_all two such ranges are needed, see exchange().
   static Binding fixed(std::vector<Block> blocks, size_t stripe_bytes);
   // all_to_all: this rank's row (blocks rank·size + j) and column (blocks i·size + rank).

@@ -21,6 +21,7 @@
 #include "arithmetic.h"
 #include "binding.h"
 #include "coded_payload.h"
+#include "custom_reduction.h"
 #include "lane.h"
 #include "link_table.h"
 #include "operation.h"
@@ -50,6 +51,12 @@ class PlanOperation final : public Operation {
 
   // A codec changes what travels.  Before the operation is started.
   void set_coded(std::unique_ptr<CodedPayload> payload) { coded_ = std::move(payload); }
+
+  // The caller's own reduction.  Before the operation is started.
+  void set_custom(std::unique_ptr<CustomReduction> custom) {
+    custom_ = std::move(custom);
+    arithmetic_.custom = custom_.get();
+  }
 
   // Count and type of a block, which its messages state instead of the call's (point to point, all_to_all_v: only the
   // two ends of a message know them).  An empty block sends a message, too: a peer that expects more hears of it.
@@ -138,6 +145,7 @@ class PlanOperation final : public Operation {
   uint32_t lane_count_;
   Tags tags_;
   std::unique_ptr<CodedPayload> coded_;
+  std::unique_ptr<CustomReduction> custom_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers

@@ -285,6 +285,7 @@ Kernel OfFormat(ReduceOp op) {
     case ReduceOp::band: return OnBits<F, BitAnd>();
     case ReduceOp::bor: return OnBits<F, BitOr>();
     case ReduceOp::bxor: return OnBits<F, BitXor>();
+    case ReduceOp::custom: return {};
   }
   return {};
 }

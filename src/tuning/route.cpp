@@ -26,7 +26,7 @@ double seconds_of(const TuningRule& line, const CallKind& call) {
 Route flat(std::string reason) { return {kFlat, "flat", std::move(reason)}; }
 
 bool flat_serves(const RouteTerms& terms, const CallKind& call) {
-  return !call.packed && tutti::flat_serves(terms, call.collective, call.bytes);
+  return !call.packed && !call.custom && tutti::flat_serves(terms, call.collective, call.bytes);
 }
 
 bool excluded(const RouteTerms& terms, const CallKind& call, std::string_view name) {
@@ -49,6 +49,7 @@ Status no_such_plan(Collective collective, std::string_view name) {
 Status flat_does_not_serve(const RouteTerms& terms, const CallKind& call) {
   if (call.packed)
     return Status(Code::unsupported, "algorithm flat cannot carry a codec: everyone reads everyone's elements as they are");
+  if (call.custom) return Status(Code::unsupported, "algorithm flat reduces by the library's own operators only");
   return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " +
                                        format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))) +
                                        " within one host of " + std::to_string(terms.size) + " ranks only; this is " +

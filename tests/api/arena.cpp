@@ -94,6 +94,7 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
   const double factor = factor_of(call_, rank_);
   if (factor != 1) options.factor = &factor;
+  options.reduction = reduction_of(call_);
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;
@@ -131,6 +132,7 @@ tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
   if (!call_.algorithm.empty()) options.algorithm = call_.algorithm.c_str();
   const double factor = factor_of(call_, rank_);
   if (factor != 1) options.factor = &factor;
+  options.reduction = reduction_of(call_);
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;

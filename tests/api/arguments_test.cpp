@@ -88,7 +88,7 @@ TEST_F(Arguments, BuffersMissing) {
 TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
   for (const int bad : {-1, TUTTI_UINT16 + 1, 256, 1000}) {
     const auto dtype = static_cast<tutti_dtype>(bad);
-    const auto op = static_cast<tutti_op>(bad == TUTTI_UINT16 + 1 ? TUTTI_BXOR + 1 : bad);
+    const auto op = static_cast<tutti_op>(bad == TUTTI_UINT16 + 1 ? TUTTI_CUSTOM + 1 : bad);
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, op, nullptr));
     REFUSED(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));

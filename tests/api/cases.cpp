@@ -96,7 +96,7 @@ namespace {
 
 enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot, kScaled };
 constexpr int kSizes = 8;
-constexpr int kTypes = 12, kOps = 8, kHows = 3, kRoots = 3;
+constexpr int kTypes = 12, kOps = 9, kHows = 3, kRoots = 3;
 
 size_t count_for(int size_class, int ranks, Kind kind, size_t large) {
   const auto p = static_cast<size_t>(ranks);
@@ -173,6 +173,7 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.in_place = row[kInPlace] == 1 && allows_in_place(method.kind);
   c.call.size = ranks_[static_cast<size_t>(row[kRanks])];
   c.call.count = count_for(row[kSize], c.call.size, method.kind, large_);
+  c.call.count -= c.call.count % width_of(c.call);
   c.call.values = static_cast<Values>(row[kValues]);
   c.call.root = row[kRoot] * (c.call.size - 1) / (kRoots - 1);  // first, middle, last
   c.call.scaled = row[kScaled] == 1 && allows_factor(c.call);
@@ -185,7 +186,7 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   if (row[kHow] != 0 || row[kValues] != 0) return true;
   if (!is_reduction(kind) && row[kOp] != 0) return true;
   if (is_scan(kind) && row[kOp] == TUTTI_AVG) return true;
-  if (row[kOp] >= TUTTI_BAND && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
+  if (row[kOp] >= TUTTI_BAND && row[kOp] < TUTTI_CUSTOM && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
   if (!is_reduction(kind) && row[kScaled] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;

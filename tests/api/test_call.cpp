@@ -26,7 +26,7 @@ bool is_reduction(Kind kind) {
 }
 
 tutti_op op_for(Kind kind, tutti_dtype dtype, int number) {
-  const auto op = static_cast<tutti_op>(is_real_dtype(dtype) ? number % TUTTI_BAND : number);
+  const auto op = static_cast<tutti_op>(is_real_dtype(dtype) && number < TUTTI_CUSTOM ? number % TUTTI_BAND : number);
   return is_scan(kind) && op == TUTTI_AVG ? TUTTI_SUM : op;
 }
 
@@ -39,6 +39,8 @@ double factor_of(const Call& call, int rank) {
   static constexpr double kFactors[] = {1, 2, 0.5, -1};
   return call.scaled ? kFactors[(call.seed + static_cast<uint64_t>(rank)) % std::size(kFactors)] : 1;
 }
+
+size_t width_of(const Call& call) { return call.op == TUTTI_CUSTOM && is_reduction(call.kind) ? kWidth : 1; }
 
 bool has_root(Kind kind) {
   switch (kind) {
@@ -58,7 +60,7 @@ bool allows_in_place(Kind kind) { return kind < Kind::barrier; }
 std::string describe(const Call& call) {
   static constexpr const char* kTypes[] = {"int8",    "uint8",    "int32",   "uint32",  "int64", "uint64",
                                            "float16", "bfloat16", "float32", "float64", "int16", "uint16"};
-  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg", "band", "bor", "bxor"};
+  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "custom"};
   std::ostringstream out;
   out << name(call.kind) << " of " << call.count << " " << kTypes[call.dtype];
   if (is_reduction(call.kind)) out << " " << kOps[call.op];
@@ -83,7 +85,8 @@ constexpr uint64_t kCountStream = 1'000'000;  // apart from the streams of input
 
 size_t uneven(const Call& call, uint64_t index) {
   const uint64_t word = random_word(call.seed, kCountStream, index);
-  return word % 4 == 0 ? 0 : static_cast<size_t>((word >> 8) % (2 * call.count + 1));
+  const auto count = static_cast<size_t>((word >> 8) % (2 * call.count + 1));
+  return word % 4 == 0 ? 0 : count - count % width_of(call);
 }
 
 bool is_v(Kind kind) {
@@ -216,6 +219,12 @@ std::vector<Bytes> make_inputs(const Call& call) {
 
 namespace {
 
+// Of the i-th element.
+tutti_op op_of(const Call& call, size_t i) {
+  static constexpr tutti_op kOfItem[kWidth] = {TUTTI_SUM, TUTTI_MIN, TUTTI_MAX};
+  return call.op == TUTTI_CUSTOM ? kOfItem[i % kWidth] : call.op;
+}
+
 template <class T>
 T reduce_integers(tutti_op op, const std::vector<Bytes>& inputs, size_t i) {
   T result = load<T>(inputs[0].data() + i * sizeof(T));
@@ -264,9 +273,9 @@ Bytes reduced(const Call& call, const std::vector<Bytes>& inputs, size_t first, 
     for (size_t i = 0; i < count; ++i) {
       std::byte* to = output.data() + i * sizeof(T);
       if constexpr (is_real<T>) {
-        store(to, reduce_reals<T>(call.op, inputs, first + i));
+        store(to, reduce_reals<T>(op_of(call, first + i), inputs, first + i));
       } else {
-        store(to, reduce_integers<T>(call.op, inputs, first + i));
+        store(to, reduce_integers<T>(op_of(call, first + i), inputs, first + i));
       }
     }
     return output;
@@ -363,7 +372,7 @@ namespace {
 // unit of it.
 template <class T>
 double tolerance(const Call& call, const std::vector<Bytes>& inputs, size_t i) {
-  if (call.op == TUTTI_MIN || call.op == TUTTI_MAX) return 0;
+  if (op_of(call, i) == TUTTI_MIN || op_of(call, i) == TUTTI_MAX) return 0;
   const auto ranks = static_cast<double>(inputs.size());
   double sum = 0, product = 1;
   for (const Bytes& input : inputs) {
@@ -414,6 +423,49 @@ std::string difference(const Call& call, int rank, const std::vector<Bytes>& inp
     }
     return "";
   });
+}
+
+// ---- the caller's own reduction ----
+
+namespace {
+
+void combine_items(const void* left, const void* right, void* result, size_t count, void* context) {
+  visit_dtype(*static_cast<const tutti_dtype*>(context), [&](auto tag) {
+    using T = decltype(tag);
+    const auto at = [](const void* items, size_t i) { return load<T>(static_cast<const std::byte*>(items) + i * sizeof(T)); };
+    for (size_t i = 0; i < count * kWidth; ++i) {
+      const T a = at(left, i), b = at(right, i);
+      const auto is_less = [](T x, T y) {
+        if constexpr (is_float16<T>) {
+          return x.widen() < y.widen();
+        } else {
+          return x < y;
+        }
+      };
+      T combined = is_less(a, b) == (i % kWidth == 1) ? a : b;
+      if (i % kWidth == 0) {
+        if constexpr (is_real<T>) {
+          combined = narrow<T>(widen(a) + widen(b));
+        } else {
+          combined = static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+        }
+      }
+      store(static_cast<std::byte*>(result) + i * sizeof(T), combined);
+    }
+  });
+}
+
+}  // namespace
+
+const tutti_reduction* reduction_of(const Call& call) {
+  static tutti_dtype types[] = {TUTTI_INT8,    TUTTI_UINT8,    TUTTI_INT32,   TUTTI_UINT32,  TUTTI_INT64, TUTTI_UINT64,
+                                TUTTI_FLOAT16, TUTTI_BFLOAT16, TUTTI_FLOAT32, TUTTI_FLOAT64, TUTTI_INT16, TUTTI_UINT16};
+  static const std::vector<tutti_reduction> reductions = [] {
+    std::vector<tutti_reduction> all;
+    for (tutti_dtype& type : types) all.push_back({combine_items, &type, kWidth});
+    return all;
+  }();
+  return width_of(call) > 1 ? &reductions[call.dtype] : nullptr;
 }
 
 }  // namespace tutti::test

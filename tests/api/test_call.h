@@ -55,6 +55,12 @@ struct Call {
 
 using Bytes = std::vector<std::byte>;
 
+// The tests' own reduction: items of three elements, of which the first is summed, of the second the least is taken and
+// of the third the greatest.  Null for calls of other operators.
+inline constexpr size_t kWidth = 3;
+const tutti_reduction* reduction_of(const Call& call);
+size_t width_of(const Call& call);  // every count is a multiple of this
+
 bool is_scan(Kind kind);
 bool is_reduction(Kind kind);
 // The operator of this number, another one where it is not defined for the type or the kind.

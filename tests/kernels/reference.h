@@ -103,6 +103,7 @@ W apply(ReduceOp op, W a, W b) {
       case ReduceOp::band: return static_cast<W>(a & b);
       case ReduceOp::bor: return static_cast<W>(a | b);
       case ReduceOp::bxor: return static_cast<W>(a ^ b);
+      case ReduceOp::custom: break;  // the caller's
     }
   }
   return a;

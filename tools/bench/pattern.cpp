@@ -104,6 +104,7 @@ int64_t Pattern::reduction(int ranks, size_t position, uint64_t turn) const {
       case TUTTI_BAND: result &= next; break;
       case TUTTI_BOR: result |= next; break;
       case TUTTI_BXOR: result ^= next; break;
+      case TUTTI_CUSTOM: break;  // not measured
     }
   }
   result = wrapped(type_, result);
