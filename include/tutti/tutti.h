@@ -314,6 +314,22 @@ TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, c
                                           void *output, const size_t *recv_counts, const size_t *recv_offsets, tutti_dtype dtype,
                                           const tutti_call_options *options);
 
+/* Forms whose parts are each at a place of its own: inputs[r] is this rank's part for rank r, outputs[r] its part from rank
+ * r.  The arrays have size entries, are read before the call returns, and may be NULL where a rank has no such parts.
+ * Nothing is copied for it, and other ranks may call the forms without _parts (_v) instead.  In place as there:
+ * input == outputs[rank], output == inputs[rank]; not tutti_all_to_all_parts. */
+TUTTI_API tutti_status tutti_all_gather_parts(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                              tutti_dtype dtype, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_reduce_scatter_parts(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                                  tutti_dtype dtype, tutti_op op, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_gather_parts(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                          tutti_dtype dtype, int root, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_scatter_parts(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                           tutti_dtype dtype, int root, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_all_to_all_parts(tutti_comm *comm, const void *const *inputs, const size_t *send_counts,
+                                              void *const *outputs, const size_t *recv_counts, tutti_dtype dtype,
+                                              const tutti_call_options *options);
+
 /* Returns when every rank has called it. */
 TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options *options);
 
@@ -441,6 +457,21 @@ TUTTI_API tutti_status tutti_all_to_all_v_start(tutti_comm *comm, const void *in
                                                 const size_t *send_offsets, void *output, const size_t *recv_counts,
                                                 const size_t *recv_offsets, tutti_dtype dtype, const tutti_call_options *options,
                                                 tutti_request **request);
+TUTTI_API tutti_status tutti_all_gather_parts_start(tutti_comm *comm, const void *input, void *const *outputs,
+                                                    const size_t *counts, tutti_dtype dtype, const tutti_call_options *options,
+                                                    tutti_request **request);
+TUTTI_API tutti_status tutti_reduce_scatter_parts_start(tutti_comm *comm, const void *const *inputs, void *output,
+                                                        const size_t *counts, tutti_dtype dtype, tutti_op op,
+                                                        const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_gather_parts_start(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                                tutti_dtype dtype, int root, const tutti_call_options *options,
+                                                tutti_request **request);
+TUTTI_API tutti_status tutti_scatter_parts_start(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                                 tutti_dtype dtype, int root, const tutti_call_options *options,
+                                                 tutti_request **request);
+TUTTI_API tutti_status tutti_all_to_all_parts_start(tutti_comm *comm, const void *const *inputs, const size_t *send_counts,
+                                                    void *const *outputs, const size_t *recv_counts, tutti_dtype dtype,
+                                                    const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_barrier_start(tutti_comm *comm, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_send_start(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer,
                                         tutti_request **request);

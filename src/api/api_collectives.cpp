@@ -11,6 +11,7 @@ namespace {
 
 constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr, nullptr};
 constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
+constexpr void* kNoParts = nullptr;  // likewise
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
   const auto x = reinterpret_cast<uintptr_t>(a), y = reinterpret_cast<uintptr_t>(b);
@@ -19,23 +20,20 @@ bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
 
 std::string title(const Call& call) { return "tutti_" + std::string(name(call.collective)) + ": "; }
 
+struct Part {
+  uintptr_t begin, end;
+  bool is_input;
+  int rank;
+};
+
+void add(std::vector<Part>& parts, const void* at, size_t bytes, bool is_input, int rank) {
+  const auto begin = reinterpret_cast<uintptr_t>(at);
+  if (bytes > 0) parts.push_back({begin, begin + bytes, is_input, rank});
+}
+
 // No part of the input may lie where a part of the output does.  Parts in order of their beginnings: one overlaps an
 // earlier one of the other kind exactly if it begins before the farthest end among these.
-Status check_parts_apart(const Call& call, int size, size_t element) {
-  struct Part {
-    uintptr_t begin, end;
-    bool is_input;
-    int rank;
-  };
-  std::vector<Part> parts;
-  const auto add = [&](const void* base, const size_t* counts, const size_t* offsets, bool is_input) {
-    for (int rank = 0; rank < size; ++rank) {
-      const uintptr_t begin = reinterpret_cast<uintptr_t>(base) + offsets[rank] * element;
-      if (counts[rank] > 0) parts.push_back({begin, begin + counts[rank] * element, is_input, rank});
-    }
-  };
-  add(call.input, call.send_counts, call.send_offsets, true);
-  add(call.output, call.recv_counts, call.recv_offsets, false);
+Status check_parts_apart(const Call& call, std::vector<Part> parts) {
   std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.begin < b.begin; });
   Part farthest[2] = {};  // of outputs and of inputs
   for (const Part& part : parts) {
@@ -64,11 +62,47 @@ Status check_all_to_all_v(const Call& call, int size, size_t element) {
   const auto equal = [size](const size_t* a, const size_t* b) { return std::equal(a, a + size, b); };
   const bool in_place =
       call.input == call.output && equal(call.send_counts, call.recv_counts) && equal(call.send_offsets, call.recv_offsets);
-  return in_place ? Status() : check_parts_apart(call, size, element);
+  if (in_place) return {};
+  std::vector<Part> parts;
+  for (int r = 0; r < size; ++r) {
+    add(parts, static_cast<const std::byte*>(call.input) + call.send_offsets[r] * element, call.send_counts[r] * element, true, r);
+    add(parts, static_cast<std::byte*>(call.output) + call.recv_offsets[r] * element, call.recv_counts[r] * element, false, r);
+  }
+  return check_parts_apart(call, std::move(parts));
+}
+
+// Input or output, or both, are given in parts.
+Status check_parts(const Call& call, int rank, int size, size_t element) {
+  const size_t* const in_counts = call.send_counts ? call.send_counts : call.counts;
+  const size_t* const out_counts = call.recv_counts ? call.recv_counts : call.counts;
+  const Extent extent = extent_of(call, rank, size);
+  const bool exchanges = call.send_counts != nullptr;
+  const auto own = static_cast<size_t>(rank);
+  std::vector<Part> parts;
+  for (int r = 0; r < size; ++r) {
+    if (std::max(in_counts[r], out_counts[r]) > SIZE_MAX / 4 / element / static_cast<size_t>(size))
+      return wrong(title(call) + "count " + std::to_string(std::max(in_counts[r], out_counts[r])) + " is too large");
+    if (call.inputs && extent.reads) {
+      if (!call.inputs[r] && in_counts[r] > 0) return wrong(title(call) + "input for rank " + std::to_string(r) + " is NULL");
+      const bool in_place = !exchanges && r == rank && call.inputs[r] == call.output;
+      if (!in_place) add(parts, call.inputs[r], in_counts[r] * element, true, r);
+    }
+    if (call.outputs && extent.writes) {
+      if (!call.outputs[r] && out_counts[r] > 0) return wrong(title(call) + "output from rank " + std::to_string(r) + " is NULL");
+      const bool in_place = !exchanges && r == rank && call.outputs[r] == call.input;
+      if (!in_place) add(parts, call.outputs[r], out_counts[r] * element, false, r);
+    }
+  }
+  if (exchanges) return check_parts_apart(call, std::move(parts));
+  const void* const one = call.inputs ? call.output : call.input;
+  if (!one && call.counts[own] > 0) return wrong(title(call) + (call.inputs ? "output is NULL" : "input is NULL"));
+  add(parts, one, call.counts[own] * element, !call.inputs, rank);
+  return check_parts_apart(call, std::move(parts));
 }
 
 Status check_buffers(const Call& call, int rank, int size) {
   const size_t element = element_size(call.type);
+  if (call.inputs || call.outputs) return check_parts(call, rank, size, element);
   if (call.send_counts) return check_all_to_all_v(call, size, element);
   const size_t limit = SIZE_MAX / 2 / element / static_cast<size_t>(size);
   const size_t largest = call.counts ? *std::max_element(call.counts, call.counts + size) : call.count;
@@ -122,6 +156,11 @@ Status check(const tutti_comm* comm, const Call& call) {
                                          std::string(name(call.type)) + " is a floating point type");
   for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
+  if (call.inputs == &kNoParts || call.outputs == &kNoParts) {
+    // Only where the rank's parts are used.
+    const Extent extent = extent_of(call, comm->communicator->rank(), size);
+    if ((call.inputs && extent.reads) || (call.outputs && extent.writes)) return wrong(title(call) + "an array of parts is NULL");
+  }
   if (call.rooted && (call.root < 0 || call.root >= size))
     return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
                  std::to_string(size - 1) + ")");
@@ -156,6 +195,14 @@ Status apply(const tutti_call_options* given, Call& call) {
   return options.codec ? apply(*options.codec, call) : Status();
 }
 
+// Arrays of parts that this rank does not use are not looked at.
+void forget_unused_parts(const tutti_comm& comm, Call& call) {
+  if (!call.inputs && !call.outputs) return;
+  const Extent extent = extent_of(call, comm.communicator->rank(), comm.communicator->size());
+  if (!extent.reads) call.inputs = nullptr;
+  if (!extent.writes) call.outputs = nullptr;
+}
+
 // A call whose like has just been checked: only its buffers are new.  (Small calls come in thousands, all alike.)
 bool is_checked(const tutti_comm* comm, const Call& call) {
   if (!comm || comm->communicator->in_child() || comm->grouping || !comm->communicator->repeats_flat(call)) return false;
@@ -169,6 +216,7 @@ tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* option
     if (!starts && !options && is_checked(comm, call)) return comm->communicator->run_flat(call);
     if (Status status = apply(options, call); !status.ok()) return status;
     if (Status status = check(comm, call); !status.ok()) return status;
+    forget_unused_parts(*comm, call);
     if (!starts) return comm->communicator->run(call);
     if (!request) return wrong(title(call) + "request is NULL");
     *request = nullptr;
@@ -214,6 +262,16 @@ Call with_counts(Call call, const size_t* counts) {
   return call;
 }
 
+Call with_inputs(Call call, const void* const* inputs) {
+  call.inputs = inputs ? inputs : &kNoParts;
+  return call;
+}
+
+Call with_outputs(Call call, void* const* outputs) {
+  call.outputs = outputs ? outputs : &kNoParts;
+  return call;
+}
+
 struct Parts {
   const size_t *counts, *offsets;
 };
@@ -224,6 +282,14 @@ Call exchange(const void* input, Parts sends, void* output, Parts receives, tutt
   call.send_offsets = given(sends.offsets);
   call.recv_counts = given(receives.counts);
   call.recv_offsets = given(receives.offsets);
+  return call;
+}
+
+Call exchange_parts(const void* const* inputs, const size_t* send_counts, void* const* outputs, const size_t* recv_counts,
+                    tutti_dtype dtype) {
+  Call call = with_outputs(with_inputs(make(Collective::all_to_all, nullptr, nullptr, 0, dtype), inputs), outputs);
+  call.send_counts = send_counts ? send_counts : &kNoCounts;
+  call.recv_counts = recv_counts ? recv_counts : &kNoCounts;
   return call;
 }
 
@@ -439,6 +505,61 @@ tutti_status tutti_all_to_all_v_start(tutti_comm* comm, const void* input, const
                                       const tutti_call_options* options, tutti_request** request) {
   return issue(comm, exchange(input, {send_counts, send_offsets}, output, {recv_counts, recv_offsets}, dtype), options, request,
                true);
+}
+
+tutti_status tutti_all_gather_parts(tutti_comm* comm, const void* input, void* const* outputs, const size_t* counts,
+                                    tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, with_outputs(with_counts(make(Collective::all_gather, input, nullptr, 0, dtype), counts), outputs), options,
+               nullptr, false);
+}
+tutti_status tutti_all_gather_parts_start(tutti_comm* comm, const void* input, void* const* outputs, const size_t* counts,
+                                          tutti_dtype dtype, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_outputs(with_counts(make(Collective::all_gather, input, nullptr, 0, dtype), counts), outputs), options,
+               request, true);
+}
+
+tutti_status tutti_reduce_scatter_parts(tutti_comm* comm, const void* const* inputs, void* output, const size_t* counts,
+                                        tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+  return issue(comm, with_inputs(with_counts(reduction(Collective::reduce_scatter, nullptr, output, 0, dtype, op), counts), inputs),
+               options, nullptr, false);
+}
+tutti_status tutti_reduce_scatter_parts_start(tutti_comm* comm, const void* const* inputs, void* output, const size_t* counts,
+                                              tutti_dtype dtype, tutti_op op, const tutti_call_options* options,
+                                              tutti_request** request) {
+  return issue(comm, with_inputs(with_counts(reduction(Collective::reduce_scatter, nullptr, output, 0, dtype, op), counts), inputs),
+               options, request, true);
+}
+
+tutti_status tutti_gather_parts(tutti_comm* comm, const void* input, void* const* outputs, const size_t* counts, tutti_dtype dtype,
+                                int root, const tutti_call_options* options) {
+  return issue(comm, with_outputs(with_counts(rooted(Collective::gather, input, nullptr, 0, dtype, root), counts), outputs),
+               options, nullptr, false);
+}
+tutti_status tutti_gather_parts_start(tutti_comm* comm, const void* input, void* const* outputs, const size_t* counts,
+                                      tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_outputs(with_counts(rooted(Collective::gather, input, nullptr, 0, dtype, root), counts), outputs),
+               options, request, true);
+}
+
+tutti_status tutti_scatter_parts(tutti_comm* comm, const void* const* inputs, void* output, const size_t* counts, tutti_dtype dtype,
+                                 int root, const tutti_call_options* options) {
+  return issue(comm, with_inputs(with_counts(rooted(Collective::scatter, nullptr, output, 0, dtype, root), counts), inputs),
+               options, nullptr, false);
+}
+tutti_status tutti_scatter_parts_start(tutti_comm* comm, const void* const* inputs, void* output, const size_t* counts,
+                                       tutti_dtype dtype, int root, const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, with_inputs(with_counts(rooted(Collective::scatter, nullptr, output, 0, dtype, root), counts), inputs),
+               options, request, true);
+}
+
+tutti_status tutti_all_to_all_parts(tutti_comm* comm, const void* const* inputs, const size_t* send_counts, void* const* outputs,
+                                    const size_t* recv_counts, tutti_dtype dtype, const tutti_call_options* options) {
+  return issue(comm, exchange_parts(inputs, send_counts, outputs, recv_counts, dtype), options, nullptr, false);
+}
+tutti_status tutti_all_to_all_parts_start(tutti_comm* comm, const void* const* inputs, const size_t* send_counts,
+                                          void* const* outputs, const size_t* recv_counts, tutti_dtype dtype,
+                                          const tutti_call_options* options, tutti_request** request) {
+  return issue(comm, exchange_parts(inputs, send_counts, outputs, recv_counts, dtype), options, request, true);
 }
 
 tutti_status tutti_barrier(tutti_comm* comm, const tutti_call_options* options) {

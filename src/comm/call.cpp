@@ -28,10 +28,12 @@ Binding binding_of_all_to_all(const Call& call, int rank, int size, size_t strip
   std::vector<Binding::Block> row(p), column(p);
   for (size_t r = 0; r < p; ++r) {
     const bool v = call.send_counts != nullptr;
-    const size_t from = (v ? call.send_offsets[r] : r * call.count) * element;
-    const size_t to = (v ? call.recv_offsets[r] : r * call.count) * element;
+    const size_t from = (!v ? r * call.count : call.inputs ? 0 : call.send_offsets[r]) * element;
+    const size_t to = (!v ? r * call.count : call.outputs ? 0 : call.recv_offsets[r]) * element;
     row[r] = {input ? input + from : nullptr, nullptr, (v ? call.send_counts[r] : call.count) * element};
     column[r] = {nullptr, output ? output + to : nullptr, (v ? call.recv_counts[r] : call.count) * element};
+    if (call.inputs) row[r].input = static_cast<const std::byte*>(call.inputs[r]);
+    if (call.outputs) column[r].output = static_cast<std::byte*>(call.outputs[r]);
   }
   row[me].output = column[me].output;
   return Binding::exchange(std::move(row), std::move(column), static_cast<uint32_t>(me), stripe_bytes);
@@ -113,6 +115,8 @@ Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t
     parts[r].bytes = (call.counts ? call.counts[r] : call.count) * element;
     if (input) parts[r].input = input_is_whole ? input + offset : r == me ? input : nullptr;
     if (output) parts[r].output = output_is_whole ? output + offset : r == me ? output : nullptr;
+    if (call.inputs) parts[r].input = static_cast<const std::byte*>(call.inputs[r]);
+    if (call.outputs) parts[r].output = static_cast<std::byte*>(call.outputs[r]);
     offset += parts[r].bytes;
   }
   return Binding::fixed(std::move(parts), stripe_bytes);

@@ -8,13 +8,15 @@
 namespace tutti {
 namespace {
 
-// One behind the other.
-std::vector<StagedData::Input> parts_to_send(const Call& call, int size) {
+// The parts of an input that is given in parts, one behind the other.
+std::vector<StagedData::Input> input_parts(const Call& call, int size) {
   std::vector<StagedData::Input> parts;
   size_t first = 0;
   for (int r = 0; r < size; ++r) {
-    const size_t offset = call.send_offsets[r] * element_size(call.type), count = call.send_counts[r];
-    parts.push_back({static_cast<const std::byte*>(call.input) + offset, first, count});
+    const size_t count = call.send_counts ? call.send_counts[r] : call.counts[r];
+    const size_t offset = call.inputs ? 0 : call.send_offsets[r] * element_size(call.type);
+    const void* const base = call.inputs ? call.inputs[r] : call.input;
+    parts.push_back({static_cast<const std::byte*>(base) + offset, first, count});
     first += count;
   }
   return parts;
@@ -127,6 +129,7 @@ kernels::Store Dispatch::output_store(const Call& call, uint64_t bytes) {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
   const uint64_t read = extent.reads ? extent.input * element_size(call.type) : 0;
   const uint64_t written = extent.writes ? extent.output * element_size(call.type) : 0;
+  if (call.inputs || call.outputs) return bytes < parts_.near_bytes ? kernels::Store::cached : kernels::Store::streaming;
   const bool in_place = call.input == call.output;
   if (read > 0 && !in_place) recent_.touch(call.input, read);
   if (written < kLeastStreamed) return kernels::Store::cached;
@@ -163,12 +166,13 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
 std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide) const {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
   std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
-  if (call.send_counts) inputs = parts_to_send(call, parts_.size);
+  if (call.send_counts || call.inputs) inputs = input_parts(call, parts_.size);
   std::vector<StagedData::Output> outputs;
   if (wide && extent.writes) outputs.push_back({call.output, extent.output_at, extent.output});
   auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, StagedData::Form{call.type, wide, call.factor},
                                            std::move(inputs), std::move(outputs));
   call.input = data->at(extent.input_at);
+  call.inputs = nullptr;
   if (call.send_counts) call.send_offsets = data->firsts().data();
   if (!wide) return data;
   call.type = DataType::float32;
@@ -234,6 +238,10 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   };
   hold(call.input);
   hold(call.output);
+  for (int r = 0; r < parts_.size; ++r) {
+    if (call.inputs) hold(call.inputs[r]);
+    if (call.outputs) hold(call.outputs[r]);
+  }
   for (const Message& message : call.messages) hold(message.data);
   return operation;
 }

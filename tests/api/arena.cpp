@@ -11,6 +11,7 @@ namespace tutti::test {
 namespace {
 constexpr std::byte kGuard{0xA5};
 constexpr size_t kGuardBytes = 256;
+constexpr ptrdiff_t kPartGuard = 64;
 
 // Does the header define "in place" for this rank of this call?  (Only the root of gather and scatter has both
 // buffers.)
@@ -54,16 +55,83 @@ Arena::Arena(const Call& call, int rank, const Bytes& input)
   } else {
     for (int r = 0; r < call.size; ++r) counts_.push_back(count_of(call, r));
   }
+  if (!uses_parts(call, rank)) return;
+  std::vector<size_t> offsets;
+  for (int r = 0; r < call.size; ++r) offsets.push_back(offset_of(call, r));
+  const bool exchanges = call.kind == Kind::all_to_all_v;
+  const bool has_whole = !has_root(call.kind) || rank == call.root;
+  if ((is_scatter(call.kind) && has_whole) || exchanges) scatter(inputs_, input_at_, counts_, exchanges ? send_offsets_ : offsets);
+  if ((is_gather(call.kind) && has_whole) || exchanges)
+    scatter(outputs_, output_at_, exchanges ? recv_counts_ : counts_, exchanges ? recv_offsets_ : offsets);
+}
+
+void Arena::scatter(Parts& parts, size_t at, const std::vector<size_t>& counts, const std::vector<size_t>& offsets) {
+  for (size_t r = 0; r < counts.size(); ++r) {
+    Bytes& memory = parts.memory.emplace_back(counts[r] * unit_ + 2 * kPartGuard, kGuard);
+    parts.places.push_back(at + offsets[r] * unit_);
+    std::copy_n(memory_.begin() + static_cast<ptrdiff_t>(parts.places[r]), counts[r] * unit_, memory.begin() + kPartGuard);
+    parts.pointers.push_back(memory.data() + kPartGuard);
+  }
+}
+
+void Arena::gather(const Parts& parts, Bytes& content) const {
+  for (size_t r = 0; r < parts.memory.size(); ++r) {
+    const Bytes& memory = parts.memory[r];
+    const auto whole = [](std::byte byte) { return byte == kGuard; };
+    if (!std::all_of(memory.begin(), memory.begin() + kPartGuard, whole) ||
+        !std::all_of(memory.end() - kPartGuard, memory.end(), whole))
+      content.front() = ~content.front();  // which is found as a change outside the output
+    std::copy(memory.begin() + kPartGuard, memory.end() - kPartGuard, content.begin() + static_cast<ptrdiff_t>(parts.places[r]));
+  }
+}
+
+Bytes Arena::content() const {
+  Bytes content(data(), data() + memory_.size());
+  gather(inputs_, content);
+  gather(outputs_, content);
+  return content;
+}
+
+tutti_status Arena::perform_parts(tutti_comm* comm, const tutti_call_options* options, tutti_request** request) {
+  const void* const in = input_pointer();
+  void* const out = output_pointer();
+  // Null where this rank has none, or an array that nobody reads.
+  const auto* const ins = inputs_.pointers.empty() ? nullptr : const_cast<const void* const*>(inputs_.pointers.data());
+  void* const* const outs = outputs_.pointers.empty() ? nullptr : outputs_.pointers.data();
+  const size_t* const n = counts_.data();
+  const size_t* const receives = recv_counts_.data();
+  const tutti_dtype type = call_.dtype;
+  const tutti_op op = call_.op;
+  const int root = call_.root;
+  switch (call_.kind) {
+    case Kind::all_gather_v:
+      return request ? tutti_all_gather_parts_start(comm, in, outs, n, type, options, request)
+                     : tutti_all_gather_parts(comm, in, outs, n, type, options);
+    case Kind::reduce_scatter_v:
+      return request ? tutti_reduce_scatter_parts_start(comm, ins, out, n, type, op, options, request)
+                     : tutti_reduce_scatter_parts(comm, ins, out, n, type, op, options);
+    case Kind::gather_v:
+      return request ? tutti_gather_parts_start(comm, in, outs, n, type, root, options, request)
+                     : tutti_gather_parts(comm, in, outs, n, type, root, options);
+    case Kind::scatter_v:
+      return request ? tutti_scatter_parts_start(comm, ins, out, n, type, root, options, request)
+                     : tutti_scatter_parts(comm, ins, out, n, type, root, options);
+    default:
+      return request ? tutti_all_to_all_parts_start(comm, ins, n, outs, receives, type, options, request)
+                     : tutti_all_to_all_parts(comm, ins, n, outs, receives, type, options);
+  }
 }
 
 // A rank without an input or output passes, by the seed, null or a pointer whose surroundings the check watches.
 const void* Arena::input_pointer() const {
   if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  if (shares_ && !outputs_.pointers.empty()) return outputs_.pointers[static_cast<size_t>(rank_)];
   return data() + input_at_;
 }
 
 void* Arena::output_pointer() {
   if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  if (shares_ && !inputs_.pointers.empty()) return inputs_.pointers[static_cast<size_t>(rank_)];
   return data() + output_at_;
 }
 
@@ -95,6 +163,7 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
   const double factor = factor_of(call_, rank_);
   if (factor != 1) options.factor = &factor;
   options.reduction = reduction_of(call_);
+  if (uses_parts(call_, rank_)) return perform_parts(comm, &options, nullptr);
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;
@@ -133,6 +202,7 @@ tutti_status Arena::start(tutti_comm* comm, tutti_request** request) {
   const double factor = factor_of(call_, rank_);
   if (factor != 1) options.factor = &factor;
   options.reduction = reduction_of(call_);
+  if (uses_parts(call_, rank_)) return perform_parts(comm, &options, request);
   const void* in = input_pointer();
   void* out = output_pointer();
   const size_t n = call_.count;
@@ -184,14 +254,18 @@ std::string Arena::check(const std::vector<Bytes>& inputs) const { return check(
 std::string Arena::check(const std::vector<Bytes>& inputs, const Bytes& expected) const {
   const std::string where = describe(call_) + ": at rank " + std::to_string(rank_) + " ";
   if (expected.size() > output_bytes_ && !shares_) return where + "the test itself expects more output than there is room for";
-  const std::string wrong = difference(call_, rank_, inputs, data() + output_at_, expected);
+  const Bytes now = content();
+  const std::string wrong = difference(call_, rank_, inputs, now.data() + output_at_, expected);
   if (!wrong.empty()) return where + wrong;
-  const auto same = [&](size_t from, size_t to) { return std::equal(data() + from, data() + to, before_.data() + from); };
+  const auto same = [&](size_t from, size_t to) { return std::equal(now.data() + from, now.data() + to, before_.data() + from); };
   if (!same(0, output_at_) || !same(output_at_ + expected.size(), memory_.size()))
     return where + "memory outside the output has changed";
   return "";
 }
 
-Bytes Arena::output() const { return Bytes(data() + output_at_, data() + output_at_ + output_bytes_); }
+Bytes Arena::output() const {
+  const Bytes now = content();
+  return Bytes(now.data() + output_at_, now.data() + output_at_ + output_bytes_);
+}
 
 }  // namespace tutti::test

@@ -118,6 +118,34 @@ TEST_F(Arguments, OperatorsOnTheBitsOfFloats) {
   }
 }
 
+TEST_F(Arguments, PartsThatAreWrong) {
+  float c[8] = {};
+  void* outs[2] = {b_, c};
+  const void* ins[2] = {a_, c};
+  void* gap[2] = {b_, nullptr};
+  const void* const* const gaps = gap;
+  REFUSED(tutti_all_gather_parts(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, a_, outs, nullptr, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, nullptr, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, a_, gap, counts_, TUTTI_FLOAT32, nullptr));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("output from rank 1 is NULL"));
+  REFUSED(tutti_all_gather_parts(comm_, c, outs, counts_, TUTTI_FLOAT32, nullptr));  // in place at another rank's part
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("overlap, and it is not in place"));
+  REFUSED(tutti_reduce_scatter_parts(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, ins, nullptr, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, gaps, a_, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, ins, a_ + 1, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_gather_parts(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_gather_parts(comm_, a_, outs, counts_, TUTTI_FLOAT32, 2, nullptr));
+  REFUSED(tutti_scatter_parts(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_parts(comm_, gaps, a_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, nullptr, counts_, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, ins, nullptr, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, ins, counts_, outs, counts_, TUTTI_FLOAT32, nullptr));  // both have c
+  const size_t huge[2] = {1, std::numeric_limits<size_t>::max() / 8};
+  REFUSED(tutti_all_to_all_parts(comm_, ins, huge, outs, counts_, TUTTI_FLOAT32, nullptr));
+}
+
 TEST_F(Arguments, NoAveragesOfScans) {
   EXPECT_EQ(tutti_scan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
   EXPECT_THAT(tutti_last_error(comm_), HasSubstr("there is no avg of scans"));

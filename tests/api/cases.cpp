@@ -94,7 +94,7 @@ std::vector<std::vector<int>> pairwise(const std::vector<int>& values) {
 
 namespace {
 
-enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot, kScaled };
+enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot, kScaled, kParts };
 constexpr int kSizes = 8;
 constexpr int kTypes = 12, kOps = 9, kHows = 3, kRoots = 3;
 
@@ -159,7 +159,7 @@ CaseSpace::CaseSpace(std::vector<int> ranks, size_t large) : ranks_(std::move(ra
     methods_.push_back({kind, ""});
     for (const std::string& algorithm : algorithms_of(kind)) methods_.push_back({kind, algorithm});
   }
-  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots, 2};
+  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots, 2, 2};
 }
 
 Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
@@ -177,6 +177,7 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.values = static_cast<Values>(row[kValues]);
   c.call.root = row[kRoot] * (c.call.size - 1) / (kRoots - 1);  // first, middle, last
   c.call.scaled = row[kScaled] == 1 && allows_factor(c.call);
+  c.call.parts = row[kParts] == 1 && has_parts(method.kind);
   c.call.seed = seed;
   return c;
 }
@@ -189,6 +190,7 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   if (row[kOp] >= TUTTI_BAND && row[kOp] < TUTTI_CUSTOM && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
   if (!is_reduction(kind) && row[kScaled] != 0) return true;
+  if (!has_parts(kind) && row[kParts] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;
   return kind == Kind::barrier && (row[kType] != 0 || row[kSize] != 0);
 }

@@ -31,6 +31,7 @@ Call random_call(const Member& member, uint64_t seed, uint64_t step, size_t elem
   call.in_place = draw(2) == 1 && allows_in_place(call.kind);
   call.values = static_cast<Values>(draw(2));
   call.seed = random_word(seed, step, member.group) % 1'000'000;
+  call.parts = draw(2) == 0 && has_parts(call.kind);
   call.scaled = draw(4) == 0 && allows_factor(call);
   return call;
 }

@@ -18,6 +18,10 @@ std::string_view name(Kind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
+bool is_v(Kind kind) {
+  return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v || kind == Kind::gather_v || kind == Kind::scatter_v;
+}
+
 bool is_scan(Kind kind) { return kind == Kind::scan || kind == Kind::exscan; }
 
 bool is_reduction(Kind kind) {
@@ -57,6 +61,13 @@ bool has_root(Kind kind) {
 
 bool allows_in_place(Kind kind) { return kind < Kind::barrier; }
 
+bool has_parts(Kind kind) { return is_v(kind) || kind == Kind::all_to_all_v; }
+
+bool uses_parts(const Call& call, int rank) {
+  return call.parts && has_parts(call.kind) && (call.seed + static_cast<uint64_t>(rank)) % 4 != 0 &&
+         !(call.in_place && call.kind == Kind::all_to_all_v);
+}
+
 std::string describe(const Call& call) {
   static constexpr const char* kTypes[] = {"int8",    "uint8",    "int32",   "uint32",  "int64", "uint64",
                                            "float16", "bfloat16", "float32", "float64", "int16", "uint16"};
@@ -66,7 +77,7 @@ std::string describe(const Call& call) {
   if (is_reduction(call.kind)) out << " " << kOps[call.op];
   if (has_root(call.kind)) out << ", root " << call.root;
   out << ", " << call.size << " ranks, algorithm " << (call.algorithm.empty() ? "default" : call.algorithm)
-      << (call.in_place ? ", in place" : ", out of place") << (call.scaled ? ", scaled" : "")
+      << (call.in_place ? ", in place" : ", out of place") << (call.scaled ? ", scaled" : "") << (call.parts ? ", in parts" : "")
       << (call.values == Values::exact ? ", exact" : ", real") << " values, seed " << call.seed;
   return out.str();
 }
@@ -89,9 +100,6 @@ size_t uneven(const Call& call, uint64_t index) {
   return word % 4 == 0 ? 0 : count - count % width_of(call);
 }
 
-bool is_v(Kind kind) {
-  return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v || kind == Kind::gather_v || kind == Kind::scatter_v;
-}
 }  // namespace
 
 size_t count_of(const Call& call, int rank) { return is_v(call.kind) ? uneven(call, static_cast<uint64_t>(rank)) : call.count; }

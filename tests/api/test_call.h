@@ -49,6 +49,7 @@ struct Call {
   std::string algorithm;  // "": the library chooses
   bool in_place = false;
   bool scaled = false;  // each rank gives a factor of its own, some none
+  bool parts = false;   // some ranks call the form with parts at places of their own
   Values values = Values::exact;
   uint64_t seed = 0;  // of the inputs, and of the uneven counts of v-variants
 };
@@ -61,6 +62,7 @@ inline constexpr size_t kWidth = 3;
 const tutti_reduction* reduction_of(const Call& call);
 size_t width_of(const Call& call);  // every count is a multiple of this
 
+bool is_v(Kind kind);  // each rank has another count, equal on all ranks
 bool is_scan(Kind kind);
 bool is_reduction(Kind kind);
 // The operator of this number, another one where it is not defined for the type or the kind.
@@ -71,6 +73,8 @@ bool allows_factor(const Call& call);
 // Of this rank; 1: none.
 double factor_of(const Call& call, int rank);
 bool allows_in_place(Kind kind);
+bool has_parts(Kind kind);  // there is such a form
+bool uses_parts(const Call& call, int rank);
 std::string describe(const Call& call);  // one line that is enough to run the case again
 
 // Elements that rank r gives or gets in a v-variant (0 for about one in four ranks); call.count for the others.
