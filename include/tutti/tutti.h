@@ -247,6 +247,14 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         tutti_op op, const tutti_call_options *options);
 
+/* One all-reduce over a list of n tensors, of counts[i] elements at inputs[i] and outputs[i]: the bits are those of
+ * tutti_all_reduce of the concatenation, which other ranks may call instead, or with tensors cut elsewhere.  The arrays
+ * are read before the call returns.  Small lists are packed, larger ones are not copied.  Not with a codec.  In place:
+ * outputs[i] == inputs[i], for any i. */
+TUTTI_API tutti_status tutti_all_reduce_list(tutti_comm *comm, const void *const *inputs, void *const *outputs,
+                                             const size_t *counts, size_t n, tutti_dtype dtype, tutti_op op,
+                                             const tutti_call_options *options);
+
 /* input holds size × count elements, output count: rank r gets the reduction of elements [r·count, (r+1)·count).
  * In place: output == input + rank·count. */
 TUTTI_API tutti_status tutti_reduce_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
@@ -422,6 +430,9 @@ TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **r
 
 TUTTI_API tutti_status tutti_all_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                               tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_all_reduce_list_start(tutti_comm *comm, const void *const *inputs, void *const *outputs,
+                                                   const size_t *counts, size_t n, tutti_dtype dtype, tutti_op op,
+                                                   const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count,
                                                   tutti_dtype dtype,
                                                   tutti_op op, const tutti_call_options *options, tutti_request **request);

@@ -23,7 +23,7 @@ std::string title(const Call& call) { return "tutti_" + std::string(name(call.co
 struct Part {
   uintptr_t begin, end;
   bool is_input;
-  int rank;
+  int rank;  // or, in a list, which tensor
 };
 
 void add(std::vector<Part>& parts, const void* at, size_t bytes, bool is_input, int rank) {
@@ -38,10 +38,12 @@ Status check_parts_apart(const Call& call, std::vector<Part> parts) {
   Part farthest[2] = {};  // of outputs and of inputs
   for (const Part& part : parts) {
     const Part& other = farthest[part.is_input ? 0 : 1];
-    if (part.begin < other.end)
-      return wrong(title(call) + "input for rank " + std::to_string((part.is_input ? part : other).rank) +
-                   " and output from rank " + std::to_string((part.is_input ? other : part).rank) +
+    if (part.begin < other.end) {
+      const bool list = call.list_counts != nullptr;
+      return wrong(title(call) + (list ? "input " : "input for rank ") + std::to_string((part.is_input ? part : other).rank) +
+                   (list ? " and output " : " and output from rank ") + std::to_string((part.is_input ? other : part).rank) +
                    " overlap, and it is not in place (see tutti.h)");
+    }
     Part& own = farthest[part.is_input ? 1 : 0];
     if (part.end > own.end) own = part;
   }
@@ -100,8 +102,22 @@ Status check_parts(const Call& call, int rank, int size, size_t element) {
   return check_parts_apart(call, std::move(parts));
 }
 
+Status check_list(const Call& call, int size, size_t element) {
+  if (call.count > SIZE_MAX / 2 / element / static_cast<size_t>(size)) return wrong(title(call) + "the counts are too large");
+  std::vector<Part> parts;
+  for (size_t i = 0; i < call.list_length; ++i) {
+    if (call.list_counts[i] == 0) continue;
+    if (!call.inputs[i] || !call.outputs[i])
+      return wrong(title(call) + (call.inputs[i] ? "output " : "input ") + std::to_string(i) + " is NULL");
+    if (call.inputs[i] != call.outputs[i]) add(parts, call.inputs[i], call.list_counts[i] * element, true, static_cast<int>(i));
+    add(parts, call.outputs[i], call.list_counts[i] * element, false, static_cast<int>(i));
+  }
+  return check_parts_apart(call, std::move(parts));
+}
+
 Status check_buffers(const Call& call, int rank, int size) {
   const size_t element = element_size(call.type);
+  if (call.list_counts) return check_list(call, size, element);
   if (call.inputs || call.outputs) return check_parts(call, rank, size, element);
   if (call.send_counts) return check_all_to_all_v(call, size, element);
   const size_t limit = SIZE_MAX / 2 / element / static_cast<size_t>(size);
@@ -128,7 +144,8 @@ Status check_custom(const Call& call, int size) {
     return wrong(title(call) + "width " + std::to_string(width) + " is too large");
   const bool has_counts = call.counts && call.counts != &kNoCounts;
   const auto whole = [width](size_t count) { return count % width == 0; };
-  if (!whole(call.count) || (has_counts && !std::all_of(call.counts, call.counts + size, whole)))
+  if (!whole(call.count) || (has_counts && !std::all_of(call.counts, call.counts + size, whole)) ||
+      (call.list_counts && !std::all_of(call.list_counts, call.list_counts + call.list_length, whole)))
     return wrong(title(call) + "a count is no multiple of the reduction's width, " + std::to_string(width));
   return {};
 }
@@ -154,12 +171,14 @@ Status check(const tutti_comm* comm, const Call& call) {
   if (call.op != ReduceOp::custom && !is_defined(call.op, call.type))
     return Status(Code::unsupported, title(call) + std::string(name(call.op)) + " is an operator on the bits of integers, and " +
                                          std::string(name(call.type)) + " is a floating point type");
-  for (const size_t* numbers : {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets})
+  for (const size_t* numbers :
+       {call.counts, call.send_counts, call.send_offsets, call.recv_counts, call.recv_offsets, call.list_counts})
     if (numbers == &kNoCounts) return wrong(title(call) + "an array of counts or offsets is NULL");
   if (call.inputs == &kNoParts || call.outputs == &kNoParts) {
     // Only where the rank's parts are used.
     const Extent extent = extent_of(call, comm->communicator->rank(), size);
-    if ((call.inputs && extent.reads) || (call.outputs && extent.writes)) return wrong(title(call) + "an array of parts is NULL");
+    if ((call.inputs && extent.reads) || (call.outputs && extent.writes))
+      return wrong(title(call) + "an array of pointers is NULL");
   }
   if (call.rooted && (call.root < 0 || call.root >= size))
     return wrong(title(call) + "root " + std::to_string(call.root) + " is not a rank of this communicator (0 to " +
@@ -175,6 +194,7 @@ Status apply(const tutti_codec& codec, Call& call) {
   if (call.collective != Collective::all_reduce) return Status(Code::unsupported, title(call) + "codecs serve all_reduce only");
   if (call.op != ReduceOp::sum && call.op != ReduceOp::avg)
     return Status(Code::unsupported, title(call) + "codecs serve sum and avg, not " + std::string(name(call.op)));
+  if (call.list_counts) return Status(Code::unsupported, title(call) + "a codec serves one tensor, not a list");
   if (call.type != tensor.type() || call.count != tensor.count())
     return wrong(title(call) + "codec " + tensor.text() + " was made for " + std::to_string(tensor.count()) + " " +
                  std::string(name(tensor.type())) + ", this is " + std::to_string(call.count) + " " +
@@ -285,6 +305,21 @@ Call exchange(const void* input, Parts sends, void* output, Parts receives, tutt
   return call;
 }
 
+// `count` of the whole; more than there can be where that does not fit.
+Call list(const void* const* inputs, void* const* outputs, const size_t* counts, size_t n, tutti_dtype dtype, tutti_op op) {
+  Call call = reduction(Collective::all_reduce, nullptr, nullptr, 0, dtype, op);
+  if (n == 0) return call;
+  call = with_outputs(with_inputs(std::move(call), inputs), outputs);
+  call.list_counts = counts ? counts : &kNoCounts;
+  call.list_length = counts ? n : 0;
+  for (size_t i = 0; i < call.list_length; ++i)
+    if (__builtin_add_overflow(call.count, counts[i], &call.count)) {
+      call.count = SIZE_MAX;
+      break;
+    }
+  return call;
+}
+
 Call exchange_parts(const void* const* inputs, const size_t* send_counts, void* const* outputs, const size_t* recv_counts,
                     tutti_dtype dtype) {
   Call call = with_outputs(with_inputs(make(Collective::all_to_all, nullptr, nullptr, 0, dtype), inputs), outputs);
@@ -372,6 +407,16 @@ tutti_status tutti_all_reduce(tutti_comm* comm, const void* input, void* output,
 tutti_status tutti_all_reduce_start(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,
                                     const tutti_call_options* options, tutti_request** request) {
   return issue(comm, reduction(Collective::all_reduce, input, output, count, dtype, op), options, request, true);
+}
+
+tutti_status tutti_all_reduce_list(tutti_comm* comm, const void* const* inputs, void* const* outputs, const size_t* counts,
+                                   size_t n, tutti_dtype dtype, tutti_op op, const tutti_call_options* options) {
+  return issue(comm, list(inputs, outputs, counts, n, dtype, op), options, nullptr, false);
+}
+tutti_status tutti_all_reduce_list_start(tutti_comm* comm, const void* const* inputs, void* const* outputs, const size_t* counts,
+                                         size_t n, tutti_dtype dtype, tutti_op op, const tutti_call_options* options,
+                                         tutti_request** request) {
+  return issue(comm, list(inputs, outputs, counts, n, dtype, op), options, request, true);
 }
 
 tutti_status tutti_reduce_scatter(tutti_comm* comm, const void* input, void* output, size_t count, tutti_dtype dtype, tutti_op op,

@@ -39,6 +39,19 @@ Binding binding_of_all_to_all(const Call& call, int rank, int size, size_t strip
   return Binding::exchange(std::move(row), std::move(column), static_cast<uint32_t>(me), stripe_bytes);
 }
 
+Binding binding_of_list(const Call& call, uint32_t blocks, size_t stripe_bytes) {
+  const size_t element = element_size(call.type);
+  std::vector<Binding::Block> pieces;
+  size_t begin = 0;
+  for (size_t i = 0; i < call.list_length; ++i) {
+    const auto* input =
+        call.inputs ? static_cast<const std::byte*>(call.inputs[i]) : static_cast<const std::byte*>(call.input) + begin;
+    pieces.push_back({input, static_cast<std::byte*>(call.outputs[i]), call.list_counts[i] * element});
+    begin += pieces.back().bytes;
+  }
+  return Binding::scattered(std::move(pieces), blocks, stripe_bytes, unit_of(call));
+}
+
 }  // namespace
 
 Status check_own_messages(const std::vector<Message>& messages, int own_rank) {
@@ -102,6 +115,7 @@ Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t c
 Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t stripe_bytes) {
   const auto p = static_cast<size_t>(size), me = static_cast<size_t>(rank);
   if (call.collective == Collective::all_to_all) return binding_of_all_to_all(call, rank, size, stripe_bytes);
+  if (call.list_counts) return binding_of_list(call, blocks, stripe_bytes);
   const size_t element = element_size(call.type);
   const auto* input = static_cast<const std::byte*>(call.input);
   auto* output = static_cast<std::byte*>(call.output);

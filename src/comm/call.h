@@ -58,9 +58,12 @@ struct Call {
   const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v, gather_v, scatter_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr;  // all_to_all_v
   const size_t *recv_counts = nullptr, *recv_offsets = nullptr;
-  // Instead of `input` or `output`, where that is made of the ranks' parts, where each of these is.
+  // Instead of `input` or `output`, where that is made of the ranks' parts, or of the tensors of a list, where each of
+  // these is.
   const void* const* inputs = nullptr;
   void* const* outputs = nullptr;
+  const size_t* list_counts = nullptr;  // all_reduce_list: of each tensor; `count` is of all
+  size_t list_length = 0;
   std::vector<Message> messages;       // point to point
   std::string_view algorithm;          // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's

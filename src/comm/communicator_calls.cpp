@@ -27,7 +27,7 @@ Status Communicator::run_call(const Call& call) {
   if (call.codec) return run_coded(call);
   auto routed = dispatch_->route(call);
   if (!routed.ok()) return routed.status();
-  if ((*routed)->is_flat() && !Dispatch::is_staged(call) && may_exchange()) return run_flat(call, *routed);
+  if ((*routed)->is_flat() && !Dispatch::is_staged(call) && !call.list_counts && may_exchange()) return run_flat(call, *routed);
   if (dispatch_->asks_whether_lent(call, **routed)) {
     const auto lent = all_lend(call, (*routed)->bytes);
     if (!lent.ok()) return lent.status();
@@ -111,15 +111,16 @@ Communicator::Started Communicator::start_flat(const Call& call, const Routed& r
   arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
   const uint32_t sequence = sequence_of(call);
   const void* input = call.input;
+  void* output = call.output;
   std::unique_ptr<StagedData> data;
-  if (Dispatch::is_staged(call)) {
+  if (Dispatch::is_staged(call) || call.list_counts) {
     Call staged = call;
-    data = dispatch_->stage(staged);
+    data = dispatch_->stage(staged, false, call.list_counts != nullptr);
     input = staged.input;
+    output = staged.output;
   }
   const auto make = [&](LinkTable& table) -> std::shared_ptr<Operation> {
-    const FlatExchange exchange(*parts_->board, input, call.output, routed->bytes, arithmetic,
-                                flat_hash(routed->flat_kind, sequence));
+    const FlatExchange exchange(*parts_->board, input, output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
     std::shared_ptr<Operation> operation =
         std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), dispatch_->sign(call, kFlat, sequence));
     if (data) operation = std::make_shared<StagedOperation>(std::move(data), std::move(operation), *table.executor);

@@ -8,18 +8,28 @@
 namespace tutti {
 namespace {
 
+size_t pieces_given(const Call& call, int size) { return call.list_counts ? call.list_length : static_cast<size_t>(size); }
+
 // The parts of an input that is given in parts, one behind the other.
 std::vector<StagedData::Input> input_parts(const Call& call, int size) {
   std::vector<StagedData::Input> parts;
   size_t first = 0;
-  for (int r = 0; r < size; ++r) {
-    const size_t count = call.send_counts ? call.send_counts[r] : call.counts[r];
+  for (size_t r = 0; r < pieces_given(call, size); ++r) {
+    const size_t count = call.list_counts ? call.list_counts[r] : call.send_counts ? call.send_counts[r] : call.counts[r];
     const size_t offset = call.inputs ? 0 : call.send_offsets[r] * element_size(call.type);
     const void* const base = call.inputs ? call.inputs[r] : call.input;
     parts.push_back({static_cast<const std::byte*>(base) + offset, first, count});
     first += count;
   }
   return parts;
+}
+
+std::vector<StagedData::Output> output_tensors(const Call& call) {
+  std::vector<StagedData::Output> tensors;
+  size_t first = 0;
+  for (size_t i = 0; i < call.list_length; first += call.list_counts[i++])
+    tensors.push_back({call.outputs[i], first, call.list_counts[i]});
+  return tensors;
 }
 
 }  // namespace
@@ -154,6 +164,7 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
                              : total_count(call, parts_.size) * element / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish, unit_of(call));
   prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes).in(call.space);
+  if (call.list_counts) prepared.compiled.slots = PlanOperation::slots_per_stripe(program, engine_.link_table(), false, true);
   if (!call.send_counts) return;
   prepared.tags.rank = static_cast<uint32_t>(parts_.rank);
   for (int r = 0; r < parts_.size; ++r) {
@@ -163,20 +174,24 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
   prepared.binding = std::move(prepared.binding).at_least_one_stripe();
 }
 
-std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide) const {
+std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide, bool packs) const {
+  const bool stages_output = wide || packs;
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
   std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
   if (call.send_counts || call.inputs) inputs = input_parts(call, parts_.size);
   std::vector<StagedData::Output> outputs;
-  if (wide && extent.writes) outputs.push_back({call.output, extent.output_at, extent.output});
+  if (stages_output && extent.writes) outputs = {{call.output, extent.output_at, extent.output}};
+  if (stages_output && call.list_counts) outputs = output_tensors(call);
   auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, StagedData::Form{call.type, wide, call.factor},
                                            std::move(inputs), std::move(outputs));
   call.input = data->at(extent.input_at);
   call.inputs = nullptr;
   if (call.send_counts) call.send_offsets = data->firsts().data();
-  if (!wide) return data;
-  call.type = DataType::float32;
+  if (wide) call.type = DataType::float32;
+  if (!stages_output) return data;
   call.output = extent.writes ? data->at(extent.output_at) : nullptr;
+  call.outputs = nullptr;
+  call.list_counts = nullptr;
   return data;
 }
 
@@ -238,7 +253,7 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   };
   hold(call.input);
   hold(call.output);
-  for (int r = 0; r < parts_.size; ++r) {
+  for (size_t r = 0; (call.inputs || call.outputs) && r < pieces_given(call, parts_.size); ++r) {
     if (call.inputs) hold(call.inputs[r]);
     if (call.outputs) hold(call.outputs[r]);
   }

@@ -107,7 +107,8 @@ class Dispatch {
     return call.factor || (exchanges_in_place && call.input);
   }
   // Makes of a call that is staged, or wide, the one over data that are made ready for it.
-  std::unique_ptr<StagedData> stage(Call& call, bool wide = false) const;
+  // `packs`: of a list one tensor, whose parts go to the outputs afterwards.
+  std::unique_ptr<StagedData> stage(Call& call, bool wide = false, bool packs = false) const;
   // Through the caches or past them (recent_memory.h).  `bytes`: of the whole data.
   kernels::Store output_store(const Call& call, uint64_t bytes);
 

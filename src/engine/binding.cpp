@@ -27,6 +27,20 @@ Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t
   return binding;
 }
 
+Binding Binding::scattered(std::vector<Block> pieces, uint32_t blocks, size_t stripe_bytes, size_t unit) {
+  std::vector<uint64_t> begins;
+  uint64_t bytes = 0;
+  std::erase_if(pieces, [](const Block& piece) { return piece.bytes == 0; });
+  for (const Block& piece : pieces) {
+    begins.push_back(bytes);
+    bytes += piece.bytes;
+  }
+  Binding binding = chunked(nullptr, nullptr, bytes, blocks, stripe_bytes, unit);
+  binding.fixed_ = std::move(pieces);
+  binding.begins_ = std::move(begins);
+  return binding;
+}
+
 Binding Binding::fixed(std::vector<Block> blocks, size_t stripe_bytes) {
   Binding binding;
   binding.cut_ = Cut::fixed;

@@ -46,8 +46,9 @@ class PlanOperation final : public Operation {
   uint32_t steps() const override { return program_.steps; }
   void end(bool success) override;
 
-  // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec.
-  static uint32_t slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded = false);
+  // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec;
+  // `scattered`: with a binding of which a block may be in many pieces.
+  static uint32_t slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded = false, bool scattered = false);
 
   // A codec changes what travels.  Before the operation is started.
   void set_coded(std::unique_ptr<CodedPayload> payload) { coded_ = std::move(payload); }
@@ -85,6 +86,7 @@ class PlanOperation final : public Operation {
   void keep_identities(Lane& lane);
   void prepare(Lane& lane, const Instruction& instruction);
   void parts_of(Lane& lane, std::span<const Segment> segments, bool keep);
+  static void add_part(Lane& lane, const Part& part);
   Slot acquire(Lane& lane);
   void let_go(Lane& lane, const Port& port, Slot slot);
   bool may_overwrite(Lane& lane) const;

@@ -65,7 +65,12 @@ Ticket StagedData::make_ready(Executor& executor) {
 
 Ticket StagedData::hand_out(Executor& executor) {
   Ticket last = kDone;
-  for (const Output& output : outputs_) last = executor.narrow(kQueue, {form_.type, at(output.first), output.to, output.count});
+  for (const Output& output : outputs_) {
+    if (form_.wide)
+      last = executor.narrow(kQueue, {form_.type, at(output.first), output.to, output.count});
+    else
+      last = executor.copy(kQueue, {.to = output.to, .from = at(output.first), .bytes = output.count * element_bytes()});
+  }
   return last;
 }
 

@@ -5,7 +5,8 @@
 //            long before the average does.  So no rank rounds one: input and result are float32 in between, and
 //            messages twice as long.
 //   factor   this rank's input is multiplied by it, a matter of this rank alone.
-//   neither  the input is copied out of the way of the output: all_to_all in place.
+//   neither  the input is copied out of the way of the output: all_to_all in place; or small tensors of a list are
+//            packed together, and the results unpacked.
 //
 // The signature stays that of the caller's call, so its messages and sentences say what was called.
 #pragma once

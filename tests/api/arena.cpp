@@ -59,10 +59,28 @@ Arena::Arena(const Call& call, int rank, const Bytes& input)
   std::vector<size_t> offsets;
   for (int r = 0; r < call.size; ++r) offsets.push_back(offset_of(call, r));
   const bool exchanges = call.kind == Kind::all_to_all_v;
+  if (call.kind == Kind::all_reduce) {
+    scatter_list();
+    return;
+  }
   const bool has_whole = !has_root(call.kind) || rank == call.root;
   if ((is_scatter(call.kind) && has_whole) || exchanges) scatter(inputs_, input_at_, counts_, exchanges ? send_offsets_ : offsets);
   if ((is_gather(call.kind) && has_whole) || exchanges)
     scatter(outputs_, output_at_, exchanges ? recv_counts_ : counts_, exchanges ? recv_offsets_ : offsets);
+}
+
+// Up to ten tensors, cut at this rank's own places.
+void Arena::scatter_list() {
+  const size_t width = width_of(call_), tensors = 1 + random_word(call_.seed, 7, static_cast<uint64_t>(rank_)) % 10;
+  std::vector<size_t> offsets{0};
+  for (size_t i = 1; i < tensors; ++i)
+    offsets.push_back(
+        static_cast<size_t>(random_word(call_.seed, 8 + i, static_cast<uint64_t>(rank_)) % (call_.count / width + 1)) * width);
+  std::sort(offsets.begin(), offsets.end());
+  counts_.clear();
+  for (size_t i = 0; i < tensors; ++i) counts_.push_back((i + 1 < tensors ? offsets[i + 1] : call_.count) - offsets[i]);
+  scatter(inputs_, input_at_, counts_, offsets);
+  if (!shares_) scatter(outputs_, output_at_, counts_, offsets);
 }
 
 void Arena::scatter(Parts& parts, size_t at, const std::vector<size_t>& counts, const std::vector<size_t>& offsets) {
@@ -104,6 +122,11 @@ tutti_status Arena::perform_parts(tutti_comm* comm, const tutti_call_options* op
   const tutti_op op = call_.op;
   const int root = call_.root;
   switch (call_.kind) {
+    case Kind::all_reduce: {
+      void* const* const results = shares_ ? inputs_.pointers.data() : outs;
+      return request ? tutti_all_reduce_list_start(comm, ins, results, n, counts_.size(), type, op, options, request)
+                     : tutti_all_reduce_list(comm, ins, results, n, counts_.size(), type, op, options);
+    }
     case Kind::all_gather_v:
       return request ? tutti_all_gather_parts_start(comm, in, outs, n, type, options, request)
                      : tutti_all_gather_parts(comm, in, outs, n, type, options);

@@ -44,6 +44,7 @@ class Arena {
     std::vector<size_t> places;
   };
   void scatter(Parts& parts, size_t at, const std::vector<size_t>& counts, const std::vector<size_t>& offsets);
+  void scatter_list();
   void gather(const Parts& parts, Bytes& content) const;
   Bytes content() const;  // memory_ as it would be if the parts lay in it
   tutti_status perform_parts(tutti_comm* comm, const tutti_call_options* options, tutti_request** request);

@@ -146,6 +146,33 @@ TEST_F(Arguments, PartsThatAreWrong) {
   REFUSED(tutti_all_to_all_parts(comm_, ins, huge, outs, counts_, TUTTI_FLOAT32, nullptr));
 }
 
+TEST_F(Arguments, ListsThatAreWrong) {
+  float c[8] = {};
+  void* outs[2] = {b_, c};
+  const void *ins[2] = {a_, c}, *shifted[2] = {a_, b_ + 1}, *gap[2] = {a_, nullptr};
+  const auto all_reduce_list = [&](const void* const* inputs, void* const* outputs, const size_t* counts) {
+    return tutti_all_reduce_list(comm_, inputs, outputs, counts, 2, TUTTI_FLOAT32, TUTTI_SUM, &options_);
+  };
+  REFUSED(all_reduce_list(nullptr, outs, counts_));
+  REFUSED(all_reduce_list(ins, nullptr, counts_));
+  REFUSED(all_reduce_list(ins, outs, nullptr));
+  REFUSED(all_reduce_list(gap, outs, counts_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("input 1 is NULL"));
+  REFUSED(all_reduce_list(shifted, outs, counts_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("input 1 and output 0 overlap"));
+  const size_t huge[2] = {std::numeric_limits<size_t>::max(), 2};
+  REFUSED(all_reduce_list(ins, outs, huge));
+  tutti_codec* codec = nullptr;
+  ASSERT_EQ(tutti_codec_create(&codec, "int8", 5, TUTTI_FLOAT32), TUTTI_SUCCESS);
+  options_.codec = codec;
+  EXPECT_EQ(all_reduce_list(ins, outs, counts_), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("a codec serves one tensor, not a list"));
+  EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS);
+  world_.run([](int, tutti_comm* comm) {  // of nothing
+    EXPECT_TRUE(succeeded(tutti_all_reduce_list(comm, nullptr, nullptr, nullptr, 0, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+  });
+}
+
 TEST_F(Arguments, NoAveragesOfScans) {
   EXPECT_EQ(tutti_scan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
   EXPECT_THAT(tutti_last_error(comm_), HasSubstr("there is no avg of scans"));

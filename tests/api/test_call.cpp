@@ -61,7 +61,7 @@ bool has_root(Kind kind) {
 
 bool allows_in_place(Kind kind) { return kind < Kind::barrier; }
 
-bool has_parts(Kind kind) { return is_v(kind) || kind == Kind::all_to_all_v; }
+bool has_parts(Kind kind) { return is_v(kind) || kind == Kind::all_to_all_v || kind == Kind::all_reduce; }
 
 bool uses_parts(const Call& call, int rank) {
   return call.parts && has_parts(call.kind) && (call.seed + static_cast<uint64_t>(rank)) % 4 != 0 &&

@@ -73,7 +73,7 @@ bool allows_factor(const Call& call);
 // Of this rank; 1: none.
 double factor_of(const Call& call, int rank);
 bool allows_in_place(Kind kind);
-bool has_parts(Kind kind);  // there is such a form
+bool has_parts(Kind kind);  // there is such a form; of all_reduce the one of a list of tensors
 bool uses_parts(const Call& call, int rank);
 std::string describe(const Call& call);  // one line that is enough to run the case again
 
