@@ -203,15 +203,19 @@ Status apply(const tutti_codec& codec, Call& call) {
   return {};
 }
 
-Status apply(const tutti_call_options* given, Call& call) {
+// `op`: where the call finds the reduction that it is given.
+Status apply(const tutti_call_options* given, Call& call, CustomOp& op) {
   if (!given) return {};
   tutti_call_options options = kDefaultOptions;
   if (Status status = from_caller(options, *given); !status.ok()) return status;
   if (options.timeout_ms < 0) return wrong("tutti_call_options.timeout_ms is negative");
   if (options.algorithm) call.algorithm = options.algorithm;
   call.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
-  if (options.factor) call.factor = *options.factor;
-  if (options.reduction) call.custom = {options.reduction->combine, options.reduction->context, options.reduction->width};
+  call.factor = options.factor;
+  if (const tutti_reduction* given_op = options.reduction) {
+    op = {given_op->combine, given_op->context, given_op->width};
+    call.custom = &op;
+  }
   return options.codec ? apply(*options.codec, call) : Status();
 }
 
@@ -234,7 +238,8 @@ bool is_checked(const tutti_comm* comm, const Call& call) {
 tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* options, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
     if (!starts && !options && is_checked(comm, call)) return comm->communicator->run_flat(call);
-    if (Status status = apply(options, call); !status.ok()) return status;
+    CustomOp op;
+    if (Status status = apply(options, call, op); !status.ok()) return status;
     if (Status status = check(comm, call); !status.ok()) return status;
     forget_unused_parts(*comm, call);
     if (!starts) return comm->communicator->run(call);

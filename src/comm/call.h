@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -67,9 +66,9 @@ struct Call {
   std::vector<Message> messages;       // point to point
   std::string_view algorithm;          // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's
-  std::optional<double> factor;        // of this rank's input; other ranks' calls match whatever it is
+  const double* factor = nullptr;      // of this rank's input; other ranks' calls match whatever it is
   std::shared_ptr<TensorCodec> codec;  // null: none
-  std::optional<CustomOp> custom;      // of op custom
+  const CustomOp* custom = nullptr;    // of op custom
   const Call* about = nullptr;         // a question: the call that it is asked before, and in whose name
   Service service;                     // a call of the library's own
 };

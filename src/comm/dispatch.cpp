@@ -66,7 +66,7 @@ void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
 // ---- routes ----
 
 CallKind Dispatch::kind_of(const Call& call, uint64_t bytes) const {
-  return {call.collective, bytes, call.algorithm, averages_halves(call), false, call.custom.has_value()};
+  return {call.collective, bytes, call.algorithm, averages_halves(call), false, call.custom != nullptr};
 }
 
 Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const {
@@ -182,8 +182,9 @@ std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide, bool packs) c
   std::vector<StagedData::Output> outputs;
   if (stages_output && extent.writes) outputs = {{call.output, extent.output_at, extent.output}};
   if (stages_output && call.list_counts) outputs = output_tensors(call);
-  auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, StagedData::Form{call.type, wide, call.factor},
-                                           std::move(inputs), std::move(outputs));
+  StagedData::Form form{call.type, wide};
+  if (call.factor) form.factor = *call.factor;
+  auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, form, std::move(inputs), std::move(outputs));
   call.input = data->at(extent.input_at);
   call.inputs = nullptr;
   if (call.send_counts) call.send_offsets = data->firsts().data();
@@ -210,7 +211,7 @@ Result<PreparedCall> Dispatch::prepare(const Call& call, const RoutedCall& route
   prepared.signature = sign(call, routed.route.algorithm, sequence);
   prepared.compiled = program_of(routed.route.algorithm, call.collective, call.root);
   if (Status status = fits(call, prepared); !status.ok()) return status;
-  if (const auto& op = call.custom)
+  if (const CustomOp* op = call.custom)
     prepared.custom = std::make_unique<CustomReduction>(op->combine, op->context, op->width * element_size(call.type));
   prepared.arithmetic = routed.arithmetic;
   const bool wide = must_be_wide(call, routed);
