@@ -108,7 +108,6 @@ Plan all_to_all_plan(int rank, const Team& team, int /*root*/) {
 using namespace formulas;
 constexpr std::string_view kPairs = "Thakur, Rabenseifner, Gropp 2005";
 constexpr std::string_view kStar = "Pješivac-Grbović et al. 2007";
-constexpr Formula kCopies{"(p−1)·n", kOthers.value};
 
 }  // namespace
 

@@ -45,7 +45,6 @@ constexpr std::string_view kSource = "Thakur, Rabenseifner, Gropp 2005";
 // messages does both only if the rank at its end, the complement of that at its beginning, has such a partner too.
 constexpr Formula kFolded{"⌈log₂ p⌉ (+1 if p > 1.5·2^⌊log₂ p⌋)",
                           [](P p, P) -> P { return log_up(p) + (2 * p > 3 * std::bit_floor(p)); }};
-constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};
 constexpr Formula kLogEmpty{"0", log_up};
 
 }  // namespace

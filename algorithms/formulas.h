@@ -21,6 +21,8 @@ inline constexpr Formula kLog{"⌈log₂ p⌉", log_up};
 
 // Data, in blocks of the plan: of one block, and of p blocks (all_to_all: p of each rank's).
 inline constexpr Formula kAll{"n", kOne.value};
+inline constexpr Formula kCopies{"(p−1)·n", kOthers.value};
+inline constexpr Formula kLogTimes{"⌈log₂ p⌉·n", log_up};
 inline constexpr Formula kShares{"(p−1)/p·n", kOthers.value};
 inline constexpr Formula kTwiceShares{"2(p−1)/p·n", kTwiceOthers.value};
 

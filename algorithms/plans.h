@@ -13,7 +13,7 @@ inline uint32_t block(int i, int size) { return static_cast<uint32_t>(around(i, 
 inline uint32_t blocks(int n) { return static_cast<uint32_t>(n); }
 
 namespace ring {
-extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce, scan, exscan;
 }
 
 namespace tree {
@@ -25,11 +25,11 @@ extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
 }
 
 namespace doubling {
-extern const Method all_reduce, barrier;
+extern const Method all_reduce, barrier, scan, exscan;
 }
 
 namespace direct {
-extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all;
+extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all, scan, exscan;
 }
 
 namespace hierarchical {

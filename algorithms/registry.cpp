@@ -38,6 +38,12 @@ std::span<const Algorithm> algorithms() {
       Algorithm{tree::scatter, "tree", scatter, "many ranks, small blocks"},
       Algorithm{direct::scatter, "direct", scatter, "large blocks"},
       Algorithm{direct::all_to_all, "direct", all_to_all, "every size"},
+      Algorithm{ring::scan, "ring", scan, "large vectors"},
+      Algorithm{doubling::scan, "doubling", scan, "small vectors"},
+      Algorithm{direct::scan, "direct", scan, "few ranks close together; operands in one go"},
+      Algorithm{ring::exscan, "ring", exscan, "large vectors"},
+      Algorithm{doubling::exscan, "doubling", exscan, "small vectors"},
+      Algorithm{direct::exscan, "direct", exscan, "few ranks close together; operands in one go"},
       Algorithm{tree::barrier, "tree", barrier, "many ranks"},
       Algorithm{doubling::barrier, "doubling", barrier, "few ranks"},
   };

@@ -23,7 +23,7 @@ class Library:
             "tutti_comm_destroy": [c_void_p],
             "tutti_comm_rank": [c_void_p],
             "tutti_comm_size": [c_void_p],
-            "tutti_call_options_init": [POINTER(CallOptions)],
+            "tutti_call_options_init_sized": [POINTER(CallOptions), c_size_t],
             "tutti_all_reduce": [c_void_p, c_void_p, c_void_p, c_size_t, c_int, c_int, POINTER(CallOptions)],
             "tutti_codec_create": [POINTER(c_void_p), c_char_p, c_size_t, c_int],
             "tutti_codec_destroy": [c_void_p],
@@ -46,7 +46,7 @@ class Communicator:
         library.check(library.c.tutti_comm_create(byref(self.handle), None))
         self.rank, self.size = library.c.tutti_comm_rank(self.handle), library.c.tutti_comm_size(self.handle)
         self.options = CallOptions()
-        library.c.tutti_call_options_init(byref(self.options))
+        library.c.tutti_call_options_init_sized(byref(self.options), ctypes.sizeof(CallOptions))
 
     def average(self, array, codec=None):
         """Replaces a contiguous float32 array by its average over ranks."""

@@ -138,7 +138,11 @@ void add_reduce(DataType type, ReduceOp op, Store store) {
 
 void add_all() {
   for (int type = 0; type < tutti::kDataTypes; ++type) add_reduce(static_cast<DataType>(type), ReduceOp::sum, Store::cached);
-  for (int op = 1; op < tutti::kReduceOps; ++op) add_reduce(DataType::float32, static_cast<ReduceOp>(op), Store::cached);
+  for (int number = 1; number < tutti::kReduceOps; ++number) {
+    const auto op = static_cast<ReduceOp>(number);
+    if (op == ReduceOp::custom) continue;
+    add_reduce(tutti::is_defined(op, DataType::float32) ? DataType::float32 : DataType::int32, op, Store::cached);
+  }
   add_reduce(DataType::float32, ReduceOp::sum, Store::streaming);
   for (Store store : {Store::cached, Store::streaming}) {
     add("reduce_and_pass/float32/" + store_name(store), reduce_and_pass, DataType::float32, store);

@@ -80,18 +80,31 @@ typedef enum tutti_dtype {
   TUTTI_FLOAT16 = 6,  /* IEEE 754 binary16 */
   TUTTI_BFLOAT16 = 7, /* upper half of a float32 */
   TUTTI_FLOAT32 = 8,
-  TUTTI_FLOAT64 = 9
+  TUTTI_FLOAT64 = 9,
+  TUTTI_INT16 = 10,
+  TUTTI_UINT16 = 11
 } tutti_dtype;
 
 /* Integer sums and products wrap.  A not-a-number in any input of sum, prod, avg, min or max gives a not-a-number.  AVG
- * is the sum divided by the number of ranks (integers: towards zero).
+ * is the sum divided by the number of ranks (integers: towards zero).  BAND, BOR and BXOR are and, or and exclusive or
+ * of the bits of integers; of floating point types they are TUTTI_UNSUPPORTED.
  * 16-bit floats are reduced in float32 and rounded to nearest even.  AVG is rounded once, at the end, by every
  * algorithm.  Partial results of SUM and PROD are rounded to 16 bits between ranks, except by the algorithms flat and
  * direct: the result depends on the algorithm unless TUTTI_DETERMINISTIC=1, and overflows where a partial result does.
  * Averages of 16-bit floats by other algorithms than these two, between more than two ranks, hold a float32 for each
  * element of the input while they last (twice its bytes), and send messages twice as long; between ranks of one host
  * direct is chosen instead. */
-typedef enum tutti_op { TUTTI_SUM = 0, TUTTI_PROD = 1, TUTTI_MIN = 2, TUTTI_MAX = 3, TUTTI_AVG = 4 } tutti_op;
+typedef enum tutti_op {
+  TUTTI_SUM = 0,
+  TUTTI_PROD = 1,
+  TUTTI_MIN = 2,
+  TUTTI_MAX = 3,
+  TUTTI_AVG = 4,
+  TUTTI_BAND = 5,
+  TUTTI_BOR = 6,
+  TUTTI_BXOR = 7,
+  TUTTI_CUSTOM = 8 /* tutti_call_options.reduction */
+} tutti_op;
 
 /* ---- library ---- */
 
@@ -208,12 +221,31 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
 /* ---- collectives ---- */
 
-/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks. */
+/* The caller's own reduction, for op TUTTI_CUSTOM: of items, `width` elements each that belong together (1; 2 for a value and
+ * its place …).  Every count, and in reduce_scatter each rank's, is a multiple of width, and combine sees whole items
+ * only, in memory that is aligned to the element if the buffers are.  combine stores left[i] o right[i] in result[i],
+ * i < count items; result may be left or right.  It is associative, and commutative except in scans; left comes from
+ * lower ranks where there is such an order.  It is called by any thread that drives the communicator, by one at a
+ * time for each call, and calls no function of this library. */
+typedef struct tutti_reduction {
+  void (*combine)(const void *left, const void *right, void *result, size_t count, void *context);
+  void *context;
+  size_t width;
+} tutti_reduction;
+
+/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor`.
+ *
+ * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce,
+ * reduce_scatter, scans; without a codec; else TUTTI_UNSUPPORTED).  Each rank gives its own or none, read before the call
+ * returns.  Products are rounded to the type (of 16-bit floats: computed in float32, and rounded with the result where
+ * averages are) and lie in memory of the call's own, as large as the input; the input is left as it is. */
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
   const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
   int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
+  const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */
+  const tutti_reduction *reduction; /* NULL.  With op TUTTI_CUSTOM; read before the call returns; width equal on all ranks */
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);
@@ -223,6 +255,14 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 /* output[i] = reduction over ranks of input[i], i < count, on every rank.  In place: output == input. */
 TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         tutti_op op, const tutti_call_options *options);
+
+/* One all-reduce over a list of n tensors, of counts[i] elements at inputs[i] and outputs[i]: the bits are those of
+ * tutti_all_reduce of the concatenation, which other ranks may call instead, or with tensors cut elsewhere.  The arrays
+ * are read before the call returns.  Small lists are packed, larger ones are not copied.  Not with a codec.  In place:
+ * outputs[i] == inputs[i], for any i. */
+TUTTI_API tutti_status tutti_all_reduce_list(tutti_comm *comm, const void *const *inputs, void *const *outputs,
+                                             const size_t *counts, size_t n, tutti_dtype dtype, tutti_op op,
+                                             const tutti_call_options *options);
 
 /* input holds size × count elements, output count: rank r gets the reduction of elements [r·count, (r+1)·count).
  * In place: output == input + rank·count. */
@@ -251,26 +291,61 @@ TUTTI_API tutti_status tutti_broadcast(tutti_comm *comm, const void *input, void
 TUTTI_API tutti_status tutti_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
                                     int root, const tutti_call_options *options);
 
+/* Scans.  Rank r's output[i] = reduction over ranks 0 … r of input[i], taken in the order of ranks; of tutti_exscan: over
+ * ranks 0 … r-1, and rank 0's output is left as it is (it may be NULL).  Not of TUTTI_AVG.  In place: output == input. */
+TUTTI_API tutti_status tutti_scan(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
+                                  const tutti_call_options *options);
+TUTTI_API tutti_status tutti_exscan(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, tutti_op op,
+                                    const tutti_call_options *options);
+
 /* Every rank's count elements to the root's output of size × count.  In place at the root: input == output + root·count. */
 TUTTI_API tutti_status tutti_gather(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                     const tutti_call_options *options);
+
+/* As tutti_gather, rank r giving counts[r] elements, which lie behind those of the ranks before it.  `counts` (size
+ * entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_gather_v(tutti_comm *comm, const void *input, void *output, const size_t *counts, tutti_dtype dtype,
+                                      int root, const tutti_call_options *options);
 
 /* The root's input of size × count elements to count elements at every rank.  In place at the root: output == input +
  * root·count. */
 TUTTI_API tutti_status tutti_scatter(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype, int root,
                                      const tutti_call_options *options);
 
-/* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  Not in place. */
+/* As tutti_scatter, rank r getting counts[r] elements, which lie behind those of the ranks before it.  `counts` (size
+ * entries) is equal on all ranks. */
+TUTTI_API tutti_status tutti_scatter_v(tutti_comm *comm, const void *input, void *output, const size_t *counts, tutti_dtype dtype,
+                                       int root, const tutti_call_options *options);
+
+/* Elements [j·count, (j+1)·count) of rank i's input become elements [i·count, (i+1)·count) of rank j's output.  In
+ * place: output == input, which is copied first. */
 TUTTI_API tutti_status tutti_all_to_all(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         const tutti_call_options *options);
 
 /* As tutti_all_to_all: send_counts[j] elements at input + send_offsets[j] go to rank j; recv_counts[i] elements from
  * rank i go to output + recv_offsets[i].  Arrays of size entries, counts and offsets in elements; recv_counts[i] here
- * equals send_counts[this rank] at rank i.  Not in place. */
+ * equals send_counts[this rank] at rank i.  In place: output == input, and counts and offsets to and from each rank are
+ * equal (so what goes to a rank lies where what comes from it will); the input is copied first. */
 TUTTI_API tutti_status tutti_all_to_all_v(tutti_comm *comm, const void *input, const size_t *send_counts,
                                           const size_t *send_offsets,
                                           void *output, const size_t *recv_counts, const size_t *recv_offsets, tutti_dtype dtype,
                                           const tutti_call_options *options);
+
+/* Forms whose parts are each at a place of its own: inputs[r] is this rank's part for rank r, outputs[r] its part from rank
+ * r.  The arrays have size entries, are read before the call returns, and may be NULL where a rank has no such parts.
+ * Nothing is copied for it, and other ranks may call the forms without _parts (_v) instead.  In place as there:
+ * input == outputs[rank], output == inputs[rank]; not tutti_all_to_all_parts. */
+TUTTI_API tutti_status tutti_all_gather_parts(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                              tutti_dtype dtype, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_reduce_scatter_parts(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                                  tutti_dtype dtype, tutti_op op, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_gather_parts(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                          tutti_dtype dtype, int root, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_scatter_parts(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                           tutti_dtype dtype, int root, const tutti_call_options *options);
+TUTTI_API tutti_status tutti_all_to_all_parts(tutti_comm *comm, const void *const *inputs, const size_t *send_counts,
+                                              void *const *outputs, const size_t *recv_counts, tutti_dtype dtype,
+                                              const tutti_call_options *options);
 
 /* Returns when every rank has called it. */
 TUTTI_API tutti_status tutti_barrier(tutti_comm *comm, const tutti_call_options *options);
@@ -394,6 +469,9 @@ TUTTI_API tutti_status tutti_group_end_start(tutti_comm *comm, tutti_request **r
 
 TUTTI_API tutti_status tutti_all_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                               tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_all_reduce_list_start(tutti_comm *comm, const void *const *inputs, void *const *outputs,
+                                                   const size_t *counts, size_t n, tutti_dtype dtype, tutti_op op,
+                                                   const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count,
                                                   tutti_dtype dtype,
                                                   tutti_op op, const tutti_call_options *options, tutti_request **request);
@@ -408,17 +486,42 @@ TUTTI_API tutti_status tutti_broadcast_start(tutti_comm *comm, const void *input
                                              int root, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_reduce_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                           tutti_op op, int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_scan_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                        tutti_op op, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_exscan_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
+                                          tutti_op op, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_gather_start(tutti_comm *comm, const void *input, void *output, size_t count,
                                           tutti_dtype dtype, int root,
                                           const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_gather_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                            tutti_dtype dtype, int root, const tutti_call_options *options,
+                                            tutti_request **request);
 TUTTI_API tutti_status tutti_scatter_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                            int root, const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_scatter_v_start(tutti_comm *comm, const void *input, void *output, const size_t *counts,
+                                             tutti_dtype dtype, int root, const tutti_call_options *options,
+                                             tutti_request **request);
 TUTTI_API tutti_status tutti_all_to_all_start(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                               const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_all_to_all_v_start(tutti_comm *comm, const void *input, const size_t *send_counts,
                                                 const size_t *send_offsets, void *output, const size_t *recv_counts,
                                                 const size_t *recv_offsets, tutti_dtype dtype, const tutti_call_options *options,
                                                 tutti_request **request);
+TUTTI_API tutti_status tutti_all_gather_parts_start(tutti_comm *comm, const void *input, void *const *outputs,
+                                                    const size_t *counts, tutti_dtype dtype, const tutti_call_options *options,
+                                                    tutti_request **request);
+TUTTI_API tutti_status tutti_reduce_scatter_parts_start(tutti_comm *comm, const void *const *inputs, void *output,
+                                                        const size_t *counts, tutti_dtype dtype, tutti_op op,
+                                                        const tutti_call_options *options, tutti_request **request);
+TUTTI_API tutti_status tutti_gather_parts_start(tutti_comm *comm, const void *input, void *const *outputs, const size_t *counts,
+                                                tutti_dtype dtype, int root, const tutti_call_options *options,
+                                                tutti_request **request);
+TUTTI_API tutti_status tutti_scatter_parts_start(tutti_comm *comm, const void *const *inputs, void *output, const size_t *counts,
+                                                 tutti_dtype dtype, int root, const tutti_call_options *options,
+                                                 tutti_request **request);
+TUTTI_API tutti_status tutti_all_to_all_parts_start(tutti_comm *comm, const void *const *inputs, const size_t *send_counts,
+                                                    void *const *outputs, const size_t *recv_counts, tutti_dtype dtype,
+                                                    const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_barrier_start(tutti_comm *comm, const tutti_call_options *options, tutti_request **request);
 TUTTI_API tutti_status tutti_send_start(tutti_comm *comm, const void *input, size_t count, tutti_dtype dtype, int peer, int tag,
                                         const tutti_message_options *options, tutti_request **request);

@@ -19,7 +19,7 @@ namespace tutti::api {
 namespace {
 
 static_assert(static_cast<int>(Code::internal) == TUTTI_INTERNAL && static_cast<int>(Code::mismatch) == TUTTI_MISMATCH);
-static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cast<int>(ReduceOp::avg) == TUTTI_AVG);
+static_assert(static_cast<int>(DataType::uint16) == TUTTI_UINT16 && static_cast<int>(ReduceOp::custom) == TUTTI_CUSTOM);
 
 thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
 

@@ -18,11 +18,13 @@ constexpr std::array<TypeRow, kDataTypes> kTypes{{{"int8", "char", 1},
                                                   {"float16", "half", 2},
                                                   {"bfloat16", "bf16", 2},
                                                   {"float32", "float", 4},
-                                                  {"float64", "double", 8}}};
-constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg"};
-constexpr std::array<std::string_view, kCollectives> kCollectiveNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast",
-                                                                      "reduce",     "gather",         "scatter",    "all_to_all",
-                                                                      "barrier",    "point_to_point"};
+                                                  {"float64", "double", 8},
+                                                  {"int16", "short", 2},
+                                                  {"uint16", "ushort", 2}}};
+constexpr std::array<std::string_view, kReduceOps> kOps{"sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "custom"};
+constexpr std::array<std::string_view, kCollectives> kCollectiveNames{
+    "all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce",  "gather",
+    "scatter",    "all_to_all",     "scan",       "exscan",    "barrier", "point_to_point"};
 
 template <class Names>
 std::optional<size_t> index_of(const Names& names, std::string_view text) {
@@ -36,6 +38,16 @@ std::optional<size_t> index_of(const Names& names, std::string_view text) {
 size_t element_size(DataType type) { return kTypes[static_cast<size_t>(type)].size; }
 std::string_view name(DataType type) { return kTypes[static_cast<size_t>(type)].name; }
 std::string_view name(ReduceOp op) { return kOps[static_cast<size_t>(op)]; }
+
+bool is_float(DataType type) {
+  return type == DataType::float16 || type == DataType::bfloat16 || type == DataType::float32 || type == DataType::float64;
+}
+
+bool is_defined(ReduceOp op, DataType type) {
+  const bool on_bits = op == ReduceOp::band || op == ReduceOp::bor || op == ReduceOp::bxor;
+  return op != ReduceOp::custom && (!on_bits || !is_float(type));
+}
+
 std::string_view name(Collective collective) { return kCollectiveNames[static_cast<size_t>(collective)]; }
 
 std::optional<DataType> data_type_named(std::string_view text) {
@@ -74,13 +86,25 @@ std::string describe(const Signature& signature) {
   if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
   if (collective == Collective::barrier) return text;
   text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
-  if (collective == Collective::all_reduce || collective == Collective::reduce || collective == Collective::reduce_scatter)
-    text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
+  if (has_op(collective)) text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
   if (collective == Collective::point_to_point) return signature.root > 0 ? text + ", tag " + std::to_string(signature.root) : text;
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);
-  if (collective == Collective::all_reduce && signature.detail != 0)
+  if (has_op(collective) && static_cast<ReduceOp>(signature.op) == ReduceOp::custom)
+    text += " (items #" + std::to_string(signature.detail) + ")";
+  else if (collective == Collective::all_reduce && signature.detail != 0)
     text += ", codec #" + std::to_string(signature.detail) + " (its settings and steps)";
   return text;
+}
+
+bool has_op(Collective collective) {
+  switch (collective) {
+    case Collective::all_reduce:
+    case Collective::reduce_scatter:
+    case Collective::reduce:
+    case Collective::scan:
+    case Collective::exscan: return true;
+    default: return false;
+  }
 }
 
 bool each_rank_has_a_part(Collective collective) {

@@ -12,11 +12,11 @@ namespace tutti {
 
 inline constexpr uint32_t kMostRanks = 1 << 16;  // of a communicator
 
-enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64 };
-inline constexpr int kDataTypes = 10;
+enum class DataType : uint8_t { int8, uint8, int32, uint32, int64, uint64, float16, bfloat16, float32, float64, int16, uint16 };
+inline constexpr int kDataTypes = 12;
 
-enum class ReduceOp : uint8_t { sum, prod, min, max, avg };
-inline constexpr int kReduceOps = 5;
+enum class ReduceOp : uint8_t { sum, prod, min, max, avg, band, bor, bxor, custom };
+inline constexpr int kReduceOps = 9;
 
 enum class Collective : uint8_t {
   all_reduce,
@@ -27,15 +27,21 @@ enum class Collective : uint8_t {
   gather,
   scatter,
   all_to_all,
+  scan,
+  exscan,
   barrier,
   point_to_point,  // a group of sends and receives
 };
-inline constexpr int kCollectives = 10;
+inline constexpr int kCollectives = 12;
 
 size_t element_size(DataType type);
 std::string_view name(DataType type);                            // "float32"
 std::string_view name(ReduceOp op);                              // "sum"
+bool is_float(DataType type);
+// There are kernels: not for the operators on bits of floats, nor for a custom one.
+bool is_defined(ReduceOp op, DataType type);
 std::string_view name(Collective collective);                    // "all_reduce"
+bool has_op(Collective collective);                              // a reduction by an operator that the caller names
 // The call's count is of each rank's part, not of the whole.
 bool each_rank_has_a_part(Collective collective);
 std::optional<DataType> data_type_named(std::string_view text);  // also the short forms of nccl-tests: "float", "half", "double"
@@ -63,7 +69,8 @@ struct Signature {
   uint8_t data_type = 0;
   uint8_t op = 0;
   uint8_t algorithm = 0;  // index in the registry of algorithms, or one of the numbers above
-  // V-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0.
+  // V-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0.  With
+  // op custom: hash of this and of the items' width.
   uint16_t detail = 0;
   uint32_t sequence = 0;  // number of this collective call on the communicator; 0 for point to point
   int32_t root = 0;       // -1 where there is none; of point to point the tag

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "binding.h"
+#include "custom_reduction.h"
 #include "matching.h"
 #include "space.h"
 #include "status.h"
@@ -39,6 +40,13 @@ struct Service {
   uint16_t step = 0;    // of that call's services
 };
 
+// The caller's reduction, of items of `width` elements.
+struct CustomOp {
+  CustomReduction::Combine combine = nullptr;
+  void* context = nullptr;
+  size_t width = 0;
+};
+
 struct Call {
   Collective collective = Collective::barrier;
   const void* input = nullptr;
@@ -49,12 +57,20 @@ struct Call {
   ReduceOp op = ReduceOp::sum;
   int root = -1;  // where there is one: any number that the caller gave
   bool rooted = false;
-  const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v: of each rank
+  const size_t* counts = nullptr;  // reduce_scatter_v, all_gather_v, gather_v, scatter_v: of each rank
   const size_t *send_counts = nullptr, *send_offsets = nullptr;  // all_to_all_v
   const size_t *recv_counts = nullptr, *recv_offsets = nullptr;
+  // Instead of `input` or `output`, where that is made of the ranks' parts, or of the tensors of a list, where each of
+  // these is.
+  const void* const* inputs = nullptr;
+  void* const* outputs = nullptr;
+  const size_t* list_counts = nullptr;  // all_reduce_list: of each tensor; `count` is of all
+  size_t list_length = 0;
   std::string_view algorithm;          // "" chosen
   uint64_t timeout_ns = 0;             // 0: the communicator's
+  const double* factor = nullptr;      // of this rank's input; other ranks' calls match whatever it is
   std::shared_ptr<TensorCodec> codec;  // null: none
+  const CustomOp* custom = nullptr;    // of op custom
   const Call* about = nullptr;         // a question: the call that it is asked before, and in whose name
   Service service;                     // a call of the library's own
 };
@@ -77,6 +93,9 @@ Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t c
 
 // Where the blocks of a plan lie in the call's memory.
 Binding binding_of(const Call& call, int rank, int size, uint32_t blocks, size_t stripe_bytes);
+
+// The bytes at whose multiples its data may be cut.
+size_t unit_of(const Call& call);
 
 // Partial sums of such a call would leave float16's range before the average does.
 bool averages_halves(const Call& call);

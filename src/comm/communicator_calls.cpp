@@ -28,7 +28,7 @@ Status Communicator::run_call(const Call& call, CallLock* lock) {
   if (call.codec) return run_coded(call, lock);
   auto routed = dispatch_->route(call);
   if (!routed.ok()) return routed.status();
-  if ((*routed)->is_flat() && may_exchange()) return run_flat(call, *routed, lock);
+  if ((*routed)->is_flat() && !Dispatch::is_staged(call) && !call.list_counts && may_exchange()) return run_flat(call, *routed, lock);
   if (dispatch_->asks_whether_lent(call, **routed)) {
     const auto lent = all_lend(call, (*routed)->bytes);
     if (!lent.ok()) return lent.status();
@@ -69,11 +69,12 @@ Communicator::Started Communicator::start_locked(const Call& call, bool asynchro
 
 Communicator::Started Communicator::start_routed(const Call& call, const Routed& routed, bool asynchronous) {
   if (routed->is_flat()) return start_flat(call, routed, asynchronous);
-  PreparedCall prepared = dispatch_->prepare(call, *routed, sequence_of(call));
-  const auto make = [&](LinkTable& table) { return dispatch_->equipped(prepared.make(table), call, routed->bytes); };
+  auto prepared = dispatch_->prepare(call, *routed, sequence_of(call));
+  if (!prepared.ok()) return prepared.status();
+  const auto make = [&](LinkTable& table) { return dispatch_->equipped(prepared->make(table), call, routed->bytes); };
   auto operation = engine_->start(make, asynchronous);
   if (!operation.ok()) return operation;
-  begun(call, routed, prepared.cut);
+  begun(call, routed, prepared->cut);
   return operation;
 }
 
@@ -127,11 +128,20 @@ Communicator::Started Communicator::start_flat(const Call& call, const Routed& r
   Arithmetic arithmetic = routed->arithmetic;
   arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
   const uint32_t sequence = sequence_of(call);
-  const auto make = [&](LinkTable&) -> std::shared_ptr<Operation> {
-    const FlatExchange exchange(*parts_->board, call.input, call.output, routed->bytes, arithmetic,
-                                flat_hash(routed->flat_kind, sequence));
-    auto operation =
+  const void* input = call.input;
+  void* output = call.output;
+  std::unique_ptr<StagedData> data;
+  if (Dispatch::is_staged(call) || call.list_counts) {
+    Call staged = call;
+    data = dispatch_->stage(staged, false, call.list_counts != nullptr);
+    input = staged.input;
+    output = staged.output;
+  }
+  const auto make = [&](LinkTable& table) -> std::shared_ptr<Operation> {
+    const FlatExchange exchange(*parts_->board, input, output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
+    std::shared_ptr<Operation> operation =
         std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), dispatch_->sign(call, kFlat, sequence));
+    if (data) operation = std::make_shared<StagedOperation>(std::move(data), std::move(operation), *table.executor);
     return dispatch_->equipped(std::move(operation), call, routed->bytes);
   };
   auto operation = engine_->start(make, asynchronous);

@@ -3,14 +3,44 @@
 #include <algorithm>
 
 #include "algorithms.h"
+#include "byte_units.h"
 
 namespace tutti {
+namespace {
+
+size_t pieces_given(const Call& call, int size) { return call.list_counts ? call.list_length : static_cast<size_t>(size); }
+
+// The parts of an input that is given in parts, one behind the other.
+std::vector<StagedData::Input> input_parts(const Call& call, int size) {
+  std::vector<StagedData::Input> parts;
+  size_t first = 0;
+  for (size_t r = 0; r < pieces_given(call, size); ++r) {
+    const size_t count = call.list_counts ? call.list_counts[r] : call.send_counts ? call.send_counts[r] : call.counts[r];
+    const size_t offset = call.inputs ? 0 : call.send_offsets[r] * element_size(call.type);
+    const void* const base = call.inputs ? call.inputs[r] : call.input;
+    parts.push_back({static_cast<const std::byte*>(base) + offset, first, count});
+    first += count;
+  }
+  return parts;
+}
+
+std::vector<StagedData::Output> output_tensors(const Call& call) {
+  std::vector<StagedData::Output> tensors;
+  size_t first = 0;
+  for (size_t i = 0; i < call.list_length; first += call.list_counts[i++])
+    tensors.push_back({call.outputs[i], first, call.list_counts[i]});
+  return tensors;
+}
+
+}  // namespace
+
 std::shared_ptr<Operation> PreparedCall::make(LinkTable& link_table) {
   auto operation = std::make_shared<PlanOperation>(compiled.program, algorithm, std::move(binding), arithmetic, signature,
                                                    cut.lanes, compiled.slots, link_table);
   operation->set_tags(std::move(tags));
   if (coded) operation->set_coded(std::move(coded));
-  if (wide) return std::make_shared<WideOperation>(std::move(wide), std::move(operation), *link_table.executor);
+  if (custom) operation->set_custom(std::move(custom));
+  if (staged) return std::make_shared<StagedOperation>(std::move(staged), std::move(operation), *link_table.executor);
   return operation;
 }
 
@@ -40,7 +70,7 @@ void Dispatch::tune(const std::shared_ptr<const Tuning>& tuning) {
 // ---- routes ----
 
 CallKind Dispatch::kind_of(const Call& call, uint64_t bytes) const {
-  return {call.collective, bytes, call.algorithm, averages_halves(call)};
+  return {call.collective, bytes, call.algorithm, averages_halves(call), false, call.custom != nullptr};
 }
 
 Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const {
@@ -81,6 +111,7 @@ bool Dispatch::asks_whether_lent(const Call& call, const RoutedCall& routed) con
 }
 
 bool Dispatch::can_lend(const Call& call, uint64_t bytes) const {
+  if (call.factor) return false;  // what it multiplies lies elsewhere
   const auto reaches = [&](const void* memory) { return parts_.pool->reaches(static_cast<const std::byte*>(memory), bytes); };
   return reaches(call.input) && reaches(call.output);
 }
@@ -112,6 +143,7 @@ kernels::Store Dispatch::output_store(const Call& call, uint64_t bytes) {
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
   const uint64_t read = extent.reads ? extent.input * element_size(call.type) : 0;
   const uint64_t written = extent.writes ? extent.output * element_size(call.type) : 0;
+  if (call.inputs || call.outputs) return bytes < parts_.near_bytes ? kernels::Store::cached : kernels::Store::streaming;
   const bool in_place = call.input == call.output;
   if (read > 0 && !in_place) recent_.touch(call.input, read);
   if (written < kLeastStreamed) return kernels::Store::cached;
@@ -134,8 +166,9 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
                          : each_rank_has_a_part(call.collective)
                              ? call.count * element
                              : total_count(call, parts_.size) * element / program.blocks;
-  prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish);
+  prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish, unit_of(call));
   prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes).in(call.space);
+  if (call.list_counts) prepared.compiled.slots = PlanOperation::slots_per_stripe(program, engine_.link_table(), false, true);
   if (!call.send_counts) return;
   prepared.tags.rank = static_cast<uint32_t>(parts_.rank);
   for (int r = 0; r < parts_.size; ++r) {
@@ -145,36 +178,57 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
   prepared.binding = std::move(prepared.binding).at_least_one_stripe();
 }
 
-// The same call of float32, between places in `wide`.
-void Dispatch::widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const {
+std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide, bool packs) const {
+  const bool stages_output = wide || packs;
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
-  prepared.wide = std::make_unique<WideNumbers>(engine_.link_table().wide_memory, call.type, call.input,
-                                                WideNumbers::Place{extent.input, extent.input_at},
-                                                extent.writes ? call.output : nullptr,
-                                                WideNumbers::Place{extent.output, extent.output_at});
-  Call wide = call;
-  wide.type = DataType::float32;
-  wide.input = prepared.wide->input();
-  wide.output = prepared.wide->output();
-  bind(wide, routed, prepared);
-  prepared.arithmetic = arithmetic_of(wide);  // stores are cached: the result is narrowed at once
+  std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
+  if (call.send_counts || call.inputs) inputs = input_parts(call, parts_.size);
+  std::vector<StagedData::Output> outputs;
+  if (stages_output && extent.writes) outputs = {{call.output, extent.output_at, extent.output}};
+  if (stages_output && call.list_counts) outputs = output_tensors(call);
+  StagedData::Form form{call.type, wide};
+  if (call.factor) form.factor = *call.factor;
+  auto data = std::make_unique<StagedData>(engine_.link_table().staging_memory, form, std::move(inputs), std::move(outputs));
+  call.input = data->at(extent.input_at);
+  call.inputs = nullptr;
+  if (call.send_counts) call.send_offsets = data->firsts().data();
+  if (wide) call.type = DataType::float32;
+  if (!stages_output) return data;
+  call.output = extent.writes ? data->at(extent.output_at) : nullptr;
+  call.outputs = nullptr;
+  call.list_counts = nullptr;
+  return data;
 }
 
-PreparedCall Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
+Status Dispatch::fits(const Call& call, const PreparedCall& prepared) const {
+  const size_t message = unit_of(call) * prepared.compiled.program->widest_run;
+  if (!call.custom || message <= terms_.slot_bytes) return {};
+  return Status(Code::unsupported, "items of " + std::to_string(call.custom->width * element_size(call.type)) +
+                                       " bytes need messages of " + format_bytes(message) + " with algorithm " +
+                                       std::string(prepared.algorithm) + ", and a slot holds " + format_bytes(terms_.slot_bytes) +
+                                       "; TUTTI_SLOT_BYTES makes larger slots");
+}
+
+Result<PreparedCall> Dispatch::prepare(const Call& call, const RoutedCall& routed, uint32_t sequence) {
   PreparedCall prepared;
   prepared.algorithm = routed.route.name;
   prepared.signature = sign(call, routed.route.algorithm, sequence);
   prepared.compiled = program_of(routed.route.algorithm, call.collective, call.root);
+  if (Status status = fits(call, prepared); !status.ok()) return status;
+  if (const CustomOp* op = call.custom)
+    prepared.custom = std::make_unique<CustomReduction>(op->combine, op->context, op->width * element_size(call.type));
+  prepared.arithmetic = routed.arithmetic;
   const bool wide = must_be_wide(call, routed);
-  if (wide)
-    widen(call, routed, prepared);
-  else
+  if (wide || is_staged(call)) {
+    Call staged = call;
+    prepared.staged = stage(staged, wide);
+    if (wide) prepared.arithmetic = arithmetic_of(staged);
+    bind(staged, routed, prepared);
+  } else {
     bind(call, routed, prepared);
-  const kernels::Store store = output_store(call, routed.bytes);
-  if (!wide) {
-    prepared.arithmetic = routed.arithmetic;
-    prepared.arithmetic.output_store = store;
   }
+  const kernels::Store store = output_store(call, routed.bytes);
+  if (!wide) prepared.arithmetic.output_store = store;  // a wide result is narrowed at once
   return prepared;
 }
 
@@ -204,6 +258,10 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   };
   hold(call.input);
   hold(call.output);
+  for (size_t r = 0; (call.inputs || call.outputs) && r < pieces_given(call, parts_.size); ++r) {
+    if (call.inputs) hold(call.inputs[r]);
+    if (call.outputs) hold(call.outputs[r]);
+  }
   return operation;
 }
 

@@ -18,8 +18,8 @@
 #include "recent_memory.h"
 #include "route.h"
 #include "routed_call.h"
+#include "staged_operation.h"
 #include "tuning.h"
-#include "wide_operation.h"
 
 namespace tutti {
 
@@ -38,7 +38,8 @@ struct PreparedCall {
   Cut cut{1, 64};
   Arithmetic arithmetic;
   PlanOperation::Tags tags;
-  std::unique_ptr<WideNumbers> wide;  // the call's data, if a WideOperation is to carry it out
+  std::unique_ptr<StagedData> staged;   // the call's data, if a StagedOperation is to carry it out
+  std::unique_ptr<CustomReduction> custom;  // by which it is reduced
   std::unique_ptr<CodedPayload> coded;  // if it travels compressed
 
   std::shared_ptr<Operation> make(LinkTable& link_table);  // once
@@ -80,7 +81,7 @@ class Dispatch {
   bool asks_whether_lent(const Call& call, const RoutedCall& routed) const;
   bool can_lend(const Call& call, uint64_t bytes) const;  // this rank's buffers
 
-  PreparedCall prepare(const Call& call, const RoutedCall& routed, uint32_t sequence);
+  Result<PreparedCall> prepare(const Call& call, const RoutedCall& routed, uint32_t sequence);
   // With a codec: routed, too.
   struct Coded {
     Routed routed;
@@ -101,6 +102,13 @@ class Dispatch {
     return signature_of(call, parts_.size, algorithm, parts_.context, sequence);
   }
   Arithmetic arithmetic_of(const Call& call) const;  // but for its output_store
+  static bool is_staged(const Call& call) {
+    const bool exchanges_in_place = call.collective == Collective::all_to_all && call.input == call.output;
+    return call.factor || (exchanges_in_place && call.input);
+  }
+  // Makes of a call that is staged, or wide, the one over data that are made ready for it.
+  // `packs`: of a list one tensor, whose parts go to the outputs afterwards.
+  std::unique_ptr<StagedData> stage(Call& call, bool wide = false, bool packs = false) const;
   // Through the caches or past them (recent_memory.h).  `bytes`: of the whole data.
   kernels::Store output_store(const Call& call, uint64_t bytes);
 
@@ -113,7 +121,7 @@ class Dispatch {
   const Compiled& program_of(uint8_t algorithm, Collective collective, int root);
   bool must_be_wide(const Call& call, const RoutedCall& routed) const;
   void bind(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
-  void widen(const Call& call, const RoutedCall& routed, PreparedCall& prepared) const;
+  Status fits(const Call& call, const PreparedCall& prepared) const;
   Signature sign_message(const Message& message) const;
   std::shared_ptr<PlanOperation> make_transfer(bool send, int peer, std::byte* data, const Signature& message,
                                                LinkTable& link_table);

@@ -9,6 +9,8 @@
 
 namespace tutti {
 
+class CustomReduction;
+
 struct Arithmetic {
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
@@ -18,6 +20,7 @@ struct Arithmetic {
   size_t element_bytes = 1;
   kernels::ReduceFn reduce = nullptr;
   kernels::FoldFn fold = nullptr;
+  CustomReduction* custom = nullptr;  // instead of these, for op custom
 
   // An average divides by the number of ranks.
   static Arithmetic of(DataType type, ReduceOp op, uint32_t ranks) {

@@ -17,13 +17,27 @@ Span span_of(const std::byte* input, std::byte* output, const ByteRange& range, 
 
 }  // namespace
 
-Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes) {
+Binding Binding::chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes, size_t unit) {
   Binding binding;
   binding.input_ = static_cast<const std::byte*>(input);
   binding.output_ = static_cast<std::byte*>(output);
-  binding.vector_ = {bytes, blocks, stripe_bytes};
+  binding.vector_ = {bytes, blocks, stripe_bytes, unit};
   binding.stripe_bytes_ = stripe_bytes;
   binding.stripes_ = binding.vector_.stripes();
+  return binding;
+}
+
+Binding Binding::scattered(std::vector<Block> pieces, uint32_t blocks, size_t stripe_bytes, size_t unit) {
+  std::vector<uint64_t> begins;
+  uint64_t bytes = 0;
+  std::erase_if(pieces, [](const Block& piece) { return piece.bytes == 0; });
+  for (const Block& piece : pieces) {
+    begins.push_back(bytes);
+    bytes += piece.bytes;
+  }
+  Binding binding = chunked(nullptr, nullptr, bytes, blocks, stripe_bytes, unit);
+  binding.fixed_ = std::move(pieces);
+  binding.begins_ = std::move(begins);
   return binding;
 }
 

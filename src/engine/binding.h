@@ -28,8 +28,11 @@ class Binding {
     size_t bytes;
   };
 
-  // `stripe_bytes`: of one block; a multiple of 64.
-  static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes);
+  // `stripe_bytes`: of one block; a multiple of the unit, at whose multiples the vector is cut.
+  static Binding chunked(const void* input, void* output, size_t bytes, uint32_t blocks, size_t stripe_bytes,
+                         size_t unit = VectorCut::kUnit);
+  // The same over the concatenation of pieces.
+  static Binding scattered(std::vector<Block> pieces, uint32_t blocks, size_t stripe_bytes, size_t unit = VectorCut::kUnit);
   // Blocks first, first + 1, … ; all others are empty.  For all_to_all two such ranges are needed, see exchange().
   static Binding fixed(std::vector<Block> blocks, size_t stripe_bytes);
   // all_to_all: this rank's row (blocks rank·size + j) and column (blocks i·size + rank).
@@ -53,7 +56,20 @@ class Binding {
   Space space() const { return space_; }
   uint64_t stripes() const { return stripes_; }
   size_t stripe_bytes() const { return stripe_bytes_; }
-  Span at(uint32_t block, uint64_t stripe) const;
+  Span at(uint32_t block, uint64_t stripe) const;  // not where it is scattered
+
+  // The block's pieces in the stripe, in order.
+  template <class Fn>
+  void each(uint32_t block, uint64_t stripe, Fn fn) const {
+    if (begins_.empty()) return fn(at(block, stripe));
+    const ByteRange range = vector_.at(block, 1, stripe);
+    auto piece = static_cast<size_t>(std::upper_bound(begins_.begin(), begins_.end(), range.begin) - begins_.begin()) - 1;
+    for (uint64_t at = range.begin; at < range.end; ++piece) {
+      const uint64_t within = at - begins_[piece], bytes = std::min(fixed_[piece].bytes - within, range.end - at);
+      fn(Span{fixed_[piece].input + within, fixed_[piece].output + within, bytes, space_});
+      at += bytes;
+    }
+  }
 
  private:
   enum class Cut : uint8_t { chunked, fixed, exchange };
@@ -68,6 +84,7 @@ class Binding {
   size_t stripe_bytes_ = 64;
   uint64_t stripes_ = 0;
   std::vector<Block> fixed_, column_;
+  std::vector<uint64_t> begins_;  // of a scattered vector's pieces, which are in fixed_
 };
 
 }  // namespace tutti

@@ -58,6 +58,15 @@ struct CastWork {
   size_t count;
 };
 
+// to = from × factor, of floats; may be the same place.
+struct ScaleWork {
+  DataType type;
+  const void* from;
+  void* to;
+  size_t count;
+  double factor;
+};
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -68,6 +77,7 @@ class Executor {
   virtual Ticket coded(uint32_t queue, const CodedWork& work) = 0;
   virtual Ticket widen(uint32_t queue, const CastWork& work) = 0;
   virtual Ticket narrow(uint32_t queue, const CastWork& work) = 0;
+  virtual Ticket scale(uint32_t queue, const ScaleWork& work) = 0;
 
   virtual bool done(Ticket ticket) = 0;  // asking may be what moves the work on
   virtual bool idle() const = 0;         // no work is under way

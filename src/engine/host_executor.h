@@ -18,6 +18,7 @@ class HostExecutor final : public Executor {
   Ticket coded(uint32_t queue, const CodedWork& work) override;
   Ticket widen(uint32_t queue, const CastWork& work) override;
   Ticket narrow(uint32_t queue, const CastWork& work) override;
+  Ticket scale(uint32_t queue, const ScaleWork& work) override;
   bool done(Ticket) override { return true; }
   bool idle() const override { return true; }
   void abandon() noexcept override {}

@@ -125,22 +125,27 @@ void PlanOperation::parts_of(Lane& lane, std::span<const Segment> segments, bool
   lane.bytes = 0;
   for (const Segment& segment : segments)
     for (uint32_t k = 0; k < segment.count; ++k) {
-      const Span span = binding_.at(segment.block + k, lane.stripe);
-      if (span.bytes == 0) continue;
-      std::byte* destination = span.output;
-      if (!segment.in_output && (keep || !segment.from_input))
-        destination = lane.scratch.data() + (segment.scratch + k) * binding_.stripe_bytes();
-      const std::byte* own = segment.from_input ? span.input : destination;
-      lane.bytes += span.bytes;
-      if (!lane.parts.empty()) {
-        Part& last = lane.parts.back();
-        if (adjoins(last.own, last.bytes, own) && adjoins(last.destination, last.bytes, destination)) {
-          last.bytes += span.bytes;
-          continue;
-        }
-      }
-      lane.parts.push_back({own, destination, span.bytes, span.space});
+      size_t scratch_at = (segment.scratch + k) * binding_.stripe_bytes();
+      binding_.each(segment.block + k, lane.stripe, [&](const Span& span) {
+        if (span.bytes == 0) return;
+        std::byte* destination = span.output;
+        if (!segment.in_output && (keep || !segment.from_input)) destination = lane.scratch.data() + scratch_at;
+        scratch_at += span.bytes;
+        add_part(lane, {segment.from_input ? span.input : destination, destination, span.bytes, span.space});
+      });
     }
+}
+
+void PlanOperation::add_part(Lane& lane, const Part& part) {
+  lane.bytes += part.bytes;
+  if (!lane.parts.empty()) {
+    Part& last = lane.parts.back();
+    if (adjoins(last.own, last.bytes, part.own) && adjoins(last.destination, last.bytes, part.destination)) {
+      last.bytes += part.bytes;
+      return;
+    }
+  }
+  lane.parts.push_back(part);
 }
 
 // ---- slots ----

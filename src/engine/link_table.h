@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "host_executor.h"
+#include "staging_memory.h"
 #include "transport.h"
-#include "wide_memory.h"
 
 namespace tutti {
 
@@ -52,7 +52,7 @@ struct LinkTable {
   std::vector<PeerQueues> peers[kLinkUses];             // by rank
   std::function<LinkForm(int peer)> form;               // of the links to it; makes none
   std::function<Link&(int peer, LinkUse use)> connect;  // makes a link when first needed
-  std::shared_ptr<WideMemory> wide_memory = std::make_shared<WideMemory>();
+  std::shared_ptr<StagingMemory> staging_memory = std::make_shared<StagingMemory>();
   std::shared_ptr<Executor> executor = std::make_shared<HostExecutor>(std::make_shared<Workers>(1));
 
   // Of point to point, where there is any.

@@ -77,12 +77,12 @@ bool PlanOperation::flushed() const {
 
 // ---- slots ----
 
-uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded) {
+uint32_t PlanOperation::slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded, bool scattered) {
   const auto count = [&](std::span<const Port> ports, LinkForm form) {
     const auto has_form = [&](const Port& port) { return link_table.form(program.peers[port.link].rank) == form; };
     return static_cast<uint32_t>(std::count_if(ports.begin(), ports.end(), has_form));
   };
-  const bool few_pieces = !coded && program.widest_run < kMaxPieces;
+  const bool few_pieces = !coded && !scattered && program.widest_run < kMaxPieces;
   uint32_t sent = 0, held = 0;  // slots that leave with messages, and the most that one instruction holds besides
   for (const Instruction& i : program.instructions) {
     const bool straight = few_pieces && i.take == Take::recv && i.keeps && i.outs.empty();

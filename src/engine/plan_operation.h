@@ -21,6 +21,7 @@
 #include "arithmetic.h"
 #include "binding.h"
 #include "coded_payload.h"
+#include "custom_reduction.h"
 #include "lane.h"
 #include "link_table.h"
 #include "operation.h"
@@ -45,11 +46,18 @@ class PlanOperation final : public Operation {
   uint32_t steps() const override { return program_.steps; }
   void end(bool success) override;
 
-  // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec.
-  static uint32_t slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded = false);
+  // The most slots one stripe of the program takes from this rank's pool at once; `coded`: with a codec;
+  // `scattered`: with a binding of which a block may be in many pieces.
+  static uint32_t slots_per_stripe(const Program& program, const LinkTable& link_table, bool coded = false, bool scattered = false);
 
   // A codec changes what travels.  Before the operation is started.
   void set_coded(std::unique_ptr<CodedPayload> payload) { coded_ = std::move(payload); }
+
+  // The caller's own reduction.  Before the operation is started.
+  void set_custom(std::unique_ptr<CustomReduction> custom) {
+    custom_ = std::move(custom);
+    arithmetic_.custom = custom_.get();
+  }
 
   // Count and type of a block, which its messages state instead of the call's (point to point, all_to_all_v: only the
   // two ends of a message know them).  An empty block sends a message, too: a peer that expects more hears of it.
@@ -82,6 +90,7 @@ class PlanOperation final : public Operation {
   void keep_identities(Lane& lane);
   void prepare(Lane& lane, const Instruction& instruction);
   void parts_of(Lane& lane, std::span<const Segment> segments, bool keep);
+  static void add_part(Lane& lane, const Part& part);
   Slot acquire(Lane& lane);
   void let_go(Lane& lane, const Port& port, Slot slot);
   bool may_overwrite(Lane& lane) const;
@@ -142,6 +151,7 @@ class PlanOperation final : public Operation {
   uint32_t lane_count_;
   Tags tags_;
   std::unique_ptr<CodedPayload> coded_;
+  std::unique_ptr<CustomReduction> custom_;
   uint64_t next_stripe_ = 0, done_stripes_ = 0;
   std::vector<Lane> lanes_;
   std::vector<PeerState> peers_;  // as program_.peers

@@ -14,7 +14,7 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kWakefulNs = 2'000'000;  // after work, in which the thread only naps
-constexpr long kNapNs = 50'000;
+constexpr long kNapNs = 250'000;
 
 }  // namespace
 

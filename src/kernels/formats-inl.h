@@ -1,4 +1,4 @@
-// How a stored element becomes a lane of arithmetic and back, and the four operators on lanes.  Compiled once per
+// How a stored element becomes a lane of arithmetic and back, and the operators on lanes.  Compiled once per
 // target: included by kernels.cpp and the codecs through Highway's foreach_target, never by anything else.
 #if defined(TUTTI_FORMATS_INL_H) == defined(HWY_TARGET_TOGGLE)  // Highway's per-target include guard
 #ifdef TUTTI_FORMATS_INL_H
@@ -200,12 +200,13 @@ struct Prod {
   template <class D, class V>
   static HWY_INLINE V Apply(D d, V a, V b) {
     using T = hn::TFromD<D>;
-    if constexpr (sizeof(T) > 1) {
+    if constexpr (sizeof(T) <= 2 && HWY_TARGET == HWY_SCALAR) {
+      // Not as int, which would overflow.
+      return hn::Set(d, static_cast<T>(static_cast<uint32_t>(hn::GetLane(a)) * static_cast<uint32_t>(hn::GetLane(b))));
+    } else if constexpr (sizeof(T) > 1) {
       return hn::Mul(a, b);
     } else {
-#if HWY_TARGET == HWY_SCALAR
-      return hn::Set(d, static_cast<T>(hn::GetLane(a) * hn::GetLane(b)));
-#else
+#if HWY_TARGET != HWY_SCALAR
       // There is no 8-bit multiplication: the low byte of a 16-bit product is the product of the low bytes.
       const hn::Repartition<uint16_t, D> d16;
       const auto a16 = hn::BitCast(d16, a);
@@ -214,6 +215,27 @@ struct Prod {
       return hn::BitCast(d, hn::Or(odd, hn::And(hn::Mul(a16, b16), hn::Set(d16, uint16_t{0x00FF}))));
 #endif
     }
+  }
+};
+
+struct BitAnd {
+  template <class D, class V>
+  static HWY_INLINE V Apply(D, V a, V b) {
+    return hn::And(a, b);
+  }
+};
+
+struct BitOr {
+  template <class D, class V>
+  static HWY_INLINE V Apply(D, V a, V b) {
+    return hn::Or(a, b);
+  }
+};
+
+struct BitXor {
+  template <class D, class V>
+  static HWY_INLINE V Apply(D, V a, V b) {
+    return hn::Xor(a, b);
   }
 };
 

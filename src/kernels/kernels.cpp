@@ -265,6 +265,15 @@ void Fold(const Target* targets, size_t n_targets, const void* const* sources, s
 
 using Kernel = std::pair<ReduceFn, FoldFn>;
 
+template <class F, class Op>
+Kernel OnBits() {
+  if constexpr (std::is_floating_point_v<hn::TFromD<typename F::D>>) {
+    return {};
+  } else {
+    return {&Reduce<F, Op>, &Fold<F, Op>};
+  }
+}
+
 template <class F>
 Kernel OfFormat(ReduceOp op) {
   switch (op) {
@@ -273,6 +282,10 @@ Kernel OfFormat(ReduceOp op) {
     case ReduceOp::prod: return {&Reduce<F, Prod>, &Fold<F, Prod>};
     case ReduceOp::min: return {&Reduce<F, Min>, &Fold<F, Min>};
     case ReduceOp::max: return {&Reduce<F, Max>, &Fold<F, Max>};
+    case ReduceOp::band: return OnBits<F, BitAnd>();
+    case ReduceOp::bor: return OnBits<F, BitOr>();
+    case ReduceOp::bxor: return OnBits<F, BitXor>();
+    case ReduceOp::custom: return {};
   }
   return {};
 }
@@ -289,6 +302,8 @@ Kernel Choose(DataType type, ReduceOp op) {
     case DataType::bfloat16: return OfFormat<BrainFloat>(op);
     case DataType::float32: return OfFormat<Plain<float>>(op);
     case DataType::float64: return OfFormat<Plain<double>>(op);
+    case DataType::int16: return OfFormat<Plain<int16_t>>(op);
+    case DataType::uint16: return OfFormat<Plain<uint16_t>>(op);
   }
   return {};
 }
@@ -321,6 +336,28 @@ void Narrow(const float* from, void* to, size_t n) {
   if (i < n) StoreFirst(F::Round(LoadFirst(d, from + i, n - i)), ds, At<F>(to, i), n - i);
 }
 
+template <class F>
+void ScaleFormat(const void* from, void* to, size_t n, double factor) {
+  const StandardFloats mode;
+  const typename F::D d;
+  const typename F::DS ds;
+  const auto by = hn::Set(d, static_cast<hn::TFromD<typename F::D>>(factor));
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) StoreAny(F::Round(hn::Mul(Read<F>(from, i), by)), ds, At<F>(to, i));
+  if (i < n) StoreFirst(F::Round(hn::Mul(ReadFirst<F>(from, i, n - i), by)), ds, At<F>(to, i), n - i);
+}
+
+void Scale(DataType type, const void* from, void* to, size_t n, double factor) {
+  switch (type) {
+    case DataType::float16: return ScaleFormat<HalfFloat>(from, to, n, factor);
+    case DataType::bfloat16: return ScaleFormat<BrainFloat>(from, to, n, factor);
+    case DataType::float32: return ScaleFormat<Plain<float>>(from, to, n, factor);
+    case DataType::float64: return ScaleFormat<Plain<double>>(from, to, n, factor);
+    default: return;
+  }
+}
+
 void WidenHalf(const void* from, float* to, size_t n) { Widen<HalfFloat>(from, to, n); }
 void WidenBrain(const void* from, float* to, size_t n) { Widen<BrainFloat>(from, to, n); }
 void NarrowHalf(const float* from, void* to, size_t n) { Narrow<HalfFloat>(from, to, n); }
@@ -339,6 +376,7 @@ HWY_EXPORT(WidenHalf);
 HWY_EXPORT(WidenBrain);
 HWY_EXPORT(NarrowHalf);
 HWY_EXPORT(NarrowBrain);
+HWY_EXPORT(Scale);
 HWY_EXPORT(Name);
 
 ReduceFn reduce_kernel(DataType type, ReduceOp op) { return HWY_DYNAMIC_DISPATCH(Choose)(type, op).first; }
@@ -370,6 +408,11 @@ void narrow(DataType type, const float* from, void* to, size_t n) {
   if (type == DataType::float16) return HWY_DYNAMIC_DISPATCH(NarrowHalf)(from, to, n);
   if (type == DataType::bfloat16) return HWY_DYNAMIC_DISPATCH(NarrowBrain)(from, to, n);
   std::memcpy(to, from, n * sizeof(float));
+}
+
+void scale(DataType type, const void* from, void* to, size_t n, double factor) {
+  assert(is_float(type));
+  HWY_DYNAMIC_DISPATCH(Scale)(type, from, to, n, factor);
 }
 
 std::string_view target_name() { return HWY_DYNAMIC_DISPATCH(Name)(); }

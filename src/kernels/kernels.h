@@ -25,7 +25,7 @@ enum class Store : uint8_t { cached, streaming };  // streaming: non-temporal st
 // destination only.  For op avg call with sum semantics: avg is sum with a divisor at the completing step.
 using ReduceFn = void (*)(void* destination, void* pass, const void* left, const void* right, size_t count, uint32_t divisor,
                           Store store);
-ReduceFn reduce_kernel(DataType type, ReduceOp op);
+ReduceFn reduce_kernel(DataType type, ReduceOp op);  // null where the operator is not defined
 
 // Each target[i] = (sources[0][i] op sources[1][i] op … op sources[n-1][i]) / divisor, from left to right, widened,
 // rounded once.  A target may equal one of the sources.  n ≥ 1, 1 ≤ targets ≤ kMostTargets.
@@ -36,7 +36,7 @@ struct Target {
 inline constexpr size_t kMostTargets = 16;
 using FoldFn = void (*)(const Target* targets, size_t n_targets, const void* const* sources, size_t n, size_t count,
                         uint32_t divisor);
-FoldFn fold_kernel(DataType type, ReduceOp op);
+FoldFn fold_kernel(DataType type, ReduceOp op);  // likewise
 
 // destination = from;  if pass is not null, pass = from too.  No overlap.
 void copy(void* destination, void* pass, const void* from, size_t bytes, Store store);
@@ -52,6 +52,10 @@ constexpr bool widens(DataType type) {
 }
 void widen(DataType type, const void* from, float* to, size_t n);
 void narrow(DataType type, const float* from, void* to, size_t n);
+
+// to[i] = from[i] × factor, of floats at any address: in float32 (16-bit floats, float32) or float64, rounded once.
+// `to` may equal `from`; no other overlap.
+void scale(DataType type, const void* from, void* to, size_t n, double factor);
 
 // "AVX3_SPR": the target in use, for logs and tutti-info.
 std::string_view target_name();

@@ -33,6 +33,7 @@ struct VectorCut {
   uint64_t bytes = 0;
   uint64_t blocks = 1;
   uint64_t stripe_bytes = kUnit;  // of one block; a multiple of the unit
+  uint64_t unit = kUnit;          // another one where several elements belong together
 
   uint64_t stripes() const { return pieces_of(bytes, stripe_bytes * blocks); }
 
@@ -40,7 +41,7 @@ struct VectorCut {
   ByteRange at(uint64_t block, uint64_t count, uint64_t stripe) const {
     const uint64_t chunk = stripe_bytes * blocks, start = stripe * chunk, length = bytes - start;
     if (length >= chunk) return {start + block * stripe_bytes, start + (block + count) * stripe_bytes};  // no division
-    return {start + even_boundary(length, kUnit, block, blocks), start + even_boundary(length, kUnit, block + count, blocks)};
+    return {start + even_boundary(length, unit, block, blocks), start + even_boundary(length, unit, block + count, blocks)};
   }
 };
 

@@ -32,6 +32,7 @@ struct Step {
   uint32_t peers;  // 1; for fold: how many
   uint32_t block;  // first block
   uint32_t count;  // consecutive blocks, counted modulo Plan::blocks()
+  bool apart = false;  // send: in a slot of its own, since the receiver reduces into it
 };
 
 class Plan {
@@ -40,7 +41,10 @@ class Plan {
   // equal on all ranks.
   explicit Plan(uint32_t blocks, uint32_t widest_run = 1) : blocks_(blocks), widest_run_(widest_run) {}
 
-  void send(int peer, uint32_t block, uint32_t count = 1) { add(Verb::send, false, peer, block, count); }
+  void send(int peer, uint32_t block, uint32_t count = 1, bool apart = false) {
+    add(Verb::send, false, peer, block, count);
+    if (count > 0) steps_.back().apart = apart;
+  }
   void recv(int peer, uint32_t block, uint32_t count = 1) { add(Verb::recv, false, peer, block, count); }
   void recv_reduce(int peer, uint32_t block, uint32_t count = 1, bool completes = false) {
     add(Verb::recv_reduce, completes, peer, block, count);

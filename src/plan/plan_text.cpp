@@ -25,6 +25,7 @@ std::string describe(const Plan& plan, const Step& step) {
     separator = ", ";
   }
   if (step.completes) text += ", completes";
+  if (step.apart) text += ", apart";
   return text;
 }
 

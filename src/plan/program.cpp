@@ -96,8 +96,11 @@ class Compiler {
         ++i;
       }
       const size_t outs = program_.ports.size();
-      for (; i < steps.size() && steps[i].verb == Verb::send && steps[i].block == first.block && steps[i].count == first.count; ++i)
-        add_out_port(steps[i].peer);
+      const auto goes_too = [&](const Step& step) {
+        const bool alone = program_.ports.size() > outs && (step.apart || steps[i - 1].apart);
+        return step.verb == Verb::send && step.block == first.block && step.count == first.count && !alone;
+      };
+      for (; i < steps.size() && goes_too(steps[i]); ++i) add_out_port(steps[i].peer);
       instruction.ins = std::span(program_.ports).subspan(ins, outs - ins);
       instruction.outs = std::span(program_.ports).subspan(outs);
       first_touch_.push_back(touched_.size());

@@ -6,7 +6,8 @@
 // Fusion (the only place that knows of it):
 //   * a receive followed at once by sends of the same blocks becomes one instruction: the slot received is reduced in
 //     place and passed on, no second copy;
-//   * consecutive sends of the same blocks become one instruction: one slot, several receivers.
+//   * consecutive sends of the same blocks become one instruction: one slot, several receivers; but not where the plan
+//     says that a receiver wants the slot to itself.
 // It also finds where memory that peers can reach may be lent to them instead of copied (`lends`, `offers`).
 // Liveness decides whether the value must also be written to this rank's memory ("destination").
 #pragma once

@@ -61,7 +61,12 @@ class SymbolicRun {
   Encoding& encoding(uint32_t rank, uint32_t block) { return encodings_[size_t{rank} * blocks_ + block]; }
   Message& message(const MessageEnd& end) { return messages_[end.link][end.index]; }
   Message& taken(uint32_t rank, const Port& port) { return message(wiring_.in(rank, port)); }
-  bool complete(uint32_t value) const { return !is_reduction(set_.collective) || expressions_.inputs(value) == size_; }
+  // The value is what `rank` is to get.
+  bool complete(uint32_t rank, uint32_t value) const {
+    const Collective collective = set_.collective;
+    return !is_reduction(collective) ||
+           expressions_.inputs(value) == inputs_of_result(collective, static_cast<int>(rank), static_cast<int>(size_));
+  }
   bool ready(uint32_t rank);
   void wake(uint32_t rank);
   Status carry_out(uint32_t rank, const Instruction& instruction);
@@ -180,8 +185,9 @@ std::string SymbolicRun::reduce(uint32_t rank, const Instruction& instruction, u
   Encoding& state = encoding(rank, block);
   if (state.consumed) may_carry_codec_ = false;
   state = {true, false, false, state.packets};
-  makes_partial_sums_ |= !complete(value);
-  if (instruction.completes == (is_reduction(set_.collective) && complete(value))) return "";
+  makes_partial_sums_ |= !std::ranges::all_of(operands_, [&](uint32_t operand) { return expressions_.is_input(operand); }) ||
+                         !expressions_.is_input(own);
+  if (instruction.completes == (is_reduction(set_.collective) && complete(rank, value))) return "";
   return "block " + std::to_string(block) + (instruction.completes ? " is not complete" : " is complete");
 }
 
@@ -212,7 +218,7 @@ void SymbolicRun::count_encodings(uint32_t rank, const Instruction& instruction)
       source.encoded = true;
       if (++source.packets > 1) may_carry_codec_ = false;
     }
-    if (!complete(values_[i])) {
+    if (!complete(rank, values_[i])) {
       if (source.consumed) may_carry_codec_ = false;
       source.consumed = true;
     }
@@ -230,6 +236,11 @@ Status SymbolicRun::check_outputs() {
         return Status(Code::internal, "rank " + std::to_string(rank) + ", block " + std::to_string(block) + ": " + what);
       };
       if (value == kNothing) return wrong("never arrives");
+      if (is_scan(set_.collective)) {
+        if (!expressions_.holds_first_in_order(value, inputs_of_result(set_.collective, rank, size)))
+          return wrong("does not hold the contributions up to here in order");
+        continue;
+      }
       if (first != kNothing && value != first) return wrong("is made by another expression than at a lower rank");
       if (size_ == 1 || value == first) continue;
       first = value;
@@ -245,7 +256,8 @@ Status SymbolicRun::check_outputs() {
 }
 
 Proof SymbolicRun::proof() const {
-  Proof proof{{}, may_carry_codec_, makes_partial_sums_};
+  const bool may_carry_codec = may_carry_codec_ && (size_ == 1 || !is_scan(set_.collective));  // no one sum for a residual
+  Proof proof{{}, may_carry_codec, makes_partial_sums_};
   for (const RankState& rank : ranks_) {
     proof.cost.rounds = std::max(proof.cost.rounds, rank.depth);
     proof.cost.messages = std::max({proof.cost.messages, rank.sent, rank.received});

@@ -24,14 +24,15 @@ struct Cost {
 struct Proof {
   Cost cost;
   bool may_carry_codec = false;     // each rank encodes a block at most once, and each partial sum has one consumer
-  bool makes_partial_sums = false;  // some reduction combines some contributions before the rest
+  bool makes_partial_sums = false;  // some reduction takes the result of another
 };
 
 // A Status instead of a proof names the rank, the step of its plan and the rule that it breaks:
 //   agreement      the i-th send of a to b is the i-th receive of b from a, of the same blocks
 //   possession     a rank reads only blocks that it has as input or has written, in the memory where it reads them
 //   exactly once   a block's final value, in the output, holds every contribution that the collective defines, once
-//   rank identity  it is the same expression at every rank, operands in the order of ranks
+//   rank identity  it is the same expression at every rank, operands in the order of ranks; of a scan at rank r: the
+//                  inputs up to r (or before it) from left to right
 //   completion     `completes` stands at exactly the reductions that produce a final value
 //   sharing        what is sent to several ranks in one slot is nowhere the target of a recv_reduce
 //   in place       no input is read after the output of its block was written

@@ -52,4 +52,21 @@ bool Expressions::holds_each_rank_once(uint32_t value) {
   return true;
 }
 
+bool Expressions::holds_first_in_order(uint32_t value, uint32_t ranks) const {
+  if (nodes_[value].inputs != ranks) return false;
+  uint32_t next = 0;
+  std::vector<uint32_t> open{value};
+  while (!open.empty()) {
+    const uint32_t top = open.back();
+    open.pop_back();
+    if (is_input(top)) {
+      if (top != next++) return false;
+      continue;
+    }
+    if (nodes_[top].right != kNone) open.push_back(nodes_[top].right);
+    open.push_back(nodes_[top].left);
+  }
+  return true;
+}
+
 }  // namespace tutti

@@ -22,6 +22,8 @@ class Expressions {
   // Counted with repetition; stops counting at 2^62.
   uint64_t inputs(uint32_t value) const { return nodes_[value].inputs; }
   bool holds_each_rank_once(uint32_t value);
+  // The inputs of the first ranks, from left to right.
+  bool holds_first_in_order(uint32_t value, uint32_t ranks) const;
 
  private:
   struct Node {

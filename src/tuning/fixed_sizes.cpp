@@ -42,6 +42,10 @@ Usual usual_algorithm(const RouteTerms& terms, Collective collective, uint64_t b
     case Collective::broadcast:
       return host ? Usual{"direct", "one host: one slot for all"} : Usual{"tree", "logarithmic depth"};
     case Collective::reduce: return host ? Usual{"direct", "one host: one hop"} : Usual{"tree", "logarithmic depth"};
+    case Collective::scan:
+    case Collective::exscan:
+      if (bytes > kNetDoublingUntil) return {"ring", "large: one pass over the data"};
+      return host ? Usual{"direct", "one host: one hop"} : Usual{"doubling", "logarithmic depth"};
     case Collective::barrier: return {"doubling", "fewest messages"};
     default: return {"direct", "each block travels once"};
   }

@@ -49,7 +49,8 @@ void PlanLoad::read(const Plan& plan, const Team& team, int rank) {
   for (const Step& step : plan.steps()) {
     const bool sends = step.verb == Verb::send;
     // The slot received or sent just before.
-    const bool passes_on = last && last->block == step.block && last->count == step.count;
+    const bool passes_on =
+        last && last->block == step.block && last->count == step.count && !(last->verb == Verb::send && step.apart);
     for (const uint32_t peer : plan.peers_of(step)) {
       const bool near = team.host_of(static_cast<int>(peer)) == team.host_of(rank);
       Traffic& traffic = near ? load.intra : load.inter;

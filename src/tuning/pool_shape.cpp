@@ -47,17 +47,17 @@ PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot
   return shape;
 }
 
-Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish) {
+Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish, size_t unit) {
   uint32_t most_lanes = terms.lanes > 0 ? terms.lanes : standard_lanes(terms.single_host);
   // All lanes of a wave must be able to hold their slots at once: a message of one may have to follow one of the next.
   if (terms.slots > 0) most_lanes = std::clamp(terms.slots / slots_of_a_lane(terms.size), 1u, most_lanes);
   const uint32_t lanes = wish.lanes > 0 ? std::min(wish.lanes, most_lanes) : most_lanes;
   const size_t least = terms.single_host ? kHostLeastStripe : terms.loopback ? kLoopbackLeastStripe : kNetLeastStripe;
-  const size_t most = std::max<size_t>(terms.slot_bytes / widest_run / 64 * 64, 64);
-  if (wish.stripe_bytes > 0) return {lanes, std::min(wish.stripe_bytes, most)};
+  const size_t most = std::max(terms.slot_bytes / widest_run / unit * unit, unit);
+  if (wish.stripe_bytes > 0) return {lanes, std::min(std::max(wish.stripe_bytes / unit * unit, unit), most)};
   const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
-  const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + 63) / 64 * 64);
-  return {lanes, std::min(most, std::max<size_t>(wanted / 64 * 64, 64))};
+  const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + unit - 1) / unit * unit);
+  return {lanes, std::min(most, std::max(wanted / unit * unit, unit))};
 }
 
 }  // namespace tutti

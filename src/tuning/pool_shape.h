@@ -30,11 +30,11 @@ PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot
 
 struct Cut {
   uint32_t lanes;
-  size_t stripe_bytes;  // of one block; a multiple of 64
+  size_t stripe_bytes;  // of one block; a multiple of the unit
 };
 
 // How to cut blocks of `block_bytes` (the largest) for a plan whose messages move up to `widest_run` blocks.  A wish
-// is heeded as far as the communicator's slots allow.
-Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0});
+// is heeded as far as the communicator's slots allow.  A message of one unit of each block fits into a slot.
+Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0}, size_t unit = 64);
 
 }  // namespace tutti

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "byte_units.h"
 #include "fixed_sizes.h"
+#include "table.h"
 #include "words.h"
 
 namespace tutti {
@@ -25,7 +26,7 @@ double seconds_of(const TuningRule& line, const CallKind& call) {
 Route flat(std::string reason) { return {kFlat, "flat", std::move(reason)}; }
 
 bool flat_serves(const RouteTerms& terms, const CallKind& call) {
-  return !call.packed && tutti::flat_serves(terms, call.collective, call.bytes);
+  return !call.packed && !call.custom && tutti::flat_serves(terms, call.collective, call.bytes);
 }
 
 bool excluded(const RouteTerms& terms, const CallKind& call, std::string_view name) {
@@ -48,6 +49,7 @@ Status no_such_plan(Collective collective, std::string_view name) {
 Status flat_does_not_serve(const RouteTerms& terms, const CallKind& call) {
   if (call.packed)
     return Status(Code::unsupported, "algorithm flat cannot carry a codec: everyone reads everyone's elements as they are");
+  if (call.custom) return Status(Code::unsupported, "algorithm flat reduces by the library's own operators only");
   return Status(Code::unsupported, "algorithm flat serves all_reduce and barrier of at most " +
                                        format_bytes(memory::flat_bytes(static_cast<uint32_t>(terms.size))) +
                                        " within one host of " + std::to_string(terms.size) + " ranks only; this is " +
@@ -224,7 +226,8 @@ Result<Route> by_table(const RouteTerms& terms, const CallKind& call) {
   if (call.rounds_once && terms.single_host && terms.size > 2 && find_algorithm(call.collective, "direct") &&
       !excluded(terms, call, "direct"))
     return named(terms, call, "direct", "16-bit average, one host: each element is reduced in one go");
-  return terms.table.empty() ? by_fixed_sizes(terms, call) : predicted(terms, call);
+  const bool priced = !terms.table.empty() && is_priced(call.collective);
+  return priced ? predicted(terms, call) : by_fixed_sizes(terms, call);
 }
 
 // The rungs on which somebody has said what to take.

@@ -41,6 +41,7 @@ struct CallKind {
   std::string_view wanted = {};    // the call's option; "": none
   bool rounds_once = false;        // no partial sum may be rounded, which doubles the messages of plans that make some
   bool all_lent = false;           // all ranks' buffers are of tutti_alloc, see asks_whether_lent
+  bool custom = false;             // the caller's own reduction
   const Packed* packed = nullptr;  // null: no codec
 };
 

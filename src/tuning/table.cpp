@@ -10,6 +10,7 @@
 #include "fixed_sizes.h"
 #include "pricing.h"
 #include "route.h"
+#include "spaces.h"
 
 namespace tutti {
 namespace {
@@ -158,10 +159,14 @@ void add_plans(std::vector<TuningRule>& table, const RouteTerms& terms, Collecti
 
 }  // namespace
 
+bool is_priced(Collective collective) { return !is_scan(collective); }
+
 std::vector<TuningRule> table_of(const RouteTerms& terms, const MachineProfile& profile) {
   Pricing pricing(terms, profile);
   std::array<std::vector<Curve>, kCollectives - 1> curves;
-  for (size_t i = 0; i < curves.size(); ++i) curves[i] = curves_of(terms, static_cast<Collective>(i), pricing);
+  for (size_t i = 0; i < curves.size(); ++i)
+    if (const auto collective = static_cast<Collective>(i); is_priced(collective))
+      curves[i] = curves_of(terms, collective, pricing);
   std::vector<TuningRule> table;
   for (double tolerance = kTolerance; table.empty() || (table.size() > kMostLines && tolerance < kNoTolerance); tolerance *= 2) {
     table.clear();

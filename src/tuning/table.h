@@ -11,8 +11,12 @@
 
 namespace tutti {
 
-// Every size of a collective is covered by a line for each of its algorithms; of the lines that fit a call the first
-// is the best choice.
+// Not those that are seldom called and whose best algorithm depends little on the machine: each one more makes the
+// bootstrap longer, and the others' lines fewer.
+bool is_priced(Collective collective);
+
+// Every size of a collective that is priced is covered by a line for each of its algorithms; of the lines that fit a
+// call the first is the best choice.
 std::vector<TuningRule> table_of(const RouteTerms& terms, const MachineProfile& profile);
 
 }  // namespace tutti

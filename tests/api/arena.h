@@ -37,6 +37,17 @@ class Arena {
     tutti_comm* comm;
     void operator()(std::byte* memory) const { tutti_free(comm, memory); }
   };
+  // One side's parts, each in memory of its own with guards around it; the places say where each is in memory_.
+  struct Parts {
+    std::vector<Bytes> memory;
+    std::vector<void*> pointers;
+    std::vector<size_t> places;
+  };
+  void scatter(Parts& parts, size_t at, const std::vector<size_t>& counts, const std::vector<size_t>& offsets);
+  void scatter_list();
+  void gather(const Parts& parts, Bytes& content) const;
+  Bytes content() const;  // memory_ as it would be if the parts lay in it
+  tutti_status perform_parts(tutti_comm* comm, const tutti_call_options* options, tutti_request** request);
   tutti_status move_to_lent_memory(tutti_comm* comm);
   std::byte* data() { return lent_ ? lent_.get() : memory_.data(); }
   const std::byte* data() const { return lent_ ? lent_.get() : memory_.data(); }
@@ -53,6 +64,7 @@ class Arena {
   size_t input_bytes_ = 0, output_bytes_ = 0;
   std::vector<size_t> counts_;  // of a v-variant by rank, or of all_to_all_v by receiver
   std::vector<size_t> recv_counts_, send_offsets_, recv_offsets_;
+  Parts inputs_, outputs_;  // where parts are at places of their own
   Bytes memory_;
   std::unique_ptr<std::byte, Free> lent_{nullptr, Free{nullptr}};  // instead of memory_
   Bytes before_;

@@ -61,10 +61,18 @@ TEST_F(Arguments, BuffersMissing) {
   REFUSED(tutti_broadcast(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
   REFUSED(tutti_reduce(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, 1, nullptr));
   REFUSED(tutti_reduce(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
+  REFUSED(tutti_scan(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_scan(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_exscan(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_exscan(world_.comm(1), a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
   REFUSED(tutti_gather(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 1, nullptr));
   REFUSED(tutti_gather(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, nullptr, b_, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, a_, nullptr, 4, TUTTI_FLOAT32, 1, nullptr));
+  REFUSED(tutti_gather_v(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_gather_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_v(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_v(comm_, a_, b_, nullptr, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_all_to_all(comm_, nullptr, b_, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all(comm_, a_, nullptr, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all_v(comm_, nullptr, counts_, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
@@ -78,9 +86,9 @@ TEST_F(Arguments, BuffersMissing) {
 }
 
 TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
-  for (const int bad : {-1, 10, 256, 1000}) {
+  for (const int bad : {-1, TUTTI_UINT16 + 1, 256, 1000}) {
     const auto dtype = static_cast<tutti_dtype>(bad);
-    const auto op = static_cast<tutti_op>(bad == 10 ? TUTTI_AVG + 1 : bad);
+    const auto op = static_cast<tutti_op>(bad == TUTTI_UINT16 + 1 ? TUTTI_CUSTOM + 1 : bad);
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
     REFUSED(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, op, nullptr));
     REFUSED(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, TUTTI_SUM, nullptr));
@@ -97,6 +105,115 @@ TEST_F(Arguments, TypesAndOperatorsOutOfRange) {
     REFUSED(tutti_send(comm_, a_, 4, dtype, 1, 0, nullptr));
     REFUSED(tutti_recv(comm_, a_, 4, dtype, 1, 0, nullptr));
   }
+}
+
+TEST_F(Arguments, OperatorsOnTheBitsOfFloats) {
+  for (const tutti_op op : {TUTTI_BAND, TUTTI_BOR, TUTTI_BXOR}) {
+    for (const tutti_dtype dtype : {TUTTI_FLOAT16, TUTTI_BFLOAT16, TUTTI_FLOAT32, TUTTI_FLOAT64}) {
+      EXPECT_EQ(tutti_all_reduce(comm_, a_, b_, 4, dtype, op, nullptr), TUTTI_UNSUPPORTED);
+      EXPECT_THAT(tutti_last_error(comm_), HasSubstr("is an operator on the bits of integers"));
+      EXPECT_EQ(tutti_reduce_scatter(comm_, a_, b_, 4, dtype, op, nullptr), TUTTI_UNSUPPORTED);
+      EXPECT_EQ(tutti_reduce(comm_, a_, b_, 4, dtype, op, 0, nullptr), TUTTI_UNSUPPORTED);
+    }
+  }
+}
+
+TEST_F(Arguments, PartsThatAreWrong) {
+  float c[8] = {};
+  void* outs[2] = {b_, c};
+  const void* ins[2] = {a_, c};
+  void* gap[2] = {b_, nullptr};
+  const void* const* const gaps = gap;
+  REFUSED(tutti_all_gather_parts(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, a_, outs, nullptr, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, nullptr, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_gather_parts(comm_, a_, gap, counts_, TUTTI_FLOAT32, nullptr));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("output from rank 1 is NULL"));
+  REFUSED(tutti_all_gather_parts(comm_, c, outs, counts_, TUTTI_FLOAT32, nullptr));  // in place at another rank's part
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("overlap, and it is not in place"));
+  REFUSED(tutti_reduce_scatter_parts(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, ins, nullptr, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, gaps, a_, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_reduce_scatter_parts(comm_, ins, a_ + 1, counts_, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
+  REFUSED(tutti_gather_parts(comm_, a_, nullptr, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_gather_parts(comm_, a_, outs, counts_, TUTTI_FLOAT32, 2, nullptr));
+  REFUSED(tutti_scatter_parts(comm_, nullptr, b_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_scatter_parts(comm_, gaps, a_, counts_, TUTTI_FLOAT32, 0, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, nullptr, counts_, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, ins, nullptr, outs, counts_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_parts(comm_, ins, counts_, outs, counts_, TUTTI_FLOAT32, nullptr));  // both have c
+  const size_t huge[2] = {1, std::numeric_limits<size_t>::max() / 8};
+  REFUSED(tutti_all_to_all_parts(comm_, ins, huge, outs, counts_, TUTTI_FLOAT32, nullptr));
+}
+
+TEST_F(Arguments, ListsThatAreWrong) {
+  float c[8] = {};
+  void* outs[2] = {b_, c};
+  const void *ins[2] = {a_, c}, *shifted[2] = {a_, b_ + 1}, *gap[2] = {a_, nullptr};
+  const auto all_reduce_list = [&](const void* const* inputs, void* const* outputs, const size_t* counts) {
+    return tutti_all_reduce_list(comm_, inputs, outputs, counts, 2, TUTTI_FLOAT32, TUTTI_SUM, &options_);
+  };
+  REFUSED(all_reduce_list(nullptr, outs, counts_));
+  REFUSED(all_reduce_list(ins, nullptr, counts_));
+  REFUSED(all_reduce_list(ins, outs, nullptr));
+  REFUSED(all_reduce_list(gap, outs, counts_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("input 1 is NULL"));
+  REFUSED(all_reduce_list(shifted, outs, counts_));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("input 1 and output 0 overlap"));
+  const size_t huge[2] = {std::numeric_limits<size_t>::max(), 2};
+  REFUSED(all_reduce_list(ins, outs, huge));
+  tutti_codec* codec = nullptr;
+  ASSERT_EQ(tutti_codec_create(&codec, "int8", 5, TUTTI_FLOAT32), TUTTI_SUCCESS);
+  options_.codec = codec;
+  EXPECT_EQ(all_reduce_list(ins, outs, counts_), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("a codec serves one tensor, not a list"));
+  EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS);
+  world_.run([](int, tutti_comm* comm) {  // of nothing
+    EXPECT_TRUE(succeeded(tutti_all_reduce_list(comm, nullptr, nullptr, nullptr, 0, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+  });
+}
+
+TEST_F(Arguments, NoAveragesOfScans) {
+  EXPECT_EQ(tutti_scan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("there is no avg of scans"));
+  EXPECT_EQ(tutti_exscan(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_AVG, nullptr), TUTTI_UNSUPPORTED);
+}
+
+TEST_F(Arguments, FactorsThatDoNotGo) {
+  const double factor = 2;
+  options_.factor = &factor;
+  const auto unsupported = [&](tutti_status status, const char* why) {
+    EXPECT_EQ(status, TUTTI_UNSUPPORTED);
+    EXPECT_THAT(tutti_last_error(comm_), HasSubstr(why));
+  };
+  unsupported(tutti_all_gather(comm_, a_, b_, 4, TUTTI_FLOAT32, &options_), "a factor goes with reductions only");
+  unsupported(tutti_barrier(comm_, &options_), "a factor goes with");
+  unsupported(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_MAX, &options_), "with sum and avg, not with max");
+  unsupported(tutti_reduce(comm_, a_, b_, 4, TUTTI_INT32, TUTTI_SUM, 0, &options_), "floating point types, not with int32");
+  tutti_codec* codec = nullptr;
+  ASSERT_EQ(tutti_codec_create(&codec, "int8", 4, TUTTI_FLOAT32), TUTTI_SUCCESS);
+  options_.codec = codec;
+  unsupported(tutti_all_reduce(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, &options_), "a factor does not go with a codec");
+  EXPECT_EQ(tutti_codec_destroy(codec), TUTTI_SUCCESS);
+}
+
+// Each rank's own, none after some and other ones in calls that are alike otherwise; small enough to be exchanged flat.
+TEST_F(Arguments, FactorsAreOfEachCall) {
+  world_.run([](int rank, tutti_comm* comm) {
+    tutti_call_options options;
+    tutti_call_options_init(&options);
+    for (int turn = 0; turn < 20; ++turn) {
+      const float input = 3;
+      float output = -1;
+      const double factor = rank + turn + 0.25;
+      options.factor = turn % 3 == 1 ? nullptr : &factor;
+      const tutti_call_options* given = turn % 3 == 2 && rank == 1 ? nullptr : &options;
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, &input, &output, 1, TUTTI_FLOAT32, TUTTI_SUM, given), comm));
+      const auto t = static_cast<float>(turn);
+      EXPECT_EQ(output, turn % 3 == 1 ? 6 : turn % 3 == 2 ? 3 * (t + 0.25f) + 3 : 3 * (2 * t + 1.5f)) << turn;
+      EXPECT_EQ(input, 3);
+    }
+  });
 }
 
 TEST_F(Arguments, RootsAndPeersOutOfRange) {
@@ -121,9 +238,14 @@ TEST_F(Arguments, BuffersThatOverlapOtherThanInPlace) {
   REFUSED(tutti_reduce(comm_, a_ + 1, a_, 4, TUTTI_FLOAT32, TUTTI_SUM, 0, nullptr));
   REFUSED(tutti_gather(comm_, a_ + 4, a_, 4, TUTTI_FLOAT32, 0, nullptr));
   REFUSED(tutti_scatter(comm_, a_, a_ + 4, 4, TUTTI_FLOAT32, 0, nullptr));
-  REFUSED(tutti_all_to_all(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, nullptr));
   REFUSED(tutti_all_to_all(comm_, a_, a_ + 7, 4, TUTTI_FLOAT32, nullptr));
-  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  // In place only if what goes to a rank lies where what comes from it will.
+  const size_t more[2] = {3, 3}, later[2] = {1, 4};
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, more, offsets_, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_, counts_, later, TUTTI_FLOAT32, nullptr));
+  REFUSED(tutti_all_to_all_v(comm_, a_, counts_, offsets_, a_ + 1, counts_, offsets_, TUTTI_FLOAT32, nullptr));
+  EXPECT_THAT(tutti_last_error(comm_), HasSubstr("overlap, and it is not in place"));
 }
 
 TEST_F(Arguments, CountsWhoseBytesOverflow) {
@@ -211,7 +333,7 @@ TEST_F(Arguments, StartsAreCheckedAsTheBlockingCalls) {
   REFUSED(tutti_reduce_start(comm_, a_, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, -1, nullptr, &request_)), none();
   REFUSED(tutti_gather_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
   REFUSED(tutti_scatter_start(comm_, a_, b_, 4, TUTTI_FLOAT32, 2, nullptr, &request_)), none();
-  REFUSED(tutti_all_to_all_start(comm_, a_, a_, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
+  REFUSED(tutti_all_to_all_start(comm_, a_, a_ + 1, 4, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_all_to_all_v_start(comm_, a_, nullptr, offsets_, b_, counts_, offsets_, TUTTI_FLOAT32, nullptr, &request_)), none();
   REFUSED(tutti_barrier_start(comm_, nullptr, nullptr));
   REFUSED(tutti_send_start(comm_, a_, 4, TUTTI_FLOAT32, 2, 0, nullptr, &request_)), none();

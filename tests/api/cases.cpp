@@ -94,9 +94,9 @@ std::vector<std::vector<int>> pairwise(const std::vector<int>& values) {
 
 namespace {
 
-enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot };
+enum Parameter : size_t { kMethod, kType, kOp, kInPlace, kRanks, kSize, kHow, kValues, kRoot, kScaled, kParts };
 constexpr int kSizes = 8;
-constexpr int kTypes = 10, kOps = 5, kHows = 3, kRoots = 3;
+constexpr int kTypes = 12, kOps = 9, kHows = 3, kRoots = 3;
 
 size_t count_for(int size_class, int ranks, Kind kind, size_t large) {
   const auto p = static_cast<size_t>(ranks);
@@ -110,7 +110,8 @@ size_t count_for(int size_class, int ranks, Kind kind, size_t large) {
     case 6: return 1023;
     default: break;
   }
-  const bool per_rank = kind != Kind::all_reduce && kind != Kind::broadcast && kind != Kind::reduce && kind != Kind::shift;
+  const bool per_rank =
+      kind != Kind::all_reduce && kind != Kind::broadcast && kind != Kind::reduce && kind != Kind::shift && !is_scan(kind);
   return per_rank ? large / p | 1 : large;
 }
 
@@ -123,10 +124,14 @@ std::optional<Collective> collective_of(Kind kind) {
     case Kind::all_gather_v: return Collective::all_gather;
     case Kind::broadcast: return Collective::broadcast;
     case Kind::reduce: return Collective::reduce;
-    case Kind::gather: return Collective::gather;
-    case Kind::scatter: return Collective::scatter;
+    case Kind::gather:
+    case Kind::gather_v: return Collective::gather;
+    case Kind::scatter:
+    case Kind::scatter_v: return Collective::scatter;
     case Kind::all_to_all:
     case Kind::all_to_all_v: return Collective::all_to_all;
+    case Kind::scan: return Collective::scan;
+    case Kind::exscan: return Collective::exscan;
     case Kind::barrier: return Collective::barrier;
     case Kind::shift: break;
   }
@@ -154,7 +159,7 @@ CaseSpace::CaseSpace(std::vector<int> ranks, size_t large) : ranks_(std::move(ra
     methods_.push_back({kind, ""});
     for (const std::string& algorithm : algorithms_of(kind)) methods_.push_back({kind, algorithm});
   }
-  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots};
+  values_ = {static_cast<int>(methods_.size()), kTypes, kOps, 2, static_cast<int>(ranks_.size()), kSizes, kHows, 2, kRoots, 2, 2};
 }
 
 Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
@@ -164,12 +169,15 @@ Case CaseSpace::make(const std::vector<int>& row, uint64_t seed) const {
   c.call.kind = method.kind;
   c.call.algorithm = method.algorithm;
   c.call.dtype = static_cast<tutti_dtype>(row[kType]);
-  c.call.op = static_cast<tutti_op>(row[kOp]);
+  c.call.op = op_for(c.call.kind, c.call.dtype, row[kOp]);
   c.call.in_place = row[kInPlace] == 1 && allows_in_place(method.kind);
   c.call.size = ranks_[static_cast<size_t>(row[kRanks])];
   c.call.count = count_for(row[kSize], c.call.size, method.kind, large_);
+  c.call.count -= c.call.count % width_of(c.call);
   c.call.values = static_cast<Values>(row[kValues]);
   c.call.root = row[kRoot] * (c.call.size - 1) / (kRoots - 1);  // first, middle, last
+  c.call.scaled = row[kScaled] == 1 && allows_factor(c.call);
+  c.call.parts = row[kParts] == 1 && has_parts(method.kind);
   c.call.seed = seed;
   return c;
 }
@@ -178,7 +186,11 @@ bool CaseSpace::is_redundant(const std::vector<int>& row) const {
   const Kind kind = methods_[static_cast<size_t>(row[kMethod])].kind;
   if (row[kHow] != 0 || row[kValues] != 0) return true;
   if (!is_reduction(kind) && row[kOp] != 0) return true;
+  if (is_scan(kind) && row[kOp] == TUTTI_AVG) return true;
+  if (row[kOp] >= TUTTI_BAND && row[kOp] < TUTTI_CUSTOM && is_real_dtype(static_cast<tutti_dtype>(row[kType]))) return true;
   if (!has_root(kind) && row[kRoot] != 0) return true;
+  if (!is_reduction(kind) && row[kScaled] != 0) return true;
+  if (!has_parts(kind) && row[kParts] != 0) return true;
   if (!allows_in_place(kind) && row[kInPlace] != 0) return true;
   return kind == Kind::barrier && (row[kType] != 0 || row[kSize] != 0);
 }

@@ -177,6 +177,8 @@ TEST(Codecs, WhatCannotBeCompressedIsRefused) {
                                     {TUTTI_UINT32, "uint32"},
                                     {TUTTI_INT64, "int64"},
                                     {TUTTI_UINT64, "uint64"},
+                                    {TUTTI_INT16, "int16"},
+                                    {TUTTI_UINT16, "uint16"},
                                     {TUTTI_FLOAT64, "float64"}}) {
     EXPECT_EQ(tutti_codec_create(&none, "int8", 10, dtype), TUTTI_UNSUPPORTED);
     EXPECT_THAT(tutti_last_error(nullptr), HasSubstr(std::string("takes tensors of float32, float16 or bfloat16, not of ") + name));

@@ -1,4 +1,4 @@
-// The ten element types as C++ types, with 16-bit floats converted by arithmetic instead of by the library's own code.
+// The element types as C++ types, with 16-bit floats converted by arithmetic instead of by the library's own code.
 #pragma once
 
 #include <tutti/tutti.h>
@@ -111,6 +111,8 @@ auto visit_dtype(tutti_dtype dtype, Visitor&& visitor) {
     case TUTTI_BFLOAT16: return visitor(BFloat16{});
     case TUTTI_FLOAT32: return visitor(float{});
     case TUTTI_FLOAT64: break;
+    case TUTTI_INT16: return visitor(int16_t{});
+    case TUTTI_UINT16: return visitor(uint16_t{});
   }
   return visitor(double{});
 }

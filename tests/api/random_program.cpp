@@ -23,13 +23,16 @@ Call random_call(const Member& member, uint64_t seed, uint64_t step, size_t elem
   Call call;
   call.size = tutti_comm_size(member.comm);
   call.kind = static_cast<Kind>(draw(kKinds));
-  call.dtype = static_cast<tutti_dtype>(draw(10));
-  call.op = static_cast<tutti_op>(draw(5));
+  call.dtype = static_cast<tutti_dtype>(draw(12));
+  call.op = op_for(call.kind, call.dtype, static_cast<int>(draw(9)));
   call.root = static_cast<int>(draw(static_cast<uint64_t>(call.size)));
   call.count = static_cast<size_t>(draw(draw(10) == 0 ? 10 * elements : draw(2) == 0 ? elements : 10));
+  call.count -= call.count % width_of(call);
   call.in_place = draw(2) == 1 && allows_in_place(call.kind);
   call.values = static_cast<Values>(draw(2));
   call.seed = random_word(seed, step, member.group) % 1'000'000;
+  call.parts = draw(2) == 0 && has_parts(call.kind);
+  call.scaled = draw(4) == 0 && allows_factor(call);
   return call;
 }
 

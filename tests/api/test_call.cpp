@@ -10,34 +10,75 @@
 namespace tutti::test {
 
 std::string_view name(Kind kind) {
-  static constexpr std::string_view kNames[] = {
-      "all_reduce", "reduce_scatter", "reduce_scatter_v", "all_gather",   "all_gather_v", "broadcast", "reduce",
-      "gather",     "scatter",        "all_to_all",       "all_to_all_v", "barrier",      "shift"};
+  static constexpr std::string_view kNames[] = {"all_reduce", "reduce_scatter", "reduce_scatter_v", "all_gather", "all_gather_v",
+                                                "broadcast",  "reduce",         "gather",           "gather_v",   "scatter",
+                                                "scatter_v",  "all_to_all",     "all_to_all_v",     "scan",       "exscan",
+                                                "barrier",    "shift"};
   static_assert(std::size(kNames) == kKinds);
   return kNames[static_cast<size_t>(kind)];
 }
 
-bool is_reduction(Kind kind) {
-  return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::reduce;
+bool is_v(Kind kind) {
+  return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v || kind == Kind::gather_v || kind == Kind::scatter_v;
 }
+
+bool is_scan(Kind kind) { return kind == Kind::scan || kind == Kind::exscan; }
+
+bool is_reduction(Kind kind) {
+  return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce_scatter_v || kind == Kind::reduce ||
+         is_scan(kind);
+}
+
+tutti_op op_for(Kind kind, tutti_dtype dtype, int number) {
+  const auto op = static_cast<tutti_op>(is_real_dtype(dtype) && number < TUTTI_CUSTOM ? number % TUTTI_BAND : number);
+  return is_scan(kind) && op == TUTTI_AVG ? TUTTI_SUM : op;
+}
+
+bool allows_factor(const Call& call) {
+  return is_reduction(call.kind) && is_real_dtype(call.dtype) && (call.op == TUTTI_SUM || call.op == TUTTI_AVG);
+}
+
+// Sums of exact values stay exact.
+double factor_of(const Call& call, int rank) {
+  static constexpr double kFactors[] = {1, 2, 0.5, -1};
+  return call.scaled ? kFactors[(call.seed + static_cast<uint64_t>(rank)) % std::size(kFactors)] : 1;
+}
+
+size_t width_of(const Call& call) { return call.op == TUTTI_CUSTOM && is_reduction(call.kind) ? kWidth : 1; }
 
 bool has_root(Kind kind) {
-  return kind == Kind::broadcast || kind == Kind::reduce || kind == Kind::gather || kind == Kind::scatter || kind == Kind::shift;
+  switch (kind) {
+    case Kind::broadcast:
+    case Kind::reduce:
+    case Kind::gather:
+    case Kind::gather_v:
+    case Kind::scatter:
+    case Kind::scatter_v:
+    case Kind::shift: return true;
+    default: return false;
+  }
 }
 
-bool allows_in_place(Kind kind) { return kind < Kind::all_to_all; }
+bool allows_in_place(Kind kind) { return kind < Kind::barrier; }
+
+bool has_parts(Kind kind) { return is_v(kind) || kind == Kind::all_to_all_v || kind == Kind::all_reduce; }
+
+bool uses_parts(const Call& call, int rank) {
+  return call.parts && has_parts(call.kind) && (call.seed + static_cast<uint64_t>(rank)) % 4 != 0 &&
+         !(call.in_place && call.kind == Kind::all_to_all_v);
+}
 
 std::string describe(const Call& call) {
-  static constexpr const char* kTypes[] = {"int8",   "uint8",   "int32",    "uint32",  "int64",
-                                           "uint64", "float16", "bfloat16", "float32", "float64"};
-  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg"};
+  static constexpr const char* kTypes[] = {"int8",    "uint8",    "int32",   "uint32",  "int64", "uint64",
+                                           "float16", "bfloat16", "float32", "float64", "int16", "uint16"};
+  static constexpr const char* kOps[] = {"sum", "prod", "min", "max", "avg", "band", "bor", "bxor", "custom"};
   std::ostringstream out;
   out << name(call.kind) << " of " << call.count << " " << kTypes[call.dtype];
   if (is_reduction(call.kind)) out << " " << kOps[call.op];
   if (has_root(call.kind)) out << ", root " << call.root;
   out << ", " << call.size << " ranks, algorithm " << (call.algorithm.empty() ? "default" : call.algorithm)
-      << (call.in_place ? ", in place" : ", out of place") << (call.values == Values::exact ? ", exact" : ", real")
-      << " values, seed " << call.seed;
+      << (call.in_place ? ", in place" : ", out of place") << (call.scaled ? ", scaled" : "") << (call.parts ? ", in parts" : "")
+      << (call.values == Values::exact ? ", exact" : ", real") << " values, seed " << call.seed;
   return out.str();
 }
 
@@ -55,10 +96,10 @@ constexpr uint64_t kCountStream = 1'000'000;  // apart from the streams of input
 
 size_t uneven(const Call& call, uint64_t index) {
   const uint64_t word = random_word(call.seed, kCountStream, index);
-  return word % 4 == 0 ? 0 : static_cast<size_t>((word >> 8) % (2 * call.count + 1));
+  const auto count = static_cast<size_t>((word >> 8) % (2 * call.count + 1));
+  return word % 4 == 0 ? 0 : count - count % width_of(call);
 }
 
-bool is_v(Kind kind) { return kind == Kind::reduce_scatter_v || kind == Kind::all_gather_v; }
 }  // namespace
 
 size_t count_of(const Call& call, int rank) { return is_v(call.kind) ? uneven(call, static_cast<uint64_t>(rank)) : call.count; }
@@ -70,6 +111,7 @@ size_t offset_of(const Call& call, int rank) {
 }
 
 size_t pair_count(const Call& call, int src, int dst) {
+  if (call.in_place && src > dst) std::swap(src, dst);  // as many to a rank as from it
   return uneven(call, static_cast<uint64_t>(src) * static_cast<uint64_t>(call.size) + static_cast<uint64_t>(dst));
 }
 
@@ -106,7 +148,8 @@ size_t input_elements(const Call& call, int rank) {
     case Kind::reduce_scatter:
     case Kind::reduce_scatter_v: return offset_of(call, call.size);
     case Kind::broadcast: return rank == call.root ? call.count : 0;
-    case Kind::scatter: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::scatter:
+    case Kind::scatter_v: return rank == call.root ? offset_of(call, call.size) : 0;
     case Kind::all_to_all: return offset_of(call, call.size);
     case Kind::all_to_all_v: return gapped_total(send_counts(call, rank));
     case Kind::barrier: return 0;
@@ -120,7 +163,9 @@ size_t output_elements(const Call& call, int rank) {
     case Kind::all_gather_v:
     case Kind::all_to_all: return offset_of(call, call.size);
     case Kind::reduce: return rank == call.root ? call.count : 0;
-    case Kind::gather: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::gather:
+    case Kind::gather_v: return rank == call.root ? offset_of(call, call.size) : 0;
+    case Kind::exscan: return rank > 0 ? call.count : 0;
     case Kind::all_to_all_v: return gapped_total(recv_counts(call, rank));
     case Kind::barrier: return 0;
     default: return count_of(call, rank);
@@ -182,6 +227,12 @@ std::vector<Bytes> make_inputs(const Call& call) {
 
 namespace {
 
+// Of the i-th element.
+tutti_op op_of(const Call& call, size_t i) {
+  static constexpr tutti_op kOfItem[kWidth] = {TUTTI_SUM, TUTTI_MIN, TUTTI_MAX};
+  return call.op == TUTTI_CUSTOM ? kOfItem[i % kWidth] : call.op;
+}
+
 template <class T>
 T reduce_integers(tutti_op op, const std::vector<Bytes>& inputs, size_t i) {
   T result = load<T>(inputs[0].data() + i * sizeof(T));
@@ -191,6 +242,9 @@ T reduce_integers(tutti_op op, const std::vector<Bytes>& inputs, size_t i) {
       case TUTTI_PROD: result = static_cast<T>(static_cast<uint64_t>(result) * static_cast<uint64_t>(value)); break;
       case TUTTI_MIN: result = std::min(result, value); break;
       case TUTTI_MAX: result = std::max(result, value); break;
+      case TUTTI_BAND: result = static_cast<T>(result & value); break;
+      case TUTTI_BOR: result = static_cast<T>(result | value); break;
+      case TUTTI_BXOR: result = static_cast<T>(result ^ value); break;
       default: result = static_cast<T>(static_cast<uint64_t>(result) + static_cast<uint64_t>(value)); break;
     }
   }
@@ -227,13 +281,34 @@ Bytes reduced(const Call& call, const std::vector<Bytes>& inputs, size_t first, 
     for (size_t i = 0; i < count; ++i) {
       std::byte* to = output.data() + i * sizeof(T);
       if constexpr (is_real<T>) {
-        store(to, reduce_reals<T>(call.op, inputs, first + i));
+        store(to, reduce_reals<T>(op_of(call, first + i), inputs, first + i));
       } else {
-        store(to, reduce_integers<T>(call.op, inputs, first + i));
+        store(to, reduce_integers<T>(op_of(call, first + i), inputs, first + i));
       }
     }
     return output;
   });
+}
+
+// What reaches the reduction.
+std::vector<Bytes> scaled(const Call& call, std::vector<Bytes> inputs) {
+  visit_dtype(call.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    for (size_t rank = 0; rank < inputs.size(); ++rank)
+      for (size_t i = 0; i < inputs[rank].size() / sizeof(T); ++i) {
+        std::byte* at = inputs[rank].data() + i * sizeof(T);
+        store(at, narrow<T>(widen(load<T>(at)) * factor_of(call, static_cast<int>(rank))));
+      }
+  });
+  return inputs;
+}
+
+// Those that the result of `rank` is made of.
+std::vector<Bytes> reduced_inputs(const Call& call, int rank, const std::vector<Bytes>& inputs) {
+  const size_t ranks = call.kind == Kind::scan     ? static_cast<size_t>(rank) + 1
+                       : call.kind == Kind::exscan ? static_cast<size_t>(rank)
+                                                   : inputs.size();
+  return {inputs.begin(), inputs.begin() + static_cast<ptrdiff_t>(ranks)};
 }
 
 void append(Bytes& to, const Bytes& from, size_t offset, size_t bytes) {
@@ -244,6 +319,7 @@ void append(Bytes& to, const Bytes& from, size_t offset, size_t bytes) {
 Bytes exchanged_unevenly(const Call& call, int rank, const std::vector<Bytes>& inputs) {
   const size_t unit = element_bytes(call.dtype);
   Bytes output(output_elements(call, rank) * unit, kUntouched);
+  if (call.in_place) output = inputs[static_cast<size_t>(rank)];
   const std::vector<size_t> offsets = gapped_offsets(recv_counts(call, rank));
   for (int src = 0; src < call.size; ++src) {
     const size_t from = gapped_offsets(send_counts(call, src))[static_cast<size_t>(rank)];
@@ -256,6 +332,11 @@ Bytes exchanged_unevenly(const Call& call, int rank, const std::vector<Bytes>& i
 }  // namespace
 
 Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inputs) {
+  if (call.scaled) {
+    Call plain = call;
+    plain.scaled = false;
+    return expected_output(plain, rank, scaled(call, inputs));
+  }
   const size_t unit = element_bytes(call.dtype);
   const auto root = static_cast<size_t>(call.root);
   Bytes output;
@@ -264,15 +345,22 @@ Bytes expected_output(const Call& call, int rank, const std::vector<Bytes>& inpu
     case Kind::reduce_scatter:
     case Kind::reduce_scatter_v: return reduced(call, inputs, offset_of(call, rank), count_of(call, rank));
     case Kind::reduce: return rank == call.root ? reduced(call, inputs, 0, call.count) : output;
+    case Kind::scan:
+    case Kind::exscan: {
+      const std::vector<Bytes> first = reduced_inputs(call, rank, inputs);
+      return first.empty() ? output : reduced(call, first, 0, call.count);
+    }
     case Kind::broadcast: return inputs[root];
     case Kind::all_gather:
     case Kind::all_gather_v:
     case Kind::gather:
-      if (call.kind != Kind::gather || rank == call.root) {
+    case Kind::gather_v:
+      if (!has_root(call.kind) || rank == call.root) {
         for (const Bytes& input : inputs) append(output, input, 0, input.size());
       }
       return output;
-    case Kind::scatter: append(output, inputs[root], offset_of(call, rank) * unit, call.count * unit); return output;
+    case Kind::scatter:
+    case Kind::scatter_v: append(output, inputs[root], offset_of(call, rank) * unit, count_of(call, rank) * unit); return output;
     case Kind::all_to_all:
       for (const Bytes& input : inputs) append(output, input, offset_of(call, rank) * unit, call.count * unit);
       return output;
@@ -292,7 +380,7 @@ namespace {
 // unit of it.
 template <class T>
 double tolerance(const Call& call, const std::vector<Bytes>& inputs, size_t i) {
-  if (call.op == TUTTI_MIN || call.op == TUTTI_MAX) return 0;
+  if (op_of(call, i) == TUTTI_MIN || op_of(call, i) == TUTTI_MAX) return 0;
   const auto ranks = static_cast<double>(inputs.size());
   double sum = 0, product = 1;
   for (const Bytes& input : inputs) {
@@ -326,6 +414,7 @@ std::string text_of(const std::byte* at) {
 std::string difference(const Call& call, int rank, const std::vector<Bytes>& inputs, const std::byte* output,
                        const Bytes& expected) {
   if (expected.empty() || std::memcmp(output, expected.data(), expected.size()) == 0) return "";
+  const std::vector<Bytes> used = reduced_inputs(call, rank, inputs);
   return visit_dtype(call.dtype, [&](auto tag) -> std::string {
     using T = decltype(tag);
     const bool rounded = is_real<T> && is_reduction(call.kind) && call.values == Values::real;
@@ -335,11 +424,56 @@ std::string difference(const Call& call, int rank, const std::vector<Bytes>& inp
       const std::byte* got = output + i * sizeof(T);
       const std::byte* wanted = expected.data() + i * sizeof(T);
       if (std::memcmp(got, wanted, sizeof(T)) == 0) continue;
-      if (rounded && std::fabs(widen(load<T>(got)) - widen(load<T>(wanted))) <= tolerance<T>(call, inputs, first + i)) continue;
+      // Factors of at most 2.
+      const double allowed = (call.scaled ? 2 : 1) * (rounded ? tolerance<T>(call, used, first + i) : 0);
+      if (rounded && std::fabs(widen(load<T>(got)) - widen(load<T>(wanted))) <= allowed) continue;
       return report(i, text_of<T>(got), text_of<T>(wanted));
     }
     return "";
   });
+}
+
+// ---- the caller's own reduction ----
+
+namespace {
+
+void combine_items(const void* left, const void* right, void* result, size_t count, void* context) {
+  visit_dtype(*static_cast<const tutti_dtype*>(context), [&](auto tag) {
+    using T = decltype(tag);
+    const auto at = [](const void* items, size_t i) { return load<T>(static_cast<const std::byte*>(items) + i * sizeof(T)); };
+    for (size_t i = 0; i < count * kWidth; ++i) {
+      const T a = at(left, i), b = at(right, i);
+      const auto is_less = [](T x, T y) {
+        if constexpr (is_float16<T>) {
+          return x.widen() < y.widen();
+        } else {
+          return x < y;
+        }
+      };
+      T combined = is_less(a, b) == (i % kWidth == 1) ? a : b;
+      if (i % kWidth == 0) {
+        if constexpr (is_real<T>) {
+          combined = narrow<T>(widen(a) + widen(b));
+        } else {
+          combined = static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+        }
+      }
+      store(static_cast<std::byte*>(result) + i * sizeof(T), combined);
+    }
+  });
+}
+
+}  // namespace
+
+const tutti_reduction* reduction_of(const Call& call) {
+  static tutti_dtype types[] = {TUTTI_INT8,    TUTTI_UINT8,    TUTTI_INT32,   TUTTI_UINT32,  TUTTI_INT64, TUTTI_UINT64,
+                                TUTTI_FLOAT16, TUTTI_BFLOAT16, TUTTI_FLOAT32, TUTTI_FLOAT64, TUTTI_INT16, TUTTI_UINT16};
+  static const std::vector<tutti_reduction> reductions = [] {
+    std::vector<tutti_reduction> all;
+    for (tutti_dtype& type : types) all.push_back({combine_items, &type, kWidth});
+    return all;
+  }();
+  return width_of(call) > 1 ? &reductions[call.dtype] : nullptr;
 }
 
 }  // namespace tutti::test

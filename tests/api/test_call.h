@@ -21,13 +21,17 @@ enum class Kind : uint8_t {
   broadcast,
   reduce,
   gather,
+  gather_v,
   scatter,
+  scatter_v,
   all_to_all,
   all_to_all_v,
+  scan,
+  exscan,
   barrier,
   shift,  // a group of one send to rank + root and one receive from rank - root
 };
-inline constexpr int kKinds = 13;
+inline constexpr int kKinds = 17;
 std::string_view name(Kind kind);
 
 enum class Values : uint8_t {
@@ -44,15 +48,33 @@ struct Call {
   size_t count = 0;
   std::string algorithm;  // "": the library chooses
   bool in_place = false;
+  bool scaled = false;  // each rank gives a factor of its own, some none
+  bool parts = false;   // some ranks call the form with parts at places of their own
   Values values = Values::exact;
   uint64_t seed = 0;  // of the inputs, and of the uneven counts of v-variants
 };
 
 using Bytes = std::vector<std::byte>;
 
+// The tests' own reduction: items of three elements, of which the first is summed, of the second the least is taken and
+// of the third the greatest.  Null for calls of other operators.
+inline constexpr size_t kWidth = 3;
+const tutti_reduction* reduction_of(const Call& call);
+size_t width_of(const Call& call);  // every count is a multiple of this
+
+bool is_v(Kind kind);  // each rank has another count, equal on all ranks
+bool is_scan(Kind kind);
 bool is_reduction(Kind kind);
+// The operator of this number, another one where it is not defined for the type or the kind.
+tutti_op op_for(Kind kind, tutti_dtype dtype, int number);
 bool has_root(Kind kind);
+// Sums and averages of floats by calls of the kind may have a factor.
+bool allows_factor(const Call& call);
+// Of this rank; 1: none.
+double factor_of(const Call& call, int rank);
 bool allows_in_place(Kind kind);
+bool has_parts(Kind kind);  // there is such a form; of all_reduce the one of a list of tensors
+bool uses_parts(const Call& call, int rank);
 std::string describe(const Call& call);  // one line that is enough to run the case again
 
 // Elements that rank r gives or gets in a v-variant (0 for about one in four ranks); call.count for the others.

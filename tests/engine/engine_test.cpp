@@ -19,8 +19,7 @@ void exercise(const Algorithm& algorithm, const Team& team, Wiring wiring, uint3
     Case c{&algorithm, team, static_cast<int>(random() % p), count, false, 1 + static_cast<uint32_t>(random() % 4), 64};
     const Plan plan = algorithm.plan(0, team, c.root);
     c.stripe_bytes = std::max<size_t>(64, (random() % 2 ? kSlot : 512) / plan.widest_run() / 64 * 64);
-    const bool may_be_in_place = algorithm.collective == Collective::all_reduce || algorithm.collective == Collective::broadcast ||
-                                 algorithm.collective == Collective::reduce;
+    const bool may_be_in_place = !each_rank_has_a_part(algorithm.collective) && algorithm.collective != Collective::barrier;
     SCOPED_TRACE(std::string(name(algorithm.collective)) + " " + std::string(algorithm.name) + ", " + std::to_string(size) +
                  " ranks on " + std::to_string(team.hosts()) + " hosts, root " + std::to_string(c.root) + ", count " +
                  std::to_string(count) + ", lanes " + std::to_string(c.lanes) + ", stripe " + std::to_string(c.stripe_bytes));

@@ -87,10 +87,7 @@ class Exercise {
 
  private:
   Collective collective() const { return case_.algorithm->collective; }
-  bool per_rank() const {
-    const Collective c = collective();
-    return c != Collective::all_reduce && c != Collective::broadcast && c != Collective::reduce && c != Collective::barrier;
-  }
+  bool per_rank() const { return each_rank_has_a_part(collective()); }
   size_t total() const { return per_rank() ? case_.count * static_cast<size_t>(case_.team.size) : case_.count; }
   bool whole_input() const {
     return !per_rank() || collective() == Collective::reduce_scatter || collective() == Collective::scatter ||
@@ -136,11 +133,12 @@ class Exercise {
   }
 
   std::pair<bool, int32_t> expectation(int rank, size_t i) const {
-    const auto sum = [&](size_t at) {
+    const auto sum_of = [&](int ranks, size_t at) {
       int32_t total = 0;
-      for (int r = 0; r < case_.team.size; ++r) total += value(r, at, salt_);
+      for (int r = 0; r < ranks; ++r) total += value(r, at, salt_);
       return total;
     };
+    const auto sum = [&](size_t at) { return sum_of(case_.team.size, at); };
     const size_t block = per_rank() ? i / std::max<size_t>(case_.count, 1) : 0,
                  within = per_rank() ? i % std::max<size_t>(case_.count, 1) : i;
     const size_t mine = static_cast<size_t>(rank) * case_.count;
@@ -148,6 +146,8 @@ class Exercise {
       case Collective::all_reduce:
       case Collective::barrier: return {true, sum(i)};
       case Collective::reduce: return {rank == case_.root, sum(i)};
+      case Collective::scan: return {true, sum_of(rank + 1, i)};
+      case Collective::exscan: return {rank > 0, sum_of(rank, i)};
       case Collective::broadcast: return {true, value(case_.root, i, salt_)};
       case Collective::reduce_scatter: return {true, sum(mine + i)};
       case Collective::all_gather: return {true, value(static_cast<int>(block), within, salt_)};

@@ -50,6 +50,9 @@ class LateExecutor final : public Executor {
   Ticket narrow(uint32_t queue, const CastWork& work) override {
     return add(queue, [this, work] { host_.narrow(0, work); });
   }
+  Ticket scale(uint32_t queue, const ScaleWork& work) override {
+    return add(queue, [this, work] { host_.scale(0, work); });
+  }
 
   bool done(Ticket ticket) override {
     if (mood_() % 2 == 0) work();

@@ -91,6 +91,7 @@ W apply(ReduceOp op, W a, W b) {
       case ReduceOp::prod: return a * b;
       case ReduceOp::min: return nan ? std::numeric_limits<W>::quiet_NaN() : a < b ? a : b;
       case ReduceOp::max: return nan ? std::numeric_limits<W>::quiet_NaN() : a > b ? a : b;
+      default: break;  // not defined
     }
   } else {
     switch (op) {
@@ -99,6 +100,10 @@ W apply(ReduceOp op, W a, W b) {
       case ReduceOp::prod: return static_cast<W>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
       case ReduceOp::min: return std::min(a, b);
       case ReduceOp::max: return std::max(a, b);
+      case ReduceOp::band: return static_cast<W>(a & b);
+      case ReduceOp::bor: return static_cast<W>(a | b);
+      case ReduceOp::bxor: return static_cast<W>(a ^ b);
+      case ReduceOp::custom: break;  // the caller's
     }
   }
   return a;
@@ -137,6 +142,8 @@ void with_type(DataType type, Function function) {
     case DataType::bfloat16: return function(Brain{});
     case DataType::float32: return function(float{});
     case DataType::float64: return function(double{});
+    case DataType::int16: return function(int16_t{});
+    case DataType::uint16: return function(uint16_t{});
   }
 }
 

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -11,6 +12,7 @@
 
 #include "every_target.h"
 #include "kernels.h"
+#include "operands.h"
 #include "reference.h"
 
 namespace tutti {
@@ -225,6 +227,39 @@ TEST(NotANumberTest, HasOnePattern) {
     expect_one_not_a_number<float, uint32_t>(DataType::float32);
     expect_one_not_a_number<double, uint64_t>(DataType::float64);
   });
+}
+
+template <class T>
+void expect_scaling(DataType type) {
+  for (const size_t n : {0u, 1u, 3u, 16u, 17u, 333u}) {
+    for (const double factor : {1.0, -0.3, 1.0 / 3, 1e30, 0.0}) {
+      const auto content = operands(type, n, n + 1);
+      std::vector<uint8_t> wanted(content.size());
+      for (size_t i = 0; i < n; ++i) {
+        T value;
+        std::memcpy(&value, content.data() + i * sizeof(T), sizeof(T));
+        const auto wide = reference::widen(value);
+        value = reference::round<T>(wide * static_cast<decltype(wide)>(factor));
+        std::memcpy(wanted.data() + i * sizeof(T), &value, sizeof(T));
+      }
+      on_every_target([&] {
+        std::vector<uint8_t> from(content.size() + 1), to(content.size() + 1, 0x5A);
+        std::memcpy(from.data() + 1, content.data(), content.size());
+        kernels::scale(type, from.data() + 1, to.data(), n, factor);
+        ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), to.begin())) << n << " times " << factor;
+        ASSERT_EQ(to.back(), 0x5A);
+        kernels::scale(type, from.data() + 1, from.data() + 1, n, factor);
+        ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), from.begin() + 1));
+      });
+    }
+  }
+}
+
+TEST(ScaleTest, RoundsEachProductOnce) {
+  expect_scaling<reference::Half>(DataType::float16);
+  expect_scaling<reference::Brain>(DataType::bfloat16);
+  expect_scaling<float>(DataType::float32);
+  expect_scaling<double>(DataType::float64);
 }
 
 }  // namespace

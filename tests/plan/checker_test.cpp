@@ -199,5 +199,27 @@ TEST(Expressions, CountInputs) {
   EXPECT_EQ(e.inputs(value), uint64_t{1} << 62);
 }
 
+// Both receivers add to what rank 0 sends them; in the order of `from` rank 2 takes its two messages.
+std::vector<Plan> scan_of_three(bool apart, std::array<int, 2> from) {
+  auto plans = ranks(3);
+  plans[0].send(1, 0, 1, apart);
+  plans[0].send(2, 0, 1, apart);
+  plans[1].send(2, 0);
+  plans[1].recv_reduce(0, 0, 1, true);
+  plans[2].recv_reduce(from[0], 0);
+  plans[2].recv_reduce(from[1], 0, 1, true);
+  return plans;
+}
+
+TEST(Checker, AsksForSlotsApartWhereReceiversReduce) {
+  EXPECT_EQ(verdict(Collective::scan, scan_of_three(true, {1, 0})), "");
+  EXPECT_THAT(verdict(Collective::scan, scan_of_three(false, {1, 0})), HasSubstr("reduces into a slot that others read"));
+}
+
+TEST(Checker, AsksForTheOrderOfRanksInScans) {
+  EXPECT_EQ(verdict(Collective::scan, scan_of_three(true, {0, 1})),
+            "rank 2, block 0: does not hold the contributions up to here in order");
+}
+
 }  // namespace
 }  // namespace tutti

@@ -51,6 +51,12 @@ INSTANTIATE_TEST_SUITE_P(Points, KnownCost,
                                          Point{gather, "tree", 16, {4, 4, 15, 0}},             //
                                          Point{scatter, "direct", 16, {1, 15, 15, 0}},         //
                                          Point{all_to_all, "direct", 16, {1, 15, 15, 0}},      //
+                                         Point{scan, "ring", 9, {8, 1, 1, 1}},                 //
+                                         Point{scan, "doubling", 8, {3, 3, 3, 3}},             //
+                                         Point{scan, "direct", 9, {1, 8, 8, 8}},               //
+                                         Point{exscan, "ring", 9, {8, 2, 2, 1}},               //
+                                         Point{exscan, "doubling", 9, {4, 4, 4, 3}},           //
+                                         Point{exscan, "direct", 9, {1, 8, 8, 7}},             //
                                          Point{barrier, "doubling", 64, {6, 6, 6, 6}}),
                          [](const auto& test) {
                            return std::string(name(test.param.collective)) + "_" + std::string(test.param.name) + "_" +

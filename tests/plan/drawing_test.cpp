@@ -85,7 +85,7 @@ TEST(Drawing, ShowsTwoToTwentyFourRanks) {
 TEST(Selection, FindsNamesAndSuggestsTheNearest) {
   EXPECT_EQ(select_algorithms("", "")->size(), algorithms().size());
   EXPECT_EQ(select_algorithms("barrier", "")->size(), 2u);
-  EXPECT_EQ(select_algorithms("", "direct")->size(), 8u);
+  EXPECT_EQ(select_algorithms("", "direct")->size(), 10u);
   EXPECT_EQ(select_algorithms("all_reduce", "tree")->front().plan, algorithm_of(Collective::all_reduce, "tree").plan);
   EXPECT_EQ(select_algorithms("all_reduce", "rign").status().message(),
             "all_reduce has no algorithm \"rign\"; did you mean \"ring\"?");

@@ -16,7 +16,7 @@ struct LooseStep {
   Verb verb;
   std::vector<int> peers;
   uint32_t block, count;
-  bool completes;
+  bool completes, apart;
 };
 using LooseSteps = std::vector<LooseStep>;
 
@@ -24,7 +24,7 @@ LooseSteps loose(const Plan& plan) {
   LooseSteps steps;
   for (const Step& step : plan.steps()) {
     const auto peers = plan.peers_of(step);
-    steps.push_back({step.verb, {peers.begin(), peers.end()}, step.block, step.count, step.completes});
+    steps.push_back({step.verb, {peers.begin(), peers.end()}, step.block, step.count, step.completes, step.apart});
   }
   return steps;
 }
@@ -32,7 +32,7 @@ LooseSteps loose(const Plan& plan) {
 Plan fixed(const LooseSteps& steps, const Plan& like) {
   Plan plan(like.blocks(), like.widest_run());
   for (const LooseStep& step : steps) {
-    if (step.verb == Verb::send) plan.send(step.peers[0], step.block, step.count);
+    if (step.verb == Verb::send) plan.send(step.peers[0], step.block, step.count, step.apart);
     if (step.verb == Verb::recv) plan.recv(step.peers[0], step.block, step.count);
     if (step.verb == Verb::recv_reduce) plan.recv_reduce(step.peers[0], step.block, step.count, step.completes);
     if (step.verb == Verb::fold) plan.fold(step.peers, step.block, step.count, step.completes);

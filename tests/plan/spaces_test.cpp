@@ -27,7 +27,8 @@ TEST(Spaces, AreWhatThePublicHeaderSays) {
        {Case{all_reduce, 0, "xxx", "xxx"}, Case{reduce_scatter, 0, "xxx", ".x."}, Case{all_gather, 0, ".x.", "xxx"},
         Case{broadcast, 1, "xxx", "xxx"}, Case{broadcast, 2, "...", "xxx"}, Case{reduce, 1, "xxx", "xxx"},
         Case{reduce, 2, "xxx", "..."}, Case{gather, 1, ".x.", "xxx"}, Case{gather, 2, ".x.", "..."}, Case{scatter, 1, "xxx", ".x."},
-        Case{scatter, 2, "...", ".x."}, Case{all_to_all, 0, "...xxx...", ".x..x..x."}, Case{barrier, 0, "xxx", "xxx"}}) {
+        Case{scatter, 2, "...", ".x."}, Case{all_to_all, 0, "...xxx...", ".x..x..x."}, Case{barrier, 0, "xxx", "xxx"},
+        Case{scan, 0, "xxx", "xxx"}, Case{exscan, 0, "xxx", "xxx"}}) {
     EXPECT_EQ(row(has_input, c.collective, c.root), c.input) << name(c.collective) << " root " << c.root;
     EXPECT_EQ(row(has_output, c.collective, c.root), c.output) << name(c.collective) << " root " << c.root;
     EXPECT_EQ(row(contributes, c.collective, c.root), c.input) << name(c.collective) << " root " << c.root;
@@ -36,13 +37,23 @@ TEST(Spaces, AreWhatThePublicHeaderSays) {
 
 TEST(Spaces, ReductionsAndRoots) {
   using enum Collective;
-  for (const Collective c : {all_reduce, reduce_scatter, reduce, barrier}) EXPECT_TRUE(is_reduction(c)) << name(c);
+  for (const Collective c : {all_reduce, reduce_scatter, reduce, scan, exscan, barrier}) EXPECT_TRUE(is_reduction(c)) << name(c);
   for (const Collective c : {all_gather, broadcast, gather, scatter, all_to_all, point_to_point})
     EXPECT_FALSE(is_reduction(c)) << name(c);
   for (const Collective c : {broadcast, reduce, gather, scatter}) EXPECT_TRUE(has_root(c)) << name(c);
-  for (const Collective c : {all_reduce, reduce_scatter, all_gather, all_to_all, barrier, point_to_point}) {
+  for (const Collective c : {all_reduce, reduce_scatter, all_gather, all_to_all, scan, exscan, barrier, point_to_point}) {
     EXPECT_FALSE(has_root(c)) << name(c);
   }
+}
+
+TEST(Spaces, OfScans) {
+  using enum Collective;
+  EXPECT_FALSE(has_output(exscan, 0, 3, 0, 0));
+  EXPECT_TRUE(has_output(exscan, 2, 3, 0, 0));
+  EXPECT_FALSE(contributes(exscan, 2, 3, 0, 0));
+  EXPECT_EQ(inputs_of_result(scan, 2, 5), 3u);
+  EXPECT_EQ(inputs_of_result(exscan, 2, 5), 2u);
+  EXPECT_EQ(inputs_of_result(all_reduce, 2, 5), 5u);
 }
 
 }  // namespace

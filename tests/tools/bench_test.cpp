@@ -144,7 +144,7 @@ TEST_F(Bench, ColumnsKeepTheirWidths) {
 
 TEST_F(Bench, EveryCollectiveTypeOperatorAndRootIsRight) {
   for (const char* collective : {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce", "gather", "scatter",
-                                 "all_to_all", "barrier", "send_recv"}) {
+                                 "all_to_all", "scan", "exscan", "barrier", "send_recv"}) {
     ASSERT_EQ(run(std::string(collective) + " --ranks 3 -b 4 -e 2000 -i 1997 -n 1 -w 0 -d all -o all -r all"), 0) << output_;
     EXPECT_THAT(output_, HasSubstr("# Out of bounds values : 0 OK\n"));
     for (const auto& row : rows()) {
@@ -280,6 +280,8 @@ TEST_F(Bench, MistakesAreSentences) {
       {"all_reduce --codec ''", "--codec: in the codec \"\", the name of a codec is missing"},
       {"all_reduce --codec int7", "--codec: in the codec \"int7\", \"int7\" is no codec"},
       {"all_gather --codec int8", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
+      {"scan -o avg", "There is no avg of scans."},
+      {"all_reduce -o band -d half,float", "band is an operator on the bits of integers: give an integer type with -d."},
       {"all_reduce --codec int8 -o max", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --codec int8 -d int32", "--codec compresses all_reduce of sum or avg over float, half or bfloat16 only."},
       {"all_reduce --frobnicate", "The following argument was not expected: --frobnicate."},

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "bench_types.h"
@@ -40,6 +41,11 @@ std::vector<T> reduced(const Pattern& pattern, tutti_dtype type, tutti_op op, in
       if (op == TUTTI_PROD) result[i] = static_cast<T>(result[i] * next[i]);
       if (op == TUTTI_MIN) result[i] = std::min(result[i], next[i]);
       if (op == TUTTI_MAX) result[i] = std::max(result[i], next[i]);
+      if constexpr (std::is_integral_v<T>) {
+        if (op == TUTTI_BAND) result[i] = static_cast<T>(result[i] & next[i]);
+        if (op == TUTTI_BOR) result[i] = static_cast<T>(result[i] | next[i]);
+        if (op == TUTTI_BXOR) result[i] = static_cast<T>(result[i] ^ next[i]);
+      }
     }
   }
   if (op == TUTTI_AVG)
@@ -51,14 +57,19 @@ template <class T>
 void expect_reductions(tutti_dtype type) {
   for (const int ranks : {1, 2, 3, 8, 100}) {
     for (const tutti_op op : kAllOps) {
+      if (!is_defined(op, type)) continue;
       const Pattern pattern(type, op, ranks);
       ASSERT_TRUE(pattern.exact());
       const auto right = reduced<T>(pattern, type, op, ranks, 7);
       const auto* memory = reinterpret_cast<const std::byte*>(right.data());
-      EXPECT_EQ(pattern.count_wrong(memory, kElements, -1, 0, 7), 0u) << type_name(type) << op_name(op) << ranks;
-      EXPECT_EQ(pattern.count_wrong(memory + 300 * sizeof(T), kElements - 300, -1, 300, 7), 0u);
+      EXPECT_EQ(pattern.count_wrong(memory, kElements, -ranks, 0, 7), 0u) << type_name(type) << op_name(op) << ranks;
+      EXPECT_EQ(pattern.count_wrong(memory + 300 * sizeof(T), kElements - 300, -ranks, 300, 7), 0u);
+      if (op != TUTTI_AVG) {
+        const auto first = reduced<T>(pattern, type, op, (ranks + 1) / 2, 7);
+        EXPECT_EQ(pattern.count_wrong(reinterpret_cast<const std::byte*>(first.data()), kElements, -((ranks + 1) / 2), 0, 7), 0u);
+      }
       if (ranks < 100 || op == TUTTI_PROD) {  // values vary less, the more ranks have to add up exactly
-        EXPECT_GT(pattern.count_wrong(memory, kElements, -1, 0, 8), 0u) << "another turn has other values";
+        EXPECT_GT(pattern.count_wrong(memory, kElements, -ranks, 0, 8), 0u) << "another turn has other values";
       }
     }
   }
@@ -67,6 +78,8 @@ void expect_reductions(tutti_dtype type) {
 TEST(Pattern, ReductionsAreThoseOfAPlainLoop) {
   expect_reductions<int8_t>(TUTTI_INT8);
   expect_reductions<uint8_t>(TUTTI_UINT8);
+  expect_reductions<int16_t>(TUTTI_INT16);
+  expect_reductions<uint16_t>(TUTTI_UINT16);
   expect_reductions<int32_t>(TUTTI_INT32);
   expect_reductions<uint64_t>(TUTTI_UINT64);
   expect_reductions<float>(TUTTI_FLOAT32);

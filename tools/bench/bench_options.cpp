@@ -31,7 +31,7 @@ std::string listed_codecs() {
 void declare(CLI::App& app, Texts& texts) {
   app.add_option("collective", texts.collective,
                  "all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, "
-                 "all_to_all, barrier or send_recv")
+                 "all_to_all, scan, exscan, barrier or send_recv")
       ->required();
   app.add_option("--ranks", texts.ranks, "Processes to start; default: one per core, at least 2");
   app.add_option("--bind", texts.bind,
@@ -52,10 +52,11 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("-c,--check", texts.check, "How many of the last iterations are checked on every rank; 0: none")
       ->capture_default_str();
   app.add_option("-d,--datatype", texts.types,
-                 "int8, uint8, int32, uint32, int64, uint64, half, float, double, bfloat16, a list "
-                 "with commas, or all")
+                 "int8, uint8, int16, uint16, int32, uint32, int64, uint64, half, float, double, bfloat16, "
+                 "a list with commas, or all")
       ->capture_default_str();
-  app.add_option("-o,--op", texts.ops, "sum, prod, min, max, avg, a list with commas, or all")->capture_default_str();
+  app.add_option("-o,--op", texts.ops, "sum, prod, min, max, avg, band, bor, bxor, a list with commas, or all")
+      ->capture_default_str();
   app.add_option("-r,--root", texts.root, "Root of broadcast, reduce, gather and scatter, or all")->capture_default_str();
   app.add_option("-a,--average", texts.across, "The time of a size: 0 of rank 0, 1 average, 2 minimum, 3 maximum over ranks")
       ->capture_default_str();
@@ -136,6 +137,11 @@ Status read_choices(const Texts& texts, Options& options) {
   for (const tutti_op op : kAllOps) op_names.push_back(op_name(op));
   if (Status s = read_list("data type", texts.types, kAllTypes, type_names, type_named, options.types); !s.ok()) return s;
   if (Status s = read_list("operator", texts.ops, kAllOps, op_names, op_named, options.ops); !s.ok()) return s;
+  for (const tutti_op op : options.ops)
+    if (std::ranges::none_of(options.types, [op](tutti_dtype type) { return is_defined(op, type); }) && texts.ops != "all")
+      return wrong(std::string(op_name(op)) + " is an operator on the bits of integers: give an integer type with -d.");
+  if (options.ops == std::vector{TUTTI_AVG} && (options.kind == Kind::scan || options.kind == Kind::exscan))
+    return wrong("There is no avg of scans.");
   int number = 0;
   if (texts.root == "all") {
     options.root.reset();

@@ -24,7 +24,9 @@ std::optional<tutti_dtype> type_named(std::string_view text) {
 
 std::optional<tutti_op> op_named(std::string_view text) {
   const auto op = reduce_op_named(text);
-  return op ? std::optional(static_cast<tutti_op>(*op)) : std::nullopt;
+  return op && *op != ReduceOp::custom ? std::optional(static_cast<tutti_op>(*op)) : std::nullopt;
 }
+
+bool is_defined(tutti_op op, tutti_dtype type) { return tutti::is_defined(static_cast<ReduceOp>(op), static_cast<DataType>(type)); }
 
 }  // namespace tutti::bench

@@ -37,7 +37,8 @@ std::vector<Workload> workloads(const Options& options, const Job& job) {
   const auto types = options.kind == Kind::barrier ? std::vector{TUTTI_UINT8} : options.types;
   std::vector<Workload> list;
   for (const tutti_dtype type : types)
-    for (const tutti_op op : ops)
+    for (const tutti_op op : ops) {
+      if (!may_be_called(options.kind, op, type)) continue;  // of "all"
       for (const int root : roots) {
         const size_t first = list.size();
         for (const uint64_t bytes : options.sizes()) {
@@ -45,6 +46,7 @@ std::vector<Workload> workloads(const Options& options, const Job& job) {
           if (list.size() == first || list.back().count != work.count) list.push_back(work);
         }
       }
+    }
   return list;
 }
 

@@ -39,6 +39,8 @@ void encode(tutti_dtype type, int64_t value, std::byte* to) {
   switch (type) {
     case TUTTI_INT8:
     case TUTTI_UINT8: return store(to, static_cast<uint8_t>(value));
+    case TUTTI_INT16:
+    case TUTTI_UINT16: return store(to, static_cast<uint16_t>(value));
     case TUTTI_INT32:
     case TUTTI_UINT32: return store(to, static_cast<uint32_t>(value));
     case TUTTI_INT64:
@@ -54,6 +56,8 @@ void encode(tutti_dtype type, int64_t value, std::byte* to) {
 int64_t wrapped(tutti_dtype type, int64_t value) {
   if (type == TUTTI_INT8) return static_cast<int8_t>(value);
   if (type == TUTTI_UINT8) return static_cast<uint8_t>(value);
+  if (type == TUTTI_INT16) return static_cast<int16_t>(value);
+  if (type == TUTTI_UINT16) return static_cast<uint16_t>(value);
   return value;  // sums and products here stay far below the limits of the others
 }
 
@@ -87,9 +91,9 @@ int64_t Pattern::contribution(int rank, size_t position, uint64_t turn) const {
   return static_cast<int64_t>(1 + mixed(r, position, turn) % 100);
 }
 
-int64_t Pattern::reduction(size_t position, uint64_t turn) const {
+int64_t Pattern::reduction(int ranks, size_t position, uint64_t turn) const {
   int64_t result = contribution(0, position, turn);
-  for (int rank = 1; rank < ranks_; ++rank) {
+  for (int rank = 1; rank < ranks; ++rank) {
     const int64_t next = contribution(rank, position, turn);
     switch (*op_) {
       case TUTTI_SUM:
@@ -97,17 +101,21 @@ int64_t Pattern::reduction(size_t position, uint64_t turn) const {
       case TUTTI_PROD: result *= next; break;
       case TUTTI_MIN: result = std::min(result, next); break;
       case TUTTI_MAX: result = std::max(result, next); break;
+      case TUTTI_BAND: result &= next; break;
+      case TUTTI_BOR: result |= next; break;
+      case TUTTI_BXOR: result ^= next; break;
+      case TUTTI_CUSTOM: break;  // not measured
     }
   }
   result = wrapped(type_, result);
-  return op_ == TUTTI_AVG ? result / ranks_ : result;
+  return op_ == TUTTI_AVG ? result / ranks : result;
 }
 
 std::vector<std::byte> Pattern::encoded(size_t elements, int rank, uint64_t turn) const {
   const size_t size = type_size(type_);
   std::vector<std::byte> bytes(elements * size);
   for (size_t i = 0; i < elements; ++i)
-    encode(type_, rank < 0 ? reduction(i % kPeriod, turn) : contribution(rank, i % kPeriod, turn), bytes.data() + i * size);
+    encode(type_, rank < 0 ? reduction(-rank, i % kPeriod, turn) : contribution(rank, i % kPeriod, turn), bytes.data() + i * size);
   return bytes;
 }
 

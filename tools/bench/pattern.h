@@ -25,14 +25,14 @@ class Pattern {
   bool exact() const;
   // Writes the first `elements` of what `rank` contributes in this turn.
   void fill(std::byte* memory, size_t elements, int rank, uint64_t turn) const;
-  // How many of `elements` differ from elements [start, start + elements) of `rank`'s contribution; rank -1: of the
-  // reduction.
+  // How many of `elements` differ from elements [start, start + elements) of `rank`'s contribution; rank -n: of the
+  // reduction over the first n ranks.
   uint64_t count_wrong(const std::byte* memory, size_t elements, int rank, size_t start, uint64_t turn) const;
 
  private:
   int64_t contribution(int rank, size_t position, uint64_t turn) const;
-  int64_t reduction(size_t position, uint64_t turn) const;
-  // The values of positions [0, elements), encoded; rank -1: the reduction's.
+  int64_t reduction(int ranks, size_t position, uint64_t turn) const;
+  // The values of positions [0, elements), encoded; rank -n: the reduction's over the first n.
   std::vector<std::byte> encoded(size_t elements, int rank, uint64_t turn) const;
 
   tutti_dtype type_;

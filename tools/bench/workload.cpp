@@ -8,8 +8,9 @@
 namespace tutti::bench {
 namespace {
 
-constexpr std::array<std::string_view, 10> kNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast", "reduce",
-                                                  "gather",     "scatter",        "all_to_all", "barrier",   "send_recv"};
+constexpr std::array<std::string_view, 12> kNames{"all_reduce", "reduce_scatter", "all_gather", "broadcast",
+                                                  "reduce",     "gather",         "scatter",    "all_to_all",
+                                                  "scan",       "exscan",         "barrier",    "send_recv"};
 
 // Input and output of a slot start on lines of their own.
 constexpr size_t kLine = 128;
@@ -17,6 +18,7 @@ size_t lined(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
 bool input_is_larger(Kind kind) { return kind == Kind::reduce_scatter || kind == Kind::scatter; }
 bool output_is_larger(Kind kind) { return kind == Kind::all_gather || kind == Kind::gather; }
+bool scans(Kind kind) { return kind == Kind::scan || kind == Kind::exscan; }
 bool all_are_divided(Kind kind) { return input_is_larger(kind) || output_is_larger(kind) || kind == Kind::all_to_all; }
 
 bool same_letters(std::string_view text, std::string_view name) {
@@ -36,6 +38,7 @@ bool has_input(const Workload& work) {
 
 bool has_output(const Workload& work) {
   if (work.kind == Kind::reduce || work.kind == Kind::gather) return work.rank == work.root;
+  if (work.kind == Kind::exscan) return work.rank > 0;
   return work.kind != Kind::barrier;
 }
 
@@ -50,11 +53,15 @@ std::optional<Kind> kind_named(std::string_view text) {
   return std::nullopt;
 }
 
-bool reduces(Kind kind) { return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce; }
+bool reduces(Kind kind) { return kind == Kind::all_reduce || kind == Kind::reduce_scatter || kind == Kind::reduce || scans(kind); }
+
+bool may_be_called(Kind kind, tutti_op op, tutti_dtype type) {
+  return !reduces(kind) || (is_defined(op, type) && !(scans(kind) && op == TUTTI_AVG));
+}
 
 bool rooted(Kind kind) { return kind == Kind::broadcast || kind == Kind::reduce || kind == Kind::gather || kind == Kind::scatter; }
 
-bool has_in_place(Kind kind) { return kind != Kind::all_to_all && kind != Kind::barrier && kind != Kind::send_recv; }
+bool has_in_place(Kind kind) { return kind != Kind::barrier && kind != Kind::send_recv; }
 
 double bus_factor(Kind kind, int ranks) {
   const double others = static_cast<double>(ranks - 1) / ranks;
@@ -103,8 +110,10 @@ std::vector<Expected> expected_output(const Workload& work) {
   if (!has_output(work)) return runs;
   switch (work.kind) {
     case Kind::all_reduce:
-    case Kind::reduce: runs.push_back({0, work.count, -1, 0}); break;
-    case Kind::reduce_scatter: runs.push_back({0, work.count, -1, share}); break;
+    case Kind::reduce: runs.push_back({0, work.count, -work.ranks, 0}); break;
+    case Kind::reduce_scatter: runs.push_back({0, work.count, -work.ranks, share}); break;
+    case Kind::scan: runs.push_back({0, work.count, -work.rank - 1, 0}); break;
+    case Kind::exscan: runs.push_back({0, work.count, -work.rank, 0}); break;
     case Kind::broadcast: runs.push_back({0, work.count, work.root, 0}); break;
     case Kind::scatter: runs.push_back({0, work.count, work.root, share}); break;
     case Kind::send_recv: runs.push_back({0, work.count, (work.rank + work.ranks - 1) % work.ranks, 0}); break;
@@ -128,6 +137,8 @@ tutti_status call(tutti_comm* comm, const Workload& work, const Placed& data, co
     case Kind::all_gather: return tutti_all_gather(comm, data.input, data.output, count, type, options);
     case Kind::broadcast: return tutti_broadcast(comm, data.input, data.output, count, type, root, options);
     case Kind::reduce: return tutti_reduce(comm, data.input, data.output, count, type, op, root, options);
+    case Kind::scan: return tutti_scan(comm, data.input, data.output, count, type, op, options);
+    case Kind::exscan: return tutti_exscan(comm, data.input, data.output, count, type, op, options);
     case Kind::gather: return tutti_gather(comm, data.input, data.output, count, type, root, options);
     case Kind::scatter: return tutti_scatter(comm, data.input, data.output, count, type, root, options);
     case Kind::all_to_all: return tutti_all_to_all(comm, data.input, data.output, count, type, options);

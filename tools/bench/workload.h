@@ -13,7 +13,20 @@
 
 namespace tutti::bench {
 
-enum class Kind { all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all, barrier, send_recv };
+enum class Kind {
+  all_reduce,
+  reduce_scatter,
+  all_gather,
+  broadcast,
+  reduce,
+  gather,
+  scatter,
+  all_to_all,
+  scan,
+  exscan,
+  barrier,
+  send_recv
+};
 
 std::span<const std::string_view> kind_names();  // in the order of Kind
 std::string_view name(Kind kind);
@@ -21,6 +34,8 @@ std::optional<Kind> kind_named(std::string_view text);  // also "allreduce", "al
 
 bool reduces(Kind kind);  // has an operator
 bool rooted(Kind kind);   // has a root
+// Operator and type are defined for the collective, or it has none.
+bool may_be_called(Kind kind, tutti_op op, tutti_dtype type);
 bool has_in_place(Kind kind);
 // busbw / algbw for this many ranks: what share of the data each rank's link must carry.
 double bus_factor(Kind kind, int ranks);
@@ -50,8 +65,8 @@ struct Placed {
 };
 Placed place(const Workload& work, std::byte* slot, bool in_place);
 
-// A run of the output and whose input it must equal: elements [start, start + elements) of rank `from`; -1: of the
-// reduction.
+// A run of the output and whose input it must equal: elements [start, start + elements) of rank `from`; -n: of the
+// reduction over the first n ranks.
 struct Expected {
   size_t output_offset;
   size_t elements;

@@ -1,6 +1,6 @@
 // Reductions of 16-bit floats in float32, by every algorithm, over links of every form, one after the other and at
 // once; what a rank hears of a failure writes nothing.
-#include "wide_operation.h"
+#include "staged_operation.h"
 
 #include <gtest/gtest.h>
 
@@ -35,11 +35,13 @@ class WideCase {
   std::shared_ptr<Operation> operation(int rank, LinkTable& link_table) {
     const auto me = static_cast<size_t>(rank), p = static_cast<size_t>(team_.size);
     const size_t first = scatters_ ? me * count_ : 0;
-    auto numbers = std::make_unique<WideNumbers>(link_table.wide_memory, DataType::float16, inputs_[me].data(),
-                                                 WideNumbers::Place{inputs_[me].size(), 0},
-                                                 has_output(me) ? outputs_[me].data() : nullptr, WideNumbers::Place{count_, first});
-    auto* const input = reinterpret_cast<std::byte*>(numbers->input());
-    auto* const output = reinterpret_cast<std::byte*>(numbers->output());
+    std::vector<StagedData::Output> outputs;
+    if (has_output(me)) outputs.push_back({outputs_[me].data(), first, count_});
+    auto data = std::make_unique<StagedData>(link_table.staging_memory, StagedData::Form{DataType::float16, true},
+                                             std::vector<StagedData::Input>{{inputs_[me].data(), 0, inputs_[me].size()}},
+                                             std::move(outputs));
+    std::byte* const input = data->at(0);
+    std::byte* const output = has_output(me) ? data->at(first) : nullptr;
     const size_t bytes = count_ * sizeof(float), stripe = 256;
     const Program& program = *programs_[me];
     std::vector<Binding::Block> blocks(p);
@@ -52,7 +54,7 @@ class WideCase {
     signature.op = static_cast<uint8_t>(ReduceOp::avg);
     auto inner = std::make_shared<PlanOperation>(programs_[me], algorithm_.name, std::move(binding), arithmetic, signature, lanes_,
                                                  PlanOperation::slots_per_stripe(program, link_table), link_table);
-    return std::make_shared<WideOperation>(std::move(numbers), std::move(inner), *link_table.executor);
+    return std::make_shared<StagedOperation>(std::move(data), std::move(inner), *link_table.executor);
   }
 
   void expect_each(uint16_t wanted) const {
@@ -95,7 +97,7 @@ void expect_averages(const Algorithm& algorithm, const Team& team, Wiring wiring
 
 TEST_P(EveryReduction, AveragesWhatNoSumCanHold) {
   const Algorithm& algorithm = algorithms()[GetParam()];
-  if (!is_reduction(algorithm.collective) || algorithm.collective == Collective::barrier) return;
+  if (!has_op(algorithm.collective) || is_scan(algorithm.collective)) return;
   for (const int size : {1, 2, 3, 5})
     for (const Wiring wiring : {Wiring::slots, Wiring::streams, Wiring::puts, Wiring::all}) {
       expect_averages(algorithm, size, wiring);
@@ -109,7 +111,7 @@ INSTANTIATE_TEST_SUITE_P(Engine, EveryReduction, testing::Range(size_t{0}, algor
   return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name);
 });
 
-TEST(WideOperation, WritesNothingAfterAFailure) {
+TEST(StagedOperation, WritesNothingAfterAFailure) {
   const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
   EngineWorld world(3, Wiring::streams, shape_of(3, 4096, 2), 7);
   WideCase wide(ring, 3, 0, 5000, 2);
@@ -122,7 +124,7 @@ TEST(WideOperation, WritesNothingAfterAFailure) {
   for (const uint16_t element : wide.output(2)) ASSERT_EQ(element, kUntouched);
 }
 
-TEST(WideOperation, IsWhatItsCallerCalled) {
+TEST(StagedOperation, IsWhatItsCallerCalled) {
   const Algorithm& ring = algorithms()[*find_algorithm(Collective::all_reduce, "ring")];
   EngineWorld world(3, Wiring::slots, shape_of(3, 4096, 2), 5);
   WideCase wide(ring, 3, 0, 100, 1);
