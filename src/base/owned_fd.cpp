@@ -5,7 +5,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
+#include <mutex>
+#include <new>
 
 namespace tutti {
 namespace {
@@ -20,8 +23,21 @@ std::atomic<unsigned> forks{0};
 std::atomic<uint64_t>& word_of(int fd) { return known_held[fd / 64]; }
 uint64_t bit_of(int fd) { return uint64_t{1} << fd % 64; }
 
+// While it is held, no other thread forks, so a child never finds a descriptor that is open and not noted, or noted and
+// closed.  A fork waits for it only so long: a signal handler may fork on the thread that holds it.
+std::timed_mutex change;
+bool fork_has_it = false;  // only while a thread forks
+constexpr std::chrono::milliseconds kPatienceOfForks{100};
+
+void before_fork() { fork_has_it = change.try_lock_for(kPatienceOfForks); }
+void after_fork() {
+  if (std::exchange(fork_has_it, false)) change.unlock();
+}
+
 // In a child, where only what is safe in a signal handler may be called.
 void close_all_held() {
+  new (&change) std::timed_mutex();  // the child has no other thread
+  fork_has_it = false;
   forks.fetch_add(1, std::memory_order_relaxed);
   for (int word = 0; word < kKnown / 64; ++word) {
     const uint64_t bits = known_held[word].exchange(0, std::memory_order_relaxed);
@@ -32,8 +48,13 @@ void close_all_held() {
 
 }  // namespace
 
+OwnedFd OwnedFd::made_by(int (*make)(void* context), void* context) {
+  const std::lock_guard lock(change);
+  return OwnedFd(make(context));
+}
+
 void OwnedFd::hold(int fd) {
-  static const int watches_forks = ::pthread_atfork(nullptr, nullptr, close_all_held);
+  static const int watches_forks = ::pthread_atfork(before_fork, after_fork, close_all_held);
   (void)watches_forks;
   fd_ = fd;
   process_ = forks.load(std::memory_order_relaxed);
@@ -43,6 +64,7 @@ void OwnedFd::hold(int fd) {
 void OwnedFd::let_go() {
   const int fd = std::exchange(fd_, -1);
   if (fd < 0 || process_ != forks.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(change);
   if (fd < kKnown) word_of(fd).fetch_and(~bit_of(fd), std::memory_order_relaxed);
   ::close(fd);
 }

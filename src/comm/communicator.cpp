@@ -70,7 +70,11 @@ bool Communicator::failed() const {
 
 Status Communicator::failed_status() const { return failed() ? engine_->end() : Status(); }
 
+// The control tree may be cut: the rank that passed messages on to this one has died unnoticed, or left.
 void Communicator::stalled(const Operation& operation, uint64_t waited_ns) {
+  if (given_up() && ++stalls_given_up_ > 1)
+    fail(-1, Status(Code::peer_lost, "a rank that shares memory with " + peer_name(-1) +
+                                         " has seen the end of the communicator, and word of the cause did not come"));
   parts_->control->stalled(stall_of(operation, waited_ns));
 }
 

@@ -130,6 +130,7 @@ class Communicator final : private Supervisor, private Domain::Member {
   EngineTotals before_;  // what measuring added to the engine's totals
   ForkGuard fork_guard_;
   std::atomic<bool> broken_{false};
+  std::atomic<uint32_t> stalls_given_up_{0};  // reports of a stall since a rank of this host gave up
   const Status break_down_{Code::system, "this rank ran out of memory in the middle of a call"};
   mutable ShortLock call_lock_;  // of all that follows, but for the engine, and for what dispatch does about messages
   EngineTotals flat_totals_;

@@ -1,6 +1,7 @@
 #include "control_tree.h"
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +11,10 @@
 
 #include "clock.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
 namespace tutti {
 namespace {
 
@@ -18,6 +23,18 @@ constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
+constexpr uint64_t kExitPatience = 50 * kMillisecond;  // for the last frames of a process that has ended
+
+// A pidfd of the process at the other end of a unix socket, in whatever namespace it counts its processes; none for
+// other sockets, for this process, and before Linux 6.5.
+OwnedFd process_behind(int socket) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid == ::getpid()) return OwnedFd();
+  int fd = -1;
+  length = sizeof fd;
+  return OwnedFd(::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) == 0 ? fd : -1);
+}
 
 }  // namespace
 
@@ -55,26 +72,57 @@ ControlTree::~ControlTree() {
   }
 }
 
-// Each rank of a host watches the next one up and down; the last and the first watch each other.
+// Each rank watches its neighbours in the tree, and the next rank of its host up and down; the last and the first watch
+// each other.
 void ControlTree::watch_processes() {
-  const auto watched = [&](int rank) { return options_.local_pids[static_cast<size_t>(rank)] > 0; };
-  std::set<int> ranks;
+  for (const Neighbour& neighbour : neighbours_) watch_process(neighbour.rank);
+  if (options_.local_pids.empty()) return;
   for (const int step : {1, options_.size - 1}) {
     int rank = options_.rank;
-    for (int i = 1; i < options_.size && !options_.local_pids.empty(); ++i) {
-      rank = (rank + step) % options_.size;
-      if (!watched(rank)) continue;
-      ranks.insert(rank);
-      break;
+    do rank = (rank + step) % options_.size;
+    while (rank != options_.rank && options_.local_pids[static_cast<size_t>(rank)] <= 0);
+    if (rank != options_.rank && !neighbour_of(rank)) watch_process(rank);
+  }
+}
+
+// As far as the system lets this rank: a kernel before 5.3 knows no such descriptors, and of a process that has just
+// died the connections tell.
+void ControlTree::watch_process(int rank) {
+  const int pid = options_.local_pids.empty() ? 0 : options_.local_pids[static_cast<size_t>(rank)];
+  Neighbour* const neighbour = neighbour_of(rank);
+  OwnedFd fd = pid > 0     ? OwnedFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))
+               : neighbour ? process_behind(neighbour->socket.fd())
+                           : OwnedFd();
+  const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
+  if (fd && thread_->watch(member_, which, fd.get()).ok()) processes_.push_back({rank, std::move(fd)});
+}
+
+ControlTree::Neighbour* ControlTree::neighbour_of(int rank) {
+  const auto found = std::find_if(neighbours_.begin(), neighbours_.end(), [rank](const Neighbour& n) { return n.rank == rank; });
+  return found != neighbours_.end() ? &*found : nullptr;
+}
+
+// Its connections close, too, unless another process holds copies of them.  What it sent may still be on its way here.
+void ControlTree::process_ended(int rank, uint64_t now) {
+  if (Neighbour* const neighbour = neighbour_of(rank))
+    neighbour->ended_at = now;
+  else if (!over())
+    report_exit(rank);
+}
+
+uint64_t ControlTree::close_ended(uint64_t now) {
+  uint64_t next = UINT64_MAX;
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Neighbour& neighbour = neighbours_[i];
+    if (neighbour.ended_at == 0 || !neighbour.socket.open()) continue;
+    if (now < neighbour.ended_at + kExitPatience) {
+      next = std::min(next, neighbour.ended_at + kExitPatience);
+      continue;
     }
+    on_ready(static_cast<uint32_t>(i), EPOLLIN);
+    closed(i);
   }
-  for (const int rank : ranks) {
-    OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, options_.local_pids[static_cast<size_t>(rank)], 0)));
-    if (!fd) continue;  // a kernel before 5.3, or it has just died, as its connections show
-    const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
-    if (!thread_->watch(member_, which, fd.get()).ok()) continue;
-    processes_.push_back({rank, std::move(fd)});
-  }
+  return next;
 }
 
 // A process that writes a core dump keeps its connections meanwhile, which may take a minute.
@@ -128,8 +176,7 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
     if (!process.fd) return;
     thread_->unwatch(process.fd.get());
     process.fd.reset();
-    if (!over()) report_exit(process.rank);
-    return;
+    return process_ended(process.rank, now_ns());
   }
   Neighbour& neighbour = neighbours_[which];
   if (!neighbour.socket.open()) return;
@@ -147,7 +194,8 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
 }
 
 uint64_t ControlTree::on_tick(uint64_t now) {
-  if (over()) return UINT64_MAX;
+  const uint64_t next_close = close_ended(now);
+  if (over()) return next_close;
   if (pending_ && now >= pending_until_) apply(*pending_);
   if (probe_until_ != 0 && now >= probe_until_) end_probe();
   if (over_time_ && now >= over_time_until_ && !over()) {
@@ -163,8 +211,8 @@ uint64_t ControlTree::on_tick(uint64_t now) {
       announce_late(frame);
     }
   }
-  if (over()) return UINT64_MAX;
-  uint64_t next = parent() == nullptr ? judge_.next() : UINT64_MAX;
+  if (over()) return next_close;
+  uint64_t next = std::min(next_close, parent() == nullptr ? judge_.next() : UINT64_MAX);
   if (pending_) next = std::min(next, pending_until_);
   if (probe_until_ != 0) next = std::min(next, probe_until_);
   if (over_time_) next = std::min(next, over_time_until_);

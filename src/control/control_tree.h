@@ -10,8 +10,8 @@
 // The end.  A rank that leaves reports that to the root and to the ranks below it, which then do not take its closing
 // for a death.  It passes messages on for them until they leave, too (control.h).  A rank whose parent has left is the
 // root of those below it.
-// Deaths.  A process that ends closes its connections, unless another one holds copies of them; so the ranks of a host
-// also watch one another's processes, each the next one up and down.
+// Deaths.  A process that ends closes its connections, unless another one holds copies of them.  So the ranks of a host
+// also watch one another's processes: each its neighbours in the tree, and the next ranks up and down.
 //
 // All state is guarded by the control thread's lock.
 #pragma once
@@ -46,6 +46,7 @@ class ControlTree final : public Control, private ControlMember {
     bool goodbye = false;  // a child: its subtree is done
     bool answered = true;  // the last ping
     bool leaving = false;  // it has called destroy
+    uint64_t ended_at = 0;  // when its process was seen to have ended; 0: it has not
   };
 
   // `neighbours`: connected, the parent first.
@@ -83,6 +84,10 @@ class ControlTree final : public Control, private ControlMember {
   void advance_goodbye();
   Status wait_for_others(std::unique_lock<std::mutex>& lock);
   void watch_processes();
+  void watch_process(int rank);
+  Neighbour* neighbour_of(int rank);  // null: it is none
+  void process_ended(int rank, uint64_t now);
+  uint64_t close_ended(uint64_t now);  // when there is something to do next
   bool crashed(int rank) const;
 
   bool is_child(size_t which) const { return neighbours_[which].rank > options_.rank; }

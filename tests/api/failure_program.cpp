@@ -2,7 +2,9 @@
 // <status> <sentence>"; a rank that ends in order writes "CLEAN" once its communicators are gone without a trace.
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -398,24 +400,50 @@ void forked(Rank& rank) {
   rank.destroy();
 }
 
-// Rank 1 has a child that never execs, as data loaders have.  "cloned": by the bare system call, past all handlers, so
-// it keeps copies of rank 1's sockets.
-void with_a_child(Rank& rank, bool cloned) {
-  if (!rank.create()) return;
-  if (rank.rank() == 1) {
-    const auto child = cloned ? static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)) : fork();
-    if (child == 0) {
-      for (int fd = 0; fd < 3; ++fd) close(fd);  // the test waits for the end of the output
-      sleep(10);
-      _exit(0);
-    }
+// Ends only when the test's folder is gone.
+[[noreturn]] void outlive_the_rank() {
+  for (int fd = 0; fd < 3; ++fd) close(fd);  // the test waits for the end of the output
+  const char* const folder = std::getenv("API_TEST_FOLDER");
+  for (int i = 0; i < 10'000 && access(folder, F_OK) == 0; ++i) usleep(10'000);
+  _exit(0);
+}
+
+// "cloned": by the bare system call, past all handlers, so that it keeps copies of the rank's sockets.
+void make_child(const std::string& how) {
+  if (how == "spawned") {
+    std::string program = "while [ -e \"$API_TEST_FOLDER\" ]; do sleep 0.1; done";
+    const char* const arguments[] = {"sh", "-c", program.c_str(), nullptr};
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    for (int fd = 0; fd < 3; ++fd) posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
+    pid_t child = 0;
+    if (posix_spawn(&child, "/bin/sh", &files, nullptr, const_cast<char* const*>(arguments), environ) != 0) say("no child");
+    posix_spawn_file_actions_destroy(&files);
+    return;
   }
+  const auto child = how == "cloned" ? static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)) : fork();
+  if (child == 0) outlive_the_rank();
+}
+
+// Each rank has a child that lives on when the rank is dead, as a data loader's workers do.  ARGUMENT: how it is made.
+void with_a_child(Rank& rank) {
+  if (rank.argument() == "before") make_child("forked");
+  if (!rank.create()) return;
+  if (rank.argument() != "before" && rank.argument() != "busy") make_child(rank.argument());
+  // While other threads open and close descriptors.
+  std::thread forking([&] {
+    for (int i = 0; i < 20 && rank.argument() == "busy"; ++i) make_child("forked");
+  });
+  for (int i = 0; i < 5 && rank.argument() == "busy"; ++i) {
+    tutti_comm* half = nullptr;
+    if (tutti_comm_split(rank.comm(), 0, 0, &half) != TUTTI_SUCCESS) say_result(TUTTI_INTERNAL, rank.comm());
+    tutti_comm_destroy(half);
+  }
+  forking.join();
   const tutti_status status = rank.loop(10);
   rank.report(status);
   rank.destroy();
 }
-void forks(Rank& rank) { with_a_child(rank, false); }
-void clones(Rank& rank) { with_a_child(rank, true); }
 
 // Rank 1 comes to the call when the test allows it.
 void suspended(Rank& rank) {
@@ -447,8 +475,7 @@ int run(const std::string& scenario, const std::string& argument) {
                                                                     {"short_of_memory", short_of_memory},
                                                                     {"limited", limited},
                                                                     {"forked", forked},
-                                                                    {"forks", forks},
-                                                                    {"clones", clones},
+                                                                    {"with_a_child", with_a_child},
                                                                     {"suspended", suspended},
                                                                     {"create", create_only}};
   const auto found = kScenarios.find(scenario);

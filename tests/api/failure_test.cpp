@@ -127,15 +127,22 @@ TEST_P(Failures, KilledWithRequestsInFlight) {
   expect_told(world, 1, TUTTI_PEER_LOST, HasSubstr("rank 1"));
 }
 
-// Copies of its sockets in a child hide no death.
+// Copies of its sockets in a child hide no death, wherever in the control tree the rank is.
 TEST_P(Failures, KilledWhileAChildLives) {
-  for (const char* scenario : {"forks", "clones"}) {
-    ProcessWorld world = start(3, scenario, "", {{"TUTTI_TIMEOUT", "10m"}});
+  const auto dies = [&](const char* how, int size, int victim) {
+    SCOPED_TRACE(std::string(how) + ", rank " + std::to_string(victim) + " of " + std::to_string(size));
+    ProcessWorld world = start(size, "with_a_child", how, {{"TUTTI_TIMEOUT", "10m"}});
     ASSERT_TRUE(world.wait_for_output("looping"));
-    world.rank(1).signal(SIGKILL);
-    for (const int rank : {0, 2})
-      expect_told(world.rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank 1"));
-  }
+    world.rank(victim).signal(SIGKILL);
+    for (int rank = 0; rank < size; ++rank)
+      if (rank != victim)
+        expect_told(world.rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank " + std::to_string(victim)));
+  };
+  const bool sees_all = std::string(GetParam()) != "mixed";  // on another host nobody sees a process end
+  for (int size = sees_all ? 2 : 4; size < 4; ++size)
+    for (int victim = 0; victim < 3 && victim < size; ++victim) dies("cloned", size, victim);
+  dies(sees_all ? "cloned" : "forked", 7, 1);
+  for (const char* how : {"before", "forked", "spawned", "busy"}) dies(how, 3, 0);
 }
 
 TEST_P(Failures, SurvivorsStartAnewAtOnce) {
