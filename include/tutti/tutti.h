@@ -133,6 +133,12 @@ typedef struct tutti_config {
   const char *store;                      /* NULL; "host:port" (rank 0 listens there) or "file:/path/that/all/ranks/see" */
   const tutti_store_callbacks *callbacks; /* NULL */
   const char *name;                       /* NULL: "world".  Shown in messages; must be equal on all ranks */
+  int timeout_ms;                         /* 0: TUTTI_TIMEOUT.  See tutti_comm_set_timeout */
+  /* NULL; "TUTTI_INTERFACE=eth0", "TUTTI_ALGORITHM=ring", ..., NULL: as environment variables of these names, which they
+   * override, for this communicator and all that are split off it.  docs/environment.md lists the names; an unknown one
+   * is TUTTI_INVALID_ARGUMENT.  Not TUTTI_RANK, TUTTI_SIZE and TUTTI_STORE, which are members here, nor TUTTI_CONF_FILE.
+   * tutti_get_unique_id reads the environment alone. */
+  const char *const *settings;
 } tutti_config;
 
 /* Sets struct_size and all defaults.  In C and C++ the _init functions are macros that tell the library the size of the
@@ -152,6 +158,12 @@ TUTTI_API tutti_status tutti_comm_create_local(tutti_comm **comms, int size);
 /* Splits `comm`: ranks that give the same color ≥ 0 form a new communicator, ordered by key, then by old rank.  color -1: this rank
  * joins none and gets *child = NULL.  Collective over `comm`, blocking. */
 TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tutti_comm **child);
+
+/* Sets the longest time, 1 ms or more, for which a later call on `comm` waits without any progress, and for which
+ * tutti_comm_destroy waits; until then it is tutti_config.timeout_ms or TUTTI_TIMEOUT.  What is split off `comm` later
+ * begins with it.  tutti_call_options.timeout_ms goes before it.  Local; ranks may differ, and the shortest ends the call
+ * everywhere. */
+TUTTI_API tutti_status tutti_comm_set_timeout(tutti_comm *comm, int timeout_ms);
 
 /* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called
  * from any thread. */
@@ -205,7 +217,7 @@ TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
   const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
-  int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+  int timeout_ms;        /* 0: the communicator's.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
 } tutti_call_options;
 

@@ -23,11 +23,21 @@ static_assert(static_cast<int>(DataType::float64) == TUTTI_FLOAT64 && static_cas
 
 thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
 
-Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) {
-  auto settings = load_settings(tutti_environment(), warnings);
+Result<Settings> settings_with_warnings(std::vector<std::string>& warnings, const GivenSettings& given = {}) {
+  auto settings = load_settings(tutti_environment(), warnings, given);
   if (settings.ok())
     if (Status status = check_transports(*settings, transport_names()); !status.ok()) return status;
   return settings;
+}
+
+Result<GivenSettings> given_settings(const tutti_config& config) {
+  GivenSettings given;
+  if (config.timeout_ms < 0)
+    return wrong("tutti_config.timeout_ms is " + std::to_string(config.timeout_ms) + ", must be 0 (TUTTI_TIMEOUT) or more");
+  if (config.timeout_ms > 0) given["TUTTI_TIMEOUT"] = {std::to_string(config.timeout_ms) + "ms", "tutti_config.timeout_ms"};
+  for (const char* const* text = config.settings; text && *text; ++text)
+    if (Status status = give_setting(*text, "tutti_config.settings", given); !status.ok()) return status;
+  return given;
 }
 
 Log early_log(const Settings& settings) { return Log(settings.debug, "tutti", 2); }
@@ -93,8 +103,10 @@ Result<JoinOptions> bootstrap_options(const tutti_config& config, const Settings
 }
 
 Status create(tutti_comm** comm, const tutti_config& config) {
+  const auto given = given_settings(config);
+  if (!given.ok()) return given.status();
   std::vector<std::string> warnings;
-  auto settings = settings_with_warnings(warnings);
+  auto settings = settings_with_warnings(warnings, *given);
   if (!settings.ok()) return settings.status();
   // One rank of each host logs the warnings, once the ranks have met; if they do not meet, a warning may say why.
   const auto fails = [&](const Status& status) {
@@ -285,7 +297,7 @@ tutti_status tutti_get_unique_id(tutti_unique_id* id) {
 }
 
 void tutti_config_init_sized(tutti_config* config, size_t struct_size) {
-  init_caller(config, struct_size, {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr});
+  init_caller(config, struct_size, {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr, 0, nullptr});
 }
 
 void(tutti_config_init)(tutti_config* config) { tutti_config_init_sized(config, sizeof *config); }
@@ -322,6 +334,15 @@ tutti_status tutti_comm_split(tutti_comm* comm, int color, int key, tutti_comm**
     auto made = split(*comm->communicator, color, key);
     if (!made.ok()) return made.status();
     if (*made) *child = wrap(std::move(*made));
+    return {};
+  });
+}
+
+tutti_status tutti_comm_set_timeout(tutti_comm* comm, int timeout_ms) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (timeout_ms < 1) return wrong("tutti_comm_set_timeout: timeout_ms is " + std::to_string(timeout_ms) + ", must be 1 or more");
+    comm->communicator->set_timeout(static_cast<uint64_t>(timeout_ms) * kMillisecond);
     return {};
   });
 }

@@ -25,10 +25,6 @@
 namespace tutti {
 namespace {
 
-// Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
-// after a pause as long as the interruption.
-constexpr uint64_t kLeastSettle = 5'000'000'000, kMostSettle = 30'000'000'000;
-
 // Bytes that count as near to a core: at least those of its own cache, and a fair part of the last one.  A virtual
 // machine may name the whole of that, although others share it.
 constexpr long kOwnCache = 256 << 10;
@@ -337,7 +333,7 @@ class Assembler {
     control.name = options_.name;
     control.rank_names = parts_->rank_names;
     control.timeout_ns = parts_->settings.timeout_ns;
-    control.settle_ns = parts_->team.hosts() > 1 ? std::clamp(control.timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+    control.between_hosts = parts_->team.hosts() > 1;
     const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
     for (const Introduction& i : ranks_) {
       const bool known_here = i.host_id == me.host_id && i.pid_namespace == me.pid_namespace && !me.pid_namespace.empty();

@@ -86,6 +86,11 @@ std::string Communicator::peer_name(int rank) const {
   return parts_->rank_names[static_cast<size_t>(rank < 0 ? parts_->rank : rank)];
 }
 
+void Communicator::set_timeout(uint64_t ns) {
+  parts_->settings.timeout_ns = ns;
+  parts_->control->set_timeout(ns);
+}
+
 void Communicator::abort(const std::string& reason) {
   parts_->control->fail(parts_->rank,
                         Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));

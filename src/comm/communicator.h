@@ -66,6 +66,7 @@ class Communicator final : private Supervisor, private Domain::Member {
   void* allocate(size_t bytes) { return parts_->domain->allocate(*this, bytes); }
   Status free(void* memory) { return parts_->domain->free(*this, memory); }
 
+  void set_timeout(uint64_t ns);  // of later calls, and of goodbye()
   void abort(const std::string& reason);
   Status goodbye();
   Status failed_status() const;  // ok while alive

@@ -35,8 +35,8 @@ class Control {
     int rank = 0, size = 1;
     std::string name;                     // of the communicator
     std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
-    uint64_t timeout_ns = 0;              // bound for goodbye's wait
-    uint64_t settle_ns = 0;               // a standstill of all ranks in different calls for this long is a mismatch
+    uint64_t timeout_ns = 0;              // until set_timeout()
+    bool between_hosts = false;           // not all ranks are on one host
     // By rank: of processes that this one can watch; 0 for others and for this one.
     std::vector<int> local_pids;
     std::string listen_address;           // numeric address that other hosts reach this one at; "": all ranks are on this host
@@ -53,6 +53,10 @@ class Control {
 
   // None of the following blocks, except goodbye().  All may be called from any thread, and again: what changes nothing
   // is ignored.
+
+  // Bounds goodbye's wait.  Between hosts it also says, at rank 0, for how long all ranks must stand still in different
+  // calls for that to be a mismatch.
+  virtual void set_timeout(uint64_t ns) = 0;
 
   // This rank saw a failure; the tree passes it on to everyone.  The first cause that reaches the root wins, so that
   // all ranks give the same one: failed() becomes true when the root's word arrives, at the latest in less than half a

@@ -31,9 +31,9 @@ Status ControlTree::goodbye() {
 Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
   uint64_t waited = 0, logged = 0;
   for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
-    if (waited >= options_.timeout_ns)
+    if (waited >= timeout_ns_)
       return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
-    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
+    const uint64_t slice = std::min(kLongestLook, timeout_ns_ - waited);
     thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
     const uint64_t now = now_ns();
     waited += std::min(now - last, kLongestLook);

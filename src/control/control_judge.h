@@ -31,8 +31,9 @@ Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<
 
 class ControlJudge {
  public:
-  // `settle_ns`: see Control::Options.
+  // A standstill of all ranks in different calls for `settle_ns` is a mismatch.
   explicit ControlJudge(std::vector<std::string> rank_names, uint64_t settle_ns = 0);
+  void set_settle(uint64_t ns) { settle_ns_ = ns; }
 
   // A rank's report.  The verdict, if it shows that ranks called different things.
   // `query`: the last one that the rank had heard when it reported.

@@ -25,6 +25,14 @@ constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
 constexpr uint64_t kExitPatience = 50 * kMillisecond;  // for the last frames of a process that has ended
 
+// Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
+// after a pause as long as the interruption.
+constexpr uint64_t kLeastSettle = 5000 * kMillisecond, kMostSettle = 30'000 * kMillisecond;
+
+uint64_t settle_ns(bool between_hosts, uint64_t timeout_ns) {
+  return between_hosts ? std::clamp(timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+}
+
 // A pidfd of the process at the other end of a unix socket, in whatever namespace it counts its processes; none for
 // other sockets, for this process, and before Linux 6.5.
 OwnedFd process_behind(int socket) {
@@ -42,8 +50,9 @@ ControlTree::ControlTree(std::shared_ptr<ControlThread> thread, Options options,
     : thread_keeper_(std::move(thread)),
       thread_(thread_keeper_.get()),
       options_(std::move(options)),
+      timeout_ns_(options_.timeout_ns),
       neighbours_(std::move(neighbours)),
-      judge_(options_.rank_names, options_.settle_ns) {}
+      judge_(options_.rank_names, settle_ns(options_.between_hosts, timeout_ns_)) {}
 
 Status ControlTree::begin() {
   const std::lock_guard lock(thread_->mutex());
@@ -139,6 +148,12 @@ bool ControlTree::crashed(int rank) const {
 Status ControlTree::failure() const {
   const std::lock_guard lock(thread_->mutex());
   return failure_;
+}
+
+void ControlTree::set_timeout(uint64_t ns) {
+  const std::lock_guard lock(thread_->mutex());
+  timeout_ns_ = ns;
+  judge_.set_settle(settle_ns(options_.between_hosts, ns));
 }
 
 void ControlTree::fail(int culprit, const Status& cause) {

@@ -55,6 +55,7 @@ class ControlTree final : public Control, private ControlMember {
   Status begin();  // once, after the constructor
 
   Status failure() const override;
+  void set_timeout(uint64_t ns) override;
   void fail(int culprit, const Status& cause) override;
   void stalled(const Stall& stall) override;
   void timed_out(const Stall& stall) override;
@@ -102,6 +103,7 @@ class ControlTree final : public Control, private ControlMember {
   std::shared_ptr<ControlThread> thread_keeper_;  // null once the thread owns this
   ControlThread* const thread_;
   const Options options_;
+  uint64_t timeout_ns_;
   std::vector<Neighbour> neighbours_;
   uint32_t member_ = 0;
   ControlJudge judge_;  // used at the root

@@ -179,6 +179,12 @@ TEST(Control, GoodbyeIsBounded) {
                                           " or a rank behind it"));
 }
 
+TEST(Control, GoodbyeIsBoundedByTheLastTimeout) {
+  Orchestra ranks(2);
+  ranks[0].set_timeout(kShort);
+  EXPECT_EQ(ranks[0].goodbye().code(), Code::timeout);
+}
+
 TEST(Control, SplitsShareAThreadAndLiveApart) {
   Status status;
   auto thread = start_control_thread(status);
