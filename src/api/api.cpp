@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "api_internal.h"
@@ -68,6 +69,14 @@ Status end_requests(tutti_comm& comm) {
     request->comm = nullptr;
   }
   return {};
+}
+
+Status destroy(tutti_comm* comm, std::optional<uint64_t> limit_ns) {
+  if (!comm) return {};
+  if (Status status = check_comm(comm); !status.ok()) return status;
+  if (Status status = end_requests(*comm); !status.ok()) return status;
+  const std::unique_ptr<tutti_comm> owned(comm);
+  return comm->communicator->goodbye(limit_ns);
 }
 
 Result<JoinOptions> bootstrap_options(const tutti_config& config, const Settings& settings) {
@@ -356,12 +365,14 @@ tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
 }
 
 tutti_status tutti_comm_destroy(tutti_comm* comm) {
-  if (!comm) return TUTTI_SUCCESS;
+  return guarded(nullptr, [&] { return destroy(comm, {}); });
+}
+
+tutti_status tutti_comm_destroy_within(tutti_comm* comm, int timeout_ms) {
   return guarded(nullptr, [&]() -> Status {
-    if (Status status = check_comm(comm); !status.ok()) return status;
-    if (Status status = end_requests(*comm); !status.ok()) return status;
-    const std::unique_ptr<tutti_comm> owned(comm);
-    return comm->communicator->goodbye();
+    if (timeout_ms < 0)
+      return wrong("tutti_comm_destroy_within: timeout_ms is " + std::to_string(timeout_ms) + ", must be 0 or more");
+    return destroy(comm, static_cast<uint64_t>(timeout_ms) * kMillisecond);
   });
 }
 

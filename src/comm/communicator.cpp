@@ -97,11 +97,12 @@ void Communicator::abort(const std::string& reason) {
 }
 
 // This rank's messages must have reached its peers' systems, in case that its host goes with it.
-Status Communicator::goodbye() {
+Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
+  const uint64_t limit = limit_ns.value_or(parts_->settings.timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
-  while (!failed() && !engine_->drained() && waited < parts_->settings.timeout_ns) waited = waiter.wait();
-  return failed() ? Status() : parts_->control->goodbye();
+  while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();
+  return failed() ? Status() : parts_->control->goodbye(limit_ns);
 }
 
 // ---- statistics ----

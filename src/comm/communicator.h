@@ -68,7 +68,7 @@ class Communicator final : private Supervisor, private Domain::Member {
 
   void set_timeout(uint64_t ns);  // of later calls, and of goodbye()
   void abort(const std::string& reason);
-  Status goodbye();
+  Status goodbye(std::optional<uint64_t> limit_ns = {});  // see Control
   Status failed_status() const;  // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
   bool has_unfinished() const { return engine_->has_unfinished(); }

@@ -42,6 +42,8 @@ class ControlJudge {
   std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now, uint32_t query = 0);
   void suspect(int rank) { suspects_.insert(rank); }
   void leaving(int rank) { left_.insert(rank); }
+  // Nothing more is heard of it, so the end of its process says nothing.
+  void unheard(int rank) { unheard_.insert(rank); }
   // Its process has ended.  Its last frames may still be on their way here, so the verdict comes later, from `due`.
   void exited(int rank, uint64_t now);
 
@@ -81,6 +83,7 @@ class ControlJudge {
   std::vector<Report> reports_;  // by rank
   std::set<int> suspects_;
   std::set<int> left_;     // called destroy
+  std::set<int> unheard_;
   std::map<int, uint64_t> exits_;  // of ranks whose processes have ended: when that is the verdict
   uint32_t query_ = 0;             // the last one
   uint64_t queried_at_ = 0;

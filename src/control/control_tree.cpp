@@ -1,11 +1,13 @@
 #include "control_tree.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <set>
 
@@ -31,6 +33,22 @@ constexpr uint64_t kLeastSettle = 5000 * kMillisecond, kMostSettle = 30'000 * kM
 
 uint64_t settle_ns(bool between_hosts, uint64_t timeout_ns) {
   return between_hosts ? std::clamp(timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+}
+
+// Also if nobody has waited for it yet.
+bool has_ended(int pid) {
+  const OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!fd) return errno == ESRCH;
+  pollfd entry{fd.get(), POLLIN, 0};
+  return ::poll(&entry, 1, 0) == 1;
+}
+
+// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
+bool has_crashed(int pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
+  return false;
 }
 
 // A pidfd of the process at the other end of a unix socket, in whatever namespace it counts its processes; none for
@@ -134,13 +152,15 @@ uint64_t ControlTree::close_ended(uint64_t now) {
   return next;
 }
 
-// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
-bool ControlTree::crashed(int rank) const {
-  if (rank < 0 || options_.local_pids.empty() || options_.local_pids[static_cast<size_t>(rank)] <= 0) return false;
-  std::ifstream status("/proc/" + std::to_string(options_.local_pids[static_cast<size_t>(rank)]) + "/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
-  return false;
+// Whether the rank that this one waits for can answer no more, as far as its process shows.
+std::optional<Status> ControlTree::end_of(const Stall& stall) const {
+  const int rank = stall.waits_for;
+  const int pid = rank < 0 || options_.local_pids.empty() ? 0 : options_.local_pids[static_cast<size_t>(rank)];
+  if (pid <= 0) return std::nullopt;
+  if (has_crashed(pid)) return Status(Code::peer_lost, name_of(rank) + " has crashed: it is writing a core dump");
+  const bool tree_tells = !is_cut_ && stall.waited_ns < kSureNs + 2000 * kMillisecond;
+  if (!tree_tells && has_ended(pid)) return Status(Code::peer_lost, name_of(rank) + " is gone: its process has ended");
+  return std::nullopt;
 }
 
 // ---- called by the caller's threads ----
@@ -168,8 +188,7 @@ void ControlTree::stalled(const Stall& stall) {
   if (over()) return;
   last_stall_ = stall;
   last_stall_at_ = now_ns();
-  if (!pending_ && crashed(stall.waits_for))
-    raise({stall.waits_for, false, Status(Code::peer_lost, name_of(stall.waits_for) + " has crashed: it is writing a core dump")});
+  if (const auto end = pending_ ? std::nullopt : end_of(stall)) raise({stall.waits_for, false, *end});
   take_stall(own_stall(FrameKind::stall, stall));
   thread_->wake();
 }
@@ -260,6 +279,7 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
       report_leaving(frame.rank);
       return true;
     case FrameKind::exited: report_exit(frame.rank); return true;
+    case FrameKind::cut_off: report_cut(frame.rank); return true;
     case FrameKind::goodbye_up:
       neighbours_[which].goodbye = true;
       advance_goodbye();
@@ -292,6 +312,7 @@ void ControlTree::closed(size_t which) {
   if (over() || neighbour.goodbye) return;
   if (neighbour.leaving) {  // it is done; nothing more will be heard of the ranks behind it
     neighbour.goodbye = true;
+    cut_off(neighbour);
     return advance_goodbye();
   }
   const Cause cause = died_cause(neighbour.rank, name_of(neighbour.rank));

@@ -12,6 +12,7 @@
 #include <tutti/tutti.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -103,6 +104,12 @@ class Rank {
     tutti_comm_destroy(comm_);
     comm_ = nullptr;
     count_holdings();
+  }
+
+  tutti_status destroy_within(int timeout_ms) {
+    const tutti_status status = tutti_comm_destroy_within(comm_, timeout_ms);
+    comm_ = nullptr;
+    return status;
   }
 
   void count_holdings() {
@@ -445,6 +452,48 @@ void with_a_child(Rank& rank) {
   rank.destroy();
 }
 
+// Rank ARGUMENT's first digit leaves at once, and then ends or lives on; the others go on with each other for seconds,
+// and then the last of them dies.
+void leave_at_once(Rank& rank) {
+  if (!rank.create()) return;
+  const int leaver = rank.argument()[0] - '0';
+  if (const tutti_status status = rank.all_reduce(); status != TUTTI_SUCCESS) return rank.report(status);
+  if (rank.rank() == leaver) {
+    say("LEFT " + std::to_string(rank.destroy_within(0)));
+    if (rank.argument().ends_with("ends")) return;
+    wait_for_file(in_test_folder("enough"));
+    return rank.count_holdings();
+  }
+  std::vector<int> staying;
+  for (int r = 0; r < rank.size(); ++r)
+    if (r != leaver) staying.push_back(r);
+  const size_t here = static_cast<size_t>(std::find(staying.begin(), staying.end(), rank.rank()) - staying.begin());
+  const int next = staying[(here + 1) % staying.size()], previous = staying[(here + staying.size() - 1) % staying.size()];
+  for (int round = 0; round < 250; ++round) {
+    const int mine = rank.rank() + round;
+    int theirs = -1;
+    tutti_request* sending = nullptr;
+    tutti_status status = tutti_send_start(rank.comm(), &mine, 1, TUTTI_INT32, next, 0, nullptr, &sending);
+    if (status == TUTTI_SUCCESS) status = tutti_recv(rank.comm(), &theirs, 1, TUTTI_INT32, previous, 0, nullptr);
+    if (status == TUTTI_SUCCESS) status = tutti_wait(sending);
+    if (status != TUTTI_SUCCESS) return say("HARMED"), rank.report(status);
+    if (theirs != previous + round) say("WRONG DATA");
+    usleep(10'000);
+  }
+  say("STAYED");
+  if (rank.rank() == staying.back()) wait_for_file(in_test_folder("nowhere"));
+  int nothing = 0;
+  rank.report(tutti_recv(rank.comm(), &nothing, 1, TUTTI_INT32, staying.back(), 0, nullptr));
+  rank.destroy();
+}
+
+// All leave at once and end.
+void all_leave_at_once(Rank& rank) {
+  if (!rank.create()) return;
+  if (const tutti_status status = rank.all_reduce(rank.number()); status != TUTTI_SUCCESS) return rank.report(status);
+  say("LEFT " + std::to_string(rank.destroy_within(0)));
+}
+
 // Rank 1 comes to the call when the test allows it.
 void suspended(Rank& rank) {
   if (!rank.create()) return;
@@ -476,6 +525,8 @@ int run(const std::string& scenario, const std::string& argument) {
                                                                     {"limited", limited},
                                                                     {"forked", forked},
                                                                     {"with_a_child", with_a_child},
+                                                                    {"leave_at_once", leave_at_once},
+                                                                    {"all_leave_at_once", all_leave_at_once},
                                                                     {"suspended", suspended},
                                                                     {"create", create_only}};
   const auto found = kScenarios.find(scenario);

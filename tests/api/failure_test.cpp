@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -165,6 +166,51 @@ TEST_P(Failures, DestroyWhileOthersAreInACall) {
   ProcessWorld world = start(3, "leave", "destroy");
   expect_told(world, 2, TUTTI_PEER_LOST, HasSubstr("rank 2"));
   EXPECT_THAT(world.rank(2).output(), HasSubstr("CLEAN"));
+}
+
+// ---- ranks that leave at once ----
+
+// The others are not harmed, whether or not its process lives on, and a death among them is noticed.
+TEST_P(Failures, RankThatLeavesAtOnceHarmsNobody) {
+  constexpr int kSize = 4, kVictim = 3;
+  std::vector<std::unique_ptr<ProcessWorld>> worlds;
+  const std::vector<std::string> arguments = {"0 ends", "1 ends", "0 lives", "1 lives"};
+  for (const std::string& argument : arguments) {
+    const Variables variables{{"TUTTI_TIMEOUT", "10m"}, {"API_TEST_FOLDER", shared_.string()}};
+    worlds.push_back(std::make_unique<ProcessWorld>(
+        kSize, std::vector<std::string>{program_from("API_TEST_FAILURE_PROGRAM"), "leave_at_once", argument}, variables,
+        GetParam()));
+  }
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    SCOPED_TRACE("rank " + arguments[i]);
+    const int leaver = arguments[i][0] - '0';
+    EXPECT_TRUE(worlds[i]->rank(leaver).wait_for_output("LEFT 0\n"));
+    for (int rank = 0; rank < kSize; ++rank) EXPECT_TRUE(rank == leaver || worlds[i]->rank(rank).wait_for_output("STAYED"));
+    worlds[i]->rank(kVictim).signal(SIGKILL);
+  }
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    SCOPED_TRACE("rank " + arguments[i]);
+    const int leaver = arguments[i][0] - '0';
+    for (int rank = 0; rank < kSize; ++rank)
+      if (rank != leaver && rank != kVictim)
+        expect_told(worlds[i]->rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank 3"));
+  }
+  allow("enough");  // for those who left, and live
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    const Ending ending = worlds[i]->rank(arguments[i][0] - '0').wait(kWatchdog);
+    EXPECT_EQ(ending.exit_code, 0) << ending.signal;
+    EXPECT_TRUE(arguments[i].ends_with("ends") || ending.output.ends_with("CLEAN\n")) << ending.output;
+  }
+}
+
+TEST_P(Failures, AllMayLeaveAtOnce) {
+  for (const char* count : {"1", "100000", "1", "100000", "1", "3000000"}) {
+    ProcessWorld world = start(4, "all_leave_at_once", count);
+    for (const Ending& ending : world.wait(kWatchdog)) {
+      EXPECT_EQ(ending.exit_code, 0) << ending.signal;
+      EXPECT_EQ(ending.output, "LEFT 0\n");
+    }
+  }
 }
 
 // ---- stopped and late ranks ----
