@@ -218,6 +218,18 @@ TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *sta
 TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
 TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
+/* How tutti_alloc_with allocates; any of these together, or 0. */
+enum {
+  /* Not zeroed: has any content.  Spares the system's zeroing where memory so allocated was freed before, whose pages
+   * (up to 256 MiB on each rank) the communicators keep for that. */
+  TUTTI_ALLOC_UNINITIALIZED = 1,
+  /* Does not end with `comm`: stays valid until tutti_free, on NULL or any communicator of this process.  On NULL, any
+   * thread may free it at any time, also when all communicators are gone.  While one is left of those that may lend it,
+   * it is lent as other memory is; then it is memory like any other. */
+  TUTTI_ALLOC_KEEP = 2
+};
+TUTTI_API tutti_status tutti_alloc_with(tutti_comm *comm, size_t bytes, unsigned flags, void **memory);
+
 /* ---- collectives ---- */
 
 /* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks. */

@@ -387,12 +387,18 @@ tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
   });
 }
 
-tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
+tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) { return tutti_alloc_with(comm, bytes, 0, memory); }
+
+tutti_status tutti_alloc_with(tutti_comm* comm, size_t bytes, unsigned flags, void** memory) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
     if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
     *memory = nullptr;
-    *memory = comm->communicator->allocate(bytes);
+    if ((flags & ~unsigned{TUTTI_ALLOC_UNINITIALIZED | TUTTI_ALLOC_KEEP}) != 0)
+      return wrong("tutti_alloc_with: flags are " + std::to_string(flags) +
+                   ", must be TUTTI_ALLOC_UNINITIALIZED, TUTTI_ALLOC_KEEP, both or 0");
+    *memory = comm->communicator->allocate(
+        {.bytes = bytes, .zeroed = (flags & TUTTI_ALLOC_UNINITIALIZED) == 0, .kept = (flags & TUTTI_ALLOC_KEEP) != 0});
     if (!*memory) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
     return {};
   });
@@ -400,6 +406,7 @@ tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
 
 tutti_status tutti_free(tutti_comm* comm, void* memory) {
   return guarded(comm, [&]() -> Status {
+    if (!comm) return memory ? FamilyMemory::free_kept(memory) : Status();
     if (Status status = check_comm(comm); !status.ok()) return status;
     return memory ? comm->communicator->free(memory) : Status();
   });

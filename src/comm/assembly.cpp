@@ -225,7 +225,7 @@ class Assembler {
   Result<memory::Arena> arena_alone(const memory::ArenaShape& shape) {
     auto bytes = memory::private_memory(shape.bytes());
     if (!bytes.ok()) return bytes.status();
-    if (!options_.domain) parts_->domain->open_heap({});
+    if (!options_.domain) parts_->domain->memory = std::make_shared<FamilyMemory>(memory::Window());
     parts_->memory = *bytes;
     return memory::Arena(bytes->get(), shape);
   }
@@ -235,7 +235,7 @@ class Assembler {
     auto opened = transport_kinds()[static_cast<size_t>(kind)].open(opening);
     if (!opened.ok()) return opened.status();
     parts_->memory = std::move(opened->memory);
-    if (!options_.domain) parts_->domain->open_heap(std::move(opened->window));
+    if (!options_.domain) parts_->domain->memory = std::make_shared<FamilyMemory>(std::move(opened->window));
     serve(kind, std::move(opened->transport));
     return *opened->arena;
   }
@@ -243,7 +243,7 @@ class Assembler {
   void make_pools(const memory::Arena& arena, const PoolShape& pool, const std::vector<int>& places) {
     const int my_place = places[static_cast<size_t>(options_.rank)];
     const auto place = static_cast<uint32_t>(my_place);
-    const memory::Heap* heap = &parts_->domain->heap();
+    const memory::Heap* heap = &parts_->domain->memory->heap();
     memory::ArenaPool::Part part{0, pool.slots};
     parts_->pool = std::make_unique<memory::ArenaPool>(arena, place, heap, part);
     for (const int peer : places) {
@@ -278,7 +278,7 @@ class Assembler {
     opening.settings = &parts_->settings;
     opening.log = parts_->log;
     opening.process = options_.local_arena ? &options_.local_arena->memory() : nullptr;
-    opening.window = options_.domain ? &options_.domain->window() : nullptr;
+    opening.window = options_.domain ? &options_.domain->memory->window() : nullptr;
     opening.pool = parts_->pool.get();
     opening.address = address_;
     opening.within_one_host = parts_->team.hosts() == 1;

@@ -41,13 +41,13 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts)
   engine_ = std::make_unique<Engine>(std::move(transports), link_table_of(*parts_), static_cast<Supervisor&>(*this),
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
   dispatch_ = std::make_unique<Dispatch>(*parts_, *engine_);
-  parts_->domain->join(*this);
+  parts_->domain->memory->join(*this);
 }
 
 Communicator::~Communicator() {
-  parts_->domain->leave(*this);
+  parts_->domain->memory->leave(*this);
   engine_.reset();  // its thread asks the control
-  parts_->domain->free_all_of(*this);
+  parts_->domain->memory->free_all_of(*this);
   Control::retire(std::move(parts_->control));
 }
 

@@ -24,7 +24,7 @@
 
 namespace tutti {
 
-class Communicator final : private Supervisor, private Domain::Member {
+class Communicator final : private Supervisor, private FamilyMemory::Member {
  public:
   explicit Communicator(std::unique_ptr<CommunicatorParts> parts);
   ~Communicator() override;
@@ -63,8 +63,8 @@ class Communicator final : private Supervisor, private Domain::Member {
   Status run_service(const Call& call);
 
   // Memory that the ranks of this host can read and write where it lies; null: none is left.
-  void* allocate(size_t bytes) { return parts_->domain->allocate(*this, bytes); }
-  Status free(void* memory) { return parts_->domain->free(*this, memory); }
+  void* allocate(const FamilyMemory::Wish& wish) { return parts_->domain->memory->allocate(*this, wish); }
+  Status free(void* memory) { return parts_->domain->memory->free(*this, memory); }
 
   void set_timeout(uint64_t ns);  // of later calls, and of goodbye()
   void abort(const std::string& reason);

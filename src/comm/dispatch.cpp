@@ -200,7 +200,7 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.settings.timeout_ns;
   operation->input_bytes = bytes;
   const auto hold = [&](const void* memory) {
-    if (const std::byte* begin = parts_.domain->heap().begin_of(memory)) operation->holds.push_back(begin);
+    if (const std::byte* begin = parts_.domain->memory->heap().begin_of(memory)) operation->holds.push_back(begin);
   };
   hold(call.input);
   hold(call.output);

@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <memory>
 
 #include "clock.h"
 #include "control.h"
+#include "of_process.h"
 #include "quiet_thread.h"
 
 namespace tutti {
@@ -26,30 +25,17 @@ epoll_event interest(uint32_t member, uint32_t which, bool output) {
   return event;
 }
 
-// Never destroyed: communicators may end after static objects.  The child of a fork has none of its parent's threads,
-// and so a place of its own.
 struct ThreadsOfProcess {
-  explicit ThreadsOfProcess(ThreadsOfProcess* before) : of_parent(before) {}
-  ThreadsOfProcess* const of_parent;  // not used any more
-  const pid_t process = ::getpid();
   std::mutex mutex;
   std::weak_ptr<ControlThread> current;
   std::vector<std::shared_ptr<ControlThread>> lasting;  // beyond their communicators
   bool ended = false;
 };
 
-ThreadsOfProcess& threads_of_process() {
-  static std::atomic<ThreadsOfProcess*> known{nullptr};
-  ThreadsOfProcess* found = known.load();
-  if (found && found->process == ::getpid()) return *found;
-  auto fresh = std::make_unique<ThreadsOfProcess>(found);
-  return known.compare_exchange_strong(found, fresh.get()) ? *fresh.release() : *found;
-}
-
 // The others learn of the end of this process when all that was said has been sent.
 struct EndOfProcess {
   ~EndOfProcess() {
-    ThreadsOfProcess& ours = threads_of_process();
+    ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
     std::vector<std::shared_ptr<ControlThread>> ending;
     const std::lock_guard lock(ours.mutex);
     ours.ended = true;
@@ -59,7 +45,7 @@ struct EndOfProcess {
 
 // A thread that was to last beyond its communicators, once it keeps nothing any more.
 std::shared_ptr<ControlThread> taken_from_process(ControlThread& thread) {
-  ThreadsOfProcess& ours = threads_of_process();
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
   const std::lock_guard lock(ours.mutex);
   const auto found = std::find_if(ours.lasting.begin(), ours.lasting.end(), [&](const auto& t) { return t.get() == &thread; });
   if (found == ours.lasting.end() || thread.has_kept()) return nullptr;
@@ -193,7 +179,7 @@ void ControlThread::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, f
 void ControlThread::wake() { ::eventfd_write(wake_.get(), 1); }
 
 std::shared_ptr<ControlThread> control_thread_of_process(Status& status) {
-  ThreadsOfProcess& ours = threads_of_process();
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
   const std::lock_guard lock(ours.mutex);
   auto thread = ours.current.lock();
   if (thread) return thread;
@@ -204,7 +190,7 @@ std::shared_ptr<ControlThread> control_thread_of_process(Status& status) {
 
 void outlive_communicators(const std::shared_ptr<ControlThread>& thread) {
   static const EndOfProcess end_of_process;
-  ThreadsOfProcess& ours = threads_of_process();
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
   const std::lock_guard lock(ours.mutex);
   if (ours.ended || std::count(ours.lasting.begin(), ours.lasting.end(), thread) > 0) return;
   ours.lasting.push_back(thread);
