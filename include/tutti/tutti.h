@@ -179,9 +179,9 @@ TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
 
 /* As tutti_comm_destroy, but waits for timeout_ms at most, and is TUTTI_SUCCESS when that is over; 0 says goodbye and
  * goes.  Nobody takes this rank for dead: while this process lives, it goes on passing word of failures on, in the
- * background; if it ends sooner, ranks on both sides of it hear of deaths only where one waits for the dead rank (in
- * one to seven seconds), and of an abort only once the rank that made it ends its communicator or process.  With 0,
- * what was sent over TCP may still be under way, and is lost if the host goes with this process. */
+ * background.  If it ends sooner, the other ranks may hear of failures later: of a death where a rank waits for the dead
+ * one (on its host in one to seven seconds), of an abort once a rank that knows of it shares memory with them, or ends its
+ * communicator.  With 0, what was sent over TCP may still be under way, and is lost if the host goes with this process. */
 TUTTI_API tutti_status tutti_comm_destroy_within(tutti_comm *comm, int timeout_ms);
 
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);

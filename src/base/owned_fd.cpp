@@ -5,8 +5,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <mutex>
 #include <new>
 
@@ -25,18 +25,21 @@ uint64_t bit_of(int fd) { return uint64_t{1} << fd % 64; }
 
 // While it is held, no other thread forks, so a child never finds a descriptor that is open and not noted, or noted and
 // closed.  A fork waits for it only so long: a signal handler may fork on the thread that holds it.
-std::timed_mutex change;
-bool fork_has_it = false;  // only while a thread forks
-constexpr std::chrono::milliseconds kPatienceOfForks{100};
+std::mutex change;
+thread_local bool fork_has_it = false;  // while this thread forks
+constexpr int kTriesOfForks = 1000;
+constexpr timespec kBetweenTries{0, 100'000};
 
-void before_fork() { fork_has_it = change.try_lock_for(kPatienceOfForks); }
+void before_fork() {
+  for (int tries = 0; !(fork_has_it = change.try_lock()) && tries < kTriesOfForks; ++tries) ::nanosleep(&kBetweenTries, nullptr);
+}
 void after_fork() {
   if (std::exchange(fork_has_it, false)) change.unlock();
 }
 
 // In a child, where only what is safe in a signal handler may be called.
 void close_all_held() {
-  new (&change) std::timed_mutex();  // the child has no other thread
+  new (&change) std::mutex();  // the child has no other thread
   fork_has_it = false;
   forks.fetch_add(1, std::memory_order_relaxed);
   for (int word = 0; word < kKnown / 64; ++word) {

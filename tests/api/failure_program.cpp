@@ -432,19 +432,22 @@ void make_child(const std::string& how) {
   if (child == 0) outlive_the_rank();
 }
 
-// Each rank has a child that lives on when the rank is dead, as a data loader's workers do.  ARGUMENT: how it is made.
+// Rank ARGUMENT's first digit has a child that lives on when the rank is dead, as a data loader's workers do.  The rest
+// of ARGUMENT: how it is made.
 void with_a_child(Rank& rank) {
-  if (rank.argument() == "before") make_child("forked");
+  const bool is_parent = std::getenv("TUTTI_RANK")[0] == rank.argument()[0];
+  const std::string how = rank.argument().substr(1);
+  if (is_parent && how == "before") make_child("forked");
   if (!rank.create()) return;
-  if (rank.argument() != "before" && rank.argument() != "busy") make_child(rank.argument());
+  if (is_parent && how != "before" && how != "busy") make_child(how);
   // While other threads open and close descriptors.
   std::thread forking([&] {
-    for (int i = 0; i < 20 && rank.argument() == "busy"; ++i) make_child("forked");
+    for (int i = 0; i < 20 && is_parent && how == "busy"; ++i) make_child("forked");
   });
-  for (int i = 0; i < 5 && rank.argument() == "busy"; ++i) {
-    tutti_comm* half = nullptr;
-    if (tutti_comm_split(rank.comm(), 0, 0, &half) != TUTTI_SUCCESS) say_result(TUTTI_INTERNAL, rank.comm());
-    tutti_comm_destroy(half);
+  for (int i = 0; i < 5 && how == "busy"; ++i) {
+    tutti_comm* part = nullptr;
+    if (tutti_comm_split(rank.comm(), 0, 0, &part) != TUTTI_SUCCESS) say_result(TUTTI_INTERNAL, rank.comm());
+    tutti_comm_destroy(part);
   }
   forking.join();
   const tutti_status status = rank.loop(10);

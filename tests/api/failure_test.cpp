@@ -132,7 +132,7 @@ TEST_P(Failures, KilledWithRequestsInFlight) {
 TEST_P(Failures, KilledWhileAChildLives) {
   const auto dies = [&](const char* how, int size, int victim) {
     SCOPED_TRACE(std::string(how) + ", rank " + std::to_string(victim) + " of " + std::to_string(size));
-    ProcessWorld world = start(size, "with_a_child", how, {{"TUTTI_TIMEOUT", "10m"}});
+    ProcessWorld world = start(size, "with_a_child", std::to_string(victim) + how, {{"TUTTI_TIMEOUT", "10m"}});
     ASSERT_TRUE(world.wait_for_output("looping"));
     world.rank(victim).signal(SIGKILL);
     for (int rank = 0; rank < size; ++rank)
