@@ -121,6 +121,7 @@ class Assembler {
     parts_->context = ranks_[0].context;
     if (Status status = adopt_settings(); !status.ok()) return status;
     parts_->settings = options_.settings;
+    parts_->timeout_ns = options_.settings.timeout_ns;
     make_team();
     share_cores();
     parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;

@@ -87,7 +87,7 @@ std::string Communicator::peer_name(int rank) const {
 }
 
 void Communicator::set_timeout(uint64_t ns) {
-  parts_->settings.timeout_ns = ns;
+  parts_->timeout_ns = ns;
   parts_->control->set_timeout(ns);
 }
 
@@ -98,7 +98,7 @@ void Communicator::abort(const std::string& reason) {
 
 // This rank's messages must have reached its peers' systems, in case that its host goes with it.
 Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
-  const uint64_t limit = limit_ns.value_or(parts_->settings.timeout_ns);
+  const uint64_t limit = limit_ns.value_or(parts_->timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
   while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();

@@ -105,7 +105,7 @@ Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign 
     return drive(engine_->start(make, false), lock);
   } catch (const std::bad_alloc&) {
     FlatOperation operation(exchange, ranks, sign());
-    operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+    operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->timeout_ns.load(std::memory_order_relaxed);
     Status status = engine_->drive_alone(operation);
     if (status.ok()) flat_totals_.count_flat(exchange.bytes(), ranks);
     return status;

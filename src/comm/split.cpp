@@ -224,6 +224,7 @@ Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int
   options.size = group->size();
   options.name = parts.name + "/" + std::to_string(color);
   options.settings = parts.settings;
+  options.settings.timeout_ns = parts.timeout_ns;
   if (!id.ok() && mine.word == Word::rendezvous_point) end_rendezvous(bootstrap_options(options, mine.text.data(), parts.log));
   if (!id.ok()) return id.status();
   options.local_end = parts.local_end;
