@@ -146,6 +146,12 @@ typedef struct tutti_config {
   const char *store;                      /* NULL; "host:port" (rank 0 listens there) or "file:/path/that/all/ranks/see" */
   const tutti_store_callbacks *callbacks; /* NULL */
   const char *name;                       /* NULL: "world".  Shown in messages; must be equal on all ranks */
+  int timeout_ms;                         /* 0: TUTTI_TIMEOUT.  See tutti_comm_set_timeout */
+  /* NULL; "TUTTI_INTERFACE=eth0", "TUTTI_ALGORITHM=ring", ..., NULL: as environment variables of these names, which they
+   * override, for this communicator and all that are split off it.  docs/environment.md lists the names; an unknown one
+   * is TUTTI_INVALID_ARGUMENT.  Not TUTTI_RANK, TUTTI_SIZE and TUTTI_STORE, which are members here, nor TUTTI_CONF_FILE.
+   * tutti_get_unique_id reads the environment alone. */
+  const char *const *settings;
 } tutti_config;
 
 /* Sets struct_size and all defaults.  In C and C++ the _init functions are macros that tell the library the size of the
@@ -173,6 +179,12 @@ TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tu
  * parent as it was, unless that has failed itself. */
 TUTTI_API tutti_status tutti_comm_create_group(tutti_comm *parent, const int *ranks, int size, int key, tutti_comm **child);
 
+/* Sets the longest time, 1 ms or more, for which a later call on `comm` waits without any progress, and for which
+ * tutti_comm_destroy waits; until then it is tutti_config.timeout_ms or TUTTI_TIMEOUT.  What is split off `comm` later
+ * begins with it.  tutti_call_options.timeout_ms goes before it.  Local; ranks may differ, and the shortest ends the call
+ * everywhere. */
+TUTTI_API tutti_status tutti_comm_set_timeout(tutti_comm *comm, int timeout_ms);
+
 /* Ends every call on `comm` at every rank with TUTTI_ABORTED, naming this rank.  Local, does not wait; may be called
  * from any thread. */
 TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);
@@ -184,6 +196,13 @@ TUTTI_API tutti_status tutti_comm_abort(tutti_comm *comm, const char *reason);
  * requests of it have not been waited for (`comm` and they are as before), unless it is dead: then tutti_wait gives its
  * failure afterwards, too.  NULL is allowed. */
 TUTTI_API tutti_status tutti_comm_destroy(tutti_comm *comm);
+
+/* As tutti_comm_destroy, but waits for timeout_ms at most, and is TUTTI_SUCCESS when that is over; 0 says goodbye and
+ * goes.  Nobody takes this rank for dead: while this process lives, it goes on passing word of failures on, in the
+ * background.  If it ends sooner, the other ranks may hear of failures later: of a death where a rank waits for the dead
+ * one (on its host in one to seven seconds), of an abort once a rank that knows of it shares memory with them, or ends its
+ * communicator.  With 0, what was sent over TCP may still be under way, and is lost if the host goes with this process. */
+TUTTI_API tutti_status tutti_comm_destroy_within(tutti_comm *comm, int timeout_ms);
 
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
 TUTTI_API int tutti_comm_size(const tutti_comm *comm);
@@ -219,6 +238,18 @@ TUTTI_API tutti_status tutti_comm_stats(const tutti_comm *comm, tutti_stats *sta
 TUTTI_API tutti_status tutti_alloc(tutti_comm *comm, size_t bytes, void **memory);
 TUTTI_API tutti_status tutti_free(tutti_comm *comm, void *memory);
 
+/* How tutti_alloc_with allocates; any of these together, or 0. */
+enum {
+  /* Not zeroed: has any content.  Spares the system's zeroing where memory so allocated was freed before, whose pages
+   * (up to 256 MiB on each rank) the communicators keep for that. */
+  TUTTI_ALLOC_UNINITIALIZED = 1,
+  /* Does not end with `comm`: stays valid until tutti_free, on NULL or any communicator of this process.  On NULL, any
+   * thread may free it at any time, also when all communicators are gone.  While one is left of those that may lend it,
+   * it is lent as other memory is; then it is memory like any other. */
+  TUTTI_ALLOC_KEEP = 2
+};
+TUTTI_API tutti_status tutti_alloc_with(tutti_comm *comm, size_t bytes, unsigned flags, void **memory);
+
 /* ---- collectives ---- */
 
 /* The caller's own reduction, for op TUTTI_CUSTOM: of items, `width` elements each that belong together (1; 2 for a value and
@@ -242,7 +273,7 @@ typedef struct tutti_reduction {
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
   const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
-  int timeout_ms;        /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+  int timeout_ms;        /* 0: the communicator's.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
   const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */
   const tutti_reduction *reduction; /* NULL.  With op TUTTI_CUSTOM; read before the call returns; width equal on all ranks */

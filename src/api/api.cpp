@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "api_internal.h"
@@ -23,11 +24,21 @@ static_assert(static_cast<int>(DataType::uint16) == TUTTI_UINT16 && static_cast<
 
 thread_local std::string thread_error;  // tutti_last_error(NULL): there is no handle to keep it in
 
-Result<Settings> settings_with_warnings(std::vector<std::string>& warnings) {
-  auto settings = load_settings(tutti_environment(), warnings);
+Result<Settings> settings_with_warnings(std::vector<std::string>& warnings, const GivenSettings& given = {}) {
+  auto settings = load_settings(tutti_environment(), warnings, given);
   if (settings.ok())
     if (Status status = check_transports(*settings, transport_names()); !status.ok()) return status;
   return settings;
+}
+
+Result<GivenSettings> given_settings(const tutti_config& config) {
+  GivenSettings given;
+  if (config.timeout_ms < 0)
+    return wrong("tutti_config.timeout_ms is " + std::to_string(config.timeout_ms) + ", must be 0 (TUTTI_TIMEOUT) or more");
+  if (config.timeout_ms > 0) given["TUTTI_TIMEOUT"] = {std::to_string(config.timeout_ms) + "ms", "tutti_config.timeout_ms"};
+  for (const char* const* text = config.settings; text && *text; ++text)
+    if (Status status = give_setting(*text, "tutti_config.settings", given); !status.ok()) return status;
+  return given;
 }
 
 Log early_log(const Settings& settings) { return Log(settings.debug, "tutti", 2); }
@@ -58,6 +69,14 @@ Status end_requests(tutti_comm& comm) {
     request->comm = nullptr;
   }
   return {};
+}
+
+Status destroy(tutti_comm* comm, std::optional<uint64_t> limit_ns) {
+  if (!comm) return {};
+  if (Status status = check_comm(comm); !status.ok()) return status;
+  if (Status status = end_requests(*comm); !status.ok()) return status;
+  const std::unique_ptr<tutti_comm> owned(comm);
+  return comm->communicator->goodbye(limit_ns);
 }
 
 Result<JoinOptions> bootstrap_options(const tutti_config& config, const Settings& settings) {
@@ -93,8 +112,10 @@ Result<JoinOptions> bootstrap_options(const tutti_config& config, const Settings
 }
 
 Status create(tutti_comm** comm, const tutti_config& config) {
+  const auto given = given_settings(config);
+  if (!given.ok()) return given.status();
   std::vector<std::string> warnings;
-  auto settings = settings_with_warnings(warnings);
+  auto settings = settings_with_warnings(warnings, *given);
   if (!settings.ok()) return settings.status();
   // One rank of each host logs the warnings, once the ranks have met; if they do not meet, a warning may say why.
   const auto fails = [&](const Status& status) {
@@ -285,7 +306,7 @@ tutti_status tutti_get_unique_id(tutti_unique_id* id) {
 }
 
 void tutti_config_init_sized(tutti_config* config, size_t struct_size) {
-  init_caller(config, struct_size, {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr});
+  init_caller(config, struct_size, {sizeof *config, -1, -1, nullptr, nullptr, nullptr, nullptr, 0, nullptr});
 }
 
 void(tutti_config_init)(tutti_config* config) { tutti_config_init_sized(config, sizeof *config); }
@@ -356,6 +377,15 @@ tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int s
   });
 }
 
+tutti_status tutti_comm_set_timeout(tutti_comm* comm, int timeout_ms) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (timeout_ms < 1) return wrong("tutti_comm_set_timeout: timeout_ms is " + std::to_string(timeout_ms) + ", must be 1 or more");
+    comm->communicator->set_timeout(static_cast<uint64_t>(timeout_ms) * kMillisecond);
+    return {};
+  });
+}
+
 tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
@@ -365,12 +395,14 @@ tutti_status tutti_comm_abort(tutti_comm* comm, const char* reason) {
 }
 
 tutti_status tutti_comm_destroy(tutti_comm* comm) {
-  if (!comm) return TUTTI_SUCCESS;
+  return guarded(nullptr, [&] { return destroy(comm, {}); });
+}
+
+tutti_status tutti_comm_destroy_within(tutti_comm* comm, int timeout_ms) {
   return guarded(nullptr, [&]() -> Status {
-    if (Status status = check_comm(comm); !status.ok()) return status;
-    if (Status status = end_requests(*comm); !status.ok()) return status;
-    const std::unique_ptr<tutti_comm> owned(comm);
-    return comm->communicator->goodbye();
+    if (timeout_ms < 0)
+      return wrong("tutti_comm_destroy_within: timeout_ms is " + std::to_string(timeout_ms) + ", must be 0 or more");
+    return destroy(comm, static_cast<uint64_t>(timeout_ms) * kMillisecond);
   });
 }
 
@@ -385,12 +417,18 @@ tutti_status tutti_comm_stats(const tutti_comm* comm, tutti_stats* stats) {
   });
 }
 
-tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
+tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) { return tutti_alloc_with(comm, bytes, 0, memory); }
+
+tutti_status tutti_alloc_with(tutti_comm* comm, size_t bytes, unsigned flags, void** memory) {
   return guarded(comm, [&]() -> Status {
     if (Status status = check_comm(comm); !status.ok()) return status;
     if (!memory || bytes == 0) return wrong("tutti_alloc: memory is NULL or bytes is 0");
     *memory = nullptr;
-    *memory = comm->communicator->allocate(bytes);
+    if ((flags & ~unsigned{TUTTI_ALLOC_UNINITIALIZED | TUTTI_ALLOC_KEEP}) != 0)
+      return wrong("tutti_alloc_with: flags are " + std::to_string(flags) +
+                   ", must be TUTTI_ALLOC_UNINITIALIZED, TUTTI_ALLOC_KEEP, both or 0");
+    *memory = comm->communicator->allocate(
+        {.bytes = bytes, .zeroed = (flags & TUTTI_ALLOC_UNINITIALIZED) == 0, .kept = (flags & TUTTI_ALLOC_KEEP) != 0});
     if (!*memory) return Status(Code::out_of_memory, "tutti_alloc: no memory for " + std::to_string(bytes) + " bytes");
     return {};
   });
@@ -398,6 +436,7 @@ tutti_status tutti_alloc(tutti_comm* comm, size_t bytes, void** memory) {
 
 tutti_status tutti_free(tutti_comm* comm, void* memory) {
   return guarded(comm, [&]() -> Status {
+    if (!comm) return memory ? FamilyMemory::free_kept(memory) : Status();
     if (Status status = check_comm(comm); !status.ok()) return status;
     return memory ? comm->communicator->free(memory) : Status();
   });

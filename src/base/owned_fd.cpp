@@ -6,6 +6,9 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <ctime>
+#include <mutex>
+#include <new>
 
 namespace tutti {
 namespace {
@@ -20,8 +23,24 @@ std::atomic<unsigned> forks{0};
 std::atomic<uint64_t>& word_of(int fd) { return known_held[fd / 64]; }
 uint64_t bit_of(int fd) { return uint64_t{1} << fd % 64; }
 
+// While it is held, no other thread forks, so a child never finds a descriptor that is open and not noted, or noted and
+// closed.  A fork waits for it only so long: a signal handler may fork on the thread that holds it.
+std::mutex change;
+thread_local bool fork_has_it = false;  // while this thread forks
+constexpr int kTriesOfForks = 1000;
+constexpr timespec kBetweenTries{0, 100'000};
+
+void before_fork() {
+  for (int tries = 0; !(fork_has_it = change.try_lock()) && tries < kTriesOfForks; ++tries) ::nanosleep(&kBetweenTries, nullptr);
+}
+void after_fork() {
+  if (std::exchange(fork_has_it, false)) change.unlock();
+}
+
 // In a child, where only what is safe in a signal handler may be called.
 void close_all_held() {
+  new (&change) std::mutex();  // the child has no other thread
+  fork_has_it = false;
   forks.fetch_add(1, std::memory_order_relaxed);
   for (int word = 0; word < kKnown / 64; ++word) {
     const uint64_t bits = known_held[word].exchange(0, std::memory_order_relaxed);
@@ -32,8 +51,13 @@ void close_all_held() {
 
 }  // namespace
 
+OwnedFd OwnedFd::made_by(int (*make)(void* context), void* context) {
+  const std::lock_guard lock(change);
+  return OwnedFd(make(context));
+}
+
 void OwnedFd::hold(int fd) {
-  static const int watches_forks = ::pthread_atfork(nullptr, nullptr, close_all_held);
+  static const int watches_forks = ::pthread_atfork(before_fork, after_fork, close_all_held);
   (void)watches_forks;
   fd_ = fd;
   process_ = forks.load(std::memory_order_relaxed);
@@ -43,6 +67,7 @@ void OwnedFd::hold(int fd) {
 void OwnedFd::let_go() {
   const int fd = std::exchange(fd_, -1);
   if (fd < 0 || process_ != forks.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(change);
   if (fd < kKnown) word_of(fd).fetch_and(~bit_of(fd), std::memory_order_relaxed);
   ::close(fd);
 }

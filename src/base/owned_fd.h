@@ -15,7 +15,8 @@ int beyond_standard_streams(int fd);
 // Never holds a number below 3.  Every descriptor that the library makes goes into one of these at once.
 //
 // In the child of a fork() all of them are closed, since a copy of a socket there would hide the death of this process
-// from its peers.  The child's copies of these objects hold nothing, whatever numbers its own descriptors get.
+// from its peers.  The child's copies of these objects hold nothing, whatever numbers its own descriptors get.  Where
+// another thread may fork between the call that makes a descriptor and the constructor, made_by() is for sockets.
 class OwnedFd {
  public:
   OwnedFd() = default;
@@ -30,6 +31,12 @@ class OwnedFd {
   }
   ~OwnedFd() { let_go(); }
 
+  // What make() returns, which must not block; no thread forks meanwhile.
+  template <class Make>
+  static OwnedFd made_by(Make make) {
+    return made_by([](void* context) { return (*static_cast<Make*>(context))(); }, &make);
+  }
+
   int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
   void reset(int fd = -1) {
@@ -38,6 +45,7 @@ class OwnedFd {
   }
 
  private:
+  static OwnedFd made_by(int (*make)(void* context), void* context);
   void hold(int fd);
   void let_go();
   int fd_ = -1;

@@ -19,7 +19,7 @@ namespace {
 constexpr uint32_t kShortPathUs = 2000;
 
 Result<OwnedFd> make_socket(const SocketAddress& address) {
-  OwnedFd fd(::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  auto fd = OwnedFd::made_by([&] { return ::socket(address.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); });
   if (!fd) return no_descriptor("making a socket for " + address.to_string());
   return fd;
 }
@@ -65,7 +65,7 @@ Result<OwnedFd> listen_on(const SocketAddress& address, int backlog) {
 }
 
 Result<OwnedFd> accept_from(int listening_fd) {
-  OwnedFd fd(::accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  auto fd = OwnedFd::made_by([&] { return ::accept4(listening_fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
   if (fd) return fd;
   switch (errno) {
     case EAGAIN:

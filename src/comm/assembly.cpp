@@ -25,10 +25,6 @@
 namespace tutti {
 namespace {
 
-// Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
-// after a pause as long as the interruption.
-constexpr uint64_t kLeastSettle = 5'000'000'000, kMostSettle = 30'000'000'000;
-
 // Bytes that count as near to a core: at least those of its own cache, and a fair part of the last one.  A virtual
 // machine may name the whole of that, although others share it.
 constexpr long kOwnCache = 256 << 10;
@@ -55,6 +51,7 @@ AssemblyOptions options_of_child(const Communicator& parent, int rank, int size,
   options.size = size;
   options.name = parts.name + name;
   options.settings = parts.settings;
+  options.settings.timeout_ns = parts.timeout_ns;
   options.local_end = parts.local_end;
   options.domain = parts.domain;
   options.tuning = parent.tuning();
@@ -143,6 +140,7 @@ class Assembler {
     parts_->context = ranks_[0].context;
     if (Status status = adopt_settings(); !status.ok()) return status;
     parts_->settings = options_.settings;
+    parts_->timeout_ns = options_.settings.timeout_ns;
     make_team();
     share_cores();
     parts_->host_id = ranks_[static_cast<size_t>(options_.rank)].host_id;
@@ -247,7 +245,7 @@ class Assembler {
   Result<memory::Arena> arena_alone(const memory::ArenaShape& shape) {
     auto bytes = memory::private_memory(shape.bytes());
     if (!bytes.ok()) return bytes.status();
-    if (!options_.domain) parts_->domain->open_heap({});
+    if (!options_.domain) parts_->domain->memory = std::make_shared<FamilyMemory>(memory::Window());
     parts_->memory = *bytes;
     return memory::Arena(bytes->get(), shape);
   }
@@ -257,7 +255,7 @@ class Assembler {
     auto opened = transport_kinds()[static_cast<size_t>(kind)].open(opening);
     if (!opened.ok()) return opened.status();
     parts_->memory = std::move(opened->memory);
-    if (!options_.domain) parts_->domain->open_heap(std::move(opened->window));
+    if (!options_.domain) parts_->domain->memory = std::make_shared<FamilyMemory>(std::move(opened->window));
     serve(kind, std::move(opened->transport));
     return *opened->arena;
   }
@@ -265,7 +263,7 @@ class Assembler {
   void make_pools(const memory::Arena& arena, const PoolShape& pool, const std::vector<int>& places) {
     const int my_place = places[static_cast<size_t>(options_.rank)];
     const auto place = static_cast<uint32_t>(my_place);
-    const memory::Heap* heap = &parts_->domain->heap();
+    const memory::Heap* heap = &parts_->domain->memory->heap();
     memory::ArenaPool::Part part{0, pool.slots};
     parts_->pool = std::make_unique<memory::ArenaPool>(arena, place, heap, part);
     for (const int peer : places) {
@@ -300,7 +298,7 @@ class Assembler {
     opening.settings = &parts_->settings;
     opening.log = parts_->log;
     opening.process = options_.local_arena ? &options_.local_arena->memory() : nullptr;
-    opening.window = options_.domain ? &options_.domain->window() : nullptr;
+    opening.window = options_.domain ? &options_.domain->memory->window() : nullptr;
     opening.pool = parts_->pool.get();
     opening.address = address_;
     opening.within_one_host = parts_->team.hosts() == 1;
@@ -355,7 +353,7 @@ class Assembler {
     control.name = options_.name;
     control.rank_names = parts_->rank_names;
     control.timeout_ns = parts_->settings.timeout_ns;
-    control.settle_ns = parts_->team.hosts() > 1 ? std::clamp(control.timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+    control.between_hosts = parts_->team.hosts() > 1;
     const Introduction& me = ranks_[static_cast<size_t>(options_.rank)];
     for (const Introduction& i : ranks_) {
       const bool known_here = i.host_id == me.host_id && i.pid_namespace == me.pid_namespace && !me.pid_namespace.empty();

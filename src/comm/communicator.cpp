@@ -41,13 +41,13 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts)
   engine_ = std::make_unique<Engine>(std::move(transports), link_table_of(*parts_), static_cast<Supervisor&>(*this),
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
   dispatch_ = std::make_unique<Dispatch>(*parts_, *engine_);
-  parts_->domain->join(*this);
+  parts_->domain->memory->join(*this);
 }
 
 Communicator::~Communicator() {
-  parts_->domain->leave(*this);
+  parts_->domain->memory->leave(*this);
   engine_.reset();  // its thread asks the control
-  parts_->domain->free_all_of(*this);
+  parts_->domain->memory->free_all_of(*this);
   Control::retire(std::move(parts_->control));
 }
 
@@ -75,7 +75,11 @@ bool Communicator::failed() const {
 
 Status Communicator::failed_status() const { return failed() ? engine_->end() : Status(); }
 
+// The control tree may be cut: the rank that passed messages on to this one has died unnoticed, or left.
 void Communicator::stalled(const Operation& operation, uint64_t waited_ns) {
+  if (given_up() && ++stalls_given_up_ > 1)
+    fail(-1, Status(Code::peer_lost, "a rank that shares memory with " + peer_name(-1) +
+                                         " has seen the end of the communicator, and word of the cause did not come"));
   parts_->control->stalled(stall_of(operation, waited_ns));
 }
 
@@ -87,17 +91,23 @@ std::string Communicator::peer_name(int rank) const {
   return parts_->rank_names[static_cast<size_t>(rank < 0 ? parts_->rank : rank)];
 }
 
+void Communicator::set_timeout(uint64_t ns) {
+  parts_->timeout_ns = ns;
+  parts_->control->set_timeout(ns);
+}
+
 void Communicator::abort(const std::string& reason) {
   parts_->control->fail(parts_->rank,
                         Status(Code::aborted, peer_name(-1) + " aborted the communicator" + (reason.empty() ? "" : ": " + reason)));
 }
 
 // This rank's messages must have reached its peers' systems, in case that its host goes with it.
-Status Communicator::goodbye() {
+Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
+  const uint64_t limit = limit_ns.value_or(parts_->timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
-  while (!failed() && !engine_->drained() && waited < parts_->settings.timeout_ns) waited = waiter.wait();
-  return failed() ? Status() : parts_->control->goodbye();
+  while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();
+  return failed() ? Status() : parts_->control->goodbye(limit_ns);
 }
 
 // ---- statistics ----

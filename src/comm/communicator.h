@@ -25,7 +25,7 @@
 
 namespace tutti {
 
-class Communicator final : private Supervisor, private Domain::Member {
+class Communicator final : private Supervisor, private FamilyMemory::Member {
  public:
   explicit Communicator(std::unique_ptr<CommunicatorParts> parts);
   ~Communicator() override;
@@ -67,11 +67,12 @@ class Communicator final : private Supervisor, private Domain::Member {
   Status run_service(const Call& call);
 
   // Memory that the ranks of this host can read and write where it lies; null: none is left.
-  void* allocate(size_t bytes) { return parts_->domain->allocate(*this, bytes); }
-  Status free(void* memory) { return parts_->domain->free(*this, memory); }
+  void* allocate(const FamilyMemory::Wish& wish) { return parts_->domain->memory->allocate(*this, wish); }
+  Status free(void* memory) { return parts_->domain->memory->free(*this, memory); }
 
+  void set_timeout(uint64_t ns);  // of later calls, and of goodbye()
   void abort(const std::string& reason);
-  Status goodbye();
+  Status goodbye(std::optional<uint64_t> limit_ns = {});  // see Control
   Status failed_status() const;  // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
   bool has_unfinished() const { return engine_->has_unfinished(); }
@@ -134,6 +135,7 @@ class Communicator final : private Supervisor, private Domain::Member {
   EngineTotals before_;  // what measuring added to the engine's totals
   ForkGuard fork_guard_;
   std::atomic<bool> broken_{false};
+  std::atomic<uint32_t> stalls_given_up_{0};  // reports of a stall since a rank of this host gave up
   const Status break_down_{Code::system, "this rank ran out of memory in the middle of a call"};
   mutable ShortLock call_lock_;  // of all that follows, but for the engine, and for what dispatch does about messages
   EngineTotals flat_totals_;

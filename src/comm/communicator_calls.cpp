@@ -28,7 +28,8 @@ Status Communicator::run_call(const Call& call, CallLock* lock) {
   if (call.codec) return run_coded(call, lock);
   auto routed = dispatch_->route(call);
   if (!routed.ok()) return routed.status();
-  if ((*routed)->is_flat() && !Dispatch::is_staged(call) && !call.list_counts && may_exchange()) return run_flat(call, *routed, lock);
+  if ((*routed)->is_flat() && !Dispatch::is_staged(call) && !call.list_counts && may_exchange())
+    return run_flat(call, *routed, lock);
   if (dispatch_->asks_whether_lent(call, **routed)) {
     const auto lent = all_lend(call, (*routed)->bytes);
     if (!lent.ok()) return lent.status();
@@ -106,7 +107,7 @@ Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign 
     return drive(engine_->start(make, false), lock);
   } catch (const std::bad_alloc&) {
     FlatOperation operation(exchange, ranks, sign());
-    operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->settings.timeout_ns;
+    operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->timeout_ns.load(std::memory_order_relaxed);
     Status status = engine_->drive_alone(operation);
     if (status.ok()) flat_totals_.count_flat(exchange.bytes(), ranks);
     return status;

@@ -25,6 +25,7 @@ struct CommunicatorParts {
   int rank = 0, size = 1;
   std::string name;
   Settings settings;
+  std::atomic<uint64_t> timeout_ns{0};  // for each call that gives none; at first that of the settings
   Log log;
   std::string host_id;
   bool intra_host_streams = false;                       // ranks of one host exchange messages by byte streams, not in memory

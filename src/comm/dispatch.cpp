@@ -251,10 +251,10 @@ PreparedCall Dispatch::prepare_pair(const Compiled& compiled, Collective collect
 }
 
 std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const {
-  operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.settings.timeout_ns;
+  operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
   operation->input_bytes = bytes;
   const auto hold = [&](const void* memory) {
-    if (const std::byte* begin = parts_.domain->heap().begin_of(memory)) operation->holds.push_back(begin);
+    if (const std::byte* begin = parts_.domain->memory->heap().begin_of(memory)) operation->holds.push_back(begin);
   };
   hold(call.input);
   hold(call.output);

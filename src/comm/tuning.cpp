@@ -171,7 +171,7 @@ class Agreement {
   Status share_table(const std::string& source) {
     if (parts_.rank == 0) {
       set_streams(tuning_.profile);
-      text_ = parts_.domain->table_of(key(), [this] { return make_table(); });
+      text_ = parts_.domain->tables.of(key(), [this] { return make_table(); });
     }
     const auto all = bootstrap_.exchange(text_);
     if (!all.ok()) return all.status();

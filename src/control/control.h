@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace tutti {
 
 class ControlThread;  // epoll loop
 std::shared_ptr<ControlThread> start_control_thread(Status& status);
-// That of this process, begun with its first communicator and ended with its last.
+// That of this process, begun with its first communicator and ended with its last; or later, if ranks below this one in
+// trees that it has left may still need it.
 std::shared_ptr<ControlThread> control_thread_of_process(Status& status);
 
 // The report of a rank that makes no progress.
@@ -35,8 +37,8 @@ class Control {
     int rank = 0, size = 1;
     std::string name;                     // of the communicator
     std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)" for messages, index = rank
-    uint64_t timeout_ns = 0;              // bound for goodbye's wait
-    uint64_t settle_ns = 0;               // a standstill of all ranks in different calls for this long is a mismatch
+    uint64_t timeout_ns = 0;              // until set_timeout()
+    bool between_hosts = false;           // not all ranks are on one host
     // By rank: of processes that this one can watch; 0 for others and for this one.
     std::vector<int> local_pids;
     std::string listen_address;           // numeric address that other hosts reach this one at; "": all ranks are on this host
@@ -53,6 +55,10 @@ class Control {
 
   // None of the following blocks, except goodbye().  All may be called from any thread, and again: what changes nothing
   // is ignored.
+
+  // Bounds goodbye's wait.  Between hosts it also says, at rank 0, for how long all ranks must stand still in different
+  // calls for that to be a mismatch.
+  virtual void set_timeout(uint64_t ns) = 0;
 
   // This rank saw a failure; the tree passes it on to everyone.  The first cause that reaches the root wins, so that
   // all ranks give the same one: failed() becomes true when the root's word arrives, at the latest in less than half a
@@ -72,10 +78,12 @@ class Control {
 
   // This rank is done, and the others learn of it.  They may still need this process to pass messages on to the ranks
   // below it in the tree.  While this process has other communicators, this returns at once, and retire() keeps the
-  // tree at work.  The last goodbye waits until the ranks below, of every tree so kept, are done too, at most for
-  // timeout_ns.  A rank that closes its connections while others wait here counts as done.  Destroying a Control
-  // without goodbye looks to the others like a death.
-  virtual Status goodbye() = 0;
+  // tree at work.  The last goodbye waits until the ranks below, of every tree so kept, are done too.  After the
+  // timeout that is Code::timeout, after `limit_ns`, if given, it is success; either way retire() keeps the trees at
+  // work while the process lives.  If it ends before, those below go on by themselves: their parts of the tree hear no
+  // more of one another.  A rank that closes its connections while others wait here counts as done.  Destroying a
+  // Control without goodbye looks to the others like a death.
+  virtual Status goodbye(std::optional<uint64_t> limit_ns = {}) = 0;
   // After goodbye(): at the end of a communicator.
   static void retire(std::unique_ptr<Control> control);
 

@@ -6,7 +6,7 @@ namespace tutti {
 namespace {
 
 constexpr uint32_t kHelloMagic = 0x634d7554;  // "TuMc"
-constexpr uint16_t kControlVersion = 2;
+constexpr uint16_t kControlVersion = 3;
 
 template <class Bytes, class S>
 void signature_fields(Bytes& bytes, S& s) {
@@ -40,7 +40,8 @@ void body_fields(Bytes& bytes, Frame& frame) {
     case FrameKind::late: bytes(frame.rank); return bytes.sentence(frame.text, kLongestCause);
     case FrameKind::suspect:
     case FrameKind::leaving:
-    case FrameKind::exited: return bytes(frame.rank);
+    case FrameKind::exited:
+    case FrameKind::cut_off: return bytes(frame.rank);
     case FrameKind::query: return bytes(frame.query);
     case FrameKind::welcome:
     case FrameKind::ping:
@@ -55,7 +56,7 @@ bool is_rank(int32_t rank, int size) { return rank >= -1 && rank < size; }
 bool keeps_bounds(const ControlFrame& frame, int size) {
   const bool has_cause = frame.kind == FrameKind::report || frame.kind == FrameKind::failure;
   const bool has_rank = frame.kind == FrameKind::stall || frame.kind == FrameKind::timed_out || frame.kind == FrameKind::suspect ||
-                        frame.kind == FrameKind::leaving || frame.kind == FrameKind::exited;
+                        frame.kind == FrameKind::leaving || frame.kind == FrameKind::exited || frame.kind == FrameKind::cut_off;
   const Code code = frame.cause.status.code();
   if (has_cause && (code == Code::success || code > Code::internal)) return false;
   if (has_rank && frame.rank < 0) return false;
@@ -80,7 +81,7 @@ Decoding decode(std::string_view bytes, int size, ControlFrame& frame, size_t& u
   FrameKind kind;
   head(length, kind);
   if (kFrameHead + length > kLongestFrame) return Decoding::malformed;
-  if (kind < FrameKind::hello || kind > FrameKind::query) return Decoding::malformed;
+  if (kind < FrameKind::hello || kind > FrameKind::cut_off) return Decoding::malformed;
   used = kFrameHead + length;
   if (bytes.size() < used) return Decoding::incomplete;
   frame = {};

@@ -23,12 +23,13 @@ enum class FrameKind : uint8_t {
   late,       // from the root: who is late, for the waiters' logs
   ping,       // to any neighbour: is your control thread alive?
   pong,
-  suspect,       // towards the root: a neighbour that did not answer a ping
-  goodbye_up,    // towards the root: all of this subtree are done
+  suspect,     // towards the root: a neighbour that did not answer a ping
+  goodbye_up,  // towards the root: all of this subtree are done
   // Towards the root, and to the children of the rank itself: it has called destroy and will answer nobody.
   leaving,
-  exited,        // towards the root: a rank's process has ended, as a process of its host saw
-  query,         // from the root: reports of stalls shall say which query came last
+  exited,   // towards the root: a rank's process has ended, as a process of its host saw
+  query,    // from the root: reports of stalls shall say which query came last
+  cut_off,  // towards the root: a rank has left, and nothing more will be heard of those below it
 };
 
 // Why a communicator is dead.
@@ -40,7 +41,7 @@ struct Cause {
 
 struct ControlFrame {
   FrameKind kind = FrameKind::ping;
-  int32_t rank = -1;  // hello, stall, timed_out, suspect, leaving, exited: of whom; late: who is late
+  int32_t rank = -1;  // hello, stall, timed_out, suspect, leaving, exited, cut_off: of whom; late: who is late
   Secret secret{};    // hello
   Cause cause;        // report, failure
   Stall stall;        // stall, timed_out

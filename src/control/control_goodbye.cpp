@@ -14,7 +14,7 @@ constexpr uint64_t kGoodbyeNotice = 30 * kSecond;
 
 }  // namespace
 
-Status ControlTree::goodbye() {
+Status ControlTree::goodbye(std::optional<uint64_t> limit_ns) {
   std::unique_lock lock(thread_->mutex());
   leaving_ = true;
   if (!over()) {
@@ -24,16 +24,18 @@ Status ControlTree::goodbye() {
   }
   if (!over()) advance_goodbye();
   if (failed()) return failure_;
-  return thread_->has_staying() ? Status() : wait_for_others(lock);
+  return thread_->has_staying() ? Status() : wait_for_others(lock, limit_ns);
 }
 
 // This process has no other communicator.  The ranks below, in this and other trees, may need it to pass messages on.
-Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
+Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock, std::optional<uint64_t> limit_ns) {
+  const uint64_t limit = limit_ns.value_or(timeout_ns_);
   uint64_t waited = 0, logged = 0;
   for (uint64_t last = now_ns(); !thread_->all_done() && !thread_->has_staying();) {
-    if (waited >= options_.timeout_ns)
+    if (waited >= limit && limit_ns) break;
+    if (waited >= limit)
       return Status(Code::timeout, "not all ranks have called tutti_comm_destroy within TUTTI_TIMEOUT: " + thread_->awaited_ones());
-    const uint64_t slice = std::min(kLongestLook, options_.timeout_ns - waited);
+    const uint64_t slice = std::min(kLongestLook, limit - waited);
     thread_->changed().wait_for(lock, std::chrono::nanoseconds(slice));
     const uint64_t now = now_ns();
     waited += std::min(now - last, kLongestLook);
@@ -46,6 +48,7 @@ Status ControlTree::wait_for_others(std::unique_lock<std::mutex>& lock) {
 }
 
 void Control::retire(std::unique_ptr<Control> control) {
+  if (!control) return;
   auto* const tree = dynamic_cast<ControlTree*>(control.get());
   if (!tree) return;
   const std::shared_ptr<ControlThread> thread = tree->thread_keeper_;
@@ -57,6 +60,7 @@ void Control::retire(std::unique_ptr<Control> control) {
   tree->thread_keeper_.reset();
   (void)!control.release();
   thread->keep(std::unique_ptr<ControlMember>(tree));
+  outlive_communicators(thread);
 }
 
 std::string ControlTree::awaited_ones() const {
@@ -78,6 +82,24 @@ void ControlTree::report_leaving(int rank) {
 void ControlTree::report_exit(int rank) {
   if (parent() == nullptr) return judge_.exited(rank, now_ns());
   send_up(frame_of(FrameKind::exited, rank));
+}
+
+// A neighbour has left and closed its connection, although not all ranks behind it are done.  This part of the tree and
+// theirs go on apart, so that a process that ends there may have left before or have died.
+void ControlTree::cut_off(const Neighbour& neighbour) {
+  is_cut_ = true;
+  if (neighbour.rank < options_.rank) {
+    for (int rank = 0; rank < options_.size; ++rank)
+      if (!is_below(options_.rank, rank)) judge_.unheard(rank);
+  } else {
+    report_cut(neighbour.rank);
+  }
+}
+
+void ControlTree::report_cut(int rank) {
+  if (parent() != nullptr) return send_up(frame_of(FrameKind::cut_off, rank));
+  for (int other = rank + 1; other < options_.size; ++other)
+    if (is_below(rank, other)) judge_.unheard(other);
 }
 
 void ControlTree::advance_goodbye() {

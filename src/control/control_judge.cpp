@@ -139,7 +139,7 @@ std::optional<Cause> ControlJudge::expired(uint64_t now) {
     }
     const int rank = exit->first;
     exit = exits_.erase(exit);
-    if (!left_.contains(rank)) return died_cause(rank, rank_names_[static_cast<size_t>(rank)]);
+    if (!left_.contains(rank) && !unheard_.contains(rank)) return died_cause(rank, rank_names_[static_cast<size_t>(rank)]);
   }
   return std::nullopt;
 }

@@ -31,8 +31,9 @@ Cause late_cause(int culprit, int waiter, const Stall& stall, const std::vector<
 
 class ControlJudge {
  public:
-  // `settle_ns`: see Control::Options.
+  // A standstill of all ranks in different calls for `settle_ns` is a mismatch.
   explicit ControlJudge(std::vector<std::string> rank_names, uint64_t settle_ns = 0);
+  void set_settle(uint64_t ns) { settle_ns_ = ns; }
 
   // A rank's report.  The verdict, if it shows that ranks called different things.
   // `query`: the last one that the rank had heard when it reported.
@@ -41,6 +42,8 @@ class ControlJudge {
   std::optional<Cause> timed_out(int rank, const Stall& stall, uint64_t now, uint32_t query = 0);
   void suspect(int rank) { suspects_.insert(rank); }
   void leaving(int rank) { left_.insert(rank); }
+  // Nothing more is heard of it, so the end of its process says nothing.
+  void unheard(int rank) { unheard_.insert(rank); }
   // Its process has ended.  Its last frames may still be on their way here, so the verdict comes later, from `due`.
   void exited(int rank, uint64_t now);
 
@@ -80,6 +83,7 @@ class ControlJudge {
   std::vector<Report> reports_;  // by rank
   std::set<int> suspects_;
   std::set<int> left_;     // called destroy
+  std::set<int> unheard_;
   std::map<int, uint64_t> exits_;  // of ranks whose processes have ended: when that is the verdict
   uint32_t query_ = 0;             // the last one
   uint64_t queried_at_ = 0;

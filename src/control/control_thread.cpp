@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "control.h"
+#include "of_process.h"
 #include "quiet_thread.h"
 
 namespace tutti {
@@ -22,6 +23,35 @@ epoll_event interest(uint32_t member, uint32_t which, bool output) {
   event.events = EPOLLIN | EPOLLRDHUP | (output ? uint32_t{EPOLLOUT} : 0);
   event.data.u64 = uint64_t{member} << 32 | which;
   return event;
+}
+
+struct ThreadsOfProcess {
+  std::mutex mutex;
+  std::weak_ptr<ControlThread> current;
+  std::vector<std::shared_ptr<ControlThread>> lasting;  // beyond their communicators
+  bool ended = false;
+};
+
+// The others learn of the end of this process when all that was said has been sent.
+struct EndOfProcess {
+  ~EndOfProcess() {
+    ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
+    std::vector<std::shared_ptr<ControlThread>> ending;
+    const std::lock_guard lock(ours.mutex);
+    ours.ended = true;
+    ending.swap(ours.lasting);
+  }
+};
+
+// A thread that was to last beyond its communicators, once it keeps nothing any more.
+std::shared_ptr<ControlThread> taken_from_process(ControlThread& thread) {
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
+  const std::lock_guard lock(ours.mutex);
+  const auto found = std::find_if(ours.lasting.begin(), ours.lasting.end(), [&](const auto& t) { return t.get() == &thread; });
+  if (found == ours.lasting.end() || thread.has_kept()) return nullptr;
+  auto taken = std::move(*found);
+  ours.lasting.erase(found);
+  return taken;
 }
 
 }  // namespace
@@ -43,6 +73,10 @@ Result<std::shared_ptr<ControlThread>> ControlThread::start() {
 
 ControlThread::~ControlThread() {
   if (!thread_.joinable()) return;
+  if (thread_.get_id() == std::this_thread::get_id()) {  // the last one to need it
+    thread_.detach();
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -56,6 +90,11 @@ void ControlThread::run() {
   uint64_t next = UINT64_MAX;
   for (;;) {
     end_kept();
+    if (auto self = taken_from_process(*this)) {
+      const std::weak_ptr<ControlThread> rest = self;
+      self.reset();
+      if (rest.expired()) return;  // and this object is gone
+    }
     epoll_event events[kEventsAtOnce];
     const int ready = ::epoll_wait(epoll_.get(), events, kEventsAtOnce, wait_ms(now_ns(), next));
     std::unique_lock lock(mutex_);
@@ -100,6 +139,11 @@ void ControlThread::end_kept() {
   kept_.erase(done, kept_.end());
 }
 
+bool ControlThread::has_kept() {
+  const std::lock_guard lock(mutex_);
+  return !kept_.empty();
+}
+
 // When there is something to do next.
 uint64_t ControlThread::serve(std::span<const epoll_event> events) {
   for (const epoll_event& event : events) {
@@ -135,18 +179,22 @@ void ControlThread::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, f
 void ControlThread::wake() { ::eventfd_write(wake_.get(), 1); }
 
 std::shared_ptr<ControlThread> control_thread_of_process(Status& status) {
-  static std::mutex mutex;
-  static std::weak_ptr<ControlThread> current;
-  static pid_t process = 0;
-  const std::lock_guard lock(mutex);
-  // The child of a fork has none of its parent's threads.
-  auto thread = process == ::getpid() ? current.lock() : nullptr;
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
+  const std::lock_guard lock(ours.mutex);
+  auto thread = ours.current.lock();
   if (thread) return thread;
   thread = start_control_thread(status);
-  if (process != ::getpid()) new (&current) std::weak_ptr<ControlThread>();  // what it was is the parent's
-  current = thread;
-  process = ::getpid();
+  ours.current = thread;
   return thread;
+}
+
+void outlive_communicators(const std::shared_ptr<ControlThread>& thread) {
+  static const EndOfProcess end_of_process;
+  ThreadsOfProcess& ours = of_process<ThreadsOfProcess>();
+  const std::lock_guard lock(ours.mutex);
+  if (ours.ended || std::count(ours.lasting.begin(), ours.lasting.end(), thread) > 0) return;
+  ours.lasting.push_back(thread);
+  thread->wake();
 }
 
 std::shared_ptr<ControlThread> start_control_thread(Status& status) {

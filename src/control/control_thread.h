@@ -58,6 +58,7 @@ class ControlThread {
 
   // Owns a member until it is done.  Not with the lock held.
   void keep(std::unique_ptr<ControlMember> member);
+  bool has_kept();
 
  private:
   ControlThread() = default;
@@ -74,5 +75,8 @@ class ControlThread {
   bool stop_ = false;
   std::thread thread_;
 };
+
+// Keeps a thread that has members of its own until they are done or the process ends.
+void outlive_communicators(const std::shared_ptr<ControlThread>& thread);
 
 }  // namespace tutti

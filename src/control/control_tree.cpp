@@ -1,14 +1,21 @@
 #include "control_tree.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <set>
 
 #include "clock.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 
 namespace tutti {
 namespace {
@@ -18,6 +25,42 @@ constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
+constexpr uint64_t kExitPatience = 50 * kMillisecond;  // for the last frames of a process that has ended
+
+// Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
+// after a pause as long as the interruption.
+constexpr uint64_t kLeastSettle = 5000 * kMillisecond, kMostSettle = 30'000 * kMillisecond;
+
+uint64_t settle_ns(bool between_hosts, uint64_t timeout_ns) {
+  return between_hosts ? std::clamp(timeout_ns / 20, kLeastSettle, kMostSettle) : 0;
+}
+
+// Also if nobody has waited for it yet.
+bool has_ended(int pid) {
+  const OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!fd) return errno == ESRCH;
+  pollfd entry{fd.get(), POLLIN, 0};
+  return ::poll(&entry, 1, 0) == 1;
+}
+
+// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
+bool has_crashed(int pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
+  return false;
+}
+
+// A pidfd of the process at the other end of a unix socket, in whatever namespace it counts its processes; none for
+// other sockets, for this process, and before Linux 6.5.
+OwnedFd process_behind(int socket) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid == ::getpid()) return OwnedFd();
+  int fd = -1;
+  length = sizeof fd;
+  return OwnedFd(::getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &fd, &length) == 0 ? fd : -1);
+}
 
 }  // namespace
 
@@ -25,8 +68,9 @@ ControlTree::ControlTree(std::shared_ptr<ControlThread> thread, Options options,
     : thread_keeper_(std::move(thread)),
       thread_(thread_keeper_.get()),
       options_(std::move(options)),
+      timeout_ns_(options_.timeout_ns),
       neighbours_(std::move(neighbours)),
-      judge_(options_.rank_names, options_.settle_ns) {}
+      judge_(options_.rank_names, settle_ns(options_.between_hosts, timeout_ns_)) {}
 
 Status ControlTree::begin() {
   const std::lock_guard lock(thread_->mutex());
@@ -55,35 +99,68 @@ ControlTree::~ControlTree() {
   }
 }
 
-// Each rank of a host watches the next one up and down; the last and the first watch each other.
+// Each rank watches its neighbours in the tree, and the next rank of its host up and down; the last and the first watch
+// each other.
 void ControlTree::watch_processes() {
-  const auto watched = [&](int rank) { return options_.local_pids[static_cast<size_t>(rank)] > 0; };
-  std::set<int> ranks;
+  for (const Neighbour& neighbour : neighbours_) watch_process(neighbour.rank);
+  if (options_.local_pids.empty()) return;
   for (const int step : {1, options_.size - 1}) {
     int rank = options_.rank;
-    for (int i = 1; i < options_.size && !options_.local_pids.empty(); ++i) {
-      rank = (rank + step) % options_.size;
-      if (!watched(rank)) continue;
-      ranks.insert(rank);
-      break;
-    }
-  }
-  for (const int rank : ranks) {
-    OwnedFd fd(static_cast<int>(::syscall(SYS_pidfd_open, options_.local_pids[static_cast<size_t>(rank)], 0)));
-    if (!fd) continue;  // a kernel before 5.3, or it has just died, as its connections show
-    const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
-    if (!thread_->watch(member_, which, fd.get()).ok()) continue;
-    processes_.push_back({rank, std::move(fd)});
+    do rank = (rank + step) % options_.size;
+    while (rank != options_.rank && options_.local_pids[static_cast<size_t>(rank)] <= 0);
+    if (rank != options_.rank && !neighbour_of(rank)) watch_process(rank);
   }
 }
 
-// A process that writes a core dump keeps its connections meanwhile, which may take a minute.
-bool ControlTree::crashed(int rank) const {
-  if (rank < 0 || options_.local_pids.empty() || options_.local_pids[static_cast<size_t>(rank)] <= 0) return false;
-  std::ifstream status("/proc/" + std::to_string(options_.local_pids[static_cast<size_t>(rank)]) + "/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("CoreDumping:")) return line.ends_with('1');
-  return false;
+// As far as the system lets this rank: a kernel before 5.3 knows no such descriptors, and of a process that has just
+// died the connections tell.
+void ControlTree::watch_process(int rank) {
+  const int pid = options_.local_pids.empty() ? 0 : options_.local_pids[static_cast<size_t>(rank)];
+  Neighbour* const neighbour = neighbour_of(rank);
+  OwnedFd fd = pid > 0     ? OwnedFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))
+               : neighbour ? process_behind(neighbour->socket.fd())
+                           : OwnedFd();
+  const auto which = static_cast<uint32_t>(neighbours_.size() + processes_.size());
+  if (fd && thread_->watch(member_, which, fd.get()).ok()) processes_.push_back({rank, std::move(fd)});
+}
+
+ControlTree::Neighbour* ControlTree::neighbour_of(int rank) {
+  const auto found = std::find_if(neighbours_.begin(), neighbours_.end(), [rank](const Neighbour& n) { return n.rank == rank; });
+  return found != neighbours_.end() ? &*found : nullptr;
+}
+
+// Its connections close, too, unless another process holds copies of them.  What it sent may still be on its way here.
+void ControlTree::process_ended(int rank, uint64_t now) {
+  if (Neighbour* const neighbour = neighbour_of(rank))
+    neighbour->ended_at = now;
+  else if (!over())
+    report_exit(rank);
+}
+
+uint64_t ControlTree::close_ended(uint64_t now) {
+  uint64_t next = UINT64_MAX;
+  for (size_t i = 0; i < neighbours_.size(); ++i) {
+    const Neighbour& neighbour = neighbours_[i];
+    if (neighbour.ended_at == 0 || !neighbour.socket.open()) continue;
+    if (now < neighbour.ended_at + kExitPatience) {
+      next = std::min(next, neighbour.ended_at + kExitPatience);
+      continue;
+    }
+    on_ready(static_cast<uint32_t>(i), EPOLLIN);
+    closed(i);
+  }
+  return next;
+}
+
+// Whether the rank that this one waits for can answer no more, as far as its process shows.
+std::optional<Status> ControlTree::end_of(const Stall& stall) const {
+  const int rank = stall.waits_for;
+  const int pid = rank < 0 || options_.local_pids.empty() ? 0 : options_.local_pids[static_cast<size_t>(rank)];
+  if (pid <= 0) return std::nullopt;
+  if (has_crashed(pid)) return Status(Code::peer_lost, name_of(rank) + " has crashed: it is writing a core dump");
+  const bool tree_tells = !is_cut_ && stall.waited_ns < kSureNs + 2000 * kMillisecond;
+  if (!tree_tells && has_ended(pid)) return Status(Code::peer_lost, name_of(rank) + " is gone: its process has ended");
+  return std::nullopt;
 }
 
 // ---- called by the caller's threads ----
@@ -91,6 +168,12 @@ bool ControlTree::crashed(int rank) const {
 Status ControlTree::failure() const {
   const std::lock_guard lock(thread_->mutex());
   return failure_;
+}
+
+void ControlTree::set_timeout(uint64_t ns) {
+  const std::lock_guard lock(thread_->mutex());
+  timeout_ns_ = ns;
+  judge_.set_settle(settle_ns(options_.between_hosts, ns));
 }
 
 void ControlTree::fail(int culprit, const Status& cause) {
@@ -105,8 +188,7 @@ void ControlTree::stalled(const Stall& stall) {
   if (over()) return;
   last_stall_ = stall;
   last_stall_at_ = now_ns();
-  if (!pending_ && crashed(stall.waits_for))
-    raise({stall.waits_for, false, Status(Code::peer_lost, name_of(stall.waits_for) + " has crashed: it is writing a core dump")});
+  if (const auto end = pending_ ? std::nullopt : end_of(stall)) raise({stall.waits_for, false, *end});
   take_stall(own_stall(FrameKind::stall, stall));
   thread_->wake();
 }
@@ -128,8 +210,7 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
     if (!process.fd) return;
     thread_->unwatch(process.fd.get());
     process.fd.reset();
-    if (!over()) report_exit(process.rank);
-    return;
+    return process_ended(process.rank, now_ns());
   }
   Neighbour& neighbour = neighbours_[which];
   if (!neighbour.socket.open()) return;
@@ -147,7 +228,8 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
 }
 
 uint64_t ControlTree::on_tick(uint64_t now) {
-  if (over()) return UINT64_MAX;
+  const uint64_t next_close = close_ended(now);
+  if (over()) return next_close;
   if (pending_ && now >= pending_until_) apply(*pending_);
   if (probe_until_ != 0 && now >= probe_until_) end_probe();
   if (over_time_ && now >= over_time_until_ && !over()) {
@@ -163,8 +245,8 @@ uint64_t ControlTree::on_tick(uint64_t now) {
       announce_late(frame);
     }
   }
-  if (over()) return UINT64_MAX;
-  uint64_t next = parent() == nullptr ? judge_.next() : UINT64_MAX;
+  if (over()) return next_close;
+  uint64_t next = std::min(next_close, parent() == nullptr ? judge_.next() : UINT64_MAX);
   if (pending_) next = std::min(next, pending_until_);
   if (probe_until_ != 0) next = std::min(next, probe_until_);
   if (over_time_) next = std::min(next, over_time_until_);
@@ -197,6 +279,7 @@ bool ControlTree::handle_from_child(size_t which, const ControlFrame& frame) {
       report_leaving(frame.rank);
       return true;
     case FrameKind::exited: report_exit(frame.rank); return true;
+    case FrameKind::cut_off: report_cut(frame.rank); return true;
     case FrameKind::goodbye_up:
       neighbours_[which].goodbye = true;
       advance_goodbye();
@@ -229,6 +312,7 @@ void ControlTree::closed(size_t which) {
   if (over() || neighbour.goodbye) return;
   if (neighbour.leaving) {  // it is done; nothing more will be heard of the ranks behind it
     neighbour.goodbye = true;
+    cut_off(neighbour);
     return advance_goodbye();
   }
   const Cause cause = died_cause(neighbour.rank, name_of(neighbour.rank));

@@ -8,10 +8,11 @@
 // themselves.
 //
 // The end.  A rank that leaves reports that to the root and to the ranks below it, which then do not take its closing
-// for a death.  It passes messages on for them until they leave, too (control.h).  A rank whose parent has left is the
-// root of those below it.
-// Deaths.  A process that ends closes its connections, unless another one holds copies of them; so the ranks of a host
-// also watch one another's processes, each the next one up and down.
+// for a death.  It passes messages on for them until they leave, too (control.h).  If its process ends before, a rank
+// whose parent it was is the root of those below it.  The parts know nothing of one another then: a rank that waits for
+// another in vain looks by itself whether that one's process lives.
+// Deaths.  A process that ends closes its connections, unless another one holds copies of them.  So the ranks of a host
+// also watch one another's processes: each its neighbours in the tree, and the next ranks up and down.
 //
 // All state is guarded by the control thread's lock.
 #pragma once
@@ -37,6 +38,10 @@ inline std::vector<int> children_of(int rank, int size) {
   for (int child = 2 * rank + 1; child <= 2 * rank + 2 && child < size; ++child) children.push_back(child);
   return children;
 }
+inline bool is_below(int rank, int other) {
+  while (other > rank) other = parent_of(other);
+  return other == rank;
+}
 
 class ControlTree final : public Control, private ControlMember {
  public:
@@ -46,6 +51,7 @@ class ControlTree final : public Control, private ControlMember {
     bool goodbye = false;  // a child: its subtree is done
     bool answered = true;  // the last ping
     bool leaving = false;  // it has called destroy
+    uint64_t ended_at = 0;  // when its process was seen to have ended; 0: it has not
   };
 
   // `neighbours`: connected, the parent first.
@@ -54,10 +60,11 @@ class ControlTree final : public Control, private ControlMember {
   Status begin();  // once, after the constructor
 
   Status failure() const override;
+  void set_timeout(uint64_t ns) override;
   void fail(int culprit, const Status& cause) override;
   void stalled(const Stall& stall) override;
   void timed_out(const Stall& stall) override;
-  Status goodbye() override;
+  Status goodbye(std::optional<uint64_t> limit_ns = {}) override;
 
  private:
   void on_ready(uint32_t which, uint32_t events) override;
@@ -81,9 +88,15 @@ class ControlTree final : public Control, private ControlMember {
   void report_leaving(int rank);
   void report_exit(int rank);
   void advance_goodbye();
-  Status wait_for_others(std::unique_lock<std::mutex>& lock);
+  void cut_off(const Neighbour& neighbour);
+  void report_cut(int rank);
+  Status wait_for_others(std::unique_lock<std::mutex>& lock, std::optional<uint64_t> limit_ns);
+  std::optional<Status> end_of(const Stall& stall) const;  // why it will never end
   void watch_processes();
-  bool crashed(int rank) const;
+  void watch_process(int rank);
+  Neighbour* neighbour_of(int rank);  // null: it is none
+  void process_ended(int rank, uint64_t now);
+  uint64_t close_ended(uint64_t now);  // when there is something to do next
 
   bool is_child(size_t which) const { return neighbours_[which].rank > options_.rank; }
   friend class Control;
@@ -97,6 +110,7 @@ class ControlTree final : public Control, private ControlMember {
   std::shared_ptr<ControlThread> thread_keeper_;  // null once the thread owns this
   ControlThread* const thread_;
   const Options options_;
+  uint64_t timeout_ns_;
   std::vector<Neighbour> neighbours_;
   uint32_t member_ = 0;
   ControlJudge judge_;  // used at the root
@@ -118,6 +132,7 @@ class ControlTree final : public Control, private ControlMember {
   uint64_t last_stall_at_ = 0;
   bool leaving_ = false;       // goodbye() has been called
   bool left_ = false;          // and so have all ranks below
+  bool is_cut_ = false;        // see cut_off()
 };
 
 }  // namespace tutti

@@ -30,8 +30,9 @@ class Heap {
   Heap(const Heap&) = delete;
   Heap& operator=(const Heap&) = delete;
 
-  // Page aligned, zeroed, faulted in, in huge pages where the system allows; null: no memory for that.
-  std::byte* allocate(size_t bytes, const void* owner = nullptr);
+  // Page aligned, zeroed, faulted in, in huge pages where the system allows; null: no memory for that.  If need not be
+  // `zeroed`, pages of such memory that was freed are used again as they are.
+  std::byte* allocate(size_t bytes, const void* owner = nullptr, bool zeroed = true);
 
   // Where the allocation begins that `memory` lies in; null: in none.
   const std::byte* begin_of(const void* memory) const;
@@ -41,8 +42,9 @@ class Heap {
   std::byte* first_of(const void* owner) const;  // of its allocations; null: it has none
   void disown(std::byte* memory);
 
-  // Gives the pages back.
+  // Gives the pages back, or keeps them for memory that need not be zeroed.
   void free(std::byte* memory);
+  void trim();  // gives all those back
   // Somebody may write to what is allocated now even after it is freed: its addresses are never used again.
   void spoil();
 
@@ -56,19 +58,25 @@ class Heap {
   struct Range {
     size_t bytes;
     bool live = true, spoiled = false;
+    bool zeroed = true;  // when it was allocated
+    bool idle = false;   // freed, with its pages
     const void* owner = nullptr;
   };
   using Ranges = std::map<const std::byte*, Range>;
   Ranges::const_iterator range_of(const std::byte* memory) const;
   bool inside(const std::byte* memory, size_t bytes) const;
   std::byte* find_room(size_t bytes) const;
-  std::byte* take(size_t bytes, const void* owner);
+  std::byte* allocate_new(size_t whole, const void* owner, bool zeroed);
+  std::byte* take(size_t bytes, const void* owner, bool zeroed);
+  std::byte* take_idle(size_t bytes, const void* owner);
+  Ranges::iterator give_back(Ranges::iterator range);
 
   std::byte* part_ = nullptr;
   size_t capacity_ = 0;
 
   mutable std::mutex mutex_;  // of ranges_
   Ranges ranges_;
+  size_t idle_bytes_ = 0;
   std::atomic<const std::byte*> low_{nullptr}, high_{nullptr};  // all ranges lie between; most other memory does not
 };
 

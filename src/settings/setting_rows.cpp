@@ -179,12 +179,12 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "Replaces the identity of the host: ranks with different ones do not share memory.", false,
      [](std::string_view text, Settings& s) { return read_host_id(text, s.host_id); }},
     {"TUTTI_RANK", "number", "", "0 to 65535, less than TUTTI_SIZE", "This process's rank, where no launcher says it.", false,
-     [](std::string_view text, Settings& s) { return read_optional_number(text, 0, kMostRanks - 1, s.rank); }},
+     [](std::string_view text, Settings& s) { return read_optional_number(text, 0, kMostRanks - 1, s.rank); }, "tutti_config.rank"},
     {"TUTTI_SIZE", "number", "", "1 to 65536", "The number of ranks, where no launcher says it.", false,
-     [](std::string_view text, Settings& s) { return read_optional_number(text, 1, kMostRanks, s.size); }},
+     [](std::string_view text, Settings& s) { return read_optional_number(text, 1, kMostRanks, s.size); }, "tutti_config.size"},
     {"TUTTI_STORE", "address", "", "host:port, or file:/path that all ranks see",
      "Where the ranks meet, where no launcher says it; rank 0 listens on host:port.", false,
-     [](std::string_view text, Settings& s) { return read_store(text, s.store); }},
+     [](std::string_view text, Settings& s) { return read_store(text, s.store); }, "tutti_config.store"},
     {"TUTTI_TCP_CONNECTIONS", "number", "1", "1 to 16", "TCP connections between two ranks.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 1, 16, s.tcp_connections); }},
     {"TUTTI_TCP_CONGESTION", "text", "", "system, or a name from net.ipv4.tcp_available_congestion_control, such as cubic",
@@ -192,7 +192,8 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "and back takes at most 2 ms, since both misjudge the bursts of collective calls; otherwise, and with `system`, the system's.",
      false, [](std::string_view text, Settings& s) { return read_text(text, s.tcp_congestion); }},
     {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
-     [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); }},
+     [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); },
+     "the environment, or give its lines as settings"},
 }};
 
 }  // namespace

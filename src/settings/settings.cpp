@@ -66,29 +66,46 @@ Environment tutti_environment() {
   return found;
 }
 
-Result<FileSettings> parse_settings_file(std::string_view content, const std::string& path) {
-  FileSettings settings;
+// A line "TUTTI_X=value"; `expected`: what else may stand there.
+static Result<std::string_view> add_line(std::string_view line, const std::string& source, const char* expected,
+                                         GivenSettings& settings) {
+  const size_t equals = line.find('=');
+  if (equals == std::string_view::npos)
+    return Status(Code::invalid_argument, source + ": " + in_quotes(line) + " is no setting; expected TUTTI_X=value" + expected);
+  const std::string_view name = trim(line.substr(0, equals));
+  const auto [place, is_new] = settings.emplace(name, GivenSetting{std::string(trim(line.substr(equals + 1))), source});
+  if (!is_new)
+    return Status(Code::invalid_argument, source + ": " + in_quotes(name) + " was already set at " + place->second.source);
+  return name;
+}
+
+Status give_setting(std::string_view text, const std::string& source, GivenSettings& given) {
+  const auto name = add_line(text, source, "", given);
+  if (!name.ok()) return name.status();
+  const auto row = row_named(*name);
+  if (!row) return Status(Code::invalid_argument, no_setting(*name, source));
+  if (const std::string_view instead = setting_rows()[*row].instead; !instead.empty())
+    return Status(Code::invalid_argument,
+                  std::string(*name) + " (" + source + ") is no setting of single communicators; use " + std::string(instead));
+  return {};
+}
+
+Result<GivenSettings> parse_settings_file(std::string_view content, const std::string& path) {
+  GivenSettings settings;
   size_t number = 0;
   for (std::string_view line : split(content, '\n')) {
     const std::string source = path + ":" + std::to_string(++number);
     if (line.ends_with('\r')) line.remove_suffix(1);
     line = trim(line);
     if (line.empty() || line.front() == '#') continue;
-    const size_t equals = line.find('=');
-    if (equals == std::string_view::npos)
-      return Status(Code::invalid_argument,
-                    source + ": " + in_quotes(line) + " is no setting; expected TUTTI_X=value or # comment");
-    const std::string name(trim(line.substr(0, equals)));
-    const auto [place, is_new] = settings.emplace(name, FileSetting{std::string(trim(line.substr(equals + 1))), source});
-    if (!is_new)
-      return Status(Code::invalid_argument, source + ": " + in_quotes(name) + " was already set at " + place->second.source);
+    if (const auto added = add_line(line, source, " or # comment", settings); !added.ok()) return added.status();
   }
   return settings;
 }
 
-Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings) {
+Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings, const GivenSettings& given) {
   Settings settings;
-  FileSettings file;
+  GivenSettings file;
   if (const auto named = environment.find(kConfFile); named != environment.end() && !trim(named->second).empty()) {
     const std::string path(trim(named->second));
     const auto content = read_file(path, kLargestFile, "the settings file");
@@ -103,7 +120,7 @@ Result<Settings> load_settings(const Environment& environment, std::vector<std::
       warnings.push_back(row ? name + " (" + value.source + ") has no effect inside a settings file"
                              : no_setting(name, value.source));
     } else if (Status status = assign(settings, *row, value.text, value.source); !status.ok()) {
-      if (!environment.contains(name)) return status;
+      if (!environment.contains(name) && !given.contains(name)) return status;
     }
   }
   for (const auto& [name, value] : environment) {
@@ -111,9 +128,11 @@ Result<Settings> load_settings(const Environment& environment, std::vector<std::
     if (!row) {
       if (name.starts_with(kPrefix)) warnings.push_back(no_setting(name, "environment"));
     } else if (Status status = assign(settings, *row, value, "environment"); !status.ok()) {
-      return status;
+      if (!given.contains(name)) return status;
     }
   }
+  for (const auto& [name, value] : given)
+    if (Status status = assign(settings, *row_named(name), value.text, value.source); !status.ok()) return status;
   if (settings.rank >= 0 && settings.size >= 0 && settings.rank >= settings.size)
     return Status(Code::invalid_argument,
                   "TUTTI_RANK=" + std::to_string(settings.rank) + " must be less than TUTTI_SIZE=" + std::to_string(settings.size));
@@ -176,8 +195,17 @@ Status apply_wire_settings(std::string_view encoded, Settings& settings, std::ve
   return {};
 }
 
+// "`TUTTI_RANK`, `TUTTI_SIZE` …": settings that a program cannot give for one communicator.
+static std::string not_given() {
+  std::string names;
+  for (const SettingRow& row : setting_rows())
+    if (!row.instead.empty()) names.append(names.empty() ? "`" : ", `").append(row.name).append("`");
+  return names;
+}
+
 std::string environment_document() {
   std::string text =
+      std::string() +
       "# Environment\n\n"
       "Generated by `tutti-info --environment-doc` from the table in `src/settings/setting_rows.cpp`.\n\n"
       "A setting comes from the environment, else from the file that `TUTTI_CONF_FILE` names (lines `TUTTI_X=value`; lines that "
@@ -186,6 +214,10 @@ std::string environment_document() {
       "a\n"
       "name that begins with `TUTTI_` and is not listed here is a warning. `tutti-info` prints every setting with its value and "
       "source.\n\n"
+      "A program may give settings for one communicator and all that are split off it, in `tutti_config.settings`; they beat the\n"
+      "environment. There an unknown name is an error, and so are " +
+      not_given() +
+      ".\n\n"
       "Sizes take K, M, G or T for powers of 1024. Where the last column says so, rank 0's value is used by all ranks of a\n"
       "communicator.\n\n"
       "| name | default | accepted | meaning | rank 0 decides |\n"

@@ -1,8 +1,8 @@
 // The settings of a user.  One table (setting_rows.cpp) is the source of every name, default, meaning and accepted
 // value.  The loader, the error sentences, docs/environment.md and tutti-info's listing all read it.
 //
-// Precedence: the environment, then the file that TUTTI_CONF_FILE names, then the default.  An empty value means the
-// default.
+// Precedence: what the program gives for one communicator, then the environment, then the file that TUTTI_CONF_FILE
+// names, then the default.  An empty value means the default.
 #pragma once
 
 #include <array>
@@ -38,6 +38,7 @@ struct SettingRow {
   std::string_view meaning;
   bool shapes_wire;                                            // rank 0's value is used by all ranks
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
+  std::string_view instead = {};  // where a program cannot give it for one communicator: what it can give
 };
 inline constexpr size_t kSettings = 22;
 std::span<const SettingRow, kSettings> setting_rows();
@@ -80,20 +81,26 @@ struct Settings {
 using Environment = std::map<std::string, std::string, std::less<>>;
 Environment tutti_environment();  // those of this process whose names begin with TUTTI_
 
+// "name = value" lines of a settings file, or what a program gives: name → (value, "path:line").
+struct GivenSetting {
+  std::string text, source;
+};
+using GivenSettings = std::map<std::string, GivenSetting, std::less<>>;
+
+// Adds "TUTTI_LANES=4", which a program gives for one communicator.  An error for what is no setting, or none that a
+// communicator may have of its own, and for what was already given.
+Status give_setting(std::string_view text, const std::string& source, GivenSettings& given);
+
 // The first wrong value is an error that names variable, value, source, what is accepted and the nearest accepted word.
 // A TUTTI_ name that does not exist becomes a warning that suggests the nearest one.
-Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings);
+Result<Settings> load_settings(const Environment& environment, std::vector<std::string>& warnings, const GivenSettings& given = {});
 
 // Compares TUTTI_TRANSPORT with the transports that exist, which this room does not know.  An error, like those of
 // load_settings, if the list names another transport or leaves none.
 Status check_transports(const Settings& settings, std::span<const std::string_view> known);
 
-// "name = value" lines of a settings file: name → (value, "path:line").  # begins a comment line.
-struct FileSetting {
-  std::string text, source;
-};
-using FileSettings = std::map<std::string, FileSetting, std::less<>>;
-Result<FileSettings> parse_settings_file(std::string_view content, const std::string& path);
+// # begins a comment line.
+Result<GivenSettings> parse_settings_file(std::string_view content, const std::string& path);
 
 // The settings that shape the wire, as rank 0 hands them to the other ranks at bootstrap; at most kLongestWireSettings
 // bytes.

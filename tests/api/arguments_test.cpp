@@ -46,6 +46,17 @@ class Arguments : public testing::Test {
 
 #define REFUSED(call) refused((call), #call)
 
+TEST_F(Arguments, LimitOfTheEnd) {
+  EXPECT_EQ(tutti_comm_destroy_within(comm_, -1), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("tutti_comm_destroy_within: timeout_ms is -1, must be 0 or more"));
+  EXPECT_EQ(tutti_comm_destroy_within(nullptr, 0), TUTTI_SUCCESS);
+  ASSERT_EQ(tutti_recv_start(comm_, b_, 1, TUTTI_FLOAT32, 1, 0, nullptr, &request_), TUTTI_SUCCESS);
+  EXPECT_EQ(tutti_comm_destroy_within(comm_, 0), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(nullptr), HasSubstr("1 request has not been waited for"));
+  EXPECT_EQ(tutti_send(world_.comm(1), a_, 1, TUTTI_FLOAT32, 0, 0, nullptr), TUTTI_SUCCESS);
+  EXPECT_EQ(tutti_wait(request_), TUTTI_SUCCESS);
+}
+
 TEST_F(Arguments, BuffersMissing) {
   REFUSED(tutti_all_reduce(comm_, nullptr, b_, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));
   REFUSED(tutti_all_reduce(comm_, a_, nullptr, 4, TUTTI_FLOAT32, TUTTI_SUM, nullptr));

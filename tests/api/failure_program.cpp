@@ -2,7 +2,9 @@
 // <status> <sentence>"; a rank that ends in order writes "CLEAN" once its communicators are gone without a trace.
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -10,6 +12,7 @@
 #include <tutti/tutti.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -101,6 +104,12 @@ class Rank {
     tutti_comm_destroy(comm_);
     comm_ = nullptr;
     count_holdings();
+  }
+
+  tutti_status destroy_within(int timeout_ms) {
+    const tutti_status status = tutti_comm_destroy_within(comm_, timeout_ms);
+    comm_ = nullptr;
+    return status;
   }
 
   void count_holdings() {
@@ -290,7 +299,7 @@ void abort_call(Rank& rank) {
   if (rank.argument() == "between calls") {
     begun = true;
     aborter.join();
-    rank.report(rank.all_reduce());
+    rank.report(rank.loop(5'000));  // as the others: word of the abort may still be on its way
   } else {
     begun = true;
     rank.report(rank.loop(5'000));
@@ -398,24 +407,95 @@ void forked(Rank& rank) {
   rank.destroy();
 }
 
-// Rank 1 has a child that never execs, as data loaders have.  "cloned": by the bare system call, past all handlers, so
-// it keeps copies of rank 1's sockets.
-void with_a_child(Rank& rank, bool cloned) {
-  if (!rank.create()) return;
-  if (rank.rank() == 1) {
-    const auto child = cloned ? static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)) : fork();
-    if (child == 0) {
-      for (int fd = 0; fd < 3; ++fd) close(fd);  // the test waits for the end of the output
-      sleep(10);
-      _exit(0);
-    }
+// Ends only when the test's folder is gone.
+[[noreturn]] void outlive_the_rank() {
+  for (int fd = 0; fd < 3; ++fd) close(fd);  // the test waits for the end of the output
+  const char* const folder = std::getenv("API_TEST_FOLDER");
+  for (int i = 0; i < 10'000 && access(folder, F_OK) == 0; ++i) usleep(10'000);
+  _exit(0);
+}
+
+// "cloned": by the bare system call, past all handlers, so that it keeps copies of the rank's sockets.
+void make_child(const std::string& how) {
+  if (how == "spawned") {
+    std::string program = "while [ -e \"$API_TEST_FOLDER\" ]; do sleep 0.1; done";
+    const char* const arguments[] = {"sh", "-c", program.c_str(), nullptr};
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    for (int fd = 0; fd < 3; ++fd) posix_spawn_file_actions_addopen(&files, fd, "/dev/null", O_RDWR, 0);
+    pid_t child = 0;
+    if (posix_spawn(&child, "/bin/sh", &files, nullptr, const_cast<char* const*>(arguments), environ) != 0) say("no child");
+    posix_spawn_file_actions_destroy(&files);
+    return;
   }
+  const auto child = how == "cloned" ? static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr)) : fork();
+  if (child == 0) outlive_the_rank();
+}
+
+// Rank ARGUMENT's first digit has a child that lives on when the rank is dead, as a data loader's workers do.  The rest
+// of ARGUMENT: how it is made.
+void with_a_child(Rank& rank) {
+  const bool is_parent = std::getenv("TUTTI_RANK")[0] == rank.argument()[0];
+  const std::string how = rank.argument().substr(1);
+  if (is_parent && how == "before") make_child("forked");
+  if (!rank.create()) return;
+  if (is_parent && how != "before" && how != "busy") make_child(how);
+  // While other threads open and close descriptors.
+  std::thread forking([&] {
+    for (int i = 0; i < 20 && is_parent && how == "busy"; ++i) make_child("forked");
+  });
+  for (int i = 0; i < 5 && how == "busy"; ++i) {
+    tutti_comm* part = nullptr;
+    if (tutti_comm_split(rank.comm(), 0, 0, &part) != TUTTI_SUCCESS) say_result(TUTTI_INTERNAL, rank.comm());
+    tutti_comm_destroy(part);
+  }
+  forking.join();
   const tutti_status status = rank.loop(10);
   rank.report(status);
   rank.destroy();
 }
-void forks(Rank& rank) { with_a_child(rank, false); }
-void clones(Rank& rank) { with_a_child(rank, true); }
+
+// Rank ARGUMENT's first digit leaves at once, and then ends or lives on; the others go on with each other for seconds,
+// and then the last of them dies.
+void leave_at_once(Rank& rank) {
+  if (!rank.create()) return;
+  const int leaver = rank.argument()[0] - '0';
+  if (const tutti_status status = rank.all_reduce(); status != TUTTI_SUCCESS) return rank.report(status);
+  if (rank.rank() == leaver) {
+    say("LEFT " + std::to_string(rank.destroy_within(0)));
+    if (rank.argument().ends_with("ends")) return;
+    wait_for_file(in_test_folder("enough"));
+    return rank.count_holdings();
+  }
+  std::vector<int> staying;
+  for (int r = 0; r < rank.size(); ++r)
+    if (r != leaver) staying.push_back(r);
+  const size_t here = static_cast<size_t>(std::find(staying.begin(), staying.end(), rank.rank()) - staying.begin());
+  const int next = staying[(here + 1) % staying.size()], previous = staying[(here + staying.size() - 1) % staying.size()];
+  for (int round = 0; round < 250; ++round) {
+    const int mine = rank.rank() + round;
+    int theirs = -1;
+    tutti_request* sending = nullptr;
+    tutti_status status = tutti_send_start(rank.comm(), &mine, 1, TUTTI_INT32, next, 0, nullptr, &sending);
+    if (status == TUTTI_SUCCESS) status = tutti_recv(rank.comm(), &theirs, 1, TUTTI_INT32, previous, 0, nullptr);
+    if (status == TUTTI_SUCCESS) status = tutti_wait(sending);
+    if (status != TUTTI_SUCCESS) return say("HARMED"), rank.report(status);
+    if (theirs != previous + round) say("WRONG DATA");
+    usleep(10'000);
+  }
+  say("STAYED");
+  if (rank.rank() == staying.back()) wait_for_file(in_test_folder("nowhere"));
+  int nothing = 0;
+  rank.report(tutti_recv(rank.comm(), &nothing, 1, TUTTI_INT32, staying.back(), 0, nullptr));
+  rank.destroy();
+}
+
+// All leave at once and end.
+void all_leave_at_once(Rank& rank) {
+  if (!rank.create()) return;
+  if (const tutti_status status = rank.all_reduce(rank.number()); status != TUTTI_SUCCESS) return rank.report(status);
+  say("LEFT " + std::to_string(rank.destroy_within(0)));
+}
 
 // Rank 1 comes to the call when the test allows it.
 void suspended(Rank& rank) {
@@ -447,8 +527,9 @@ int run(const std::string& scenario, const std::string& argument) {
                                                                     {"short_of_memory", short_of_memory},
                                                                     {"limited", limited},
                                                                     {"forked", forked},
-                                                                    {"forks", forks},
-                                                                    {"clones", clones},
+                                                                    {"with_a_child", with_a_child},
+                                                                    {"leave_at_once", leave_at_once},
+                                                                    {"all_leave_at_once", all_leave_at_once},
                                                                     {"suspended", suspended},
                                                                     {"create", create_only}};
   const auto found = kScenarios.find(scenario);

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -127,15 +128,22 @@ TEST_P(Failures, KilledWithRequestsInFlight) {
   expect_told(world, 1, TUTTI_PEER_LOST, HasSubstr("rank 1"));
 }
 
-// Copies of its sockets in a child hide no death.
+// Copies of its sockets in a child hide no death, wherever in the control tree the rank is.
 TEST_P(Failures, KilledWhileAChildLives) {
-  for (const char* scenario : {"forks", "clones"}) {
-    ProcessWorld world = start(3, scenario, "", {{"TUTTI_TIMEOUT", "10m"}});
+  const auto dies = [&](const char* how, int size, int victim) {
+    SCOPED_TRACE(std::string(how) + ", rank " + std::to_string(victim) + " of " + std::to_string(size));
+    ProcessWorld world = start(size, "with_a_child", std::to_string(victim) + how, {{"TUTTI_TIMEOUT", "10m"}});
     ASSERT_TRUE(world.wait_for_output("looping"));
-    world.rank(1).signal(SIGKILL);
-    for (const int rank : {0, 2})
-      expect_told(world.rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank 1"));
-  }
+    world.rank(victim).signal(SIGKILL);
+    for (int rank = 0; rank < size; ++rank)
+      if (rank != victim)
+        expect_told(world.rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank " + std::to_string(victim)));
+  };
+  const bool sees_all = std::string(GetParam()) != "mixed";  // on another host nobody sees a process end
+  for (int size = sees_all ? 2 : 4; size < 4; ++size)
+    for (int victim = 0; victim < 3 && victim < size; ++victim) dies("cloned", size, victim);
+  dies(sees_all ? "cloned" : "forked", 7, 1);
+  for (const char* how : {"before", "forked", "spawned", "busy"}) dies(how, 3, 0);
 }
 
 TEST_P(Failures, SurvivorsStartAnewAtOnce) {
@@ -158,6 +166,51 @@ TEST_P(Failures, DestroyWhileOthersAreInACall) {
   ProcessWorld world = start(3, "leave", "destroy");
   expect_told(world, 2, TUTTI_PEER_LOST, HasSubstr("rank 2"));
   EXPECT_THAT(world.rank(2).output(), HasSubstr("CLEAN"));
+}
+
+// ---- ranks that leave at once ----
+
+// The others are not harmed, whether or not its process lives on, and a death among them is noticed.
+TEST_P(Failures, RankThatLeavesAtOnceHarmsNobody) {
+  constexpr int kSize = 4, kVictim = 3;
+  std::vector<std::unique_ptr<ProcessWorld>> worlds;
+  const std::vector<std::string> arguments = {"0 ends", "1 ends", "0 lives", "1 lives"};
+  for (const std::string& argument : arguments) {
+    const Variables variables{{"TUTTI_TIMEOUT", "10m"}, {"API_TEST_FOLDER", shared_.string()}};
+    worlds.push_back(std::make_unique<ProcessWorld>(
+        kSize, std::vector<std::string>{program_from("API_TEST_FAILURE_PROGRAM"), "leave_at_once", argument}, variables,
+        GetParam()));
+  }
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    SCOPED_TRACE("rank " + arguments[i]);
+    const int leaver = arguments[i][0] - '0';
+    EXPECT_TRUE(worlds[i]->rank(leaver).wait_for_output("LEFT 0\n"));
+    for (int rank = 0; rank < kSize; ++rank) EXPECT_TRUE(rank == leaver || worlds[i]->rank(rank).wait_for_output("STAYED"));
+    worlds[i]->rank(kVictim).signal(SIGKILL);
+  }
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    SCOPED_TRACE("rank " + arguments[i]);
+    const int leaver = arguments[i][0] - '0';
+    for (int rank = 0; rank < kSize; ++rank)
+      if (rank != leaver && rank != kVictim)
+        expect_told(worlds[i]->rank(rank).wait(kWatchdog), rank, TUTTI_PEER_LOST, HasSubstr("rank 3"));
+  }
+  allow("enough");  // for those who left, and live
+  for (size_t i = 0; i < worlds.size(); ++i) {
+    const Ending ending = worlds[i]->rank(arguments[i][0] - '0').wait(kWatchdog);
+    EXPECT_EQ(ending.exit_code, 0) << ending.signal;
+    EXPECT_TRUE(arguments[i].ends_with("ends") || ending.output.ends_with("CLEAN\n")) << ending.output;
+  }
+}
+
+TEST_P(Failures, AllMayLeaveAtOnce) {
+  for (const char* count : {"1", "100000", "1", "100000", "1", "3000000"}) {
+    ProcessWorld world = start(4, "all_leave_at_once", count);
+    for (const Ending& ending : world.wait(kWatchdog)) {
+      EXPECT_EQ(ending.exit_code, 0) << ending.signal;
+      EXPECT_EQ(ending.output, "LEFT 0\n");
+    }
+  }
 }
 
 // ---- stopped and late ranks ----

@@ -93,4 +93,31 @@ std::string check_family_memory(tutti_comm* world) {
   return check.wrong();
 }
 
+std::string check_kept_memory(tutti_comm* world) {
+  constexpr unsigned kFlags[] = {TUTTI_ALLOC_KEEP, TUTTI_ALLOC_KEEP | TUTTI_ALLOC_UNINITIALIZED};
+  Checks check;
+  void* memory[2] = {};
+  for (int i = 0; i < 2; ++i)
+    check.require(tutti_alloc_with(world, kCount * sizeof(int32_t), kFlags[i], &memory[i]), world, "tutti_alloc_with");
+  if (!check.wrong().empty()) return check.wrong();
+  const Buffers kept{static_cast<int32_t*>(memory[0]), static_cast<int32_t*>(memory[1])};
+  for (size_t i = 0; i < kCount; ++i)
+    if (kept.in[i] != 0) return "kept memory was not zeroed";
+  check.all_reduce(world, kept, false, "kept memory");
+  tutti_comm* const part = check.split(world, tutti_comm_rank(world) % 2);
+  const int size = tutti_comm_size(part);
+  check.require(tutti_comm_destroy(world), nullptr, "the end of the communicator of the memory");
+  check.all_reduce(part, kept, false, "kept memory of a parent that has ended");
+  check.require(tutti_comm_destroy(part), nullptr, "the end of the family");
+  for (size_t i = 0; i < kCount; ++i) {  // as the last call left it
+    const int32_t sum = size * static_cast<int32_t>(i) + 1000 * size * (size - 1) / 2;
+    check.require(kept.out[i] == sum, "kept memory was lost at " + std::to_string(i));
+    kept.in[i] = kept.out[i];
+  }
+  check.require(tutti_free(nullptr, kept.in), nullptr, "tutti_free after the end");
+  check.require(tutti_free(nullptr, kept.in) == TUTTI_INVALID_ARGUMENT, "kept memory was freed twice");
+  check.require(tutti_free(nullptr, kept.out), nullptr, "tutti_free after the end");
+  return check.wrong();
+}
+
 }  // namespace tutti::test

@@ -11,4 +11,7 @@ namespace tutti::test {
 // and after the end of the first.  Ends `world`.  "" if all is right.
 std::string check_family_memory(tutti_comm* world);
 
+// Memory that is kept: lent while the family of `world` lives, there after its end, and freed once.  Ends `world`.
+std::string check_kept_memory(tutti_comm* world);
+
 }  // namespace tutti::test

@@ -71,11 +71,17 @@ std::string stats(tutti_comm* comm, const Arguments&) {
 }
 
 std::string family_memory(tutti_comm* comm, const Arguments&) { return check_family_memory(comm); }
+std::string kept_memory(tutti_comm* comm, const Arguments&) { return check_kept_memory(comm); }
 
 int run(const std::string& action, const Arguments& arguments) {
-  static const std::map<std::string, std::string (*)(tutti_comm*, const Arguments&)> kActions = {
-      {"cover", cover}, {"sample", sample}, {"program", program}, {"split", split_program}, {"digest", digest}, {"stats", stats},
-      {"family_memory", family_memory}};
+  static const std::map<std::string, std::string (*)(tutti_comm*, const Arguments&)> kActions = {{"cover", cover},
+                                                                                                 {"sample", sample},
+                                                                                                 {"program", program},
+                                                                                                 {"split", split_program},
+                                                                                                 {"digest", digest},
+                                                                                                 {"stats", stats},
+                                                                                                 {"family_memory", family_memory},
+                                                                                                 {"kept_memory", kept_memory}};
   const auto found = kActions.find(action);
   if (found == kActions.end()) return std::fprintf(stderr, "no action %s\n", action.c_str()), 2;
   tutti_comm* comm = nullptr;
@@ -84,7 +90,7 @@ int run(const std::string& action, const Arguments& arguments) {
   const std::string wrong = found->second(comm, arguments);
   // Others see this rank leave.
   if (!wrong.empty()) return std::fprintf(stderr, "rank %d: %s\n", rank, wrong.c_str()), 1;
-  if (found->second == family_memory) comm = nullptr;  // which has ended it
+  if (found->second == family_memory || found->second == kept_memory) comm = nullptr;  // which has ended it
   if (tutti_comm_destroy(comm) != TUTTI_SUCCESS) return std::fprintf(stderr, "%s\n", tutti_last_error(nullptr)), 4;
   std::printf("rank %d: ok\n", rank);
   return 0;

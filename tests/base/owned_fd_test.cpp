@@ -7,8 +7,10 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <cerrno>
 #include <functional>
+#include <thread>
 
 namespace tutti {
 namespace {
@@ -71,6 +73,31 @@ TEST(OwnedFd, IsClosedInAChildAndLeavesTheChildsOwnAlone) {
   ::waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
   EXPECT_NE(::fcntl(number, F_GETFD), -1);
+}
+
+TEST(OwnedFd, IsClosedInAChildOfAForkInTheMiddleOfChanges) {
+  const int lowest = OwnedFd(::eventfd(0, EFD_CLOEXEC)).get();
+  std::atomic<bool> enough{false};
+  std::thread changing([&] {
+    while (!enough) {
+      const auto first = OwnedFd::made_by([] { return ::eventfd(0, EFD_CLOEXEC); });
+      const auto second = OwnedFd::made_by([] { return ::eventfd(0, EFD_CLOEXEC); });
+    }
+  });
+  const auto fork_often = [&] {
+    for (int i = 0; i < 100; ++i) {
+      const pid_t child = ::fork();
+      if (child == 0) ::_exit(!is_open(lowest) && !is_open(lowest + 1) ? 0 : 1);
+      int status = -1;
+      ::waitpid(child, &status, 0);
+      EXPECT_EQ(status, 0);
+    }
+  };
+  std::thread other(fork_often);
+  fork_often();
+  other.join();
+  enough = true;
+  changing.join();
 }
 
 TEST(OwnedFd, KeepsTheErrorOfWhatMadeNone) {

@@ -95,6 +95,7 @@ class Orchestra {
   int size() const { return static_cast<int>(ranks_.size()); }
   Control& operator[](int rank) { return *ranks_[static_cast<size_t>(rank)]; }
   void kill(int rank) { ranks_[static_cast<size_t>(rank)].reset(); }  // without failure or goodbye, as kill -9 does
+  void retire(int rank) { Control::retire(std::move(ranks_[static_cast<size_t>(rank)])); }
   bool alive(int rank) const { return ranks_[static_cast<size_t>(rank)] != nullptr; }
 
   // The failure of a rank; waits for it.

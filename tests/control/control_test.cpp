@@ -102,6 +102,40 @@ TEST(Control, ProcessThatGoesOnKeepsItsTreesAtWork) {
   }
 }
 
+// Nor does it wait with a limit of nothing, and the tree goes on all the same.
+TEST(Control, RankThatLeavesAtOnceKeepsItsTreeAtWork) {
+  Orchestra ranks(7);
+  EXPECT_TRUE(ranks[1].goodbye(0).ok());  // ranks 3 and 4 are below it
+  ranks.retire(1);
+  EXPECT_TRUE(ranks[0].goodbye(0).ok());
+  ranks.retire(0);
+  ranks[3].fail(3, Status(Code::aborted, "word from below"));
+  ranks.expect_everywhere(Code::aborted, "word from below");
+}
+
+// Its end is no death.  Those on both sides of it hear no more of one another.
+TEST(Control, RankThatLeavesAtOnceMayEnd) {
+  Orchestra ranks(7);
+  EXPECT_TRUE(ranks[1].goodbye(0).ok());
+  ranks.kill(1);
+  ranks[4].fail(4, Status(Code::aborted, "word from below"));
+  EXPECT_EQ(ranks.failure(4).message(), "word from below");
+  EXPECT_TRUE(ranks[3].goodbye().ok());
+  ranks.kill(3);
+  EXPECT_FALSE(ranks[0].failed());
+  ranks[6].fail(6, Status(Code::aborted, "word from the side"));
+  for (const int rank : {0, 2, 5, 6}) EXPECT_EQ(ranks.failure(rank).message(), "word from the side");
+}
+
+TEST(Control, RootThatLeavesAtOnceMayEnd) {
+  Orchestra ranks(7);
+  EXPECT_TRUE(ranks[0].goodbye(0).ok());
+  ranks.kill(0);
+  ranks[3].fail(3, Status(Code::aborted, "word from below"));
+  for (const int rank : {1, 3, 4}) EXPECT_EQ(ranks.failure(rank).message(), "word from below");
+  for (const int rank : {2, 5, 6}) EXPECT_FALSE(ranks[rank].failed());
+}
+
 // Two communicators that two processes end in opposite orders.
 TEST(Control, OppositeOrdersOfEndsAreNoDeadlock) {
   Status status;
@@ -177,6 +211,12 @@ TEST(Control, GoodbyeIsBounded) {
   EXPECT_EQ(status.code(), Code::timeout);
   EXPECT_THAT(status.message(), HasSubstr("of communicator world " + rank_name(1) + " or a rank behind it, " + rank_name(2) +
                                           " or a rank behind it"));
+}
+
+TEST(Control, GoodbyeIsBoundedByTheLastTimeout) {
+  Orchestra ranks(2);
+  ranks[0].set_timeout(kShort);
+  EXPECT_EQ(ranks[0].goodbye().code(), Code::timeout);
 }
 
 TEST(Control, SplitsShareAThreadAndLiveApart) {

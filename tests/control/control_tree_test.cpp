@@ -177,6 +177,30 @@ TEST(ControlTree, ParentThatLeavesDuringGoodbyeCountsAsDone) {
   EXPECT_TRUE(heard.cause.by_close);  // which means nothing to a child that is leaving
 }
 
+TEST(ControlTree, ChildThatLeavesBeforeThoseBelowItIsReported) {
+  Stage stage(1, 10);  // ranks 3 and 4 are below it, and below those ranks 7, 8 and 9
+  stage.puppets[1].say(sample_frame(FrameKind::leaving, 3));
+  stage.puppets[1].leave();
+  ControlFrame heard;
+  ASSERT_TRUE(stage.puppets[0].hear(FrameKind::cut_off, &heard));
+  EXPECT_EQ(heard.rank, 3);
+  stage.puppets[2].say(sample_frame(FrameKind::cut_off, 9));
+  ASSERT_TRUE(stage.puppets[0].hear(FrameKind::cut_off, &heard));
+  EXPECT_EQ(heard.rank, 9);
+  EXPECT_FALSE(stage.tree->failed());
+}
+
+TEST(ControlTree, ExitsBehindARankThatHasLeftAreNoDeaths) {
+  Stage stage(0, 4);  // rank 3 is below rank 1
+  stage.puppets[0].say(sample_frame(FrameKind::leaving, 1));
+  stage.puppets[0].leave();
+  stage.puppets[1].say(sample_frame(FrameKind::exited, 3));
+  std::this_thread::sleep_for(std::chrono::nanoseconds(kExitGraceNs + kExitGraceNs / 2));
+  EXPECT_FALSE(stage.tree->failed());
+  stage.puppets[1].say(sample_frame(FrameKind::exited, 2));
+  EXPECT_EQ(stage.failure().message(), rank_name(2) + " died or closed its connections");
+}
+
 TEST(ControlTree, ChildThatHasSaidGoodbyeMayGo) {
   Stage stage(1, 4);
   stage.puppets[1].say(sample_frame(FrameKind::goodbye_up));

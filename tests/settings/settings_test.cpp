@@ -44,6 +44,18 @@ const SettingOrigin& origin(const Settings& settings, std::string_view name) {
   return settings.origins[0];
 }
 
+TEST(GivenSettings, HideWrongOnesOfTheEnvironment) {
+  GivenSettings given;
+  ASSERT_TRUE(give_setting("TUTTI_LANES=2", "the program", given).ok());
+  std::vector<std::string> warnings;
+  const auto settings = load_settings({{"TUTTI_LANES", "many"}, {"TUTTI_THREADS", "3"}}, warnings, given);
+  ASSERT_TRUE(settings.ok()) << settings.status().message();
+  EXPECT_EQ(settings->lanes, 2);
+  EXPECT_EQ(settings->threads, 3);
+  EXPECT_EQ(origin(*settings, "TUTTI_LANES"), (SettingOrigin{"2", "the program"}));
+  EXPECT_EQ(origin(*settings, "TUTTI_THREADS").source, "environment");
+}
+
 // A settings file of the given content, for one test.
 class SettingsFile : public testing::Test {
  protected:
