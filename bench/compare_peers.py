@@ -1,5 +1,6 @@
 """Who is compared: how each library's driver is built, started and read."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ PEERS = [
     Peer("tutti", "tutti", ("shm", "tcp"), "Tutti's own choice of algorithm"),
     Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "all_reduce:ring"}),
     Peer("tutti_alloc", "tutti", ("shm", "tcp"), "Tutti's own choice, buffers from tutti_alloc"),
+    Peer("tutti_async", "tutti", ("shm", "tcp"), "Tutti's own choice, started and waited for"),
     Peer("tutti_overlap", "tutti", ("shm", "tcp"), "32 asynchronous all-reduces in flight, of a 32nd of the data each"),
     *(Peer(f"tutti_{name}", "tutti", ("shm", "tcp"), f"Tutti with codec {spec}", environment={"COMPARE_CODEC": spec})
       for name, spec in (("int8", "int8"), ("int4", "int4"), ("sign", "sign"), ("topk", "topk:ratio=0.01"), ("auto", "auto:int8"))),
@@ -116,6 +118,17 @@ def run(peer, driver, transport, ranks, arguments):
                 del environment[name]
             return watch([start(launch(peer, transport, ranks) + command, environment)])
         return watch([start(command, {**environment, "COMPARE_RANK": str(rank), "TUTTI_RANK": str(rank)}) for rank in range(ranks)])
+
+
+@contextlib.contextmanager
+def busy(count):
+    """Other programs that compute meanwhile, in the session of the ranks, as a data loader or a pool of threads would."""
+    processes = [start(["/bin/sh", "-c", "while :; do :; done"], dict(os.environ)) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            end(process)
 
 
 def launch(peer, transport, ranks):

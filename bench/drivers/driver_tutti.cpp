@@ -1,5 +1,6 @@
 // tutti_all_reduce as a program with no settings of its own gets it; TUTTI_… decide the rest.  By label:
 //   tutti_alloc    the buffers are memory of tutti_alloc
+//   tutti_async    each call is started and then waited for
 //   tutti_overlap  each call is 32 asynchronous all-reduces in flight, of a 32nd of the elements each
 // COMPARE_CODEC, a codec's text, compresses what travels; the result is then not exact, and only has to be the same at
 // every rank.  With the one argument --algorithms it prints the names of Tutti's all-reduce algorithms.
@@ -16,7 +17,10 @@ class Tutti {
   int rank = 0, size = 0;
 
   explicit Tutti(const std::string& label)
-      : allocates_(label.starts_with("tutti_alloc")), overlaps_(label.starts_with("tutti_overlap")) {
+      : allocates_(label.starts_with("tutti_alloc")),
+        in_flight_(label.starts_with("tutti_overlap") ? kInFlight
+                   : label.starts_with("tutti_async") ? 1
+                                                      : 0) {
     if (const char* spec = std::getenv("COMPARE_CODEC")) spec_ = spec;
     tutti_call_options_init(&options_);
     if (tutti_comm_create(&comm_, nullptr) != TUTTI_SUCCESS) harness::fail(tutti_last_error(nullptr));
@@ -32,7 +36,7 @@ class Tutti {
   harness::Result result() const { return spec_.empty() ? harness::Result::sum : harness::Result::same; }
 
   void all_reduce(const float* input, float* output, size_t count) {
-    if (overlaps_) return overlapped(input, output, count);
+    if (in_flight_ > 0) return asynchronous(input, output, count);
     if (!spec_.empty() && count != coded_count_) make_codec(count);
     check(tutti_all_reduce(comm_, input, output, count, TUTTI_FLOAT32, TUTTI_SUM, &options_));
   }
@@ -64,16 +68,17 @@ class Tutti {
     coded_count_ = count;
   }
 
-  void overlapped(const float* input, float* output, size_t count) {
+  void asynchronous(const float* input, float* output, size_t count) {
     tutti_request* requests[kInFlight] = {};
-    const size_t each = (count + kInFlight - 1) / kInFlight;
+    const size_t each = (count + in_flight_ - 1) / in_flight_;
     for (size_t i = 0; i * each < count; ++i)
       check(tutti_all_reduce_start(comm_, input + i * each, output + i * each, std::min(each, count - i * each), TUTTI_FLOAT32,
                                    TUTTI_SUM, nullptr, &requests[i]));
     for (tutti_request* request : requests) check(tutti_wait(request));
   }
 
-  bool allocates_, overlaps_;
+  bool allocates_;
+  size_t in_flight_;        // asynchronous calls at once; 0: blocking ones
   std::string spec_;        // of the codec; empty: none
   size_t coded_count_ = 0;  // elements of its tensor
   tutti_call_options options_;
