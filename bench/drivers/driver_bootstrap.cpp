@@ -1,6 +1,7 @@
-// The life of one rank for bench/bootstrap: creates a communicator, makes one all-reduce, splits as often as it is
-// told, destroys.  Prints the moments between these as seconds of the monotonic clock, and what the communicator holds.
-//   driver_bootstrap SPLITS BYTES     with 0 0 it only creates and destroys
+// The life of one rank for bench/bootstrap: creates a communicator, makes one all-reduce, splits and creates groups as
+// often as it is told, destroys.  Prints the moments between these as seconds of the monotonic clock, and what the
+// communicator holds.  A group is of the first or the second half of the ranks, of all where there are two.
+//   driver_bootstrap SPLITS BYTES GROUPS     with 0 0 0 it only creates and destroys
 #include <time.h>
 
 #include <cstdio>
@@ -43,6 +44,7 @@ int main(int argc, char** argv) {
   const double started = seconds();
   const int splits = argc > 1 ? std::atoi(argv[1]) : 0;
   const size_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) / sizeof(float) : 0;
+  const int groups = argc > 3 ? std::atoi(argv[3]) : 0;
   tutti_comm* comm = nullptr;
   check(tutti_comm_create(&comm, nullptr), nullptr);
   const double created = seconds();
@@ -53,6 +55,15 @@ int main(int argc, char** argv) {
   std::vector<tutti_comm*> children(static_cast<size_t>(splits));
   for (tutti_comm*& child : children) check(tutti_comm_split(comm, 0, 0, &child), comm);
   const double split = seconds();
+  const int size = tutti_comm_size(comm), half = size > 2 ? size / 2 : size;
+  std::vector<int> members;
+  for (int rank = 0; rank < size; ++rank)
+    if ((rank < half) == (tutti_comm_rank(comm) < half)) members.push_back(rank);
+  for (int i = 0; i < groups; ++i) {
+    children.push_back(nullptr);
+    check(tutti_comm_create_group(comm, members.data(), static_cast<int>(members.size()), 0, &children.back()), comm);
+  }
+  const double grouped = seconds();
   tutti_stats stats{};
   stats.struct_size = sizeof stats;
   check(tutti_comm_stats(comm, &stats), comm);
@@ -62,9 +73,10 @@ int main(int argc, char** argv) {
   check(tutti_comm_destroy(comm), nullptr);
   const double destroyed = seconds();
   std::printf(
-      "{\"started\": %.6f, \"created\": %.6f, \"first_call\": %.6f, \"splits\": %.6f, \"destroy\": %.6f, \"destroyed\": %.6f, "
+      "{\"started\": %.6f, \"created\": %.6f, \"first_call\": %.6f, \"splits\": %.6f, \"groups\": %.6f, \"destroy\": %.6f, "
+      "\"destroyed\": %.6f, "
       "\"memory\": %llu, \"shared_kib\": %ld, \"own_kib\": %ld}\n",
-      started, created, reduced - filled, split - reduced, destroyed - destroying, destroyed,
+      started, created, reduced - filled, split - reduced, grouped - split, destroyed - destroying, destroyed,
       static_cast<unsigned long long>(stats.memory_bytes), shared, own);
   return 0;
 }

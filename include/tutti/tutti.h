@@ -465,7 +465,7 @@ typedef struct tutti_received {
 /* Options of one send or receive; NULL stands for the defaults.  The two ends need not have the same. */
 typedef struct tutti_message_options {
   size_t struct_size;       /* sizeof(tutti_message_options); set by tutti_message_options_init */
-  int timeout_ms;           /* 0: TUTTI_TIMEOUT.  Longest time without any progress */
+  int timeout_ms;           /* 0: the communicator's.  Longest time without any progress */
   tutti_received *received; /* NULL; of a receive: filled in when tutti_recv, tutti_wait or tutti_test returns its success */
 } tutti_message_options;
 

@@ -1,12 +1,11 @@
 #include "progress_thread.h"
 
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "clock.h"
+#include "of_process.h"
 #include "quiet_thread.h"
 #include "waiter.h"
 
@@ -34,19 +33,19 @@ struct ProgressThread::Shared {
 };
 
 Result<std::shared_ptr<ProgressThread>> ProgressThread::of_process() {
-  static std::mutex mutex;
-  static std::weak_ptr<ProgressThread> current;
-  static pid_t process = 0;
-  const std::lock_guard lock(mutex);
-  if (auto thread = process == ::getpid() ? current.lock() : nullptr) return thread;
+  struct Known {
+    std::mutex mutex;
+    std::weak_ptr<ProgressThread> thread;
+  };
+  Known& known = tutti::of_process<Known>();
+  const std::lock_guard lock(known.mutex);
+  if (auto thread = known.thread.lock()) return thread;
   auto shared = std::make_shared<Shared>();
   std::shared_ptr<ProgressThread> made(new ProgressThread(shared));
   auto thread = start_quiet_thread([shared] { shared->loop(); }, "tutti-progress");
   if (!thread.ok()) return thread.status();
   made->thread_ = std::move(*thread);
-  if (process != ::getpid()) new (&current) std::weak_ptr<ProgressThread>();  // what it was is the parent's
-  current = made;
-  process = ::getpid();
+  known.thread = made;
   return made;
 }
 
