@@ -148,13 +148,13 @@ tutti_status Arena::perform_parts(tutti_comm* comm, const tutti_call_options* op
 // A rank without an input or output passes, by the seed, null or a pointer whose surroundings the check watches.
 const void* Arena::input_pointer() const {
   if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
-  if (shares_ && !outputs_.pointers.empty()) return outputs_.pointers[static_cast<size_t>(rank_)];
+  if (shares_ && !outputs_.pointers.empty() && call_.kind != Kind::all_reduce) return outputs_.pointers[static_cast<size_t>(rank_)];
   return data() + input_at_;
 }
 
 void* Arena::output_pointer() {
   if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
-  if (shares_ && !inputs_.pointers.empty()) return inputs_.pointers[static_cast<size_t>(rank_)];
+  if (shares_ && !inputs_.pointers.empty() && call_.kind != Kind::all_reduce) return inputs_.pointers[static_cast<size_t>(rank_)];
   return data() + output_at_;
 }
 

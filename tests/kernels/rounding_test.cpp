@@ -244,7 +244,7 @@ void expect_scaling(DataType type) {
       }
       on_every_target([&] {
         std::vector<uint8_t> from(content.size() + 1), to(content.size() + 1, 0x5A);
-        std::memcpy(from.data() + 1, content.data(), content.size());
+        std::copy(content.begin(), content.end(), from.begin() + 1);
         kernels::scale(type, from.data() + 1, to.data(), n, factor);
         ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), to.begin())) << n << " times " << factor;
         ASSERT_EQ(to.back(), 0x5A);

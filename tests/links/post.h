@@ -32,7 +32,7 @@ class Post {
     if (form() != LinkForm::bytes) {
       const Slot slot = pool_.acquire();
       if (!slot) return Progress::busy;
-      std::memcpy(slot.data, bytes.data(), bytes.size());
+      if (!bytes.empty()) std::memcpy(slot.data, bytes.data(), bytes.size());
       const Progress progress = link(to).send(slot, bytes.size(), signature);
       if (progress != Progress::done) pool_.release(slot);
       if (progress == Progress::done) kept_.push_back({to, link(to).last_ticket(), nullptr});
@@ -53,7 +53,7 @@ class Post {
     }
     Slot slot;
     const Progress progress = take(from, slot, bytes.size(), expected);
-    if (progress == Progress::done) std::memcpy(bytes.data(), slot.data, bytes.size());
+    if (progress == Progress::done && !bytes.empty()) std::memcpy(bytes.data(), slot.data, bytes.size());
     if (progress == Progress::done || form() == LinkForm::puts) pool_.release(slot);
     return progress;
   }
