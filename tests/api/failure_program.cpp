@@ -200,6 +200,9 @@ void stopped(Rank& rank) {
   const auto start = [&] {
     return tutti_all_reduce_start(rank.comm(), in.data(), out.data(), in.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request);
   };
+  tutti_stats stats{};
+  stats.struct_size = sizeof stats;
+  if (tutti_comm_stats(rank.comm(), &stats) != TUTTI_SUCCESS) return say("no statistics");
   const bool stops = rank.rank() == 1;
   if (stops && rank.argument() == "between calls") raise(SIGSTOP);
   tutti_status status = TUTTI_SUCCESS;
@@ -216,7 +219,9 @@ void stopped(Rank& rank) {
   rank.report(status);
   usleep(200'000);
   if (out != then) say("WRITTEN AFTERWARDS");
-  if (stops && rank.argument() == "between calls" && out != Floats(in.size(), -1.0F)) say("WRITTEN AFTER WAKING");
+  // Over streams alone it may read what was sent to it before it hears of the failure.
+  const bool shares_memory = std::string(stats.transports).find("tcp") == std::string::npos;
+  if (stops && shares_memory && rank.argument() == "between calls" && out != Floats(in.size(), -1.0F)) say("WRITTEN AFTER WAKING");
   rank.destroy();
 }
 
