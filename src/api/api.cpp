@@ -1,4 +1,5 @@
-// The C API: library, bootstrap and end of communicators, memory.  Collectives are in api_collectives.cpp.
+// The C API: library, bootstrap and end of communicators, memory.  Collectives are in api_collectives.cpp, sends,
+// receives and requests in api_messages.cpp.
 #include <unistd.h>
 
 #include <algorithm>

@@ -116,10 +116,7 @@ Communicator::Statistics Communicator::statistics() const {
   Statistics statistics;
   EngineTotals& totals = statistics.totals = engine_->totals();
   const std::lock_guard lock(call_lock_);
-  totals.operations += flat_totals_.operations;
-  totals.input_bytes += flat_totals_.input_bytes;
-  totals.sent_bytes += flat_totals_.sent_bytes;
-  totals.received_bytes += flat_totals_.received_bytes;
+  totals.add(flat_totals_);
   totals.operations -= before_.operations;
   totals.input_bytes -= before_.input_bytes;
   totals.sent_bytes -= before_.sent_bytes;

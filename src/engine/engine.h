@@ -41,6 +41,13 @@ struct EngineTotals {
   uint64_t operations = 0, input_bytes = 0, sent_bytes = 0, received_bytes = 0;
   uint64_t nanoseconds = 0;  // of queued operations; flat exchanges that were not take less time than reading the clock would
 
+  // Numbers of calls and bytes; times are of queued operations alone.
+  void add(const EngineTotals& other) {
+    operations += other.operations;
+    input_bytes += other.input_bytes;
+    sent_bytes += other.sent_bytes;
+    received_bytes += other.received_bytes;
+  }
   void count_flat(uint64_t bytes, uint32_t ranks) {
     ++operations;
     input_bytes += bytes;
