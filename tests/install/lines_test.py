@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 CODE, COMMENT = 132, 120
-FOLDERS = ("algorithms", "bench", "include", "src", "tests", "tools", "transports")
+FOLDERS = ("algorithms", "bench", "include", "python", "src", "tests", "tools", "transports")
 SUFFIXES = {".c", ".cpp", ".h", ".build", ".py", ".sh"}
 
 
