@@ -74,8 +74,8 @@ def compiler():
     for name in ("g++", "c++", "clang++"):
         if shutil.which(name):
             return [name]
-    raise CannotBuild("The backend tutti of torch.distributed must be compiled once for the torch that is installed, and there is no "
-                      "C++ compiler: install g++ (12 or later), or name one by CXX.")
+    raise CannotBuild("The backend tutti of torch.distributed must be compiled once for the torch that is installed, and there "
+                      "is no C++ compiler: install g++ (12 or later), or name one by CXX.")
 
 
 def compile_to(output, library, include):
@@ -117,8 +117,8 @@ def build(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = open(path.parent / ".lock", "w")
     except OSError as error:
-        raise CannotBuild(f"The backend tutti of torch.distributed is compiled into {path.parent}, which cannot be written: {error}. "
-                          "Name another folder by TUTTI_CACHE.") from error
+        raise CannotBuild(f"The backend tutti of torch.distributed is compiled into {path.parent}, which cannot be written: "
+                          f"{error}. Name another folder by TUTTI_CACHE.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

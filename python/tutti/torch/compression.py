@@ -38,7 +38,7 @@ class CompressState:
         if parameter not in self._codecs:
             name = self._names.get(parameter) if self._names is not None else str(len(self._codecs))
             if name is None:
-                raise ValueError(f"a parameter of shape {tuple(parameter.shape)} is none of the model that CompressState was given.")
+                raise ValueError(f"a parameter of shape {tuple(parameter.shape)} is none of the model's that was given.")
             codec = None
             if parameter.numel() >= self.min_elements and parameter.dtype in _COMPRESSIBLE:
                 codec = Codec(self.spec, parameter.numel(), _COMPRESSIBLE[parameter.dtype])

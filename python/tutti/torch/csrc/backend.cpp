@@ -469,7 +469,8 @@ TuttiBackend::Tensors TuttiBackend::all_gather_rows(const Tensor& rows, const st
   return all;
 }
 
-// Gathers all ranks' indices and values, and adds up.  How much there is to gather is known only after an exchange, and the second must follow it in the order of calls, so this waits also where the caller would not.
+// Gathers all ranks' indices and values, and adds up.  How much there is to gather is known only after an exchange, and
+// the next must follow it in the order of calls, so this waits also where the caller would not.
 TuttiBackend::WorkPtr TuttiBackend::allreduce_sparse(Tensors& tensors, const c10d::AllreduceOptions& options) {
   const Tensor& tensor = only_of(tensors, "tensor");
   const auto op = options.reduceOp.op_;

@@ -115,7 +115,8 @@ class Communicator {
     if (!closed_) tutti_comm_abort(comm_, reason.c_str());
   }
 
-  // Says goodbye to the other ranks: no call begins any more, those under way have some time to end and are aborted then.
+  // Says goodbye to the other ranks: no call begins any more, those under way have some time to end, then they are
+  // aborted.
   void close() {
     std::unique_lock lock(mutex_);
     if (closed_.exchange(true)) return;
