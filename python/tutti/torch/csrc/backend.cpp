@@ -497,7 +497,9 @@ TuttiBackend::WorkPtr TuttiBackend::allreduce_sparse(Tensors& tensors, const c10
     }
     const Tensors indices = all_gather_rows(mine.indices().t().contiguous(), counts, options.timeout);
     const Tensors values = all_gather_rows(mine.values().contiguous(), counts, options.timeout);
-    Tensor sum = at::sparse_coo_tensor(at::cat(indices).t(), at::cat(values), mine.sizes(), mine.options()).coalesce();
+    const Tensor all_indices = at::cat(indices).t(), all_values = at::cat(values);
+    at::_validate_sparse_coo_tensor_args(all_indices, all_values, mine.sizes());  // they come from other processes
+    Tensor sum = at::_sparse_coo_tensor_unsafe(all_indices, all_values, mine.sizes(), mine.options()).coalesce();
     if (op == c10d::ReduceOp::AVG) sum = at::div(sum, size_);
     tensor.copy_(sum);
   });

@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 #include <pybind11/gil.h>
 #include <tutti/tutti.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -118,6 +119,7 @@ class Communicator {
   // Says goodbye to the other ranks: no call begins any more, those under way have some time to end, then they are
   // aborted.
   void close() {
+    if (getpid() != process_) return;  // a child after fork(): the communicator is its parent's
     std::unique_lock lock(mutex_);
     if (closed_.exchange(true)) return;
     if (!quiet_.wait_for(lock, patience, [this] { return uses_ == 0; })) {
@@ -202,6 +204,7 @@ class Communicator {
   }
 
   tutti_comm* const comm_;
+  const pid_t process_ = getpid();
   const std::string name_;
   const std::vector<uint64_t> global_ranks_;
   bool renumbered_ = false;

@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace tutti_torch {
@@ -30,10 +31,17 @@ class Threads {
 
   // `job` begins at once, whatever the jobs before it wait for.  It throws nothing.
   void run(Job job) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     jobs_.push_back(std::move(job));
     if (jobs_.size() <= idle_) return ready_.notify_one();
-    std::thread([this] { work(); }).detach();
+    try {
+      std::thread([this] { work(); }).detach();
+    } catch (const std::system_error&) {  // no thread to be had: the caller's must do
+      job = std::move(jobs_.back());
+      jobs_.pop_back();
+      lock.unlock();
+      job();
+    }
   }
 
  private:
