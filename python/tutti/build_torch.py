@@ -142,6 +142,8 @@ def main():
     parser.add_argument("--library", help="libtutti.so to link with (default: the package's)")
     parser.add_argument("--include", help="the folder with tutti/tutti.h (default: the package's)")
     arguments = parser.parse_args()
+    if not __package__:
+        sys.path.remove(str(HERE))  # run as a file: a torch lies beside it that is not torch
     try:
         if arguments.output:
             if not (arguments.library and arguments.include):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from .. import _library, build_torch
+from .. import build_torch
 
 PYTHON_SINCE = (2, 14)  # torch._C._distributed_c10d.Backend can be subclassed
 
@@ -43,7 +43,7 @@ def _path():
 
 def _load(path):
     refuse_other_torch(path)
-    _library.load()  # the file asks for libtutti.so, which then is there
+    # The file asks for libtutti.so, which the package has loaded.
     spec = importlib.util.spec_from_file_location("tutti.torch._backend", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
