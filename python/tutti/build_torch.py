@@ -7,7 +7,7 @@
   python -m tutti.build_torch --output F --library L --include I    what the build of the package does
 
 c10d, which the backend is written against, promises no stable binary interface: a file is good for one release of torch.
-The cache is TUTTI_CACHE, or tutti/ in XDG_CACHE_HOME or ~/.cache; CXX names the compiler.
+The cache is TUTTI_PYTHON_CACHE, or tutti/ in XDG_CACHE_HOME or ~/.cache; CXX names the compiler.
 """
 
 import argparse
@@ -54,15 +54,15 @@ def this_build(include=None):
 
 def cached_path():
     """Where the cache has, or will have, the backend for this Python, torch and Tutti."""
-    if "TUTTI_CACHE" in os.environ:
-        folder = Path(os.environ["TUTTI_CACHE"])
+    if "TUTTI_PYTHON_CACHE" in os.environ:
+        folder = Path(os.environ["TUTTI_PYTHON_CACHE"])
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutti"
     versions = this_build()
     text = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()) + [HERE / "include" / "tutti" / "tutti.h"]:
         text.update(path.read_bytes())
-    text.update(os.environ.get("TUTTI_LIBRARY", "").encode())
+    text.update(os.environ.get("TUTTI_PYTHON_LIBRARY", "").encode())
     name = f"_backend-torch{versions['torch']}-tutti{versions['tutti']}-{text.hexdigest()[:12]}"
     return folder / (name + sysconfig.get_config_var("EXT_SUFFIX"))
 
@@ -118,7 +118,7 @@ def build(path):
         lock = open(path.parent / ".lock", "w")
     except OSError as error:
         raise CannotBuild(f"The backend tutti of torch.distributed is compiled into {path.parent}, which cannot be written: "
-                          f"{error}. Name another folder by TUTTI_CACHE.") from error
+                          f"{error}. Name another folder by TUTTI_PYTHON_CACHE.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

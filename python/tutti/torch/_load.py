@@ -1,7 +1,7 @@
 """Loads the C++ backend: the one that was compiled with the package, one from the cache, or a new one.
 
-The module it ends in is `backend_module`.  TUTTI_TORCH_BACKEND=python asks for the backend in Python (torch 2.14 and later),
-TUTTI_TORCH_BACKEND=cpp allows no other than the compiled one.
+The module it ends in is `backend_module`.  TUTTI_PYTHON_BACKEND=python asks for the backend in Python (torch 2.14 and later),
+TUTTI_PYTHON_BACKEND=cpp allows no other than the compiled one.
 """
 
 import importlib.machinery
@@ -57,13 +57,13 @@ def _python_backend():
 
 
 def _choose():
-    wanted = os.environ.get("TUTTI_TORCH_BACKEND", "")
+    wanted = os.environ.get("TUTTI_PYTHON_BACKEND", "")
     if wanted not in ("", "cpp", "python"):
-        raise ImportError(f'TUTTI_TORCH_BACKEND is "{wanted}"; it may be cpp or python.')
+        raise ImportError(f'TUTTI_PYTHON_BACKEND is "{wanted}"; it may be cpp or python.')
     possible = _release(torch.__version__) >= PYTHON_SINCE
     if wanted == "python":
         if not possible:
-            raise ImportError(f"TUTTI_TORCH_BACKEND=python needs torch 2.14 or later; this is torch {torch.__version__}.")
+            raise ImportError(f"TUTTI_PYTHON_BACKEND=python needs torch 2.14 or later; this is torch {torch.__version__}.")
         return _python_backend()
     try:
         return _load(_path())
