@@ -2,7 +2,8 @@
 """Adds up what tools/check ran.  Each argument is LABEL:STATUS or LABEL:STATUS:LOG.
 
 LOG is the testlog.json of a `meson test`: a GoogleTest program in it counts each of its cases, any other test counts as one.
-Or it is the .xml of a pytest.  Without a log the label itself counts as one.  A non-zero STATUS is at least one failure, whatever the log says.
+Or it is the .xml of a pytest.
+Without a log the label itself counts as one.  A non-zero STATUS is at least one failure, whatever the log says.
 The last line printed is the sum, "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
 """
 import json

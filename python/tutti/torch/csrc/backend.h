@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "arguments.h"
 #include "communicator.h"
 #include "work.h"
 
@@ -21,8 +22,8 @@ constexpr const char* backend_name = "tutti";
 
 // pg_options of init_process_group and new_group.
 struct TuttiOptions : c10d::Backend::Options {
-  explicit TuttiOptions(milliseconds timeout = kBackendDefaultTimeout, std::vector<std::string> settings = {})
-      : c10d::Backend::Options(backend_name, timeout), settings(std::move(settings)) {}
+  explicit TuttiOptions(milliseconds longest = kBackendDefaultTimeout, std::vector<std::string> given = {})
+      : c10d::Backend::Options(backend_name, longest), settings(std::move(given)) {}
 #ifdef C10D_BACKEND_HAS_HOOKS
   c10::intrusive_ptr<c10d::Backend::Options> clone() const override { return c10::make_intrusive<TuttiOptions>(*this); }
 #endif
@@ -33,8 +34,6 @@ struct TuttiOptions : c10d::Backend::Options {
 class TuttiBackend final : public c10d::Backend {
  public:
   using WorkPtr = c10::intrusive_ptr<c10d::Work>;
-  using Tensor = at::Tensor;
-  using Tensors = std::vector<at::Tensor>;
 
   // The ranks meet through `store`.  `options` has the timeout, the group's name and its ranks in the whole job.
   static c10::intrusive_ptr<TuttiBackend> create(const c10::intrusive_ptr<c10d::Store>& store, int rank, int size,

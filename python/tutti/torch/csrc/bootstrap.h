@@ -4,8 +4,14 @@
 #include <tutti/tutti.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "communicator.h"
 
 namespace tutti_torch {
 
