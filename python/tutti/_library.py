@@ -7,7 +7,7 @@ from typing import Optional
 
 from ._errors import Error
 
-ENVIRONMENT = "TUTTI_LIBRARY"  # names another libtutti.so than the package's
+ENVIRONMENT = "TUTTI_PYTHON_LIBRARY"  # names another libtutti.so than the package's
 ANY_SOURCE = -1
 ANY_TAG = -1
 
@@ -120,7 +120,7 @@ _OTHERS = {
 
 
 def path() -> pathlib.Path:
-    """The libtutti.so that this process uses: what TUTTI_LIBRARY names, else the package's."""
+    """The libtutti.so that this process uses: what TUTTI_PYTHON_LIBRARY names, else the package's."""
     named = os.environ.get(ENVIRONMENT)
     return pathlib.Path(named) if named else pathlib.Path(__file__).parent / "libtutti.so"
 

@@ -12,6 +12,7 @@ namespace tutti {
 namespace {
 
 constexpr std::string_view kPrefix = "TUTTI_";
+constexpr std::string_view kPythonPrefix = "TUTTI_PYTHON_";  // the Python package's, which looks after them itself
 constexpr std::string_view kConfFile = "TUTTI_CONF_FILE";
 constexpr size_t kLargestFile = 1 << 20;
 
@@ -126,7 +127,7 @@ Result<Settings> load_settings(const Environment& environment, std::vector<std::
   for (const auto& [name, value] : environment) {
     const auto row = row_named(name);
     if (!row) {
-      if (name.starts_with(kPrefix)) warnings.push_back(no_setting(name, "environment"));
+      if (name.starts_with(kPrefix) && !name.starts_with(kPythonPrefix)) warnings.push_back(no_setting(name, "environment"));
     } else if (Status status = assign(settings, *row, value, "environment"); !status.ok()) {
       if (!given.contains(name)) return status;
     }
@@ -213,7 +214,8 @@ std::string environment_document() {
       "with `#` are comments), else it is the default. An empty value means the default. A value that is not accepted is an error; "
       "a\n"
       "name that begins with `TUTTI_` and is not listed here is a warning. `tutti-info` prints every setting with its value and "
-      "source.\n\n"
+      "source.\n"
+      "Names that begin with `TUTTI_PYTHON_` are the Python package's ([pytorch.md](pytorch.md)).\n\n"
       "A program may give settings for one communicator and all that are split off it, in `tutti_config.settings`; they beat the\n"
       "environment. There an unknown name is an error, and so are " +
       not_given() +

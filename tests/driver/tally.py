@@ -2,6 +2,7 @@
 """Adds up what tools/check ran.  Each argument is LABEL:STATUS or LABEL:STATUS:LOG.
 
 LOG is the testlog.json of a `meson test`: a GoogleTest program in it counts each of its cases, any other test counts as one.
+Or it is the .xml of a pytest.
 Without a log the label itself counts as one.  A non-zero STATUS is at least one failure, whatever the log says.
 The last line printed is the sum, "N passed, N failed, N skipped"; the exit status is 1 if anything failed.
 """
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 CASE = re.compile(r"\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \(\d+ ms\)$", re.MULTILINE)
 SKIP_REASON = re.compile(r": Skipped\n(.*)\n+\[ +SKIPPED +\] (\S+) ")
@@ -39,6 +41,13 @@ class Tally:
         if verdict == "failed" and "FAILED" not in cases.values():  # crashed, hung, or a sanitizer spoke at the end
             self.add("failed", f"{test['name']}: {test['result'].lower()}, exit status {test['returncode']}")
 
+    def add_case(self, case):
+        """Of pytest's XML."""
+        name = f"{case.get('classname')}.{case.get('name')}"
+        bad, skipped = [case.find(one) for one in ("failure", "error")], case.find("skipped")
+        kind = "failed" if any(one is not None for one in bad) else "skipped" if skipped is not None else "passed"
+        self.add(kind, name, skipped.get("message") if kind == "skipped" else "")
+
     def __str__(self):
         return ", ".join(f"{n} {kind}" for kind, n in self.count.items())
 
@@ -49,10 +58,14 @@ def tally_of(label, status, log):
         tally.add("failed" if status else "passed", label)
         return tally
     if log.exists():
-        for line in log.read_text(errors="replace").splitlines():
-            tally.add_test(json.loads(line))
+        if log.suffix == ".xml":
+            for case in ElementTree.parse(log).iter("testcase"):
+                tally.add_case(case)
+        else:
+            for line in log.read_text(errors="replace").splitlines():
+                tally.add_test(json.loads(line))
     if status and not tally.failed:
-        tally.add("failed", f"{label}: meson test, exit status {status}")
+        tally.add("failed", f"{label}: exit status {status}")
     return tally
 
 

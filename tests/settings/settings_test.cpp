@@ -217,7 +217,7 @@ TEST(Settings, EmptyMeansDefault) {
 
 TEST(Settings, UnknownNamesAreWarnedOf) {
   std::vector<std::string> warnings;
-  loaded({{"TUTTI_ALGORITM", "ring"}, {"TUTTI_WEATHER", "sunny"}, {"HOME", "/root"}}, &warnings);
+  loaded({{"TUTTI_ALGORITM", "ring"}, {"TUTTI_WEATHER", "sunny"}, {"TUTTI_PYTHON_CACHE", "/c"}, {"HOME", "/root"}}, &warnings);
   EXPECT_THAT(warnings, ElementsAre("\"TUTTI_ALGORITM\" (environment) is no setting of Tutti; did you mean \"TUTTI_ALGORITHM\"?",
                                     "\"TUTTI_WEATHER\" (environment) is no setting of Tutti"));
 }
