@@ -22,7 +22,7 @@ class StoreCallbacks(ctypes.Structure):
 
 
 class Config(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("rank", c_int), ("size", c_int), ("id", c_char_p), ("store", c_char_p),
+    _fields_ = [("struct_size", c_size_t), ("rank", c_int), ("size", c_int), ("id", c_void_p), ("store", c_char_p),
                 ("callbacks", POINTER(StoreCallbacks)), ("name", c_char_p), ("timeout_ms", c_int), ("settings", POINTER(c_char_p))]
 
 
