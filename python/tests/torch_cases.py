@@ -79,7 +79,7 @@ def lay(values, layout):
 
 def bytes_of(tensor):
     """The bytes of the elements in logical order, so that any type compares to the last bit."""
-    flat = tensor.detach().contiguous().reshape(-1)
+    flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
     return flat.view(torch.uint8) if flat.numel() else torch.empty(0, dtype=torch.uint8)
 
 
@@ -102,11 +102,8 @@ class Case:
     def _op(self):
         if self.operator == "PREMUL_SUM" and not self.gloo:
             return dist._make_nccl_premul_sum(self.factor)
-        sums = self.operator == "PREMUL_SUM" or (self.operator == "AVG" and not self._floating())
+        sums = self.operator == "PREMUL_SUM" or (self.operator == "AVG" and not self.dtype.is_floating_point)
         return dist.ReduceOp.SUM if self.gloo and sums else getattr(dist.ReduceOp, self.operator)
-
-    def _floating(self):
-        return self.dtype.is_floating_point or self.dtype.is_complex
 
     def tensor(self, shape, source=None):
         """A tensor of values that depend on the rank `source` (this one) and on how many tensors were asked for before."""
@@ -143,7 +140,11 @@ class Case:
 
     def answer(self, tensors):
         """Gloo's results as the group under test should give them."""
-        if self.operator == "AVG" and not self._floating():
+        if self.dtype == torch.bool:  # Gloo may leave other bytes than 0 and 1 in one
+            tensors = [tensor.view(torch.uint8).ne(0) for tensor in tensors]
+        elif self.operator == "AVG" and self.dtype.is_complex:
+            tensors = [torch.view_as_complex(torch.view_as_real(tensor) / self.size) for tensor in tensors]
+        elif self.operator == "AVG" and not self.dtype.is_floating_point:
             tensors = [torch.div(tensor, self.size, rounding_mode="trunc") for tensor in tensors]
         return [tensor.to(self.dtype) for tensor in tensors]
 
