@@ -1,9 +1,10 @@
 // One operation under way, as torch sees it.
 //
 // Whoever waits for a work drives its operation; otherwise Tutti's progress thread does, and its notification ends the
-// request; all other asynchronous calls of the process wait for it, so it does nothing that takes long.  A request is one
-// thread's at a time, so `owner_` says whose: a waiter gives it back when its time is over,
-// and looks once more whether the notification came meanwhile, which does nothing while there is a waiter.
+// request.  It does nothing that takes long, since all other asynchronous calls of the process wait for that thread.
+//
+// A request is one thread's at a time, so `owner_` says whose: a waiter gives it back when its time is over, and looks
+// once more whether the notification came meanwhile, which does nothing while there is a waiter.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -194,7 +195,7 @@ class RequestWork final : public Work {
     } else {
       conclude(tutti_wait(request_));
     }
-    // Nobody else has this work: it ends on another thread, since its tensors may be Python's and wait for Python's lock.
+    // If nobody else has this work it ends on another thread, since its tensors may be Python's and wait for its lock.
     if (self.use_count() == 1) Threads::of_process().run([self = std::move(self)] {});
     Communicator::notifying = before;
   }
