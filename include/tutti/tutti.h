@@ -565,8 +565,8 @@ TUTTI_API tutti_status tutti_wait(tutti_request *request);
 /* *done = 1 and the request is freed if the operation has ended (its status is returned), else *done = 0 and TUTTI_SUCCESS. */
 TUTTI_API tutti_status tutti_test(tutti_request *request, int *done);
 
-/* As tutti_wait, but gives up waiting after timeout_ms: then *done = 0 and TUTTI_SUCCESS, the operation goes on and the
- * request is as before. */
+/* As tutti_wait, but gives up waiting after timeout_ms: then *done = 0 and TUTTI_SUCCESS, the request is as before, and
+ * the library's thread goes on with the operation at once; after tutti_test it leaves that to the caller for a moment. */
 TUTTI_API tutti_status tutti_wait_for(tutti_request *request, int timeout_ms, int *done);
 
 /* `function(context)` is called once, when the operation has ended, with success or not, by whichever thread finds that:

@@ -39,8 +39,11 @@ Status Engine::join_progress_thread() {
   return {};
 }
 
-void Engine::wake_progress_thread() {
-  if (ProgressThread* const thread = progress_thread_.load(std::memory_order_acquire); thread && has_work()) thread->wake();
+void Engine::wake_progress_thread(bool hurry) {
+  ProgressThread* const thread = progress_thread_.load(std::memory_order_acquire);
+  if (!thread || !has_work()) return;
+  if (hurry) return thread->hurry();
+  thread->wake();
 }
 
 Result<Engine::Operations> Engine::start_all(const std::function<Operations(LinkTable&)>& make, bool asynchronous) {
@@ -181,6 +184,8 @@ std::optional<Status> Engine::drive_until(Operation& operation, uint64_t deadlin
     }
     if (moved) {
       waiter.reset();
+    } else if (deadline != UINT64_MAX && now_ns() >= deadline) {
+      break;
     } else if (const uint64_t waited = waiter.wait([&] { return sleep(awaited); }); waited > kStallNs / 2) {
       const std::lock_guard lock(mutex_);
       watch(operation, now_ns(), true);
@@ -188,7 +193,7 @@ std::optional<Status> Engine::drive_until(Operation& operation, uint64_t deadlin
     if (deadline != UINT64_MAX && now_ns() >= deadline) break;
   }
   drivers_.fetch_sub(1, std::memory_order_acq_rel);
-  wake_progress_thread();
+  wake_progress_thread(!status);
   return status;
 }
 

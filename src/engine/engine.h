@@ -110,7 +110,7 @@ class Engine final : private ProgressClient {
   void remove_finished(Completions& ended);
   void give_up_completions(Completions& ended) noexcept;  // of a communicator that has failed
   Status join_progress_thread();
-  void wake_progress_thread();
+  void wake_progress_thread(bool hurry = false);
   Status ended_status(const Operation& operation) noexcept;
   void lost(int peer, const Status& status);
   void report(const Operation& operation);

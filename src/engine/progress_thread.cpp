@@ -1,8 +1,7 @@
 #include "progress_thread.h"
 
-#include <time.h>
-
 #include <algorithm>
+#include <chrono>
 
 #include "clock.h"
 #include "of_process.h"
@@ -13,7 +12,7 @@ namespace tutti {
 namespace {
 
 constexpr uint64_t kWakefulNs = 2'000'000;  // after work, in which the thread only naps
-constexpr long kNapNs = 250'000;
+constexpr std::chrono::microseconds kNap{250};
 
 }  // namespace
 
@@ -21,8 +20,10 @@ struct ProgressThread::Shared {
   std::mutex mutex;  // of clients; held while the thread is in one of them
   std::vector<ProgressClient*> clients;
 
-  std::atomic<bool> asleep{false}, stop{false};
-  std::mutex sleep_mutex;
+  enum class Rest : uint8_t { none, nap, sleep };
+  std::atomic<Rest> resting{Rest::none};
+  std::atomic<bool> hurried{false}, stop{false};
+  std::mutex rest_mutex;
   std::condition_variable woken;
 
   void loop() noexcept;
@@ -30,6 +31,8 @@ struct ProgressThread::Shared {
   bool poll_awaited(std::vector<pollfd>& descriptors) noexcept;
   void rest(uint64_t idle_since);
   void wake() noexcept;
+  void hurry() noexcept;
+  void end_rest() noexcept;
 };
 
 Result<std::shared_ptr<ProgressThread>> ProgressThread::of_process() {
@@ -53,7 +56,7 @@ Result<std::shared_ptr<ProgressThread>> ProgressThread::of_process() {
 ProgressThread::~ProgressThread() {
   if (!thread_.joinable()) return;
   shared_->stop.store(true);
-  shared_->wake();
+  shared_->hurry();
   if (thread_.get_id() == std::this_thread::get_id())
     thread_.detach();
   else
@@ -71,12 +74,22 @@ void ProgressThread::remove(ProgressClient& client) noexcept {
 }
 
 void ProgressThread::wake() noexcept { shared_->wake(); }
+void ProgressThread::hurry() noexcept { shared_->hurry(); }
 
-// Both sides exchange the same flag: either this finds the thread asleep, or the thread's exchange comes later and then
-// shows it what there was to do before this.
+// Both sides exchange the same variable: either this finds the thread asleep, or the thread's exchange comes later and
+// then shows it what there was to do before this.
 void ProgressThread::Shared::wake() noexcept {
-  if (!asleep.exchange(false, std::memory_order_acq_rel)) return;
-  { const std::lock_guard lock(sleep_mutex); }  // the thread is not between its look at the flag and its sleep
+  auto sleep = Rest::sleep;
+  if (resting.compare_exchange_strong(sleep, Rest::none, std::memory_order_acq_rel)) end_rest();
+}
+
+void ProgressThread::Shared::hurry() noexcept {
+  hurried.store(true, std::memory_order_relaxed);
+  if (resting.exchange(Rest::none, std::memory_order_acq_rel) != Rest::none) end_rest();
+}
+
+void ProgressThread::Shared::end_rest() noexcept {
+  { const std::lock_guard lock(rest_mutex); }  // the thread is not between its look at the variable and its rest
   woken.notify_all();
 }
 
@@ -86,17 +99,20 @@ bool ProgressThread::Shared::has_work() {
 }
 
 void ProgressThread::Shared::rest(uint64_t idle_since) {
-  if (now_ns() - idle_since < kWakefulNs) {
-    const timespec nap{0, kNapNs};
-    ::nanosleep(&nap, nullptr);
-    return;
+  const Rest kind = now_ns() - idle_since < kWakefulNs ? Rest::nap : Rest::sleep;
+  resting.exchange(kind, std::memory_order_acq_rel);
+  const auto over = [this] { return resting.load(std::memory_order_acquire) == Rest::none; };
+  if (!stop.load() && !hurried.load(std::memory_order_relaxed)) {
+    if (kind == Rest::nap) {
+      std::unique_lock lock(rest_mutex);
+      woken.wait_for(lock, kNap, over);
+    } else if (!has_work()) {
+      std::unique_lock lock(rest_mutex);
+      woken.wait(lock, over);
+    }
   }
-  asleep.exchange(true, std::memory_order_acq_rel);
-  if (!stop.load() && !has_work()) {
-    std::unique_lock lock(sleep_mutex);
-    woken.wait(lock, [this] { return !asleep.load(std::memory_order_acquire); });
-  }
-  asleep.store(false, std::memory_order_relaxed);
+  hurried.store(false, std::memory_order_relaxed);
+  resting.store(Rest::none, std::memory_order_relaxed);
 }
 
 // Not under the lock, which others need meanwhile; a descriptor that one of them closes costs at most a short sleep.

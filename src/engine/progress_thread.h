@@ -91,6 +91,8 @@ class ProgressThread {
   void remove(ProgressClient& client) noexcept;  // from then on the thread is not in it
   // A client has got work, as its has_work() shows by now.
   void wake() noexcept;
+  // As wake(), also out of a nap: nobody else will do the work soon.
+  void hurry() noexcept;
 
  private:
   struct Shared;

@@ -151,6 +151,12 @@ class RequestWork final : public Work {
     return done_;
   }
 
+  // Who asks for a future does not drive the operation: Tutti's thread is to go on with it at once.
+  c10::intrusive_ptr<c10::ivalue::Future> getFuture() override {
+    drive([](tutti_request* request, int* done) { return tutti_wait_for(request, 0, done); });
+    return Work::getFuture();
+  }
+
   bool wait(milliseconds timeout = kNoTimeout) override {
     const bool unlimited = timeout == kNoTimeout || timeout < milliseconds(0);
     const auto begun = std::chrono::steady_clock::now();
