@@ -56,8 +56,8 @@ class Communicator(Collectives, Messages):
                 that are split off it
 
     Any thread may call anything at any time, but close() only once no other call is under way; which collective of two threads
-    comes first must be the same on all ranks.  Only the process that created a communicator may use it.  At the end of the program what
-    is still open is left with a goodbye to the other ranks.
+    comes first must be the same on all ranks.  Only the process that created a communicator may use it.  At the end of the program
+    what is still open is left with a goodbye to the other ranks.
     """
 
     def __init__(self, rank: Optional[int] = None, size: Optional[int] = None, *, store: Any = None, id: Optional[bytes] = None,
