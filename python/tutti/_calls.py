@@ -64,7 +64,7 @@ class _Combiner:
         try:
             return self._numpy.dtype(example.element.name)
         except TypeError:
-            raise TypeError(f"a function as reduction takes NumPy arrays; they have no elements of {example.element.name}") from None
+            raise TypeError(f"a function as reduction takes NumPy arrays; they lack elements of {example.element.name}") from None
 
     def _run(self, left: int, right: int, result: int, count: int, _context: Any) -> None:
         if self.failure is not None:
