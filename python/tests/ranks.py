@@ -7,20 +7,14 @@ import tempfile
 import textwrap
 import threading
 
-import pytest
-
 import tutti
 
 SECONDS = 60  # an outer bound; no call comes near
 
 
-@pytest.fixture(params=[1, 2, 3], ids="{}ranks".format)
-def ranks(request):
-    """Runs a function at each rank of a group of threads: ranks(function) → what each returned."""
-    return Ranks(request.param)
-
-
 class Ranks:
+    """Runs a function at each rank of a group of threads: ranks(function) → what each returned."""
+
     def __init__(self, size):
         self.size = size
 

@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 import tutti
-from ranks import fine, ranks  # noqa: F401
+from ranks import fine
 
 try:
     import numpy as np

@@ -4,7 +4,6 @@ import array
 import pytest
 
 import tutti
-from ranks import ranks  # noqa: F401
 
 COUNT = 1000
 

@@ -4,7 +4,6 @@ import itertools
 import pytest
 
 import tutti
-from ranks import ranks  # noqa: F401
 
 np = pytest.importorskip("numpy", reason="numpy is not installed")
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import tutti
-from ranks import SECONDS, fine, processes, ranks  # noqa: F401
+from ranks import SECONDS, fine, processes
 
 
 class Shelf:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import tutti
-from ranks import SECONDS, ranks  # noqa: F401
+from ranks import SECONDS
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ inline Reduction reduction_of(at::ScalarType type, const c10d::ReduceOp& reduce_
   }
 }
 
-// What one operation reads and writes.  Keeps all tensors until the operation has ended.
+// What one operation reads and writes.  Keeps all tensors as long as it lives.
 class Operands {
  public:
   // Memory with the values of `tensor`: its own if it is contiguous, else of a copy.
@@ -133,11 +133,6 @@ class Operands {
                       received_.tag, " has ", received_.count, " elements, the tensor that receives it ", *expected_, ".");
     const c10::InferenceMode any_tensor;  // also those that were made in this mode
     for (const auto& [tensor, values] : staged_) tensor.copy_(values);
-  }
-
-  void release() {
-    kept_.clear();
-    staged_.clear();
   }
 
  private:

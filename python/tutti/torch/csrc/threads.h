@@ -51,10 +51,12 @@ class Threads {
     std::unique_lock lock(mutex_);
     while (true) {
       while (!jobs_.empty()) {
-        const Job job = std::move(jobs_.front());
-        jobs_.pop_front();
-        lock.unlock();
-        job();
+        {
+          const Job job = std::move(jobs_.front());
+          jobs_.pop_front();
+          lock.unlock();
+          job();
+        }  // what the job kept may be Python's, whose lock somebody may hold who waits for ours
         lock.lock();
       }
       if (idle_ == kept_) return;

@@ -1,8 +1,10 @@
 // One operation under way, as torch sees it.
 //
 // Whoever waits for a work drives its operation; otherwise Tutti's progress thread does, and its notification ends the
-// request.  A request is one thread's at a time, so `owner_` says whose: a waiter gives it back when its time is over,
-// and looks once more whether the notification came meanwhile, which does nothing while there is a waiter.
+// request.  It does nothing that takes long, since all other asynchronous calls of the process wait for that thread.
+//
+// A request is one thread's at a time, so `owner_` says whose: a waiter gives it back when its time is over, and looks
+// once more whether the notification came meanwhile, which does nothing while there is a waiter.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -183,16 +185,18 @@ class RequestWork final : public Work {
   }
 
   void notified() {
-    const auto self = c10::intrusive_ptr<RequestWork>::reclaim(this);
+    auto self = c10::intrusive_ptr<RequestWork>::reclaim(this);
     notified_ = true;
     Owner nobody = Owner::nobody;
     if (!owner_.compare_exchange_strong(nobody, Owner::notification)) return;
     const bool before = std::exchange(Communicator::notifying, true);
-    if (operands_.staged()) {  // copies take long, and others wait for this thread
+    if (operands_.staged()) {
       Threads::of_process().run([self] { self->conclude(tutti_wait(self->request_)); });
     } else {
       conclude(tutti_wait(request_));
     }
+    // If nobody else has this work it ends on another thread, since its tensors may be Python's and wait for its lock.
+    if (self.use_count() == 1) Threads::of_process().run([self = std::move(self)] {});
     Communicator::notifying = before;
   }
 
@@ -207,7 +211,6 @@ class RequestWork final : public Work {
     } catch (...) {
       failure = std::current_exception();
     }
-    operands_.release();
     use_.reset();
     end(failure);
   }
