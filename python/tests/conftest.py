@@ -1,44 +1,12 @@
-import threading
-
 import pytest
 
-import tutti
-
-SECONDS = 60  # an outer bound; no call comes near
+from ranks import Ranks
 
 
 @pytest.fixture(params=[1, 2, 3], ids="{}ranks".format)
 def ranks(request):
-    """Runs a function at each rank of a group of threads: ranks(function) → what each returned."""
+    """A group of threads of one, of two and of three ranks, that are joined by a tutti.Communicator."""
     return Ranks(request.param)
-
-
-class Ranks:
-    def __init__(self, size):
-        self.size = size
-
-    def __call__(self, function):
-        communicators = tutti.Communicator.local(self.size)
-        results = [None] * self.size
-
-        def run(communicator):
-            try:
-                with communicator:
-                    communicator.set_timeout(SECONDS)
-                    results[communicator.rank] = function(communicator)
-            except BaseException as error:
-                results[communicator.rank] = error
-
-        threads = [threading.Thread(target=run, args=(communicator,)) for communicator in communicators]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
-            # The others failed because one of them did; that one's exception is no tutti.Error.
-            raise next((failure for failure in failures if not isinstance(failure, tutti.Error)), failures[0])
-        return results
 
 
 def pytest_addoption(parser):

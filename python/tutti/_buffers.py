@@ -29,11 +29,15 @@ def span(array: Any, name: str, dtype: Any = None, writable: bool = False) -> Sp
     try:
         view = memoryview(array)
     except (TypeError, ValueError, BufferError):  # no such protocol, or not for this type (NumPy's extensions)
+        view = None
+    if view is None:
         found = _of_other(array, name, writable)
     else:
         try:
             address = _address_of(_first_byte(view))
         except (TypeError, ValueError):
+            address = None
+        if address is None:
             address = _unusual_address(view, name, writable)
         size = view.itemsize
         found = Span(address, view.nbytes // size if size else 0, element_of_format(view.format, size), view, array)
@@ -119,7 +123,7 @@ def _of_array_interface(array: Any, name: str, writable: bool) -> Span:
     address, read_only = interface["data"]
     if writable and read_only:
         raise _read_only(name)
-    size = int(interface["typestr"][2:])
+    size = int(interface["typestr"][2:].partition("[")[0])  # "<V2", "<M8[s]"
     kind = getattr(getattr(array, "dtype", None), "name", None) or interface["typestr"]
     try:
         element = element_named(kind)

@@ -26,10 +26,9 @@ class Reduction:
     """An operator of the caller's own: `function(left, right)` returns left o right for NumPy arrays of items.
 
     function: associative, and commutative but in scans.  It gets two arrays of equal shape and returns one; it is called by
-              whichever thread drives the communicator, and calls nothing of this package.  In reductions of one-dimensional data
-              the arrays have the data's dtype.
-    width:    elements that make one item (a value and its place …): every count is a multiple of it, and with more than one the
-              arrays have the shape (items, width).
+              whichever thread drives the communicator, and calls nothing of this package.  The arrays have the data's dtype.
+    width:    elements that make one item (a value and its place …): every count is a multiple of it, and with more than one
+              the arrays have the shape (items, width).
 
     An exception of the function is raised from the call, or its request's wait(), and aborts the communicator: the other ranks
     need the result that there is none of.
@@ -48,7 +47,7 @@ class _Combiner:
         try:
             import numpy
         except ImportError as error:
-            raise ImportError("a function as reduction takes NumPy arrays, and numpy is not installed: pip install numpy") from error
+            raise ImportError("a function as reduction takes NumPy arrays, and numpy is not there: pip install numpy") from error
         self._numpy = numpy
         self._function = reduction.function
         self._dtype = self._numpy_dtype(example)
@@ -65,7 +64,7 @@ class _Combiner:
         try:
             return self._numpy.dtype(example.element.name)
         except TypeError:
-            raise TypeError(f"NumPy has no type for elements of {example.element.name}, which a function as reduction needs") from None
+            raise TypeError(f"a function as reduction takes NumPy arrays; they lack elements of {example.element.name}") from None
 
     def _run(self, left: int, right: int, result: int, count: int, _context: Any) -> None:
         if self.failure is not None:

@@ -13,10 +13,10 @@ def _pair(name: str) -> tuple:
 
 
 _ALL_REDUCE, _ALL_REDUCE_LIST = _pair("all_reduce"), _pair("all_reduce_list")
-_REDUCE_SCATTER, _REDUCE_SCATTER_V, _REDUCE_SCATTER_PARTS = map(_pair, ("reduce_scatter", "reduce_scatter_v", "reduce_scatter_parts"))
-_ALL_GATHER, _ALL_GATHER_V, _ALL_GATHER_PARTS = map(_pair, ("all_gather", "all_gather_v", "all_gather_parts"))
-_GATHER, _GATHER_V, _GATHER_PARTS = map(_pair, ("gather", "gather_v", "gather_parts"))
-_SCATTER, _SCATTER_V, _SCATTER_PARTS = map(_pair, ("scatter", "scatter_v", "scatter_parts"))
+_REDUCE_SCATTER = [_pair(name) for name in ("reduce_scatter", "reduce_scatter_v", "reduce_scatter_parts")]
+_ALL_GATHER = [_pair(name) for name in ("all_gather", "all_gather_v", "all_gather_parts")]
+_GATHER = [_pair(name) for name in ("gather", "gather_v", "gather_parts")]
+_SCATTER = [_pair(name) for name in ("scatter", "scatter_v", "scatter_parts")]
 _ALL_TO_ALL, _ALL_TO_ALL_V, _ALL_TO_ALL_PARTS = map(_pair, ("all_to_all", "all_to_all_v", "all_to_all_parts"))
 _BROADCAST, _REDUCE, _SCAN, _EXSCAN, _BARRIER = map(_pair, ("broadcast", "reduce", "scan", "exscan", "barrier"))
 
@@ -61,7 +61,8 @@ class Collectives:
         """output[i] = reduction over ranks of input[i], on every rank.  Without output: in place.
 
         Lists of arrays are reduced by one call, as their concatenation would be; other ranks may cut it elsewhere.
-        codec: a Codec, for sum and avg; equal on all ranks.  factor: this rank's input counts as many times (sum and avg of floats).
+        codec: a Codec, for sum and avg; equal on all ranks.
+        factor: this rank's input counts as many times (sum and avg of floating point types).
         """
         if _in_parts(input):
             return self._all_reduce_list(input, output, op, dtype, algorithm, timeout, codec, factor, async_op)
@@ -95,7 +96,7 @@ class Collectives:
     def reduce(self, input: Any, output: Any = None, op: Any = "sum", root: int = 0, *, dtype: Any = None,
                algorithm: Optional[str] = None, timeout: Optional[Timeout] = None, factor: Optional[float] = None,
                async_op: bool = False) -> Optional[Request]:
-        """The root's output[i] = reduction over ranks of input[i].  Without output: in place at the root; elsewhere it is not used."""
+        """The root's output[i] = reduction over ranks of input[i].  Without output: in place.  Other ranks' output is not used."""
         at_root = self.rank == root
         source = span(input, "input", dtype, at_root and output is None)
         target = source
@@ -110,7 +111,7 @@ class Collectives:
 
     def scan(self, input: Any, output: Any = None, op: Any = "sum", *, dtype: Any = None, algorithm: Optional[str] = None,
              timeout: Optional[Timeout] = None, factor: Optional[float] = None, async_op: bool = False) -> Optional[Request]:
-        """output[i] = reduction over ranks 0 … this one of input[i], taken in the order of ranks; not avg.  Without output: in place."""
+        """output[i] = reduction over ranks 0 … this one of input[i], in the order of ranks; not avg.  Without output: in place."""
         return self._scan(_SCAN, input, output, op, dtype, algorithm, timeout, factor, async_op)
 
     def exscan(self, input: Any, output: Any = None, op: Any = "sum", *, dtype: Any = None, algorithm: Optional[str] = None,
@@ -142,8 +143,9 @@ class Collectives:
         return self._call(_BARRIER, move(None, timeout), async_op, None)
 
     # ---- a part for each rank ----
-    # counts: elements of each rank's part, equal on all ranks; None: all parts are equal.  A list of arrays, one for each rank, may
-    # stand for the array that they would make; then its lengths are the counts, which ranks without a list give by `counts`.
+    # counts: elements of each rank's part, equal on all ranks; None: all parts are equal.  A list of arrays, one for
+    # each rank, may stand for the array that they would make; its lengths are the counts then, which ranks without a
+    # list give by `counts`.
 
     def reduce_scatter(self, input: Buffers, output: Any = None, op: Any = "sum", *, counts: Optional[Sequence[int]] = None,
                        dtype: Any = None, algorithm: Optional[str] = None, timeout: Optional[Timeout] = None,
@@ -153,16 +155,16 @@ class Collectives:
         part = whole.part(self.rank) if output is None else span(output, "output", dtype, True)
         element = whole.match(part, "output", self.rank)
         code, options = reduction(op, part, algorithm, timeout, None, factor)
-        pair = whole.choose(_REDUCE_SCATTER, _REDUCE_SCATTER_V, _REDUCE_SCATTER_PARTS)
+        pair = whole.choose(*_REDUCE_SCATTER)
         return self._call(pair, options, async_op, (whole, part), whole.address, part.address, whole.count, element.code, code)
 
     def all_gather(self, input: Any, output: Buffers, *, counts: Optional[Sequence[int]] = None, dtype: Any = None,
                    algorithm: Optional[str] = None, timeout: Optional[Timeout] = None, async_op: bool = False) -> Optional[Request]:
-        """Every rank's input becomes its part of every rank's output.  input None: this rank's is in its place in output already."""
+        """Every rank's input becomes its part of every rank's output.  input None: this rank's is in its place there already."""
         whole = self._whole(output, "output", dtype, True, counts)
         part = whole.part(self.rank) if input is None else span(input, "input", dtype)
         element = whole.match(part, "input", self.rank)
-        pair = whole.choose(_ALL_GATHER, _ALL_GATHER_V, _ALL_GATHER_PARTS)
+        pair = whole.choose(*_ALL_GATHER)
         return self._call(pair, move(algorithm, timeout), async_op, (whole, part), part.address, whole.address, whole.count,
                           element.code)
 
@@ -200,8 +202,7 @@ class Collectives:
             part = span(part, part_name, dtype, part_written)
             whole = _Elsewhere(None if counts is None else self._checked_counts(counts, "counts"), part)
         element = whole.match(part, part_name, self.rank)
-        pair = whole.choose(*((_GATHER, _GATHER_V, _GATHER_PARTS) if collective == "gather" else
-                              (_SCATTER, _SCATTER_V, _SCATTER_PARTS)))
+        pair = whole.choose(*(_GATHER if collective == "gather" else _SCATTER))
         places = (part.address, whole.address) if collective == "gather" else (whole.address, part.address)
         return self._call(pair, options, async_op, (whole, part), *places, whole.count, element.code, root)
 
@@ -212,7 +213,7 @@ class Collectives:
         """Part j of rank i's input becomes part i of rank j's output.
 
         Equal parts; or of send_counts[j] and recv_counts[i] elements, at these offsets in elements (None: one after another); or
-        lists of arrays, for both.  input None: output is sent, and overwritten, in place; counts and offsets are then equal both ways.
+        lists of arrays, for both.  input None: output is sent, and overwritten; counts and offsets are equal both ways then.
         """
         options = move(algorithm, timeout)
         if _in_parts(output):

@@ -28,9 +28,10 @@ class Config(ctypes.Structure):
 
 class StatsStruct(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("operations", c_uint64), ("input_bytes", c_uint64), ("sent_bytes", c_uint64),
-                ("received_bytes", c_uint64), ("nanoseconds", c_uint64), ("memory_bytes", c_uint64), ("last_algorithm", c_char * 24),
-                ("last_reason", c_char * 104), ("transports", c_char * 64), ("last_lanes", c_uint32),
-                ("last_stripe_bytes", c_uint32), ("last_predicted_us", c_double), ("last_codec", c_char * 160)]
+                ("received_bytes", c_uint64), ("nanoseconds", c_uint64), ("memory_bytes", c_uint64),
+                ("last_algorithm", c_char * 24), ("last_reason", c_char * 104), ("transports", c_char * 64),
+                ("last_lanes", c_uint32), ("last_stripe_bytes", c_uint32), ("last_predicted_us", c_double),
+                ("last_codec", c_char * 160)]
 
 
 class ReductionStruct(ctypes.Structure):

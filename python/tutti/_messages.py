@@ -31,7 +31,8 @@ class _Message:
     def __init__(self, size: int, pair: tuple, data: Span, peer: int, tag: int, timeout: Optional[Timeout]):
         receives = pair is _RECV
         if not (0 <= peer < size or receives and peer == ANY_SOURCE):
-            raise ValueError(f"peer {peer} is no rank of this communicator (0 to {size - 1})" + (", nor ANY_SOURCE" if receives else ""))
+            any_source = ", nor ANY_SOURCE" if receives else ""
+            raise ValueError(f"peer {peer} is no rank of this communicator (0 to {size - 1}){any_source}")
         if tag < 0 and not (receives and tag == ANY_TAG):
             raise ValueError(f"tag {tag} is below 0" + (", and not ANY_TAG" if receives else ""))
         self.pair, self.data, self.peer, self.tag = pair, data, peer, tag

@@ -13,9 +13,9 @@ class Codec:
     spec:  "int8", "topk:ratio=0.01,values=fp16", "auto:int4:group=128" … (docs/compression.md)
     count: elements of the array;  dtype: "float32", "float16" or "bfloat16"
 
-    One for each array, equal on all ranks, and used in equally many calls; one call at a time.  It takes 4 bytes an element if it has
-    a residual, 4 more with momentum, until close() or the end of its life.  After a call that failed on the way it refuses further
-    calls until reset() or load().
+    One for each array, equal on all ranks, and used in equally many calls; one call at a time.  It takes 4 bytes an element if it
+    has a residual, 4 more with momentum, until close() or the end of its life.  After a call that failed on the way it refuses
+    further calls until reset() or load().
     """
 
     def __init__(self, spec: str, count: int, dtype: Any = "float32"):
@@ -39,8 +39,8 @@ class Codec:
     def scale(self, factor: float) -> None:
         """Multiplies the residual.
 
-        Call it with old rate / new rate when a learning rate that multiplies what comes out changes: what was left out then counts at
-        the rate of its own step.
+        Call it with old rate / new rate when a learning rate that multiplies what comes out changes: what was left out then counts
+        at the rate of its own step.
         """
         check(lib.tutti_codec_scale(self._opened(), factor))
 

@@ -55,9 +55,9 @@ class Communicator(Collectives, Messages):
     settings:   {"TUTTI_ALGORITHM": "ring", …}: as environment variables (docs/environment.md), for this communicator and all
                 that are split off it
 
-    Any thread may call anything at any time, but close() only once no other call is under way; which collective of two threads comes
-    first must be the same on all ranks.  Only the process that created a communicator may use it.  At the end of the program what
-    is still open is left with a goodbye to the other ranks.
+    Any thread may call anything at any time, but close() only once no other call is under way; which collective of two threads
+    comes first must be the same on all ranks.  Only the process that created a communicator may use it.  At the end of the program
+    what is still open is left with a goodbye to the other ranks.
     """
 
     def __init__(self, rank: Optional[int] = None, size: Optional[int] = None, *, store: Any = None, id: Optional[bytes] = None,
@@ -126,8 +126,9 @@ class Communicator(Collectives, Messages):
         return Stats(*(value.decode() if isinstance(value, bytes) else value for value in values))
 
     # ---- memory that is cheap to communicate from and into ----
-    # Ranks of one host reach it where it lies, so large messages of it are not copied, in calls of this communicator and of all that
-    # are split off it.  It is the program's as long as that refers to it, also when the communicator is closed.
+    # Ranks of one host reach it where it lies, so large messages of it are not copied, in calls of this communicator
+    # and of all that are split off it.  It lives as long as the program refers to it, also when the communicator is
+    # closed.
 
     def alloc(self, bytes: int, *, zeroed: bool = True) -> memoryview:
         """Memory of so many bytes, page aligned.  zeroed=False spares the zeroing of pages that were used before."""
@@ -144,7 +145,7 @@ class Communicator(Collectives, Messages):
     # ---- the end ----
 
     def abort(self, reason: str) -> None:
-        """Ends every call on this communicator at every rank with ABORTED, naming this rank.  Does not wait; any thread may call it."""
+        """Ends every call on this communicator at every rank with ABORTED, naming this rank.  Does not wait, and any thread may."""
         self._check(lib.tutti_comm_abort(self._handle, reason.encode()))
 
     def close(self, timeout: Optional[Timeout] = None) -> None:
@@ -158,8 +159,8 @@ class Communicator(Collectives, Messages):
         if self._handle is None:
             return
         if self._inside:
-            raise Error(Status.INVALID_ARGUMENT, f"rank {self.rank}: communicator {self.name} cannot be closed while another thread's "
-                        "call on it is under way; wait for it, or abort", self.rank)
+            raise Error(Status.INVALID_ARGUMENT, f"rank {self.rank}: communicator {self.name} cannot be closed while another "
+                        "thread's call on it is under way; wait for it, or abort", self.rank)
         self._end_requests(None if timeout is None else timeout or 0)
         if timeout is None:
             status = lib.tutti_comm_destroy(self._handle)

@@ -23,7 +23,7 @@ class Request:
     """An asynchronous call, as `async_op=True` returns it; a thread of the library's carries it on.
 
     Its buffers stay alive until the operation has ended, also when the program drops the request.  Any thread may call its methods;
-    while one waits, others that call wait() or test() wait, too.
+    of several that wait, one waits for the operation and the others for that one.
     """
 
     __slots__ = ("_communicator", "_handle", "_keep", "_combiner", "_result", "_failure", "_lock")
@@ -51,17 +51,22 @@ class Request:
 
     def test(self) -> bool:
         """True if the operation has ended; raises Error if it failed.  Does not block."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread waits for it
+        try:
             if self._handle is not None and not self._ended_within(0):
                 return False
+        finally:
+            self._lock.release()
         self._outcome()
         return True
 
     def notify(self, function: Callable[[], Any]) -> None:
-        """Calls `function()` once, when the operation has ended, with success or not; wait() then does not block.
+        """Calls `function()` once, when the operation has ended, with success or not.
 
         It is called by whichever thread finds that: this one at once, or one that keeps all asynchronous calls of the process
-        waiting meanwhile, so it is short, waits for nothing and raises nothing.  Once for each request.
+        waiting meanwhile.  So it is short, raises nothing, and leaves wait() to another thread, which does not block then.
+        Once for each request.
         """
         with self._lock:
             if self._handle is not None:
@@ -73,6 +78,11 @@ class Request:
                     raise self._communicator._error(status)
                 return
         function()
+
+    @property
+    def result(self) -> Any:
+        """What wait() will return; a Received is filled in at the end."""
+        return self._result
 
     def _ended_within(self, milliseconds: int) -> bool:
         done = ctypes.c_int()
