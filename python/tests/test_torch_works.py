@@ -71,19 +71,25 @@ def test_chain(world):
 
 
 def callbacks_wait_for_futures(rank):
-    """More callbacks wait for calls started later than there can be threads at first: one thread would deadlock."""
+    """Twenty callbacks wait for a message that is received after theirs, so they need as many threads, and that needs one more."""
+    following, preceding = (rank.rank + 1) % rank.size, (rank.rank - 1) % rank.size
     latch = torch.futures.Future()
 
     def wait_for_the_last(future):
         latch.wait()
         return future.value()[0] * 2
 
-    doubled = [dist.all_reduce(torch.full((2,), float(number)), async_op=True).get_future().then(wait_for_the_last)
-               for number in range(20)]
-    last = dist.all_reduce(torch.ones(1), async_op=True).get_future().then(lambda future: latch.set_result(future.value()[0]))
+    outputs = [torch.empty(2) for _ in range(21)]
+    futures = [dist.irecv(output, src=preceding).get_future() for output in outputs]
+    doubled = [future.then(wait_for_the_last) for future in futures[:-1]]  # pending, or then() would call it here
+    last = futures[-1].then(lambda future: latch.set_result(future.value()[0]))
+    dist.barrier(group=rank.gloo)
+    works = [dist.isend(torch.full((2,), float(number)), dst=following) for number in range(21)]
+    for work in works:
+        work.wait()
     last.wait()
     for number, future in enumerate(doubled):
-        rank.same(future.wait(), torch.full((2,), 2.0 * number * rank.size))
+        rank.same(future.wait(), torch.full((2,), 2.0 * number))
 
 
 def test_callbacks_wait_for_futures(world):
