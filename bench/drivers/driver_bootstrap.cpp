@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
     if ((rank < half) == (tutti_comm_rank(comm) < half)) members.push_back(rank);
   for (int i = 0; i < groups; ++i) {
     children.push_back(nullptr);
-    check(tutti_comm_create_group(comm, members.data(), static_cast<int>(members.size()), 0, &children.back()), comm);
+    check(tutti_comm_create_group(comm, members.data(), static_cast<int>(members.size()), 0, 0, &children.back()), comm);
   }
   const double grouped = seconds();
   tutti_stats stats{};

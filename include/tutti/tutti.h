@@ -173,11 +173,13 @@ TUTTI_API tutti_status tutti_comm_create_local(tutti_comm **comms, int size);
 TUTTI_API tutti_status tutti_comm_split(tutti_comm *comm, int color, int key, tutti_comm **child);
 
 /* Creates a communicator of some ranks of `parent`: its rank i is the parent's ranks[i].  Collective over these ranks only,
- * which all give the same `ranks` (size of them, among them the caller's) and `key` (0 or more); blocking, bounded by
- * TUTTI_BOOTSTRAP_TIMEOUT.  It takes over the parent's measurements and threads, and costs about as much as a split.
+ * which all give the same `ranks` (size of them, among them the caller's) and `key` (0 or more); blocking, for
+ * timeout_ms at most, which is also the child's (tutti_comm_set_timeout); 0: for TUTTI_BOOTSTRAP_TIMEOUT, and the child
+ * has the parent's.  It takes over the parent's measurements and threads, and costs about as much as a split.
  * Threads of a process that create groups of the same ranks at the same time tell them apart by `key`.  A failure leaves the
  * parent as it was, unless that has failed itself. */
-TUTTI_API tutti_status tutti_comm_create_group(tutti_comm *parent, const int *ranks, int size, int key, tutti_comm **child);
+TUTTI_API tutti_status tutti_comm_create_group(tutti_comm *parent, const int *ranks, int size, int key, int timeout_ms,
+                                               tutti_comm **child);
 
 /* Sets the longest time, 1 ms or more, for which a later call on `comm` waits without any progress, and for which
  * tutti_comm_destroy waits; until then it is tutti_config.timeout_ms or TUTTI_TIMEOUT.  What is split off `comm` later

@@ -173,7 +173,7 @@ def measure(arguments):
     dist.init_process_group("gloo")
     comparison = Comparison(arguments)
     if comparison.rank == 0:
-        print(f"torch {torch.__version__}, {comparison.size} ranks, {os.cpu_count()} cores, {arguments.busy} busy processes beside\n")
+        print(f"torch {torch.__version__}, {comparison.size} ranks, {os.cpu_count()} cores, {arguments.busy} busy beside\n")
         print("| | | Gloo, µs | tutti, µs | ratio |\n|---|---|---|---|---|", flush=True)
     for part in sorted(arguments.only or PARTS, key=lambda part: part == "new_group"):  # which makes other worlds: last
         getattr(comparison, part)()

@@ -1,5 +1,5 @@
 """What tutti raises: torch's class for each kind of failure, with the sentence that says who, what and where; and what stays usable."""
-import os
+import datetime
 import threading
 import time
 from datetime import timedelta
@@ -96,7 +96,7 @@ def mismatch(rank):
 
     for call in (other_count, other_type, other_call, other_operator):
         group = dist.new_group(group_desc="mismatched")
-        sentence = raises(dist.DistBackendError, lambda: call(group), "rank 0", "different")
+        sentence = raises(dist.DistBackendError, lambda: call(group), "rank ", "different")
         again = raises(dist.DistBackendError, lambda: dist.all_reduce(torch.ones(4), group=group))
         assert again in sentence or sentence in again, (sentence, again)
         dist.destroy_process_group(group)
@@ -238,10 +238,10 @@ def test_two_threads_and_abort(world):
 
 def unreachable(rank):
     """A rank does not come to a new group."""
-    os.environ["TUTTI_BOOTSTRAP_TIMEOUT"] = "2"
     rank.join()
     if rank.rank != 0:
-        raises(dist.DistNetworkError, lambda: dist.new_group(use_local_synchronization=True), "rank 0")
+        timeout = datetime.timedelta(seconds=2)
+        raises(dist.DistNetworkError, lambda: dist.new_group(use_local_synchronization=True, timeout=timeout), "rank 0")
     dist.barrier(group=rank.gloo)
     usable(rank)
 

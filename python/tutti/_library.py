@@ -90,7 +90,7 @@ _OTHERS = {
     "tutti_comm_create": (c_int, [POINTER(c_void_p), POINTER(Config)]),
     "tutti_comm_create_local": (c_int, [POINTER(c_void_p), c_int]),
     "tutti_comm_split": (c_int, [c_void_p, c_int, c_int, POINTER(c_void_p)]),
-    "tutti_comm_create_group": (c_int, [c_void_p, POINTER(c_int), c_int, c_int, POINTER(c_void_p)]),
+    "tutti_comm_create_group": (c_int, [c_void_p, POINTER(c_int), c_int, c_int, c_int, POINTER(c_void_p)]),
     "tutti_comm_set_timeout": (c_int, [c_void_p, c_int]),
     "tutti_comm_abort": (c_int, [c_void_p, c_char_p]),
     "tutti_comm_destroy": (c_int, [c_void_p]),

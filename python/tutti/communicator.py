@@ -104,14 +104,16 @@ class Communicator(Collectives, Messages):
         self._block(lib.tutti_comm_split, -1 if color is None else color, key, ctypes.byref(handle))
         return None if handle.value is None else self._of(handle.value, f"{self.name}/{color}")
 
-    def group(self, ranks: Sequence[int], key: int = 0) -> "Communicator":
+    def group(self, ranks: Sequence[int], key: int = 0, timeout: Optional[Timeout] = None) -> "Communicator":
         """A communicator of some ranks: its rank i is ranks[i] here.  Collective over these ranks only, blocking.
 
-        Threads that make groups of the same ranks at the same time tell them apart by `key` (0 or more).
+        Threads that make groups of the same ranks at the same time tell them apart by `key` (0 or more).  timeout: seconds for
+        making it, and then for its calls; None: TUTTI_BOOTSTRAP_TIMEOUT, and as here.
         """
         ranks = [int(rank) for rank in ranks]
         handle = ctypes.c_void_p()
-        self._block(lib.tutti_comm_create_group, (ctypes.c_int * len(ranks))(*ranks), len(ranks), key, ctypes.byref(handle))
+        self._block(lib.tutti_comm_create_group, (ctypes.c_int * len(ranks))(*ranks), len(ranks), key,
+                    0 if timeout is None else milliseconds(timeout), ctypes.byref(handle))
         return self._of(handle.value, f"{self.name}/{','.join(map(str, ranks))}")
 
     def set_timeout(self, timeout: Timeout) -> None:

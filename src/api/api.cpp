@@ -348,7 +348,7 @@ tutti_status tutti_comm_split(tutti_comm* comm, int color, int key, tutti_comm**
   });
 }
 
-tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int size, int key, tutti_comm** child) {
+tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int size, int key, int timeout_ms, tutti_comm** child) {
   return guarded(parent, [&]() -> Status {
     if (Status status = check_comm(parent); !status.ok()) return status;
     const std::string who = "tutti_comm_create_group: ";
@@ -359,6 +359,7 @@ tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int s
     if (size < 1 || size > all)
       return wrong(who + "size is " + std::to_string(size) + ", must be 1 to " + std::to_string(all) + ", the size of its parent");
     if (key < 0) return wrong(who + "key is " + std::to_string(key) + ", must be 0 or more");
+    if (timeout_ms < 0) return wrong(who + "timeout_ms is " + std::to_string(timeout_ms) + ", must be 0 or more");
     const std::vector<int> members(ranks, ranks + size);
     std::vector<bool> named(static_cast<size_t>(all));
     for (const int rank : members) {
@@ -371,8 +372,10 @@ tutti_status tutti_comm_create_group(tutti_comm* parent, const int* ranks, int s
     if (me == members.end())
       return wrong(who + "this rank, " + std::to_string(parent->communicator->rank()) +
                    ", is not among the ranks; only members call it");
-    auto made = create_group(*parent->communicator, members, static_cast<int>(me - members.begin()), key);
+    const uint64_t timeout_ns = static_cast<uint64_t>(timeout_ms) * kMillisecond;
+    auto made = create_group(*parent->communicator, members, static_cast<int>(me - members.begin()), key, timeout_ns);
     if (!made.ok()) return made.status();
+    if (timeout_ns > 0) (*made)->set_timeout(timeout_ns);
     *child = wrap(std::move(*made));
     return {};
   });

@@ -41,6 +41,7 @@ AssemblyOptions options_of_child(const Communicator& parent, int rank, int size,
 Result<std::unique_ptr<Communicator>> split(Communicator& parent, int color, int key);
 
 // Collective over `members`, ranks of `parent` of which this one is number `me`.
-Result<std::unique_ptr<Communicator>> create_group(Communicator& parent, const std::vector<int>& members, int me, int key);
+Result<std::unique_ptr<Communicator>> create_group(Communicator& parent, const std::vector<int>& members, int me, int key,
+                                                   uint64_t timeout_ns);  // 0: of the settings
 
 }  // namespace tutti

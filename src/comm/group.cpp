@@ -23,11 +23,12 @@ Result<LocalArena::Child> arena_for(const CommunicatorParts& parent, Bootstrap& 
 
 }  // namespace
 
-Result<std::unique_ptr<Communicator>> create_group(Communicator& parent, const std::vector<int>& members, int me, int key) {
+Result<std::unique_ptr<Communicator>> create_group(Communicator& parent, const std::vector<int>& members, int me, int key,
+                                                   uint64_t timeout_ns) {
   const CommunicatorParts& parts = parent.parts();
   const auto size = static_cast<int>(members.size());
   AssemblyOptions options = options_of_child(parent, me, size, "/group " + std::to_string(key));
-  const uint64_t deadline = now_ns() + parts.settings.bootstrap_timeout_ns;
+  const uint64_t deadline = now_ns() + (timeout_ns > 0 ? timeout_ns : parts.settings.bootstrap_timeout_ns);
   options.local_arena = parts.local_arena ? make_local_arena() : nullptr;
   if (size == 1) {
     options.bootstrap = bootstrap_alone(deadline);

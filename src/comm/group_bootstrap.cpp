@@ -110,7 +110,7 @@ size_t GroupBootstrap::longest() const {
 Status GroupBootstrap::absent(int member) const {
   return Status(Code::unreachable, name_of(member) +
                                        " did not take part in tutti_comm_create_group in time; do all members call it, "
-                                       "with the same ranks and key (TUTTI_BOOTSTRAP_TIMEOUT)?");
+                                       "with the same ranks and key, within timeout_ms or TUTTI_BOOTSTRAP_TIMEOUT?");
 }
 
 // ---- frames ----

@@ -28,7 +28,7 @@ INSTANTIATE_TEST_SUITE_P(Over, CreateGroup, testing::Values("memory", "shm", "tc
 
 tutti_comm* group_of(tutti_comm* parent, const std::vector<int>& ranks, int key = 0) {
   tutti_comm* child = nullptr;
-  EXPECT_TRUE(succeeded(tutti_comm_create_group(parent, ranks.data(), static_cast<int>(ranks.size()), key, &child), parent));
+  EXPECT_TRUE(succeeded(tutti_comm_create_group(parent, ranks.data(), static_cast<int>(ranks.size()), key, 0, &child), parent));
   return child;
 }
 
@@ -165,8 +165,7 @@ TEST_P(CreateGroup, UserMessagesDoNotMeetItsOwn) {
 // ---- failures ----
 
 // The k-th call of one member belongs to the k-th of the others.
-TEST_P(CreateGroup, AMissingMemberIsNamedAndTheParentLives) {
-  ::setenv("TUTTI_BOOTSTRAP_TIMEOUT", "2s", 1);
+void miss_a_member(int timeout_ms) {
   const LocalWorld world(3);
   ASSERT_EQ(world.size(), 3);
   const int ranks[] = {0, 1, 2};
@@ -175,7 +174,7 @@ TEST_P(CreateGroup, AMissingMemberIsNamedAndTheParentLives) {
     tutti_comm* group = nullptr;
     if (rank == 2)
       while (failed < 2) std::this_thread::yield();
-    EXPECT_EQ(tutti_comm_create_group(comm, ranks, 3, 0, &group), TUTTI_UNREACHABLE);
+    EXPECT_EQ(tutti_comm_create_group(comm, ranks, 3, 0, timeout_ms, &group), TUTTI_UNREACHABLE);
     EXPECT_EQ(group, nullptr);
     EXPECT_THAT(tutti_last_error(comm), HasSubstr("rank 2"));
     EXPECT_THAT(tutti_last_error(comm), HasSubstr("did not take part in tutti_comm_create_group"));
@@ -190,6 +189,16 @@ TEST_P(CreateGroup, AMissingMemberIsNamedAndTheParentLives) {
   });
 }
 
+TEST_P(CreateGroup, AMissingMemberIsNamedAndTheParentLives) {
+  ::setenv("TUTTI_BOOTSTRAP_TIMEOUT", "2s", 1);
+  miss_a_member(0);
+}
+
+TEST_P(CreateGroup, TheCallersTimeGoesBeforeThatOfTheSettings) {
+  ::setenv("TUTTI_BOOTSTRAP_TIMEOUT", "1h", 1);
+  miss_a_member(2000);
+}
+
 TEST_P(CreateGroup, AFailureOfTheParentEndsIt) {
   LocalWorld world(3);
   ASSERT_EQ(world.size(), 3);
@@ -200,7 +209,7 @@ TEST_P(CreateGroup, AFailureOfTheParentEndsIt) {
       EXPECT_EQ(tutti_comm_abort(comm, "the end"), TUTTI_SUCCESS);
     }
     if (rank == 0) {
-      EXPECT_EQ(tutti_comm_create_group(comm, ranks, 2, 0, &group), TUTTI_ABORTED);
+      EXPECT_EQ(tutti_comm_create_group(comm, ranks, 2, 0, 0, &group), TUTTI_ABORTED);
       EXPECT_THAT(tutti_last_error(comm), HasSubstr("the end"));
     }
   });
@@ -212,7 +221,7 @@ TEST(CreateGroupArguments, AreChecked) {
   tutti_comm* const comm = world.comm(0);
   tutti_comm* group = nullptr;
   const auto says = [&](const std::vector<int>& ranks, int size, int key, const std::string& what) {
-    EXPECT_EQ(tutti_comm_create_group(comm, ranks.empty() ? nullptr : ranks.data(), size, key, &group), TUTTI_INVALID_ARGUMENT);
+    EXPECT_EQ(tutti_comm_create_group(comm, ranks.empty() ? nullptr : ranks.data(), size, key, 0, &group), TUTTI_INVALID_ARGUMENT);
     EXPECT_THAT(tutti_last_error(comm), HasSubstr(what));
     EXPECT_EQ(group, nullptr);
   };
@@ -224,9 +233,9 @@ TEST(CreateGroupArguments, AreChecked) {
   says({0, -1}, 2, 0, "rank -1 is not");
   says({0, 0}, 2, 0, "rank 0 is named twice");
   says({1}, 1, 0, "this rank, 0, is not among the ranks");
-  EXPECT_EQ(tutti_comm_create_group(nullptr, nullptr, 1, 0, &group), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_create_group(nullptr, nullptr, 1, 0, 0, &group), TUTTI_INVALID_ARGUMENT);
   const int self = 0;
-  EXPECT_EQ(tutti_comm_create_group(comm, &self, 1, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_comm_create_group(comm, &self, 1, 0, 0, nullptr), TUTTI_INVALID_ARGUMENT);
 }
 
 }  // namespace

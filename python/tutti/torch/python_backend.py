@@ -87,12 +87,11 @@ class Backend(Operations):
         """Some ranks of this group, in the given order; only they call it."""
         self._enter()
         try:
-            communicator = self._communicator.group(ranks, _key_of(options.group_name))
+            communicator = self._communicator.group(ranks, _key_of(options.group_name), options._timeout)
         except Error as error:
             raise self._failure(error) from None
         finally:
             self._leave()
-        communicator.set_timeout(options._timeout)
         return type(self)(communicator, options)
 
     # ---- what it is ----

@@ -567,8 +567,8 @@ c10::intrusive_ptr<TuttiBackend> TuttiBackend::create_group(const std::vector<in
   const Communicator::Use use(*communicator_);
   tutti_comm* comm = nullptr;
   communicator_->check(
-      tutti_comm_create_group(use.comm(), ranks.data(), static_cast<int>(ranks.size()), key_of(options->group_name), &comm));
-  tutti_comm_set_timeout(comm, to_milliseconds(options->timeout));
+      tutti_comm_create_group(use.comm(), ranks.data(), static_cast<int>(ranks.size()), key_of(options->group_name),
+                              to_milliseconds(options->timeout), &comm));
   return c10::make_intrusive<TuttiBackend>(comm, std::move(options));
 }
 
