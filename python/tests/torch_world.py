@@ -14,6 +14,7 @@ are forked from there.  A world is used by many tests:
 The function is sent by its name, so it stands at the top of its module.  Where a rank raises an exception, dies or does not answer, run()
 raises a Failure with the tracebacks, and the world is closed; the next test is given a new one.
 """
+import contextlib
 import faulthandler
 import multiprocessing
 import multiprocessing.connection
@@ -26,7 +27,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-BACKEND = os.environ.get("TUTTI_TEST_BACKEND", "tutti")  # "gloo": a check of the tests themselves
+BACKEND = os.environ.get("TUTTI_PYTHON_TEST_BACKEND", "tutti")  # "gloo": a check of the tests themselves
 MODULES = ["torch", "torch.distributed", "torch.testing", "torch._dynamo", "torch.nn.parallel", "torch.optim", "pytest"]
 ANSWER_SECONDS = 120  # an outer bound of one function; no test is expected to come near
 LAST_WORDS_SECONDS = 5  # for the other ranks, once one has failed
@@ -109,7 +110,8 @@ class World:
 
     def start(self, function, *arguments):
         for jobs in self._jobs:
-            jobs.send((function, arguments))
+            with contextlib.suppress(BrokenPipeError):  # that rank is dead: finish() will say so
+                jobs.send((function, arguments))
 
     def kill(self, rank, number=signal.SIGKILL):
         os.kill(self.processes[rank].pid, number)
@@ -155,7 +157,8 @@ class World:
         return f"died of signal {-code} ({signal.Signals(-code).name})" if code and code < 0 else f"ended with status {code}"
 
     def _stuck(self, rank, seconds):
-        self.kill(rank, signal.SIGUSR1)  # faulthandler prints where each thread is
+        with contextlib.suppress(ProcessLookupError):
+            self.kill(rank, signal.SIGUSR1)  # faulthandler prints where each thread is
         time.sleep(0.2)
         return f"no answer after {seconds} s, or {LAST_WORDS_SECONDS} s after another rank failed; its stacks are in what it printed"
 
@@ -177,12 +180,12 @@ class World:
 class Worlds:
     """One living world of each size; a failed one is replaced."""
 
-    def __init__(self):
-        self._worlds = {}
+    def __init__(self, joined=True):
+        self._joined, self._worlds = joined, {}
 
     def of(self, size):
         if size not in self._worlds or self._worlds[size].closed:
-            self._worlds[size] = World(size)
+            self._worlds[size] = World(size, joined=self._joined)
         return self._worlds[size]
 
     def close(self):
