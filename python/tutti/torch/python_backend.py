@@ -69,6 +69,7 @@ class Backend(Operations):
         self._communicator, self._options = communicator, options
         self._ranks = list(options.global_ranks_in_group)
         self._coalescing = threading.local()
+        self._collectives = 0  # calls that have begun
         self._quiet, self._uses, self._closed = threading.Condition(), 0, False
         self._status = Status.SUCCESS  # what ended it, as far as this rank knows
         _open.add(self)
@@ -98,6 +99,12 @@ class Backend(Operations):
 
     def getBackendName(self):
         return "tutti"
+
+    def setSequenceNumberForGroup(self):  # all ranks begin with 0
+        pass
+
+    def getSequenceNumberForGroup(self):
+        return self._collectives
 
     @property
     def options(self):
@@ -183,6 +190,7 @@ class Backend(Operations):
 
     def _run(self, title, asynchronous, inputs, results, *steps):
         """Carries out calls, or starts them; they are one work.  A step is the Operands and a function that takes async_op."""
+        self._collectives += 1
         with recorded(title, inputs):
             works = getattr(self._coalescing, "works", None)
             if works is None and not asynchronous:
