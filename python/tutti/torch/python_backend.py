@@ -7,7 +7,6 @@ import datetime
 import os
 import re
 import threading
-import weakref
 
 import torch
 import torch.distributed as dist
@@ -20,7 +19,8 @@ from .python_operations import Operations
 from .python_work import RequestWork, SeveralWorks, TuttiWork, as_torch, recorded
 
 _PATIENCE = 5  # seconds that operations under way have to end when a group is destroyed
-_open: "weakref.WeakSet[Backend]" = weakref.WeakSet()
+# Until shutdown(): where torch has a backend in C++ only (TORCH_DISTRIBUTED_DEBUG=DETAIL), that does not keep the part in Python.
+_open: "set[Backend]" = set()
 
 
 class Options(C10dBackend.Options):
@@ -100,10 +100,10 @@ class Backend(Operations):
     def getBackendName(self):
         return "tutti"
 
-    def setSequenceNumberForGroup(self):  # all ranks begin with 0
+    def _set_sequence_number_for_group(self):  # all ranks begin with 0
         pass
 
-    def getSequenceNumberForGroup(self):
+    def _get_sequence_number_for_group(self):
         return self._collectives
 
     @property
@@ -145,6 +145,7 @@ class Backend(Operations):
             if self._closed:
                 return
             self._closed = True
+            _open.discard(self)
             if not self._quiet.wait_for(lambda: self._uses == 0, _PATIENCE):
                 self._communicator.abort("the process group was destroyed while operations of it were under way")
                 self._quiet.wait_for(lambda: self._uses == 0)  # what is aborted ends
