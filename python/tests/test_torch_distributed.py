@@ -55,7 +55,7 @@ def copy_of_the_module(backend, size, folder):
     return module
 
 
-def tests_that_run():
+def names_that_run():
     """The names of those that torch would run for Gloo without a GPU."""
     with mock.patch.dict(os.environ):
         base = copy_of_the_module(torch_world.BACKEND, 3, tempfile.gettempdir()).DistributedTest._DistTestBase
@@ -123,7 +123,7 @@ def unjoined_worlds():
     worlds.close()
 
 
-@pytest.mark.parametrize("name", tests_that_run())
+@pytest.mark.parametrize("name", names_that_run())
 @pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.long)], ids="{}ranks".format)
 def test_of_torch(unjoined_worlds, size, name, folder):
     skips = {skip for skip in unjoined_worlds.of(size).run(run_one, folder, name) if skip}
