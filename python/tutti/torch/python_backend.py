@@ -19,8 +19,7 @@ from .python_operations import Operations
 from .python_work import RequestWork, SeveralWorks, TuttiWork, as_torch, recorded
 
 _PATIENCE = 5  # seconds that operations under way have to end when a group is destroyed
-# Until shutdown(): where torch has a backend in C++ only (TORCH_DISTRIBUTED_DEBUG=DETAIL), that does not keep the part
-# in Python.
+# Until shutdown(): a wrapper in C++ (TORCH_DISTRIBUTED_DEBUG=DETAIL) does not keep the part of a backend in Python.
 _open: "set[Backend]" = set()
 
 
