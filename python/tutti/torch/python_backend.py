@@ -53,14 +53,6 @@ def _settings(options):
     return settings
 
 
-def _key_of(name):
-    """Tells groups of the same ranks apart that threads of one process create at the same time: FNV-1a of the name."""
-    key = 2166136261
-    for byte in name.encode():
-        key = (key ^ byte) * 16777619 & 0xFFFFFFFF
-    return key & 0x7FFFFFFF
-
-
 class Backend(Operations):
     """What torch.distributed calls; see c10d::Backend.  `create` and `create_group` make it."""
 
@@ -88,7 +80,8 @@ class Backend(Operations):
         """Some ranks of this group, in the given order; only they call it."""
         self._enter()
         try:
-            communicator = self._communicator.group(ranks, _key_of(options.group_name), options._timeout)
+            # No key of the group's name: with use_local_synchronization torch 2.14 gives it another one on each rank.
+            communicator = self._communicator.group(ranks, timeout=options._timeout)
         except Error as error:
             raise self._failure(error) from None
         finally:
