@@ -67,7 +67,6 @@ def names_that_run():
 
 def class_of_the_tests(rank, folder):
     """At a rank: a TestCase of torch's tests, which run in the processes that are there."""
-    torch_world.load_backend(rank.backend)
     module = copy_of_the_module(rank.backend, rank.size, folder)
     barriers = itertools.count()
 

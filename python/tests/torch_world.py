@@ -47,7 +47,6 @@ class Rank:
         self.others = [other for other in range(size) if other != rank]
 
     def join(self):
-        load_backend(self.backend)
         dist.init_process_group(self.backend, store=self.store, rank=self.rank, world_size=self.size,
                                 timeout=timedelta(seconds=60))
         self.gloo = dist.new_group(backend="gloo")
@@ -68,6 +67,7 @@ def _serve(rank, size, backend, port, jobs):
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     me = Rank(rank, size, backend, port)
+    load_backend(backend)
     while True:
         try:
             function, arguments = jobs.recv()
@@ -89,12 +89,12 @@ class World:
     def __init__(self, size, backend=BACKEND, joined=True):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(MODULES)
-        self.size = size
+        self.size, self.backend = size, backend
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives any rank
         self._jobs, self.processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, size, backend, self._store.port, theirs), daemon=True)
+            process = context.Process(target=_serve, args=(rank, size, backend, self._store.port, theirs))
             process.start()
             theirs.close()
             self._jobs.append(ours)
