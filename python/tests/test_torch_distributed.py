@@ -1,7 +1,7 @@
 """Torch's own tests of torch.distributed, DistributedTest._DistTestBase of the installed torch, over tutti.
 
-What torch's tests do for Gloo they do here for tutti: the tests are run from a copy of their module in which tutti stands beside Gloo in
-every list of backend names.  Most of the others are for GPUs or NCCL, or switched off by torch; they skip themselves.
+What torch's tests do for Gloo they do here for tutti: the tests are run from a copy of their module in which tutti stands beside
+Gloo in every list of backend names.  Most of the others are for GPUs or NCCL, or switched off by torch; they skip themselves.
 """
 import importlib.util
 import itertools
@@ -38,7 +38,8 @@ LISTED = {
 
 def copy_of_the_module(backend, size, folder):
     """Torch's module, as it reads with this backend's name where it names Gloo's."""
-    os.environ.update(BACKEND=backend, WORLD_SIZE=str(size), TEMP_DIR=folder, INIT_METHOD=f"file://{folder}/store", MASTER_ADDR="127.0.0.1")
+    os.environ.update(BACKEND=backend, WORLD_SIZE=str(size), TEMP_DIR=folder, INIT_METHOD=f"file://{folder}/store",
+                      MASTER_ADDR="127.0.0.1")
     with open(SOURCE) as source:
         text = source.read()
     text = re.sub(r'BACKEND (==|!=) "gloo"', rf'BACKEND \1 "{backend}"', text)
@@ -55,14 +56,15 @@ def copy_of_the_module(backend, size, folder):
     return module
 
 
-def tests_that_run():
+def names_that_run():
     """The names of those that torch would run for Gloo without a GPU."""
     with mock.patch.dict(os.environ):
         base = copy_of_the_module(torch_world.BACKEND, 3, tempfile.gettempdir()).DistributedTest._DistTestBase
     tests = {name: getattr(base, name) for name in dir(base) if name.startswith("test_")}
     names = [name for name, test in sorted(tests.items()) if not getattr(test, "__unittest_skip__", False)]
     listed = LISTED if torch_world.BACKEND != "gloo" else {}
-    return [pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=listed[name])] if name in listed else []) for name in names]
+    return [pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=listed[name])] if name in listed else [])
+            for name in names]
 
 
 def class_of_the_tests(rank, folder):
@@ -122,7 +124,7 @@ def unjoined_worlds():
     worlds.close()
 
 
-@pytest.mark.parametrize("name", tests_that_run())
+@pytest.mark.parametrize("name", names_that_run())
 @pytest.mark.parametrize("size", [3, pytest.param(4, marks=pytest.mark.long)], ids="{}ranks".format)
 def test_of_torch(unjoined_worlds, size, name, folder):
     skips = {skip for skip in unjoined_worlds.of(size).run(run_one, folder, name) if skip}

@@ -1,4 +1,4 @@
-"""What tutti raises: torch's class for each kind of failure, with the sentence that says who, what and where; and what stays usable."""
+"""What tutti raises: torch's class for each kind of failure, with the sentence that says who and what; and what stays usable."""
 import datetime
 import threading
 import time

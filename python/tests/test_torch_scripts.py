@@ -38,8 +38,9 @@ def run_ranks(folder, script, size=2, **more):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [subprocess.Popen([sys.executable, str(folder / "program.py")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env=environment(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), **more))
+    ranks = [subprocess.Popen([sys.executable, str(folder / "program.py")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, env=environment(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1",
+                                                         MASTER_PORT=str(port), **more))
              for rank in range(size)]
     printed = [rank.communicate(timeout=SECONDS)[0] for rank in ranks]
     return [rank.returncode for rank in ranks], printed
@@ -84,7 +85,8 @@ while True:
 
 def torchrun(folder, script, *options):
     (folder / "program.py").write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *options, str(folder / "program.py")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *options,
+               str(folder / "program.py")]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=SECONDS, env=environment())
 
 

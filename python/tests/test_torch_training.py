@@ -125,11 +125,15 @@ def test_accumulation(world):
     world.run(accumulation)
 
 
+def normed():
+    return torch.nn.Sequential(torch.nn.Linear(FEATURES, HIDDEN), torch.nn.BatchNorm1d(HIDDEN), torch.nn.Linear(HIDDEN, CLASSES))
+
+
 def batch_norm(rank):
     """Buffers are broadcast before each forward pass; SyncBatchNorm needs a GPU, so this is what there is."""
     def training(rank, group):
         torch.manual_seed(0)
-        layers = torch.nn.Sequential(torch.nn.Linear(FEATURES, HIDDEN), torch.nn.BatchNorm1d(HIDDEN), torch.nn.Linear(HIDDEN, CLASSES))
+        layers = normed()
         model = DistributedDataParallel(layers, process_group=group)
         losses = train(rank, model, sgd(model))
         model(next(batches(rank))[0])  # broadcasts rank 0's statistics, and adds this rank's own to them
@@ -142,17 +146,18 @@ def test_batch_norm(world):
     world.run(batch_norm)
 
 
-HOOKS = {"allreduce": default_hooks.allreduce_hook, "fp16": default_hooks.fp16_compress_hook}
-HOOK_TOLERANCES = {"allreduce": 1e-5, "fp16": 1e-2}
+HOOKS = {"allreduce": (default_hooks.allreduce_hook, 1e-5), "fp16": (default_hooks.fp16_compress_hook, 1e-2)}
 
 
 def hook(rank, name):
+    function, tolerance = HOOKS[name]
+
     def training(rank, group):
         model = DistributedDataParallel(perceptron(), process_group=group, bucket_cap_mb=MANY_BUCKETS)
-        model.register_comm_hook(group, HOOKS[name])
+        model.register_comm_hook(group, function)
         return train(rank, model, sgd(model)), parameters_of(model)
 
-    _, parameters = same_training(rank, training, HOOK_TOLERANCES[name])
+    _, parameters = same_training(rank, training, tolerance)
     same_everywhere(rank, parameters)
 
 
@@ -286,7 +291,7 @@ def begin_alike(rank):
 
     root = rank.size - 1
     torch.manual_seed(rank.rank)
-    model = torch.nn.Sequential(torch.nn.Linear(FEATURES, HIDDEN), torch.nn.BatchNorm1d(HIDDEN), torch.nn.Linear(HIDDEN, CLASSES))
+    model = normed()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1 / (1 + rank.rank))
     if rank.rank == root:
         train(rank, model, optimizer)
@@ -295,7 +300,7 @@ def begin_alike(rank):
     assert optimizer.param_groups[0]["lr"] == 0.1 / (1 + root)
     moments = [optimizer.state[parameter]["exp_avg"].flatten() for parameter in model.parameters()]
     assert optimizer.state[model[0].weight]["step"] == STEPS
-    same_everywhere(rank, torch.cat([parameters_of(model), *moments]))
+    same_everywhere(rank, torch.cat([parameters_of(model), model[1].running_mean, *moments]))
 
 
 def test_begin_alike(world):

@@ -11,7 +11,7 @@ are forked from there.  A world is used by many tests:
     def test_add(world):
         world.run(add, 5)
 
-The function is sent by its name, so it stands at the top of its module.  Where a rank raises an exception, dies or does not answer, run()
+The function is sent by its name, so it stands at the top of its module.  Where a rank raises, dies or does not answer, run()
 raises a Failure with the tracebacks, and the world is closed; the next test is given a new one.
 """
 import contextlib
@@ -53,7 +53,8 @@ class Rank:
 
     def same(self, got, expected, what=""):
         """Asserts equality to the last bit, of shape and type as well; a not-a-number equals itself."""
-        torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True, msg=lambda text: f"rank {self.rank}: {what}\n{text}")
+        torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True,
+                                   msg=lambda text: f"rank {self.rank}: {what}\n{text}")
 
 
 def load_backend(name):
@@ -160,7 +161,8 @@ class World:
         with contextlib.suppress(ProcessLookupError):
             self.kill(rank, signal.SIGUSR1)  # faulthandler prints where each thread is
         time.sleep(0.2)
-        return f"no answer after {seconds} s, or {LAST_WORDS_SECONDS} s after another rank failed; its stacks are in what it printed"
+        return (f"no answer after {seconds} s, or {LAST_WORDS_SECONDS} s after another rank failed; its stacks are in what it "
+                "printed")
 
     def close(self):
         """Ranks that wait for a function end by themselves; what is left of the others is killed."""

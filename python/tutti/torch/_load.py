@@ -21,28 +21,34 @@ def _release(version):
     return tuple(int(part) for part in version.split("+")[0].split(".")[:2])
 
 
-def refuse_other_torch(path):
-    """ImportError unless the backend at `path` was compiled for this torch and this Tutti."""
+def fits(path):
+    """Whether the backend at `path` was compiled for this release of torch and this Tutti."""
     built, here = build_torch.built_for(path), build_torch.this_build()
-    if _release(built["torch"]) == _release(here["torch"]) and built["tutti"] == here["tutti"]:
-        return
-    raise ImportError(
+    return _release(built["torch"]) == _release(here["torch"]) and built["tutti"] == here["tutti"]
+
+
+def _refusal(path):
+    built, here = build_torch.built_for(path), build_torch.this_build()
+    return ImportError(
         f"{path} was compiled for torch {built['torch']} and Tutti {built['tutti']}; here are torch {here['torch']} and Tutti "
         f"{here['tutti']}. Compile it for these by `python -m tutti.build_torch`, or install Tutti again by "
         "`pip install --no-build-isolation .`")
 
 
 def _path():
-    """The file to load; compiles it if there is none."""
+    """The file to load; compiles it if there is none.  One that came with the package and does not fit is told of."""
+    packaged = Path(__file__).with_name("_backend" + importlib.machinery.EXTENSION_SUFFIXES[0])
+    if packaged.exists() and fits(packaged):
+        return packaged
     cached = build_torch.cached_path()
-    if cached.exists():
+    if cached.exists() and fits(cached):
         return cached
-    with_package = sorted(Path(__file__).parent.glob("_backend*" + importlib.machinery.EXTENSION_SUFFIXES[0]))
-    return with_package[0] if with_package else build_torch.build(cached)
+    if packaged.exists():
+        raise _refusal(packaged)
+    return build_torch.build(cached)
 
 
 def _load(path):
-    refuse_other_torch(path)
     # The file asks for libtutti.so, which the package has loaded.
     spec = importlib.util.spec_from_file_location("tutti.torch._backend", path)
     module = importlib.util.module_from_spec(spec)

@@ -7,7 +7,6 @@ import datetime
 import os
 import re
 import threading
-import weakref
 
 import torch
 import torch.distributed as dist
@@ -20,7 +19,8 @@ from .python_operations import Operations
 from .python_work import RequestWork, SeveralWorks, TuttiWork, as_torch, recorded
 
 _PATIENCE = 5  # seconds that operations under way have to end when a group is destroyed
-_open: "weakref.WeakSet[Backend]" = weakref.WeakSet()
+# Until shutdown(): a wrapper in C++ (TORCH_DISTRIBUTED_DEBUG=DETAIL) does not keep the part of a backend in Python.
+_open: "set[Backend]" = set()
 
 
 class Options(C10dBackend.Options):
@@ -53,14 +53,6 @@ def _settings(options):
     return settings
 
 
-def _key_of(name):
-    """Tells groups of the same ranks apart that threads of one process create at the same time: FNV-1a of the name."""
-    key = 2166136261
-    for byte in name.encode():
-        key = (key ^ byte) * 16777619 & 0xFFFFFFFF
-    return key & 0x7FFFFFFF
-
-
 class Backend(Operations):
     """What torch.distributed calls; see c10d::Backend.  `create` and `create_group` make it."""
 
@@ -69,6 +61,7 @@ class Backend(Operations):
         self._communicator, self._options = communicator, options
         self._ranks = list(options.global_ranks_in_group)
         self._coalescing = threading.local()
+        self._collectives = 0  # calls that have begun
         self._quiet, self._uses, self._closed = threading.Condition(), 0, False
         self._status = Status.SUCCESS  # what ended it, as far as this rank knows
         _open.add(self)
@@ -87,7 +80,8 @@ class Backend(Operations):
         """Some ranks of this group, in the given order; only they call it."""
         self._enter()
         try:
-            communicator = self._communicator.group(ranks, _key_of(options.group_name), options._timeout)
+            # No key of the group's name: with use_local_synchronization torch 2.14 gives it another one on each rank.
+            communicator = self._communicator.group(ranks, timeout=options._timeout)
         except Error as error:
             raise self._failure(error) from None
         finally:
@@ -98,6 +92,12 @@ class Backend(Operations):
 
     def getBackendName(self):
         return "tutti"
+
+    def _set_sequence_number_for_group(self):  # all ranks begin with 0
+        pass
+
+    def _get_sequence_number_for_group(self):
+        return self._collectives
 
     @property
     def options(self):
@@ -138,6 +138,7 @@ class Backend(Operations):
             if self._closed:
                 return
             self._closed = True
+            _open.discard(self)
             if not self._quiet.wait_for(lambda: self._uses == 0, _PATIENCE):
                 self._communicator.abort("the process group was destroyed while operations of it were under way")
                 self._quiet.wait_for(lambda: self._uses == 0)  # what is aborted ends
@@ -183,6 +184,7 @@ class Backend(Operations):
 
     def _run(self, title, asynchronous, inputs, results, *steps):
         """Carries out calls, or starts them; they are one work.  A step is the Operands and a function that takes async_op."""
+        self._collectives += 1
         with recorded(title, inputs):
             works = getattr(self._coalescing, "works", None)
             if works is None and not asynchronous:

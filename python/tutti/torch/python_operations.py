@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import Backend as C10dBackend
+from torch._C import _distributed_c10d as c10d
 
 from .python_tensors import (Operands, ReceiveOperands, check_elements, check_list, check_pairs, check_root, check_types,
                              elements_of_ranks, only_of, operator_of, reduction)
@@ -15,7 +15,7 @@ def _timeout(opts):
     return opts.timeout if opts.timeout > datetime.timedelta(0) else None
 
 
-class Operations(C10dBackend):
+class Operations(c10d.Backend):
     """c10d's operations.  Each is a step, or several that torch takes for one: the operands, and a function that takes async_op."""
 
     def _run(self, title, asynchronous, inputs, results, *steps):
@@ -28,14 +28,14 @@ class Operations(C10dBackend):
 
     # ---- collectives ----
 
-    def broadcast(self, tensors, opts):
+    def broadcast(self, tensors, opts=c10d.BroadcastOptions()):
         tensor, root, operands = only_of(tensors, "tensor"), opts.rootRank, Operands()
         check_root(root, self.size())
         memory = operands.read_write(tensor) if self.rank() == root else operands.write(tensor)
         call = partial(self._communicator.broadcast, memory, root, timeout=_timeout(opts))
         return self._run("broadcast", opts.asyncOp, tensors, tensors, (operands, call))
 
-    def allreduce(self, tensors, opts):
+    def allreduce(self, tensors, opts=c10d.AllreduceOptions()):
         tensor, operands = only_of(tensors, "tensor"), Operands()
         if tensor.is_sparse:
             return self.allreduce_sparse(tensors, opts)
@@ -44,7 +44,7 @@ class Operations(C10dBackend):
         call = partial(self._communicator.all_reduce, memory, op=op, factor=factor, timeout=_timeout(opts))
         return self._run("all_reduce", opts.asyncOp, tensors, tensors, (operands, call))
 
-    def allreduce_coalesced(self, tensors, opts):
+    def allreduce_coalesced(self, tensors, opts=c10d.AllreduceCoalescedOptions()):
         if not tensors:
             raise ValueError("the list of tensors is empty.")
         check_types(tensors, tensors[0])
@@ -71,7 +71,7 @@ class Operations(C10dBackend):
             steps.append((together, partial(self._communicator.all_reduce, plain, op=op)))
         return self._run("compressed_all_reduce", True, tensors, tensors, *steps)
 
-    def reduce(self, tensors, opts):
+    def reduce(self, tensors, opts=c10d.ReduceOptions()):
         tensor, root, operands = only_of(tensors, "tensor"), opts.rootRank, Operands()
         check_root(root, self.size())
         op, factor = reduction(tensor.dtype, opts.reduceOp)
@@ -93,14 +93,14 @@ class Operations(C10dBackend):
         targets = [operands.write(output) for output in outputs]
         return operands, partial(self._communicator.all_gather, operands.read(tensor), targets, timeout=_timeout(opts))
 
-    def allgather(self, outputs, inputs, opts):
+    def allgather(self, outputs, inputs, opts=c10d.AllgatherOptions()):
         tensor, outputs = only_of(inputs, "input"), only_of(outputs, "list of outputs")
         return self._run("all_gather", opts.asyncOp, inputs, outputs, self._gather_list_step(outputs, tensor, opts))
 
-    def all_gather_single(self, output, input, opts):
+    def all_gather_single(self, output, input, opts=c10d.AllgatherOptions()):
         return self._run("all_gather", opts.asyncOp, [input], [output], self._gather_step(output, input, opts))
 
-    def allgather_coalesced(self, outputs, inputs, opts):
+    def allgather_coalesced(self, outputs, inputs, opts=c10d.AllgatherOptions()):
         """outputs[r][i] is inputs[i] of rank r."""
         if len(outputs) != self.size():
             raise ValueError(f"there are {len(outputs)} lists of outputs for {self.size()} ranks.")
@@ -109,12 +109,12 @@ class Operations(C10dBackend):
         steps = [self._gather_list_step(list(row), tensor, opts) for row, tensor in zip(zip(*outputs), inputs)]
         return self._run("all_gather", opts.asyncOp, inputs, [output for of_rank in outputs for output in of_rank], *steps)
 
-    def all_gather_single_coalesced(self, outputs, inputs, opts):
+    def all_gather_single_coalesced(self, outputs, inputs, opts=c10d.AllgatherOptions()):
         check_pairs(outputs, inputs)
         steps = [self._gather_step(output, tensor, opts) for output, tensor in zip(outputs, inputs)]
         return self._run("all_gather", opts.asyncOp, inputs, outputs, *steps)
 
-    def gather(self, outputs, inputs, opts):
+    def gather(self, outputs, inputs, opts=c10d.GatherOptions()):
         tensor, root, operands = only_of(inputs, "input"), opts.rootRank, Operands()
         check_root(root, self.size())
         if self.rank() != root and outputs:
@@ -130,7 +130,7 @@ class Operations(C10dBackend):
                        timeout=_timeout(opts))
         return self._run("gather", opts.asyncOp, inputs, results, (operands, call))
 
-    def scatter(self, outputs, inputs, opts):
+    def scatter(self, outputs, inputs, opts=c10d.ScatterOptions()):
         output, root, operands = only_of(outputs, "output"), opts.rootRank, Operands()
         check_root(root, self.size())
         if self.rank() != root and inputs:
@@ -146,7 +146,7 @@ class Operations(C10dBackend):
                        timeout=_timeout(opts))
         return self._run("scatter", opts.asyncOp, tensors, outputs, (operands, call))
 
-    def reduce_scatter(self, outputs, inputs, opts):
+    def reduce_scatter(self, outputs, inputs, opts=c10d.ReduceScatterOptions()):
         output, tensors, operands = only_of(outputs, "output"), only_of(inputs, "list of inputs"), Operands()
         check_list(tensors, self.size(), output, "input")
         check_elements(output, tensors[self.rank()].numel(), "output")
@@ -163,15 +163,15 @@ class Operations(C10dBackend):
         source, target = operands.read(tensor), operands.write(output)
         return operands, partial(self._communicator.reduce_scatter, source, target, op, factor=factor, timeout=_timeout(opts))
 
-    def reduce_scatter_single(self, output, input, opts):
+    def reduce_scatter_single(self, output, input, opts=c10d.ReduceScatterOptions()):
         return self._run("reduce_scatter", opts.asyncOp, [input], [output], self._reduce_scatter_step(output, input, opts))
 
-    def reduce_scatter_single_coalesced(self, outputs, inputs, opts):
+    def reduce_scatter_single_coalesced(self, outputs, inputs, opts=c10d.ReduceScatterOptions()):
         check_pairs(outputs, inputs)
         steps = [self._reduce_scatter_step(output, tensor, opts) for output, tensor in zip(outputs, inputs)]
         return self._run("reduce_scatter", opts.asyncOp, inputs, outputs, *steps)
 
-    def all_to_all_single(self, output, input, output_splits, input_splits, opts):
+    def all_to_all_single(self, output, input, output_splits, input_splits, opts=c10d.AllToAllOptions()):
         check_types([output], input)
         sent = elements_of_ranks(input, input_splits, self.size(), "input")
         got = elements_of_ranks(output, output_splits, self.size(), "output")
@@ -180,7 +180,7 @@ class Operations(C10dBackend):
         call = partial(self._communicator.all_to_all, source, target, send_counts=sent, recv_counts=got, timeout=_timeout(opts))
         return self._run("all_to_all", opts.asyncOp, [input], [output], (operands, call))
 
-    def alltoall(self, outputs, inputs, opts):
+    def alltoall(self, outputs, inputs, opts=c10d.AllToAllOptions()):
         if not inputs:
             raise ValueError("the list of inputs is empty.")
         check_list(inputs, self.size(), inputs[0], "input")
@@ -190,7 +190,7 @@ class Operations(C10dBackend):
         call = partial(self._communicator.all_to_all, sources, targets, timeout=_timeout(opts))
         return self._run("all_to_all", opts.asyncOp, inputs, outputs, (operands, call))
 
-    def barrier(self, opts):
+    def barrier(self, opts=c10d.BarrierOptions()):
         return self._run("barrier", opts.asyncOp, [], [], (Operands(), partial(self._communicator.barrier, timeout=_timeout(opts))))
 
     # ---- messages ----
@@ -220,7 +220,7 @@ class Operations(C10dBackend):
 
     # ---- sparse ----
 
-    def allreduce_sparse(self, tensors, opts):
+    def allreduce_sparse(self, tensors, opts=c10d.AllreduceOptions()):
         """Gathers all ranks' indices and values, and adds up.
 
         How much there is to gather is known only after an exchange, and the next must follow it in the order of calls, so this

@@ -44,6 +44,7 @@ TuttiBackend::WorkPtr TuttiBackend::carry_out(const Description& description, Ca
 
 template <class Call>
 TuttiBackend::WorkPtr TuttiBackend::run(const Description& description, Call call) {
+  if (!c10d::isP2POp(description.type)) ++collectives_;
   std::vector<WorkPtr>* parts = coalescing();
   if (!parts && !description.asynchronous) return carry_out(description, [&] { block(call); });
   WorkPtr work = start(description, call);
@@ -58,6 +59,7 @@ TuttiBackend::WorkPtr TuttiBackend::run_several(const Description& description, 
       return call(comm, operands, request, index);
     };
   };
+  ++collectives_;
   std::vector<WorkPtr>* coalesced = coalescing();
   if (!coalesced && !description.asynchronous) {
     return carry_out(description, [&] {

@@ -46,6 +46,8 @@ class TuttiBackend final : public c10d::Backend {
   bool supportsSplitting() const override { return true; }
   bool supportsCoalescing() const override { return true; }
   void setTimeout(milliseconds timeout) override;
+  void setSequenceNumberForGroup() override {}  // all ranks begin with 0
+  uint64_t getSequenceNumberForGroup() override { return collectives_; }
   c10d::ErrorType getError() override;
   void abort() override;
   void shutdown() override;
@@ -112,6 +114,8 @@ class TuttiBackend final : public c10d::Backend {
 
   const std::shared_ptr<Communicator> communicator_;
   const c10::intrusive_ptr<TuttiOptions> options_;
+  std::atomic<uint64_t> collectives_{0};  // that have begun
+
   std::mutex coalescing_mutex_;
   std::atomic<size_t> coalescing_threads_{0};
   std::map<std::thread::id, std::vector<WorkPtr>> coalescing_;
