@@ -30,7 +30,7 @@ import torch.distributed as dist
 BACKEND = os.environ.get("TUTTI_PYTHON_TEST_BACKEND", "tutti")  # "gloo": a check of the tests themselves
 MODULES = ["torch", "torch.distributed", "torch.testing", "torch._dynamo", "torch.nn.parallel", "torch.optim", "pytest"]
 ANSWER_SECONDS = 120  # an outer bound of one function; no test is expected to come near
-LAST_WORDS_SECONDS = 5  # for the other ranks, once one has failed
+LAST_WORDS_SECONDS = 2  # for the other ranks, once one has failed
 
 
 class Failure(AssertionError):
