@@ -80,7 +80,7 @@ while True:
 """, size=3)
     assert all(statuses), printed
     for rank in (0, 2):
-        assert "DistNetworkError" in printed[rank] and "rank 1" in printed[rank], printed[rank]
+        assert re.search(r"Dist(Network|Backend)Error: .*rank 1 ", printed[rank]), printed[rank]
 
 
 def torchrun(folder, script, *options):
@@ -109,9 +109,8 @@ print(f"rank {rank} came to the end in attempt {attempt}", flush=True)
 
 def test_found_by_torch(tmp_path):
     """Where Tutti was installed by pip, torch finds the backend by itself."""
-    groups = {entry.group for entry in metadata.entry_points() if entry.value == "tutti._discovery:register"} \
-        if sys.version_info >= (3, 12) else {entry.group for group in metadata.entry_points().values() for entry in group
-                                             if entry.value == "tutti._discovery:register"}
+    groups = {entry.group for package in metadata.distributions(name="tutti") for entry in package.entry_points
+              if entry.value == "tutti._discovery:register"}
     if not groups:
         pytest.skip("the package tutti was not installed by pip")
     assert groups == {"torch.backends", "torch.distributed.backends"}
@@ -124,39 +123,57 @@ dist.barrier()
     subprocess.run([sys.executable, str(tmp_path / "program.py")], check=True, env=environment())
 
 
-def import_backend(**more):
+def bare_package(folder):
+    """A copy of the package without a compiled backend, and the environment in which it is found and its cache is empty."""
+    import tutti
+
+    installed = Path(tutti.__file__).parent
+    shutil.copytree(installed, folder / "tutti", ignore=shutil.ignore_patterns("_backend*.so", "__pycache__"))
+    if installed.with_name("tutti.libs").exists():  # libraries that a wheel carries
+        shutil.copytree(installed.with_name("tutti.libs"), folder / "tutti.libs")
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return folder / "tutti", environment(PYTHONPATH=path, TUTTI_PYTHON_CACHE=str(folder / "cache"))
+
+
+def import_backend(variables, **more):
     """The exit status and what is printed where `import tutti.torch` is tried with this environment."""
     done = subprocess.run([sys.executable, "-c", "import tutti.torch"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=SECONDS, env=environment(**more))
+                          timeout=SECONDS, env={**variables, **more}, cwd="/")
     return done.returncode, done.stdout
 
 
-def test_build_for_another_torch(tmp_path):
-    """Is refused before it is loaded, with the command that helps."""
-    from tutti import build_torch
+@pytest.fixture
+def compiled():
+    """The file of the compiled backend that is in use."""
     from tutti.torch import backend_module
 
     if not getattr(backend_module, "__file__", "").endswith(".so"):
         pytest.skip("the backend in Python is in use")
-    for what, other in (("torch", b"1.99.0"), ("tutti", b"0.0.7")):
-        content = Path(backend_module.__file__).read_bytes()
-        mark = build_torch.MARK.search(content)
-        versions = {"torch": mark[1], "tutti": mark[2]}
-        changed = mark[0].replace(versions[what], other.ljust(len(versions[what]))[:len(versions[what])], 1)
-        assert len(changed) == len(mark[0])
-        cached = tmp_path / what / build_torch.cached_path().name
-        cached.parent.mkdir()
-        cached.write_bytes(content.replace(mark[0], changed))
-        status, printed = import_backend(TUTTI_PYTHON_CACHE=str(cached.parent))
-        assert status != 0 and "ImportError" in printed, printed
-        assert re.search(r"was compiled for torch .*; here are torch .*python -m tutti\.build_torch", printed), printed
+    return Path(backend_module.__file__)
 
 
-def test_file_that_is_no_backend(tmp_path):
+@pytest.mark.parametrize("what, other", [("torch", b"1.9"), ("tutti", b"0.0")])
+def test_package_for_another_build(tmp_path, compiled, what, other):
+    """A backend in the package that does not fit is refused before it is loaded, with the command that helps."""
     from tutti import build_torch
 
-    (tmp_path / build_torch.cached_path().name).write_bytes(b"nothing that could be loaded" * 100)
-    status, printed = import_backend(TUTTI_PYTHON_CACHE=str(tmp_path))
+    content = compiled.read_bytes()
+    mark = build_torch.MARK.search(content)
+    version = mark[1] if what == "torch" else mark[2]
+    changed = mark[0].replace(version, other + version[len(other):], 1)
+    package, variables = bare_package(tmp_path)
+    suffix = compiled.name[compiled.name.index(".cpython"):]
+    (package / "torch" / f"_backend{suffix}").write_bytes(content.replace(mark[0], changed))
+    status, printed = import_backend(variables)
+    assert status != 0 and "ImportError" in printed, printed
+    assert re.search(rf"was compiled for torch .*{re.escape(other.decode())}.*; here are torch .*python -m tutti.build_torch", printed), printed
+
+
+def test_file_that_is_no_backend(tmp_path, compiled):
+    package, variables = bare_package(tmp_path)
+    suffix = compiled.name[compiled.name.index(".cpython"):]
+    (package / "torch" / f"_backend{suffix}").write_bytes(b"nothing that could be loaded" * 100)
+    status, printed = import_backend(variables)
     assert status != 0 and "is not a backend that Tutti compiled" in printed, printed
 
 
@@ -164,26 +181,22 @@ def test_no_compiler(tmp_path):
     """torch 2.14 and later then have the backend in Python; before that the error says what to install."""
     from tutti.torch import _load
 
-    if list(Path(_load.__file__).parent.glob("_backend*.so")):
-        pytest.skip("the package was installed with a compiled backend")
-    bare = tmp_path / "bin"
-    bare.mkdir()
-    status, printed = import_backend(TUTTI_PYTHON_CACHE=str(tmp_path), PATH=str(bare), CXX="")
+    _, variables = bare_package(tmp_path)
+    status, printed = import_backend(variables, PATH="/nowhere", CXX="")
     if _load._release(torch.__version__) >= _load.PYTHON_SINCE:
         assert status == 0 and "backend in Python serves instead" in printed, printed
     else:
-        assert status != 0 and "there is no C++ compiler" in printed.replace("\n", " ") and "g++" in printed, printed
-    status, printed = import_backend(TUTTI_PYTHON_CACHE=str(tmp_path), CXX="/nowhere/c++", TUTTI_PYTHON_BACKEND="cpp")
+        assert status != 0 and "is no C++ compiler" in printed and "g++" in printed, printed
+    status, printed = import_backend(variables, CXX="/nowhere/c++", TUTTI_PYTHON_BACKEND="cpp")
     assert status != 0 and "/nowhere/c++ could not be run" in printed, printed
 
 
 @pytest.mark.long
 def test_several_ranks_compile_once(tmp_path):
     """They find no backend, one of them compiles it, and the others wait."""
-    from tutti.torch import _load
-
-    if list(Path(_load.__file__).parent.glob("_backend*.so")) or not (shutil.which("g++") or shutil.which("c++")):
-        pytest.skip("nothing is compiled here")
-    statuses, printed = run_ranks(tmp_path, "", size=3, TUTTI_PYTHON_CACHE=str(tmp_path / "cache"))
+    if not (shutil.which("g++") or shutil.which("c++")):
+        pytest.skip("there is no C++ compiler")
+    _, variables = bare_package(tmp_path)
+    statuses, printed = run_ranks(tmp_path, "", size=3, **variables)
     assert statuses == [0, 0, 0], printed
     assert sum("compiling the backend" in text for text in printed) == 1, printed

@@ -30,7 +30,7 @@ import torch.distributed as dist
 BACKEND = os.environ.get("TUTTI_PYTHON_TEST_BACKEND", "tutti")  # "gloo": a check of the tests themselves
 MODULES = ["torch", "torch.distributed", "torch.testing", "torch._dynamo", "torch.nn.parallel", "torch.optim", "pytest"]
 ANSWER_SECONDS = 120  # an outer bound of one function; no test is expected to come near
-LAST_WORDS_SECONDS = 5  # for the other ranks, once one has failed
+LAST_WORDS_SECONDS = 2  # for the other ranks, once one has failed
 
 
 class Failure(AssertionError):
@@ -132,25 +132,29 @@ class World:
         open_ranks = set(range(self.size))
         deadline = time.monotonic() + seconds
         while open_ranks:
-            # A rank's pipe says all: its answer, or its end, when the process has closed it.
-            pipes = {self._jobs[rank]: rank for rank in open_ranks}
-            ready = multiprocessing.connection.wait(pipes, max(0, deadline - time.monotonic()))
+            # A rank that has died may have left children, which hold its pipe open.
+            watched = {self._jobs[rank]: rank for rank in open_ranks} | {self.processes[rank].sentinel: rank for rank in open_ranks}
+            ready = multiprocessing.connection.wait(watched, max(0, deadline - time.monotonic()))
             if not ready:
                 ends.update({rank: self._stuck(rank, seconds) for rank in open_ranks})
                 break
-            for pipe in ready:
-                rank = pipes[pipe]
+            for rank in {watched[told] for told in ready}:
                 open_ranks.remove(rank)
-                try:
-                    answers[rank] = pipe.recv()
-                    failed = not answers[rank][0]
-                except (EOFError, ConnectionResetError):
-                    failed = rank not in dead
-                    if failed:
-                        ends[rank] = self._end(rank)
-                if failed:  # the others may wait for this one
+                answer = self._answer(rank)
+                if answer is not None:
+                    answers[rank] = answer
+                elif rank not in dead:
+                    ends[rank] = self._end(rank)
+                if rank in ends or not answers.get(rank, (True,))[0]:  # the others may wait for this one
                     deadline = min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
         return answers, ends
+
+    def _answer(self, rank):
+        """(whether it is good, the function's value or the traceback); None: the rank has died."""
+        try:
+            return self._jobs[rank].recv() if self._jobs[rank].poll() else None
+        except (EOFError, ConnectionResetError):
+            return None
 
     def _end(self, rank):
         self.processes[rank].join(LAST_WORDS_SECONDS)
