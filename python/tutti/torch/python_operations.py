@@ -232,25 +232,27 @@ class Operations(c10d.Backend):
             raise NotImplementedError(f"of sparse tensors tutti has the sum and the average, not {operator.name}.")
         if tensor.device.type != "cpu" or tensor.layout != torch.sparse_coo:
             raise ValueError(f"a sparse all_reduce takes a COO tensor on the CPU; this one is {tensor.layout} on {tensor.device}.")
-        with recorded("sparse_all_reduce", tensors), torch.no_grad():
-            mine = tensor.coalesce()
-            shape = [mine.sparse_dim(), *mine.size()]
-            longest = 64
-            if len(shape) + 2 > longest:
-                raise ValueError(f"the sparse tensor has {mine.dim()} dimensions.")
-            header = torch.zeros((1, longest), dtype=torch.int64)
-            header[0, :len(shape) + 2] = torch.tensor([mine._nnz(), mine.dim(), *shape])
-            counts = []
-            for other in self._all_gather_rows(header, [1] * self.size(), opts):
-                if not torch.equal(other[:, 1:], header[:, 1:]):
-                    raise ValueError("the sparse tensor has another shape at another rank.")
-                counts.append(int(other[0, 0]))
-            indices = torch.cat(self._all_gather_rows(mine.indices().t().contiguous(), counts, opts)).t()
-            values = torch.cat(self._all_gather_rows(mine.values().contiguous(), counts, opts))
-            # The indices come from other processes.
-            total = torch.sparse_coo_tensor(indices, values, mine.size(), check_invariants=True).coalesce()
+        with recorded("sparse_all_reduce", []), torch.no_grad():  # the profiler asks for strides, which sparse tensors lack
+            total = self._sparse_sum(tensor.coalesce(), opts)
             tensor.copy_(total / self.size() if operator == dist.ReduceOp.AVG else total)
         return TuttiWork(tensors)
+
+    def _sparse_sum(self, mine, opts):
+        shape = [mine.sparse_dim(), *mine.size()]
+        longest = 64
+        if len(shape) + 2 > longest:
+            raise ValueError(f"the sparse tensor has {mine.dim()} dimensions.")
+        header = torch.zeros((1, longest), dtype=torch.int64)
+        header[0, :len(shape) + 2] = torch.tensor([mine._nnz(), mine.dim(), *shape])
+        counts = []
+        for other in self._all_gather_rows(header, [1] * self.size(), opts):
+            if not torch.equal(other[:, 1:], header[:, 1:]):
+                raise ValueError("the sparse tensor has another shape at another rank.")
+            counts.append(int(other[0, 0]))
+        indices = torch.cat(self._all_gather_rows(mine.indices().t().contiguous(), counts, opts)).t()
+        values = torch.cat(self._all_gather_rows(mine.values().contiguous(), counts, opts))
+        # The indices come from other processes.
+        return torch.sparse_coo_tensor(indices, values, mine.size(), check_invariants=True).coalesce()
 
     def _all_gather_rows(self, rows, counts, opts):
         """`counts[r]` rows of each rank r."""
