@@ -57,7 +57,6 @@ to_test=(
 )
 # Tests that need these skip themselves where they are not to be had.
 to_test_more=(
-  'ccache               have ccache'
   'openmpi-bin          have mpirun.openmpi'
   'mpich                have mpiexec.hydra'
   'iproute2             have ip'

@@ -1,7 +1,7 @@
 """Torch's own tests of torch.distributed, DistributedTest._DistTestBase of the installed torch, over tutti.
 
-What torch's tests do for Gloo they do here for tutti: the tests are run from a copy of their module in which tutti stands beside Gloo in
-every list of backend names.  Most of the others are for GPUs or NCCL, or switched off by torch; they skip themselves.
+What torch's tests do for Gloo they do here for tutti: the tests are run from a copy of their module in which tutti stands beside
+Gloo in every list of backend names.  Most of the others are for GPUs or NCCL, or switched off by torch; they skip themselves.
 """
 import importlib.util
 import itertools
@@ -38,7 +38,8 @@ LISTED = {
 
 def copy_of_the_module(backend, size, folder):
     """Torch's module, as it reads with this backend's name where it names Gloo's."""
-    os.environ.update(BACKEND=backend, WORLD_SIZE=str(size), TEMP_DIR=folder, INIT_METHOD=f"file://{folder}/store", MASTER_ADDR="127.0.0.1")
+    os.environ.update(BACKEND=backend, WORLD_SIZE=str(size), TEMP_DIR=folder, INIT_METHOD=f"file://{folder}/store",
+                      MASTER_ADDR="127.0.0.1")
     with open(SOURCE) as source:
         text = source.read()
     text = re.sub(r'BACKEND (==|!=) "gloo"', rf'BACKEND \1 "{backend}"', text)
@@ -62,12 +63,12 @@ def names_that_run():
     tests = {name: getattr(base, name) for name in dir(base) if name.startswith("test_")}
     names = [name for name, test in sorted(tests.items()) if not getattr(test, "__unittest_skip__", False)]
     listed = LISTED if torch_world.BACKEND != "gloo" else {}
-    return [pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=listed[name])] if name in listed else []) for name in names]
+    return [pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=listed[name])] if name in listed else [])
+            for name in names]
 
 
 def class_of_the_tests(rank, folder):
     """At a rank: a TestCase of torch's tests, which run in the processes that are there."""
-    torch_world.load_backend(rank.backend)
     module = copy_of_the_module(rank.backend, rank.size, folder)
     barriers = itertools.count()
 

@@ -54,7 +54,8 @@ def test_blocking(world):
 def tags(rank):
     """Messages are received by their tags, in an order that is not that of sending; those of one tag keep their order."""
     following, preceding = around(rank)
-    works = [dist.isend(torch.tensor([float(tag * 10 + number)]), dst=following, tag=tag) for tag in (3, 0, 7) for number in range(2)]
+    works = [dist.isend(torch.tensor([float(tag * 10 + number)]), dst=following, tag=tag)
+             for tag in (3, 0, 7) for number in range(2)]
     for tag in (7, 3, 0):
         for number in range(2):
             tensor = torch.empty(1)

@@ -145,7 +145,8 @@ def all_to_all_splits(case):
     return [output]
 
 
-OPERATIONS = [broadcast, all_gather, all_gather_uneven, all_gather_in_place, all_gather_single, all_gather_manager, all_gather_coalesced,
+OPERATIONS = [broadcast, all_gather, all_gather_uneven, all_gather_in_place, all_gather_single, all_gather_manager,
+              all_gather_coalesced,
               gather, scatter, all_to_all, all_to_all_uneven, all_to_all_single, all_to_all_splits]
 
 

@@ -94,7 +94,8 @@ def reduce_scatter_in_place(case):
     return [part]
 
 
-OPERATIONS = [all_reduce, all_reduce_coalesced, all_reduce_manager, reduce, reduce_scatter, reduce_scatter_uneven, reduce_scatter_single,
+OPERATIONS = [all_reduce, all_reduce_coalesced, all_reduce_manager, reduce, reduce_scatter, reduce_scatter_uneven,
+              reduce_scatter_single,
               reduce_scatter_manager, reduce_scatter_in_place]
 
 
@@ -179,7 +180,9 @@ def sparse(rank, dtype):
     size = rank.size
     for entries in (1, 3, 0 if rank.rank == 0 else 2):
         rows = torch.tensor([(rank.rank + entry) % (size + 2) for entry in range(entries)] + [0] * bool(entries))
-        values = torch.stack([torch.full((4,), entry + 1.0 + rank.rank) for entry in range(len(rows))]) if entries else torch.zeros(0, 4)
+        values = torch.zeros(0, 4)
+        if entries:
+            values = torch.stack([torch.full((4,), entry + 1.0 + rank.rank) for entry in range(len(rows))])
         tensor = torch.sparse_coo_tensor(rows.reshape(1, -1), values.to(dtype), (size + 2, 4))
         expected = tensor.to_dense()
         dist.all_reduce(expected, group=rank.gloo)

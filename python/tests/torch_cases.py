@@ -13,13 +13,15 @@ Values are such that every order of additions gives the same bits.
 import torch
 import torch.distributed as dist
 
-REDUCIBLE = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
+REDUCIBLE = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
+             torch.float32,
              torch.float64, torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64]
 MOVABLE = REDUCIBLE + [torch.float8_e4m3fn, torch.float8_e5m2]
 OPERATORS = ["SUM", "AVG", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR", "PREMUL_SUM"]
 BITS = ["BAND", "BOR", "BXOR"]
 
-# Types that Gloo does not take, or not in every operation, and wider ones that hold all values of the tests: Gloo is asked in these.
+# Types that Gloo does not take, or not in every operation, and wider ones that hold all values of the tests: Gloo is
+# asked in these.
 STAND_IN = {torch.int16: torch.int32, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64,
             torch.float8_e4m3fn: torch.float32, torch.float8_e5m2: torch.float32}
 

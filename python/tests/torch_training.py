@@ -1,5 +1,6 @@
 """Small trainings for the tests: a model, each rank's own data, and the comparison of what two backends make of them."""
 import torch
+import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 
 STEPS = 6
@@ -47,8 +48,6 @@ def same_training(rank, training, tolerance=1e-5):
 
     To the last bit where two ranks add; more of them may add in another order.
     """
-    import torch.distributed as dist
-
     losses, parameters = training(rank, dist.group.WORLD)
     gloo_losses, gloo_parameters = training(rank, rank.gloo)
     tolerance = 0 if rank.size == 2 else tolerance
@@ -61,8 +60,6 @@ def same_training(rank, training, tolerance=1e-5):
 
 def same_everywhere(rank, tensor):
     """Asserts that all ranks hold the same bits."""
-    import torch.distributed as dist
-
     everyones = [torch.empty_like(tensor) for _ in rank.ranks]
     dist.all_gather(everyones, tensor, group=rank.gloo)
     for other in rank.ranks:

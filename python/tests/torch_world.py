@@ -11,7 +11,7 @@ are forked from there.  A world is used by many tests:
     def test_add(world):
         world.run(add, 5)
 
-The function is sent by its name, so it stands at the top of its module.  Where a rank raises an exception, dies or does not answer, run()
+The function is sent by its name, so it stands at the top of its module.  Where a rank raises, dies or does not answer, run()
 raises a Failure with the tracebacks, and the world is closed; the next test is given a new one.
 """
 import contextlib
@@ -30,7 +30,7 @@ import torch.distributed as dist
 BACKEND = os.environ.get("TUTTI_PYTHON_TEST_BACKEND", "tutti")  # "gloo": a check of the tests themselves
 MODULES = ["torch", "torch.distributed", "torch.testing", "torch._dynamo", "torch.nn.parallel", "torch.optim", "pytest"]
 ANSWER_SECONDS = 120  # an outer bound of one function; no test is expected to come near
-LAST_WORDS_SECONDS = 5  # for the other ranks, once one has failed
+LAST_WORDS_SECONDS = 2  # for the other ranks, once one has failed
 
 
 class Failure(AssertionError):
@@ -47,14 +47,14 @@ class Rank:
         self.others = [other for other in range(size) if other != rank]
 
     def join(self):
-        load_backend(self.backend)
         dist.init_process_group(self.backend, store=self.store, rank=self.rank, world_size=self.size,
                                 timeout=timedelta(seconds=60))
         self.gloo = dist.new_group(backend="gloo")
 
     def same(self, got, expected, what=""):
         """Asserts equality to the last bit, of shape and type as well; a not-a-number equals itself."""
-        torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True, msg=lambda text: f"rank {self.rank}: {what}\n{text}")
+        torch.testing.assert_close(got, expected, rtol=0, atol=0, equal_nan=True,
+                                   msg=lambda text: f"rank {self.rank}: {what}\n{text}")
 
 
 def load_backend(name):
@@ -68,6 +68,7 @@ def _serve(rank, size, backend, port, jobs):
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     me = Rank(rank, size, backend, port)
+    load_backend(backend)
     while True:
         try:
             function, arguments = jobs.recv()
@@ -89,12 +90,12 @@ class World:
     def __init__(self, size, backend=BACKEND, joined=True):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(MODULES)
-        self.size = size
+        self.size, self.backend = size, backend
         self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives any rank
         self._jobs, self.processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, size, backend, self._store.port, theirs), daemon=True)
+            process = context.Process(target=_serve, args=(rank, size, backend, self._store.port, theirs))
             process.start()
             theirs.close()
             self._jobs.append(ours)
@@ -131,25 +132,29 @@ class World:
         open_ranks = set(range(self.size))
         deadline = time.monotonic() + seconds
         while open_ranks:
-            # A rank's pipe says all: its answer, or its end, when the process has closed it.
-            pipes = {self._jobs[rank]: rank for rank in open_ranks}
-            ready = multiprocessing.connection.wait(pipes, max(0, deadline - time.monotonic()))
+            # A rank that has died may have left children, which hold its pipe open.
+            watched = {self._jobs[rank]: rank for rank in open_ranks} | {self.processes[rank].sentinel: rank for rank in open_ranks}
+            ready = multiprocessing.connection.wait(watched, max(0, deadline - time.monotonic()))
             if not ready:
                 ends.update({rank: self._stuck(rank, seconds) for rank in open_ranks})
                 break
-            for pipe in ready:
-                rank = pipes[pipe]
+            for rank in {watched[told] for told in ready}:
                 open_ranks.remove(rank)
-                try:
-                    answers[rank] = pipe.recv()
-                    failed = not answers[rank][0]
-                except (EOFError, ConnectionResetError):
-                    failed = rank not in dead
-                    if failed:
-                        ends[rank] = self._end(rank)
-                if failed:  # the others may wait for this one
+                answer = self._answer(rank)
+                if answer is not None:
+                    answers[rank] = answer
+                elif rank not in dead:
+                    ends[rank] = self._end(rank)
+                if rank in ends or not answers.get(rank, (True,))[0]:  # the others may wait for this one
                     deadline = min(deadline, time.monotonic() + LAST_WORDS_SECONDS)
         return answers, ends
+
+    def _answer(self, rank):
+        """(whether it is good, the function's value or the traceback); None: the rank has died."""
+        try:
+            return self._jobs[rank].recv() if self._jobs[rank].poll() else None
+        except (EOFError, ConnectionResetError):
+            return None
 
     def _end(self, rank):
         self.processes[rank].join(LAST_WORDS_SECONDS)
@@ -160,7 +165,8 @@ class World:
         with contextlib.suppress(ProcessLookupError):
             self.kill(rank, signal.SIGUSR1)  # faulthandler prints where each thread is
         time.sleep(0.2)
-        return f"no answer after {seconds} s, or {LAST_WORDS_SECONDS} s after another rank failed; its stacks are in what it printed"
+        return (f"no answer after {seconds} s, or {LAST_WORDS_SECONDS} s after another rank failed; its stacks are in what it "
+                "printed")
 
     def close(self):
         """Ranks that wait for a function end by themselves; what is left of the others is killed."""

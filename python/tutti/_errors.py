@@ -30,6 +30,8 @@ class Error(RuntimeError):
     close it and create a new one.  After the others it is as it was before the call.
     """
 
+    __module__ = "tutti"  # what tracebacks call it
+
     def __init__(self, status: int, sentence: str, rank: Optional[int] = None):
         super().__init__(sentence)
         self.status = Status(status)

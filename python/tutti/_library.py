@@ -2,12 +2,14 @@
 import ctypes
 import os
 import pathlib
+import warnings
 from ctypes import POINTER, c_char, c_char_p, c_double, c_int, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
 from typing import Optional
 
 from ._errors import Error
 
 ENVIRONMENT = "TUTTI_PYTHON_LIBRARY"  # names another libtutti.so than the package's
+_NAMES = (ENVIRONMENT, "TUTTI_PYTHON_CACHE", "TUTTI_PYTHON_BACKEND")  # the latter two of tutti.torch
 ANY_SOURCE = -1
 ANY_TAG = -1
 
@@ -128,6 +130,10 @@ def path() -> pathlib.Path:
 
 def _load() -> ctypes.CDLL:
     file = path()
+    for name in sorted(os.environ):
+        if name.startswith("TUTTI_PYTHON_") and name not in _NAMES:
+            warnings.warn(f"{name} (environment) is no setting of Tutti's Python package; there are {', '.join(_NAMES)}",
+                          stacklevel=2)
     advice = (f"set {ENVIRONMENT} to a libtutti.so that loads here, or unset it" if ENVIRONMENT in os.environ else
               f"install the package (pip install .), or set {ENVIRONMENT} to the libtutti.so of a build")
     try:

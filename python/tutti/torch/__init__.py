@@ -14,6 +14,7 @@ stays as it was); each with Tutti's sentence.
 
 import atexit
 import os
+import sys
 
 import torch
 import torch.distributed as dist
@@ -66,8 +67,10 @@ def statistics(group=None):
 
 
 def _say_goodbye(process=os.getpid()):
-    if os.getpid() == process:  # not in a child that was forked
-        backend_module.close_all()
+    if os.getpid() != process:  # a child that was forked
+        return
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)  # of a program that ends by an exception
+    backend_module.close_all(f"its program ended by {type(error).__name__}: {error}"[:300] if error is not None else "")
 
 
 _discovery.register()

@@ -10,7 +10,7 @@ first step.  docs/compression.md says which codec to take, and for which network
 
 import torch
 
-from .. import Codec
+from .. import Codec, Error
 
 _COMPRESSIBLE = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
@@ -27,7 +27,10 @@ class CompressState:
     """
 
     def __init__(self, spec, min_elements=1024, process_group=None, model=None):
-        Codec(spec, 1, "float32").close()  # a wrong spec is told of here, not in the middle of the first step
+        try:  # a wrong spec is told of here, not in the middle of the first step
+            Codec(spec, 1, "float32").close()
+        except Error as error:
+            raise ValueError(error.sentence) from None
         self.spec, self.min_elements, self.process_group = spec, min_elements, process_group
         self._names = {parameter: name for name, parameter in model.named_parameters()} if model is not None else None
         self._codecs = {}  # parameter: (name, Codec or None)

@@ -241,9 +241,11 @@ class Backend(Operations):
         return self.create_group(ranks, options)
 
 
-def close_all():
-    """At the end of the process: nobody shall take it for dead."""
+def close_all(failure):
+    """At the end of the process: nobody shall take it for dead.  Where the program failed, others hear of `failure` at once."""
     for backend in list(_open):
+        if failure:
+            backend._communicator.abort(failure)
         backend.shutdown()
 
 

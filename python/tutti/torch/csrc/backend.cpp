@@ -635,5 +635,5 @@ PYBIND11_MODULE(_backend, module) {
         return all;
       });
 
-  module.def("close_all", &Communicator::close_all, py::call_guard<py::gil_scoped_release>());
+  module.def("close_all", &Communicator::close_all, py::arg("failure"), py::call_guard<py::gil_scoped_release>());
 }

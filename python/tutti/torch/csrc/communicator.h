@@ -82,8 +82,9 @@ class Communicator {
   }
   static inline thread_local bool notifying = false;  // this thread is in a notification
 
-  // At the end of the process: nobody shall take it for dead.
-  static void close_all() { Open::of_process().close_all(); }
+  // At the end of the process: nobody shall take it for dead.  Where the program failed, others hear of it at once, by
+  // `failure`.
+  static void close_all(const std::string& failure) { Open::of_process().close_all(failure); }
 
   // A call under way, or a request that has not ended.  Throws where the group was shut down.
   class Use {
@@ -149,14 +150,17 @@ class Communicator {
       leaving_ += leaving;
       gone_.notify_all();
     }
-    void close_all() {
+    void close_all(const std::string& failure) {
       std::vector<std::weak_ptr<Communicator>> open;
       {
         const std::lock_guard lock(mutex_);
         open.swap(open_);
       }
       for (auto one = open.rbegin(); one != open.rend(); ++one) {
-        if (const auto communicator = one->lock()) communicator->close();
+        const auto communicator = one->lock();
+        if (!communicator) continue;
+        if (!failure.empty()) communicator->abort(failure);
+        communicator->close();
       }
       std::unique_lock lock(mutex_);
       gone_.wait_for(lock, 2 * patience, [this] { return leaving_ == 0; });
