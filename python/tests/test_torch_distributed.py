@@ -46,6 +46,8 @@ def copy_of_the_module(backend, size, folder):
     text = re.sub(r'BACKEND != "mpi",( "Only MPI supports all_to_all")', rf'BACKEND != "{backend}",\1', text)
     text = text.replace('{"gloo"}', f'{{"gloo", "{backend}"}}')
     text = re.sub(r"^    dist\.Backend\.GLOO,$", f'    dist.Backend.GLOO, "{backend}",', text, flags=re.MULTILINE)
+    if torch_world.backend_in_python():  # ends its profiler events on the thread that began them
+        text = re.sub(r"self\.assertTrue\((e|event)\.is_async\)", "pass", text)
     for names in common_distributed.DistTestCases.backend_feature.values():
         if "gloo" in names or not names:  # the empty one: plugins
             names.add(backend)

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
-from torch_world import World
+from torch_world import World, backend_in_python
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def train_until_killed(rank, victim):
                 os.kill(os.getpid(), signal.SIGKILL)
             loss.backward()
             optimizer.step()
-    except dist.DistNetworkError as error:
+    except RuntimeError as error:  # of which DistNetworkError is one; a future of Python's has its text only
+        assert type(error) is dist.DistNetworkError or (backend_in_python() and "DistNetworkError" in str(error)), error
         seconds = time.monotonic() - float(rank.store.get("death"))
         assert step == 20 and f"rank {victim}" in str(error), f"step {step}: {error}"
     else:
@@ -132,7 +133,7 @@ def child(rank):
     with os.fdopen(reader) as told:
         text = told.read()
     assert os.waitpid(pid, 0)[1] == 0
-    assert text.startswith("ValueError: ") and "fork" in text, text
+    assert (text.startswith("ValueError: ") and "fork" in text) or (backend_in_python() and "DistBackendError" in text), text
     tensor = torch.ones(1)
     dist.all_reduce(tensor)
     assert tensor.item() == rank.size

@@ -184,7 +184,7 @@ def test_no_compiler(tmp_path):
     from tutti.torch import _load
 
     _, variables = bare_package(tmp_path)
-    status, printed = import_backend(variables, PATH="/nowhere", CXX="")
+    status, printed = import_backend(variables, PATH="/nowhere", CXX="", TUTTI_PYTHON_BACKEND="")
     if _load._release(torch.__version__) >= _load.PYTHON_SINCE:
         assert status == 0 and "backend in Python serves instead" in printed, printed
     else:

@@ -62,6 +62,11 @@ def load_backend(name):
         import tutti.torch  # noqa: F401  registers the backend
 
 
+def backend_in_python():
+    """Whether tutti's backend is the one in Python, of torch 2.14 and later without a compiler."""
+    return BACKEND == "tutti" and os.environ.get("TUTTI_PYTHON_BACKEND") == "python"
+
+
 def _serve(rank, size, backend, port, jobs):
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
