@@ -253,6 +253,18 @@ def test_under_a_launcher_and_left_open_at_the_end():
     assert out == [f"{rank} 3 6\n" for rank in range(3)]
 
 
+def test_groups_of_the_same_ranks_without_a_pause():
+    """A rank that is done may begin to create the next one while another one still leaves this one."""
+    fine(3, """
+        with tutti.Communicator() as comm:
+            groups = [comm.group([2, 0, 1], timeout=20) for _ in range(100)]
+            assert [group.rank for group in groups] == [[2, 0, 1].index(comm.rank)] * 100
+            groups[-1].barrier()
+            for group in groups:
+                group.close()
+    """)
+
+
 def test_a_program_that_ends_in_the_middle_of_a_call_says_so():
     ended = processes(2, """
         comm = tutti.Communicator()

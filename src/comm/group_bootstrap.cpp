@@ -17,11 +17,14 @@ constexpr size_t kHead = 16;                          // more than a frame has b
 constexpr uint64_t kVerdictPatience = 2'000'000'000;  // in which the first rank says why all fail
 constexpr long kTick = 10'000'000;
 
-int tag_of(const std::vector<int>& members, int key) {
+int tag_of(Hash hash) { return static_cast<int>((hash.value() ^ hash.value() >> 32) & 0x7fffffff); }
+
+// Of all creations of these ranks with this key.
+Hash hash_of(const std::vector<int>& members, int key) {
   Hash hash;
   for (const int member : members) hash.add(static_cast<uint64_t>(member));
   hash.add(static_cast<uint64_t>(key) << 32 | members.size());
-  return static_cast<int>((hash.value() ^ hash.value() >> 32) & 0x7fffffff);
+  return hash;
 }
 
 }  // namespace
@@ -71,9 +74,11 @@ Result<std::shared_ptr<GroupBootstrap>> GroupBootstrap::open(Communicator& paren
   const itimerspec ticks{{0, kTick}, {0, kTick}};
   if (!timer || ::timerfd_settime(timer.get(), 0, &ticks, nullptr) != 0)
     return system_error("making a timer for the bootstrap of a group");
-  const int tag = tag_of(members, key);
+  Hash hash = hash_of(members, key);
+  const uint32_t creation = parent.count_group(tag_of(hash));
+  hash.add(creation);  // a rank may begin the next creation while another one still has receives of this one
   std::shared_ptr<GroupBootstrap> made(
-      new GroupBootstrap(parent, std::move(members), me, tag, parent.count_group(tag), std::move(timer), deadline));
+      new GroupBootstrap(parent, std::move(members), me, tag_of(hash), creation, std::move(timer), deadline));
   for (Incoming& incoming : made->incoming_)
     if (Status status = made->post(incoming); !status.ok()) return made->fail(status);
   return made;

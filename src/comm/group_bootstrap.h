@@ -2,9 +2,10 @@
 // take no part.
 //
 // The group's first rank gathers what all give and answers each.  A rank that cannot go on tells the first, and that
-// one all others.  Each frame names the creation it belongs to by its number, counted at every rank for the same ranks
-// and key: as creations are collective, the k-th call of one rank belongs to the k-th of the others, and frames of
-// earlier ones that failed are passed over.
+// one all others.  Creations are counted at every rank for the same ranks and key: as they are collective, the k-th
+// call of one rank belongs to the k-th of the others.  The number is in the tag of a creation's messages, so a rank may
+// begin the next one while others still have receives of this one, and, since tags are hashes, in each frame: frames of
+// another creation are passed over.
 #pragma once
 
 #include <cstdint>
