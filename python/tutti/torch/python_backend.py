@@ -3,6 +3,7 @@
 The same operations as in C++ (csrc/backend.h), slower.  Two things differ: a future that was asked for before its work failed
 raises RuntimeError with the text of the exception, and the profiler's event of an asynchronous call ends when the call has begun.
 """
+import collections
 import datetime
 import os
 import re
@@ -62,6 +63,7 @@ class Backend(Operations):
         self._ranks = list(options.global_ranks_in_group)
         self._coalescing = threading.local()
         self._collectives = 0  # calls that have begun
+        self._groups = collections.Counter()  # made of this one, by their ranks
         self._quiet, self._uses, self._closed = threading.Condition(), 0, False
         self._status = Status.SUCCESS  # what ended it, as far as this rank knows
         _open.add(self)
@@ -80,8 +82,11 @@ class Backend(Operations):
         """Some ranks of this group, in the given order; only they call it."""
         self._enter()
         try:
-            # No key of the group's name: with use_local_synchronization torch 2.14 gives it another one on each rank.
-            communicator = self._communicator.group(ranks, timeout=options._timeout)
+            # Not by the group's name: with use_local_synchronization torch 2.14 gives it another one on each rank.
+            with self._quiet:
+                self._groups[tuple(ranks)] += 1
+                key = self._groups[tuple(ranks)]
+            communicator = self._communicator.group(ranks, key, options._timeout)
         except Error as error:
             raise self._failure(error) from None
         finally:

@@ -5,6 +5,7 @@ import datetime
 import os
 import threading
 import time
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -156,12 +157,11 @@ class TuttiWork(Work):
         return self._results
 
     def _end(self, failure):
+        """Returns a function that completes the future, if it was asked for: to be called on a thread of `threads` that holds no
+        lock, since it runs the future's callbacks."""
         with self._lock:
             self._failure, self._done = failure, True
-            promise = self._promise
-        if promise is not None:
-            # Futures run callbacks of anybody's on the thread that completes them.
-            threads.run(lambda: promise.set_result(None))
+            return partial(self._promise.set_result, None) if self._promise is not None else None
 
     def _is_completed(self):
         return self._done
@@ -232,10 +232,10 @@ class RequestWork(TuttiWork):
 
     def _notified(self):
         """The operation has ended.  Whoever calls this keeps others waiting meanwhile."""
-        threads.run(self._conclude)
+        threads.run(partial(self._conclude, here=True))
 
-    def _conclude(self):
-        """Of an operation that has ended."""
+    def _conclude(self, here=False):
+        """Of an operation that has ended.  here: this is one of `threads`."""
         with self._ending:
             if self._done:
                 return
@@ -248,7 +248,9 @@ class RequestWork(TuttiWork):
             except Exception as error:
                 failure = error
             self._backend._leave()
-            self._end(failure)
+            complete = self._end(failure)
+        if complete:
+            complete() if here else threads.run(complete)
 
 
 class SeveralWorks(TuttiWork):
@@ -293,4 +295,6 @@ class SeveralWorks(TuttiWork):
         with self._ending:
             if self._done:
                 return
-            self._end(next((work._failure for work in self._works if work._failure is not None), None))
+            complete = self._end(next((work._failure for work in self._works if work._failure is not None), None))
+        if complete:
+            threads.run(complete)
