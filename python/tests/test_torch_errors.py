@@ -1,5 +1,4 @@
 """What tutti raises: torch's class for each kind of failure, with the sentence that says who and what; and what stays usable."""
-import datetime
 import threading
 import time
 from datetime import timedelta
@@ -232,7 +231,7 @@ def unreachable(rank):
     """A rank does not come to a new group."""
     rank.join()
     if rank.rank != 0:
-        timeout = datetime.timedelta(seconds=2)
+        timeout = timedelta(seconds=2)
         raises(dist.DistNetworkError, lambda: dist.new_group(use_local_synchronization=True, timeout=timeout), "rank 0")
     dist.barrier(group=rank.gloo)
     usable(rank)

@@ -126,6 +126,26 @@ def test_said_of_a_group(world):
     world.run(said_of_a_group)
 
 
+def settings(rank):
+    """tutti.torch.Options: settings of Tutti for one group, and its statistics."""
+    import tutti.torch
+
+    group = dist.new_group(pg_options=tutti.torch.Options(["TUTTI_ALGORITHM=ring"]))
+    tensor = torch.ones(100_000)
+    dist.all_reduce(tensor, group=group)
+    rank.same(tensor, torch.full((100_000,), float(rank.size)))
+    told = tutti.torch.statistics(group)
+    assert told["last_algorithm"] == "ring" and told["input_bytes"] == 400_000 and told["sent_bytes"] > 0, told
+    assert tutti.torch.backend_of(group).rank() == rank.rank and tutti.torch.backend_of(rank.gloo) is None
+    dist.destroy_process_group(group)
+    with pytest.raises(ValueError, match="not one over tutti"):
+        tutti.torch.statistics(rank.gloo)
+
+
+def test_settings(world):
+    world.run(settings)
+
+
 def allocated(rank):
     """Tensors of the backend's memory, used by calls, by another group, and after the group that made them is gone."""
     group = dist.new_group()

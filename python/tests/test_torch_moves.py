@@ -157,6 +157,21 @@ def test_move(world, operation, dtype):
     world.run(check, operation, dtype)
 
 
+def expanded(rank):
+    """Inputs whose elements are one place of memory."""
+    tensor = torch.full((1,), float(rank.rank)).expand(4)
+    output = torch.empty(4 * rank.size)
+    dist.all_gather_single(output, tensor)
+    rank.same(output, torch.arange(float(rank.size)).repeat_interleave(4))
+    tensor = torch.full((1,), float(rank.rank)).expand(4 * rank.size)
+    dist.all_to_all_single(output, tensor)
+    rank.same(output, torch.arange(float(rank.size)).repeat_interleave(4))
+
+
+def test_expanded(world):
+    world.run(expanded)
+
+
 def objects(rank):
     """Objects of other lengths at each rank, over the group under test alone."""
     mine = {"rank": rank.rank, "text": "x" * (1000 * rank.rank)}

@@ -46,9 +46,10 @@ def future_holds_the_outputs(rank):
     for other in rank.ranks:
         rank.same(outputs[other], torch.full((2,), float(other)))
 
-    done = dist.all_reduce(torch.ones(3), async_op=True)
+    tensor = torch.ones(3)
+    done = dist.all_reduce(tensor, async_op=True)
     done.wait()
-    assert done.get_future().done()
+    assert done.get_future().done() and done.is_success() and done.result()[0].data_ptr() == tensor.data_ptr()
 
 
 def test_future_holds_the_outputs(world):

@@ -14,8 +14,7 @@ import torch
 import torch.distributed as dist
 
 REDUCIBLE = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16,
-             torch.float32,
-             torch.float64, torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64]
+             torch.float32, torch.float64, torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64]
 MOVABLE = REDUCIBLE + [torch.float8_e4m3fn, torch.float8_e5m2]
 OPERATORS = ["SUM", "AVG", "PRODUCT", "MIN", "MAX", "BAND", "BOR", "BXOR", "PREMUL_SUM"]
 BITS = ["BAND", "BOR", "BXOR"]
@@ -57,9 +56,10 @@ def values_of(dtype, shape, operator, seed):
     if dtype.is_floating_point:
         return (integers(1, 5).double() / 2 if operator == "PRODUCT" else integers(-8, 9).double() / 4).to(dtype)
     if operator in BITS:
-        return integers(0, 127).to(dtype)
-    signed = dtype.is_signed and operator not in ("PRODUCT",)
-    return integers(-20 if signed else 1, 21 if operator != "PRODUCT" else 4).to(dtype)
+        return integers(0, (1 << (8 * dtype.itemsize - 1)) - 1).to(dtype)
+    if operator == "PRODUCT":
+        return integers(1, 4).to(dtype)
+    return integers(-20 if dtype.is_signed else 1, 21).to(dtype)
 
 
 def lay(values, layout):
@@ -107,15 +107,14 @@ class Case:
         sums = self.operator == "PREMUL_SUM" or (self.operator == "AVG" and not self.dtype.is_floating_point)
         return dist.ReduceOp.SUM if self.gloo and sums else getattr(dist.ReduceOp, self.operator)
 
-    def tensor(self, shape, source=None):
-        """A tensor of values that depend on the rank `source` (this one) and on how many tensors were asked for before."""
+    def tensor(self, shape):
+        """A tensor of values that depend on the rank and on how many tensors it asked for before."""
         self._seed += 1
-        source = self.me if source is None else source
-        return self._placed(values_of(self.dtype, shape, self.operator, 1000 * source + self._seed))
+        return self._placed(values_of(self.dtype, shape, self.operator, 1000 * self.me + self._seed))
 
     def empty(self, shape):
-        """A tensor for results.  What it holds is told from every result."""
-        return self._placed(torch.full(shape, 0, dtype=torch.int64).to(self.dtype))
+        """A tensor for results.  It holds what no sum, average or product of the tests is."""
+        return self._placed(torch.full(shape, 99).to(self.dtype))
 
     def _placed(self, values):
         if not self.gloo:
