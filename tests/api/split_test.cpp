@@ -133,8 +133,9 @@ TEST(Split, NoDescriptorIsLeftBehind) {
     const std::filesystem::directory_iterator all("/proc/self/fd");
     return std::distance(begin(all), end(all));
   };
+  // The world of a test before may still be closing its few; ten rounds would leave more.
   const auto before = descriptors();
-  {
+  for (int round = 0; round < 10; ++round) {
     const LocalWorld world(4);
     ASSERT_EQ(world.size(), 4);
     world.run([](int rank, tutti_comm* comm) {
@@ -146,7 +147,7 @@ TEST(Split, NoDescriptorIsLeftBehind) {
       EXPECT_TRUE(succeeded(tutti_comm_destroy(half), nullptr));
     });
   }
-  EXPECT_EQ(descriptors(), before);
+  EXPECT_LE(descriptors(), before);
 }
 
 }  // namespace
