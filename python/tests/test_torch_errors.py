@@ -1,6 +1,7 @@
 """What tutti raises: torch's class for each kind of failure, with the sentence that says who and what; and what stays usable."""
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -85,9 +86,10 @@ def mismatch(rank):
         lambda **options: (dist.barrier if first else dist.all_reduce)(*([] if first else [torch.ones(4)]), **options),
     ]
     groups = [dist.new_group() for _ in calls]
-    works = [call(group=group, async_op=True) for call, group in zip(calls, groups)]
+    with ThreadPoolExecutor(len(calls)) as threads:
+        works = [threads.submit(call, group=group) for call, group in zip(calls, groups)]
     for group, work in zip(groups, works):
-        sentence = raises(dist.DistBackendError, work.wait, "rank 0", "different")
+        sentence = raises(dist.DistBackendError, work.result, "rank 0", "different")
         again = raises(dist.DistBackendError, lambda: dist.all_reduce(torch.ones(4), group=group))
         assert again in sentence or sentence in again, (sentence, again)
         dist.destroy_process_group(group)
