@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""torch.distributed over tutti against Gloo: two groups of the same processes, measured turn by turn, every result checked.
+"""torch.distributed over tutti against Gloo: two groups of the same processes, measured turn by turn.
+
+Each turn of all_reduce ends with one more call, whose result is checked; every message is, and the parameters after training are.
 
   python python/bench/compare_gloo.py                        2 ranks of this host, about 2 minutes
   python python/bench/compare_gloo.py --ranks 4 --busy 2     4 ranks, beside two processes that compute without end
@@ -82,28 +84,29 @@ class Comparison:
                     started = time.perf_counter()
                     for _ in range(repeat):
                         form(tensor, group)
-                    return time.perf_counter() - started
+                    seconds = time.perf_counter() - started
+                    self.check(name, group, form, tensor)
+                    return seconds
 
                 bytes_of_a_turn = self.arguments.megabytes << 20
                 repeat = max(2, min(200 if not self.arguments.quick else 50, bytes_of_a_turn // size))
-                self.check(form, size)
                 self.compare(f"all_reduce, {form.__name__.replace('_', ' ')}", f"{size} B", run, repeat, self.arguments.turns)
 
-    def check(self, form, size):
+    def check(self, name, group, form, tensor):
         """One more call with values that tell ranks and places apart."""
-        for name, group in self.groups.items():
-            places = torch.arange(size // 4) % 1000
-            tensor = (places + self.rank).float()
-            form(tensor, group)
-            if not torch.equal(tensor, (places * self.size + sum(range(self.size))).float()):
-                raise SystemExit(f"all_reduce of {size} bytes over {name}: the result is wrong")
+        places = torch.arange(tensor.numel()) % 1000
+        tensor.copy_(places + self.rank)
+        form(tensor, group)
+        if not torch.equal(tensor, (places * self.size + sum(range(self.size))).float()):
+            raise SystemExit(f"all_reduce of {tensor.numel()} float32 over {name}: the result is wrong")
 
     def messages(self):
         """Round trips between ranks 0 and 1."""
         for size in (4, 1 << 12, 1 << 16, 1 << 20, 1 << 24):
-            tensor, back = torch.arange(size // 4).float(), torch.zeros(size // 4)
+            tensor, back = 1 + torch.arange(size // 4).float(), torch.zeros(size // 4)
 
             def run(name, group, repeat, tensor=tensor, back=back):
+                back.zero_()
                 started = time.perf_counter()
                 for _ in range(repeat):
                     if self.rank == 0:

@@ -45,6 +45,7 @@ def wrong_arguments(rank):
         "negative split": (
             lambda: dist.all_to_all_single(torch.ones(size), torch.ones(size), [1] * size, [-1] + [1] * (size - 1)), "split"),
         "several tensors": (lambda: dist.group.WORLD.allreduce([torch.ones(2), torch.ones(2)]), "one tensor"),
+        "expanded output": (lambda: dist.all_reduce(torch.ones(1).expand(4)), "expanded"),
         "negative tag": (lambda: dist.isend(torch.ones(2), dst=(me + 1) % size, tag=-1), "tag"),
     }
     for what, (call, *words) in wrong.items():

@@ -36,6 +36,17 @@ def _require(has: int, needs: int, what: str) -> None:
         raise ValueError(f"{what} has {has} elements, and the call needs {needs}")
 
 
+def _in_and_out(input: Any, output: Any, dtype: Any) -> tuple:
+    """Spans of as many elements; without output both are input's."""
+    source = span(input, "input", dtype, output is None)
+    if output is None:
+        return source, source
+    target = span(output, "output", dtype, True)
+    same_elements([source, target], "input and output")
+    _require(target.count, source.count, "output")
+    return source, target
+
+
 class Collectives:
     """Every rank of the communicator calls the same collectives in the same order.
 
@@ -66,12 +77,7 @@ class Collectives:
         """
         if _in_parts(input):
             return self._all_reduce_list(input, output, op, dtype, algorithm, timeout, codec, factor, async_op)
-        source = span(input, "input", dtype, output is None)
-        target = source
-        if output is not None:
-            target = span(output, "output", dtype, True)
-            same_elements([source, target], "input and output")
-            _require(target.count, source.count, "output")
+        source, target = _in_and_out(input, output, dtype)
         code, options = reduction(op, source, algorithm, timeout, codec, factor)
         element = source.element
         return self._call(_ALL_REDUCE, options, async_op, (source, target), source.address, target.address,
@@ -98,15 +104,10 @@ class Collectives:
                async_op: bool = False) -> Optional[Request]:
         """The root's output[i] = reduction over ranks of input[i].  Without output: in place.  Other ranks' output is not used."""
         at_root = self.rank == root
-        source = span(input, "input", dtype, at_root and output is None)
-        target = source
-        if at_root and output is not None:
-            target = span(output, "output", dtype, True)
-            same_elements([source, target], "input and output")
-            _require(target.count, source.count, "output")
+        source, target = _in_and_out(input, output, dtype) if at_root else (span(input, "input", dtype), None)
         code, options = reduction(op, source, algorithm, timeout, None, factor)
         element = source.element
-        return self._call(_REDUCE, options, async_op, (source, target), source.address, target.address if at_root else None,
+        return self._call(_REDUCE, options, async_op, (source, target), source.address, target.address if target else None,
                           source.count * element.width, element.code, code, root)
 
     def scan(self, input: Any, output: Any = None, op: Any = "sum", *, dtype: Any = None, algorithm: Optional[str] = None,
@@ -120,12 +121,7 @@ class Collectives:
         return self._scan(_EXSCAN, input, output, op, dtype, algorithm, timeout, factor, async_op)
 
     def _scan(self, pair, input, output, op, dtype, algorithm, timeout, factor, async_op):
-        source = span(input, "input", dtype, output is None)
-        target = source
-        if output is not None:
-            target = span(output, "output", dtype, True)
-            same_elements([source, target], "input and output")
-            _require(target.count, source.count, "output")
+        source, target = _in_and_out(input, output, dtype)
         code, options = reduction(op, source, algorithm, timeout, None, factor)
         element = source.element
         return self._call(pair, options, async_op, (source, target), source.address, target.address, source.count * element.width,

@@ -54,10 +54,14 @@ def this_build(include=None):
 
 def cached_path():
     """Where the cache has, or will have, the backend for this Python, torch and Tutti."""
-    if "TUTTI_PYTHON_CACHE" in os.environ:
-        folder = Path(os.environ["TUTTI_PYTHON_CACHE"])
+    if os.environ.get("TUTTI_PYTHON_CACHE"):
+        folder = Path(os.environ["TUTTI_PYTHON_CACHE"]).absolute()
     else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tutti"
+        try:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tutti"
+        except RuntimeError as error:  # this user has no home
+            raise CannotBuild(f"The backend tutti of torch.distributed is compiled into a cache, and there is no place for it: "
+                              f"{error} Name a folder by TUTTI_PYTHON_CACHE.") from error
     versions = this_build()
     text = hashlib.sha256()
     for path in sorted(SOURCES.iterdir()) + [HERE / "include" / "tutti" / "tutti.h"]:
@@ -97,8 +101,10 @@ def compile_to(output, library, include):
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         if done.returncode:
+            said = "\n".join(done.stderr.strip().splitlines()[:20]) or "It said nothing."
             raise CannotBuild(f"{command[0]} could not compile the backend tutti for torch {versions['torch']} (exit status "
-                              f"{done.returncode}):\n" + "\n".join(done.stderr.strip().splitlines()[:20]) + "\n")
+                              f"{done.returncode}). It must know C++20 (g++ 12 or later) and find Python.h (Debian: python3-dev); "
+                              f"CXX names another compiler.\n{said}\n")
         temporary.replace(output)
     except OSError as error:
         raise CannotBuild(f"{command[0]} could not be run, or {output.parent} not be written: {error}.") from error

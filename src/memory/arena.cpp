@@ -1,11 +1,11 @@
 #include "arena.h"
 
+#include "page.h"
+
 namespace tutti::memory {
 namespace {
 
-constexpr size_t kPage = 4096;
 constexpr uint32_t kOpen = 1, kShut = 2;
-size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 size_t flat_stride(uint32_t ranks) { return round_up(sizeof(FlatCell) + flat_bytes(ranks), 2 * kLine) + kLine; }
 

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <utility>
 
+#include "page.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -19,9 +21,7 @@ namespace tutti::memory {
 namespace {
 
 constexpr size_t kHugePage = 2 << 20;
-constexpr size_t kPage = 4096;
 constexpr size_t kMostIdle = 256 << 20;  // bytes of freed memory whose pages are kept
-constexpr size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace
 

@@ -41,6 +41,7 @@ def create_backend(group, pg_options=None):
     options._timeout = group.timeout
     options.group_name = group.group_id
     options.global_ranks_in_group = group.global_ranks_in_group
+    # Within the world of all ranks, unless the group has settings of its own, which all its ranks give.
     world = backend_of(dist.group.WORLD) if dist.is_initialized() else None
     if world is not None and world.usable and group.global_ranks_in_group and not options.settings:
         return world.create_group(group.global_ranks_in_group, options)
@@ -50,6 +51,8 @@ def create_backend(group, pg_options=None):
 def backend_of(group=None):
     """The Backend of a process group (default: all ranks), or None if its CPU tensors are another backend's."""
     group = group if group is not None else dist.group.WORLD
+    if group is None:
+        raise ValueError('there is no process group yet; call torch.distributed.init_process_group("tutti").')
     try:
         backend = group._get_backend(torch.device("cpu"))
     except RuntimeError:  # none for the CPU

@@ -42,6 +42,13 @@ def _check(tensor):
         raise NotImplementedError("of sparse tensors tutti has all_reduce only.")
 
 
+def _check_output(tensor):
+    _check(tensor)
+    if any(stride == 0 and length > 1 for stride, length in zip(tensor.stride(), tensor.size())) and tensor.numel():
+        raise ValueError("a tensor that the call writes is an expanded one, several of whose elements are one place of memory; "
+                         "give a clone() of it.")
+
+
 def _span(tensor):
     # Where nothing is computed, elements of any type travel: float8 … as their bytes.
     element = _ELEMENTS.get(tensor.dtype) or opaque(tensor.element_size(), str(tensor.dtype))
@@ -61,11 +68,11 @@ class Operands:
 
     def write(self, tensor):
         """For the tensor's values: its own memory if it is contiguous, else one whose values go to it after success."""
-        _check(tensor)
+        _check_output(tensor)
         return _span(tensor) if _is_plain(tensor) else self._stage(tensor, torch.empty(tensor.size(), dtype=tensor.dtype))
 
     def read_write(self, tensor):
-        _check(tensor)
+        _check_output(tensor)
         return _span(tensor) if _is_plain(tensor) else self._stage(tensor, self._copy(tensor))
 
     @staticmethod

@@ -30,7 +30,7 @@ class CallOptions {
   }
   CallOptions(const CallOptions&) = delete;
   void use(tutti_codec* codec) { options_.codec = codec; }
-  const tutti_call_options* operator&() const { return &options_; }
+  const tutti_call_options* get() const { return &options_; }
 
  private:
   tutti_call_options options_;

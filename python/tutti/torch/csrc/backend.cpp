@@ -113,7 +113,7 @@ TuttiBackend::WorkPtr TuttiBackend::broadcast(Tensors& tensors, const c10d::Broa
                void* const memory = rank_ == root ? operands.read_write(tensor) : operands.write(tensor);
                const CallOptions with(options.timeout);
                return call(request, tutti_broadcast, tutti_broadcast_start, comm, memory, memory, count_of(tensor, elements),
-                           elements.dtype, root, &with);
+                           elements.dtype, root, with.get());
              });
 }
 
@@ -126,7 +126,7 @@ TuttiBackend::WorkPtr TuttiBackend::allreduce(Tensors& tensors, const c10d::Allr
                void* const memory = operands.read_write(tensor);
                const CallOptions with(options.timeout, reduction.factor);
                return call(request, tutti_all_reduce, tutti_all_reduce_start, comm, memory, memory,
-                           count_of(tensor, reduction.elements), reduction.elements.dtype, reduction.op, &with);
+                           count_of(tensor, reduction.elements), reduction.elements.dtype, reduction.op, with.get());
              });
 }
 
@@ -141,7 +141,7 @@ TuttiBackend::WorkPtr TuttiBackend::allreduce_coalesced(Tensors& tensors, const 
                const CallOptions with(options.timeout, reduction.factor);
                return call(request, tutti_all_reduce_list, tutti_all_reduce_list_start, comm, memory.data(), memory.data(),
                            counts_of(tensors, reduction.elements).data(), tensors.size(), reduction.elements.dtype, reduction.op,
-                           &with);
+                           with.get());
              });
 }
 
@@ -156,7 +156,7 @@ TuttiBackend::WorkPtr TuttiBackend::reduce(Tensors& tensors, const c10d::ReduceO
                const void* const input = output ? output : operands.read(tensor);
                const CallOptions with(options.timeout, reduction.factor);
                return call(request, tutti_reduce, tutti_reduce_start, comm, input, output, count_of(tensor, reduction.elements),
-                           reduction.elements.dtype, reduction.op, root, &with);
+                           reduction.elements.dtype, reduction.op, root, with.get());
              });
 }
 
@@ -170,7 +170,8 @@ tutti_status all_gather(tutti_comm* comm, Operands& operands, tutti_request** re
   const void* const from = operands.read(input);
   void* const to = operands.write(output);
   const CallOptions with(timeout);
-  return call(request, tutti_all_gather, tutti_all_gather_start, comm, from, to, count_of(input, elements), elements.dtype, &with);
+  return call(request, tutti_all_gather, tutti_all_gather_start, comm, from, to, count_of(input, elements), elements.dtype,
+              with.get());
 }
 
 tutti_status all_gather_list(tutti_comm* comm, Operands& operands, tutti_request** request, const Tensors& outputs,
@@ -181,7 +182,7 @@ tutti_status all_gather_list(tutti_comm* comm, Operands& operands, tutti_request
   const void* const from = operands.read(input);
   const CallOptions with(timeout);
   return call(request, tutti_all_gather_parts, tutti_all_gather_parts_start, comm, from, write_all(operands, outputs).data(),
-              counts_of(outputs, elements).data(), elements.dtype, &with);
+              counts_of(outputs, elements).data(), elements.dtype, with.get());
 }
 
 tutti_status reduce_scatter(tutti_comm* comm, Operands& operands, tutti_request** request, const Tensor& output,
@@ -193,7 +194,7 @@ tutti_status reduce_scatter(tutti_comm* comm, Operands& operands, tutti_request*
   void* const to = operands.write(output);
   const CallOptions with(options.timeout, reduction.factor);
   return call(request, tutti_reduce_scatter, tutti_reduce_scatter_start, comm, from, to, count_of(output, reduction.elements),
-              reduction.elements.dtype, reduction.op, &with);
+              reduction.elements.dtype, reduction.op, with.get());
 }
 
 void check_pairs(const Tensors& outputs, size_t inputs) {
@@ -257,7 +258,7 @@ TuttiBackend::WorkPtr TuttiBackend::gather(std::vector<Tensors>& outputs, Tensor
                const void* const from = operands.read(input);
                const CallOptions with(options.timeout);
                return call(request, tutti_gather_parts, tutti_gather_parts_start, comm, from, write_all(operands, list).data(),
-                           counts.data(), elements.dtype, root, &with);
+                           counts.data(), elements.dtype, root, with.get());
              });
 }
 
@@ -276,7 +277,7 @@ TuttiBackend::WorkPtr TuttiBackend::scatter(Tensors& outputs, std::vector<Tensor
                void* const to = operands.write(output);
                const CallOptions with(options.timeout);
                return call(request, tutti_scatter_parts, tutti_scatter_parts_start, comm, read_all(operands, list).data(), to,
-                           counts.data(), elements.dtype, root, &with);
+                           counts.data(), elements.dtype, root, with.get());
              });
 }
 
@@ -293,7 +294,7 @@ TuttiBackend::WorkPtr TuttiBackend::reduce_scatter(Tensors& outputs, std::vector
                const CallOptions with(options.timeout, reduction.factor);
                return call(request, tutti_reduce_scatter_parts, tutti_reduce_scatter_parts_start, comm,
                            read_all(operands, list).data(), to, counts_of(list, reduction.elements).data(),
-                           reduction.elements.dtype, reduction.op, &with);
+                           reduction.elements.dtype, reduction.op, with.get());
              });
 }
 
@@ -325,7 +326,7 @@ TuttiBackend::WorkPtr TuttiBackend::alltoall_base(Tensor& output, Tensor& input,
                void* const to = operands.write(output);
                const CallOptions with(options.timeout);
                return call(request, tutti_all_to_all_v, tutti_all_to_all_v_start, comm, from, sent.counts.data(),
-                           sent.offsets.data(), to, got.counts.data(), got.offsets.data(), elements.dtype, &with);
+                           sent.offsets.data(), to, got.counts.data(), got.offsets.data(), elements.dtype, with.get());
              });
 }
 
@@ -339,7 +340,7 @@ TuttiBackend::WorkPtr TuttiBackend::alltoall(Tensors& outputs, Tensors& inputs, 
                const CallOptions with(options.timeout);
                return call(request, tutti_all_to_all_parts, tutti_all_to_all_parts_start, comm, read_all(operands, inputs).data(),
                            counts_of(inputs, elements).data(), write_all(operands, outputs).data(),
-                           counts_of(outputs, elements).data(), elements.dtype, &with);
+                           counts_of(outputs, elements).data(), elements.dtype, with.get());
              });
 }
 
@@ -347,7 +348,7 @@ TuttiBackend::WorkPtr TuttiBackend::barrier(const c10d::BarrierOptions& options)
   return run({OpType::BARRIER, "tutti:barrier", {}, {}, options.asyncOp},
              [&](tutti_comm* comm, Operands&, tutti_request** request) {
                const CallOptions with(options.timeout);
-               return call(request, tutti_barrier, tutti_barrier_start, comm, &with);
+               return call(request, tutti_barrier, tutti_barrier_start, comm, with.get());
              });
 }
 
@@ -453,22 +454,22 @@ TuttiBackend::WorkPtr TuttiBackend::compressed_all_reduce(const Tensors& tensors
   const auto op = average ? TUTTI_AVG : TUTTI_SUM;
   const Elements elements =
       reduction_of(tensors.front().scalar_type(), average ? c10d::ReduceOp::AVG : c10d::ReduceOp::SUM).elements;
-  return run_several({OpType::ALLREDUCE_COALESCED, "tutti:compressed_all_reduce", tensors, tensors},
-                     coded.size() + (plain.empty() ? 0 : 1),
-                     [&](tutti_comm* comm, Operands& operands, tutti_request** request, size_t index) {
-                       CallOptions with(c10d::kUnsetTimeout);
-                       if (index == coded.size()) {
-                         std::vector<void*> memory;
-                         for (const Tensor& tensor : plain) memory.push_back(operands.read_write(tensor));
-                         return call(request, tutti_all_reduce_list, tutti_all_reduce_list_start, comm, memory.data(),
-                                     memory.data(), counts_of(plain, elements).data(), plain.size(), elements.dtype, op, &with);
-                       }
-                       const Tensor& tensor = tensors[coded[index]];
-                       with.use(reinterpret_cast<tutti_codec*>(codecs[coded[index]]));
-                       void* const memory = operands.read_write(tensor);
-                       return call(request, tutti_all_reduce, tutti_all_reduce_start, comm, memory, memory,
-                                   count_of(tensor, elements), elements.dtype, op, &with);
-                     });
+  return run_several(
+      {OpType::ALLREDUCE_COALESCED, "tutti:compressed_all_reduce", tensors, tensors}, coded.size() + (plain.empty() ? 0 : 1),
+      [&](tutti_comm* comm, Operands& operands, tutti_request** request, size_t index) {
+        CallOptions with(c10d::kUnsetTimeout);
+        if (index == coded.size()) {
+          std::vector<void*> memory;
+          for (const Tensor& tensor : plain) memory.push_back(operands.read_write(tensor));
+          return call(request, tutti_all_reduce_list, tutti_all_reduce_list_start, comm, memory.data(), memory.data(),
+                      counts_of(plain, elements).data(), plain.size(), elements.dtype, op, with.get());
+        }
+        const Tensor& tensor = tensors[coded[index]];
+        with.use(reinterpret_cast<tutti_codec*>(codecs[coded[index]]));
+        void* const memory = operands.read_write(tensor);
+        return call(request, tutti_all_reduce, tutti_all_reduce_start, comm, memory, memory, count_of(tensor, elements),
+                    elements.dtype, op, with.get());
+      });
 }
 
 // ---- memory, end ----
@@ -517,13 +518,6 @@ tutti_stats TuttiBackend::statistics() {
 
 namespace {
 
-// Tells groups of the same ranks apart that threads of one process create at the same time: FNV-1a of the name.
-int key_of(const std::string& name) {
-  uint32_t hash = 2166136261u;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return static_cast<int>(hash & 0x7fffffff);
-}
-
 [[noreturn]] void throw_creation(tutti_status status, const std::string& besides) {
   const std::string sentence = tutti_last_error(nullptr);
   std::rethrow_exception(exception_of(status, besides.empty() ? sentence : sentence + " The store said: " + besides));
@@ -554,7 +548,7 @@ c10::intrusive_ptr<TuttiBackend> TuttiBackend::create(const c10::intrusive_ptr<c
   tutti_config_init(&config);
   config.rank = rank;
   config.size = size;
-  config.callbacks = &callbacks;
+  config.callbacks = callbacks.get();
   config.name = name.c_str();
   config.timeout_ms = to_milliseconds(options->timeout);
   config.settings = settings.list();
@@ -568,9 +562,9 @@ c10::intrusive_ptr<TuttiBackend> TuttiBackend::create_group(const std::vector<in
                                                             c10::intrusive_ptr<TuttiOptions> options) {
   const Communicator::Use use(*communicator_);
   tutti_comm* comm = nullptr;
-  communicator_->check(
-      tutti_comm_create_group(use.comm(), ranks.data(), static_cast<int>(ranks.size()), key_of(options->group_name),
-                              to_milliseconds(options->timeout), &comm));
+  // The key is not the group's name: with use_local_synchronization torch 2.14 gives it another one on each rank.
+  communicator_->check(tutti_comm_create_group(use.comm(), ranks.data(), static_cast<int>(ranks.size()), 0,
+                                               to_milliseconds(options->timeout), &comm));
   return c10::make_intrusive<TuttiBackend>(comm, std::move(options));
 }
 

@@ -19,7 +19,7 @@ namespace tutti_torch {
 class StoreCallbacks {
  public:
   explicit StoreCallbacks(c10d::Store& store) : store_(store) {}
-  const tutti_store_callbacks* operator&() const { return &callbacks_; }
+  const tutti_store_callbacks* get() const { return &callbacks_; }
   const std::string& failure() const { return failure_; }
 
  private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/MemoryOverlap.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <tutti/tutti.h>
@@ -101,7 +102,7 @@ class Operands {
 
   // Memory for the values of `tensor`: its own if it is contiguous, else of one whose values go to it after success.
   void* write(const at::Tensor& tensor) {
-    check(tensor);
+    check_output(tensor);
     if (plain(tensor)) {
       kept_.push_back(tensor);
       return tensor.data_ptr();
@@ -111,7 +112,7 @@ class Operands {
   }
 
   void* read_write(const at::Tensor& tensor) {
-    check(tensor);
+    check_output(tensor);
     if (plain(tensor)) return write(tensor);
     staged_.emplace_back(tensor, copy(tensor));
     return staged_.back().second.data_ptr();
@@ -149,6 +150,13 @@ class Operands {
                       "; the backend tutti takes tensors on the CPU: move it there, or use another backend for this device "
                       "(\"cpu:tutti,cuda:nccl\").");
     TORCH_CHECK_NOT_IMPLEMENTED(tensor.layout() == at::kStrided, "of sparse tensors tutti has all_reduce only.");
+  }
+
+  static void check_output(const at::Tensor& tensor) {
+    check(tensor);
+    TORCH_CHECK_VALUE(at::has_internal_overlap(tensor) != at::MemOverlap::Yes,
+                      "a tensor that the call writes is an expanded one, "
+                      "several of whose elements are one place of memory; give a clone() of it.");
   }
 
   std::vector<at::Tensor> kept_;
