@@ -38,11 +38,13 @@ def test_subsets(world):
 def members_only(rank):
     """use_local_synchronization: only members call new_group, here each rank in groups with each of its neighbours.
 
-    Torch 2.14 counts groups at each rank, so the last of them has other names on different ranks.
+    Torch 2.14 names groups by counting at each rank, so one of them has other names on different ranks.  Each rank is in
+    two of them, so that the counts agree again afterwards.
     """
-    for first in range(rank.size - 1):
-        if rank.rank in (first, first + 1):
-            group = dist.new_group([first, first + 1], use_local_synchronization=True)
+    for first in range(rank.size):
+        pair = sorted([first, (first + 1) % rank.size])
+        if rank.rank in pair:
+            group = dist.new_group(pair, use_local_synchronization=True)
             sum_of_ranks(rank, group)
             dist.destroy_process_group(group)
 

@@ -16,7 +16,7 @@ from torch._C._distributed_c10d import ErrorType
 from .._errors import Error, Status
 from ..communicator import Communicator
 from .python_operations import Operations
-from .python_work import RequestWork, SeveralWorks, TuttiWork, as_torch, recorded
+from .python_work import RequestWork, SeveralWorks, TuttiWork, as_torch, recorded, threads
 
 _PATIENCE = 5  # seconds that operations under way have to end when a group is destroyed
 # Until shutdown(): a wrapper in C++ (TORCH_DISTRIBUTED_DEBUG=DETAIL) does not keep the part of a backend in Python.
@@ -242,6 +242,7 @@ def close_all(failure):
         if failure:
             backend._communicator.abort(failure)
         backend.shutdown()
+    threads.await_idle(10)
 
 
 def _in_child():

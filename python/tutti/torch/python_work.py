@@ -22,11 +22,14 @@ class _Threads:
     threads that is fixed in advance is enough: a job never waits for another one.  Threads stay for later jobs."""
 
     def __init__(self):
-        self._ready, self._jobs, self._idle = threading.Condition(), collections.deque(), 0
+        self._lock = threading.Lock()
+        self._ready, self._finished = threading.Condition(self._lock), threading.Condition(self._lock)
+        self._jobs, self._idle, self._unfinished = collections.deque(), 0, 0
 
     def run(self, job):
         """`job()` begins at once, whatever the jobs before it wait for.  It raises nothing."""
-        with self._ready:
+        with self._lock:
+            self._unfinished += 1
             self._jobs.append(job)
             if len(self._jobs) <= self._idle:
                 self._ready.notify()
@@ -35,7 +38,7 @@ class _Threads:
 
     def _work(self):
         while True:
-            with self._ready:
+            with self._lock:
                 while not self._jobs:
                     self._idle += 1
                     self._ready.wait()
@@ -43,6 +46,15 @@ class _Threads:
                 job = self._jobs.popleft()
             job()
             del job  # and what it holds, before waiting
+            with self._lock:
+                self._unfinished -= 1
+                if self._unfinished == 0:
+                    self._finished.notify_all()
+
+    def await_idle(self, longest):
+        """Waits until all jobs are finished, but no longer than `longest` seconds."""
+        with self._lock:
+            self._finished.wait_for(lambda: self._unfinished == 0, longest)
 
 
 threads = _Threads()

@@ -65,14 +65,7 @@ class Communicator {
   // Its end waits for other ranks, which a notification of Tutti's may not, nor anybody while Python waits for him.
   static std::shared_ptr<Communicator> share(std::unique_ptr<Communicator> communicator) {
     std::shared_ptr<Communicator> shared(communicator.release(), [](Communicator* last) {
-      if (notifying) {
-        Open::of_process().change(+1);
-        Threads::of_process().run([last] {
-          delete last;
-          Open::of_process().change(-1);
-        });
-        return;
-      }
+      if (notifying) return Threads::of_process().run([last] { delete last; });
       std::optional<pybind11::gil_scoped_release> unlocked;
       if (Py_IsInitialized() && PyGILState_Check()) unlocked.emplace();
       delete last;
@@ -127,6 +120,7 @@ class Communicator {
       tutti_comm_abort(comm_, "the process group was destroyed while operations of it were under way");
       quiet_.wait(lock, [this] { return uses_ == 0; });  // what is aborted ends
     }
+    lock.unlock();  // whoever was the last in leave() may want it, and on a thread that Tutti waits for
     tutti_comm_destroy_within(comm_, to_milliseconds(patience));
   }
 
@@ -145,11 +139,6 @@ class Communicator {
       std::erase_if(open_, [](const auto& one) { return one.expired(); });
       open_.push_back(communicator);
     }
-    void change(int leaving) {
-      const std::lock_guard lock(mutex_);
-      leaving_ += leaving;
-      gone_.notify_all();
-    }
     void close_all(const std::string& failure) {
       std::vector<std::weak_ptr<Communicator>> open;
       {
@@ -162,15 +151,12 @@ class Communicator {
         if (!failure.empty()) communicator->abort(failure);
         communicator->close();
       }
-      std::unique_lock lock(mutex_);
-      gone_.wait_for(lock, 2 * patience, [this] { return leaving_ == 0; });
+      Threads::of_process().await_idle(2 * patience);  // none of them may need Python when that has ended
     }
 
    private:
     std::mutex mutex_;
-    std::condition_variable gone_;
     std::vector<std::weak_ptr<Communicator>> open_;
-    int leaving_ = 0;  // on threads of their own
   };
 
   void enter() {

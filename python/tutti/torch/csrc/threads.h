@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -32,6 +33,7 @@ class Threads {
   // `job` begins at once, whatever the jobs before it wait for.  It throws nothing.
   void run(Job job) {
     std::unique_lock lock(mutex_);
+    ++unfinished_;
     jobs_.push_back(std::move(job));
     if (jobs_.size() <= idle_) return ready_.notify_one();
     try {
@@ -41,7 +43,16 @@ class Threads {
       jobs_.pop_back();
       lock.unlock();
       job();
+      job = nullptr;
+      lock.lock();
+      finished();
     }
+  }
+
+  // Waits until all jobs are finished and what they kept is gone, but no longer than `longest`.
+  void await_idle(std::chrono::milliseconds longest) {
+    std::unique_lock lock(mutex_);
+    finished_.wait_for(lock, longest, [this] { return unfinished_ == 0; });
   }
 
  private:
@@ -58,6 +69,7 @@ class Threads {
           job();
         }  // what the job kept may be Python's, whose lock somebody may hold who waits for ours
         lock.lock();
+        finished();
       }
       if (idle_ == kept_) return;
       ++idle_;
@@ -66,11 +78,16 @@ class Threads {
     }
   }
 
+  void finished() {
+    if (--unfinished_ == 0) finished_.notify_all();
+  }
+
   const pid_t process_ = getpid();
   std::mutex mutex_;
-  std::condition_variable ready_;
+  std::condition_variable ready_, finished_;
   std::deque<Job> jobs_;
-  size_t idle_ = 0;  // threads that wait for a job, those that were woken and have not taken it yet included
+  size_t unfinished_ = 0;  // jobs that wait for a thread or have one
+  size_t idle_ = 0;        // threads that wait for a job, those that were woken and have not taken it yet included
 };
 
 }  // namespace tutti_torch

@@ -128,22 +128,22 @@ class FinishedWork final : public Work {
 class RequestWork final : public Work {
  public:
   RequestWork(int rank, const Description& description, std::shared_ptr<Communicator> communicator)
-      : Work(rank, description), communicator_(std::move(communicator)), use_(*communicator_) {}
+      : Work(rank, description), communicator_(std::move(communicator)) {}
 
   // `begin` starts the operation: tutti_status(tutti_comm *, Operands &, tutti_request **).
   template <class Begin>
   void start(Begin&& begin) {
-    tutti_request* request = nullptr;
-    const tutti_status status = begin(use_->comm(), operands_, &request);
+    auto notification =
+        std::make_unique<Notification>(communicator_, c10::static_intrusive_pointer_cast<RequestWork>(intrusive_from_this()));
+    const tutti_status status = begin(notification->use.comm(), operands_, &request_);
     if (status != TUTTI_SUCCESS) {
       const auto failure = communicator_->exception(status);
       end(failure);
       std::rethrow_exception(failure);
     }
-    request_ = request;
-    c10::raw::intrusive_ptr::incref(this);  // until the notification
     tutti_request_notify(
-        request, [](void* self) { static_cast<RequestWork*>(self)->notified(); }, this);
+        request_, [](void* context) { notified(std::unique_ptr<Notification>(static_cast<Notification*>(context))); },
+        notification.release());
   }
 
   bool isCompleted() override {
@@ -178,6 +178,16 @@ class RequestWork final : public Work {
  private:
   enum class Owner { nobody, waiter, notification };
 
+  // Comes when the operation has ended, by whoever finds that.  The communicator is in use until the work is let go,
+  // so that the process does not end in between: what is Python's cannot be let go any more then.
+  struct Notification {
+    Notification(std::shared_ptr<Communicator> of, c10::intrusive_ptr<RequestWork> about)
+        : communicator(std::move(of)), use(*communicator), work(std::move(about)) {}
+    const std::shared_ptr<Communicator> communicator;
+    const Communicator::Use use;
+    const c10::intrusive_ptr<RequestWork> work;
+  };
+
   // Has `ask` end the request, if it is nobody else's.
   template <class Ask>
   void drive(Ask&& ask) {
@@ -190,20 +200,28 @@ class RequestWork final : public Work {
     if (notified_ && owner_.compare_exchange_strong(nobody = Owner::nobody, Owner::notification)) conclude(tutti_wait(request_));
   }
 
-  void notified() {
-    auto self = c10::intrusive_ptr<RequestWork>::reclaim(this);
-    notified_ = true;
-    Owner nobody = Owner::nobody;
-    if (!owner_.compare_exchange_strong(nobody, Owner::notification)) return;
+  static void notified(std::unique_ptr<Notification> notification) {
     const bool before = std::exchange(Communicator::notifying, true);
-    if (operands_.staged()) {
-      Threads::of_process().run([self] { self->conclude(tutti_wait(self->request_)); });
-    } else {
-      conclude(tutti_wait(request_));
+    RequestWork& work = *notification->work;
+    work.notified_ = true;
+    Owner nobody = Owner::nobody;
+    if (work.owner_.compare_exchange_strong(nobody, Owner::notification)) {
+      if (work.operands_.staged()) {
+        hand_over(std::move(notification), [](RequestWork& staged) { staged.conclude(tutti_wait(staged.request_)); });
+      } else {
+        work.conclude(tutti_wait(work.request_));
+      }
     }
-    // If nobody else has this work it ends on another thread, since its tensors may be Python's and wait for its lock.
-    if (self.use_count() == 1) Threads::of_process().run([self = std::move(self)] {});
+    // Its tensors may be Python's, and the last who has them waits for Python's lock.
+    if (notification && notification->work.use_count() == 1) hand_over(std::move(notification), [](RequestWork&) {});
+    notification.reset();
     Communicator::notifying = before;
+  }
+
+  // The rest on a thread that nobody waits for.
+  template <class Rest>
+  static void hand_over(std::unique_ptr<Notification> notification, Rest rest) {
+    Threads::of_process().run([kept = std::shared_ptr(std::move(notification)), rest] { rest(*kept->work); });
   }
 
   void conclude(tutti_status status) {
@@ -217,12 +235,10 @@ class RequestWork final : public Work {
     } catch (...) {
       failure = std::current_exception();
     }
-    use_.reset();
     end(failure);
   }
 
   const std::shared_ptr<Communicator> communicator_;
-  std::optional<Communicator::Use> use_;
   Operands operands_;
   tutti_request* request_ = nullptr;
   std::atomic<Owner> owner_{Owner::nobody};
