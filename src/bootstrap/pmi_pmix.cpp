@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <pmix.h>
 #include <unistd.h>
 
@@ -12,13 +11,14 @@
 #include "launcher_place.h"
 #include "pmi.h"
 #include "quiet_thread.h"
+#include "shared_library.h"
 
 namespace tutti {
 namespace {
 
 constexpr const char* kPmixVariables = "PMIX_RANK and PMIX_NAMESPACE";
 
-// The functions of libpmix that are used.  The library stays loaded: it has threads.
+// The functions of libpmix that are used.
 struct Pmix {
   decltype(&PMIx_Init) init = nullptr;
   decltype(&PMIx_Finalize) finalize = nullptr;
@@ -29,23 +29,17 @@ struct Pmix {
   decltype(&PMIx_Error_string) error = nullptr;
 
   static Result<Pmix> load() {
-    // Its plug-ins look for its symbols among the global ones.
-    void* library = ::dlopen("libpmix.so.2", RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-    if (library == nullptr) return Status(Code::unsupported, std::string("the PMIx library cannot be loaded: ") + ::dlerror());
+    auto library = SharedLibrary::load("libpmix.so.2", RTLD_GLOBAL);  // its plug-ins look for its symbols among the global ones
+    if (!library.ok()) return library.status();
     Pmix pmix;
-    bool complete = true;
-    const auto find = [&](auto& function, const char* name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
-      complete = complete && function != nullptr;
-    };
-    find(pmix.init, "PMIx_Init");
-    find(pmix.finalize, "PMIx_Finalize");
-    find(pmix.put, "PMIx_Put");
-    find(pmix.commit, "PMIx_Commit");
-    find(pmix.get, "PMIx_Get");
-    find(pmix.fence, "PMIx_Fence_nb");
-    find(pmix.error, "PMIx_Error_string");
-    if (!complete) return Status(Code::unsupported, "libpmix.so.2 lacks a function that bootstrap needs");
+    library->find(pmix.init, "PMIx_Init");
+    library->find(pmix.finalize, "PMIx_Finalize");
+    library->find(pmix.put, "PMIx_Put");
+    library->find(pmix.commit, "PMIx_Commit");
+    library->find(pmix.get, "PMIx_Get");
+    library->find(pmix.fence, "PMIx_Fence_nb");
+    library->find(pmix.error, "PMIx_Error_string");
+    if (Status status = library->complete(); !status.ok()) return status;
     return pmix;
   }
 
