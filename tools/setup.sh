@@ -45,6 +45,7 @@ to_build=(
   'libhwy-dev           module libhwy >= 1.0'
   'libhwloc-dev         module hwloc'
   'libpmix-dev          module pmix'
+  'libibverbs-dev       module libibverbs'
   'libcli11-dev         module CLI11'
   'nlohmann-json3-dev   module nlohmann_json'
 )

@@ -14,6 +14,9 @@ TransportKind kind();
 namespace shm {
 TransportKind kind();
 }
+namespace rdma {
+TransportKind kind();
+}
 namespace tcp {
 TransportKind kind();
 }
@@ -27,6 +30,11 @@ std::vector<TransportKind> rows() {
       shm::kind(),
 #else
       {.name = "shm"},
+#endif
+#if TUTTI_HAVE_RDMA
+      rdma::kind(),
+#else
+      {.name = "rdma"},
 #endif
 #if TUTTI_HAVE_TCP
       tcp::kind(),
