@@ -35,6 +35,7 @@ stage() {
 meson_found() { have meson && printf '1.0\n%s\n' "$(meson --version)" | sort -VC; }
 module() { have pkg-config && pkg-config --exists "$*"; }
 python_has() { /usr/bin/python3 -c "import $1" 2>/dev/null; }
+static_busybox() { have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 fuzzer_found() { have clang++ && compgen -G "$(clang++ -print-resource-dir)/lib/*/libclang_rt.fuzzer*" >/dev/null; }
 
 to_build=(
@@ -63,6 +64,13 @@ to_test_more=(
   'iproute2             have ip'
   'python3-numpy        python_has numpy'
   'python3-sklearn      python_has sklearn'
+)
+# RDMA in a virtual machine (tests/rdma/README.md).  Not every system has these.
+to_test_rdma=(
+  'qemu-system-x86      have qemu-system-x86_64'
+  'busybox-static       static_busybox'
+  'ibverbs-providers    test -e /etc/libibverbs.d/rxe.driver'
+  'ibverbs-utils        have ibv_rc_pingpong'
 )
 
 # missing ENTRY…: the packages whose question is answered with no.
@@ -113,6 +121,13 @@ get() {
   printf 'These are missing, or too old (Debian 12 and Ubuntu 24.04 have them):\n\n  apt-get install %s\n' "${packages[*]}" >&2
   die "please have them installed (elsewhere than on Debian or Ubuntu: the same libraries under your system's names)," \
     'then run me again.'
+}
+
+# try_to_get ENTRY…: installs what is missing if that can be done.
+try_to_get() {
+  local packages
+  mapfile -t packages < <(missing "$@")
+  [ ${#packages[@]} -eq 0 ] || stage "Installing ${#packages[@]} packages" install-more apt_install "${packages[@]}" || true
 }
 
 # configure NAME OPTION…: the build folder build/NAME, with exactly these options; does nothing when it has them.
