@@ -32,6 +32,7 @@ BUILT_UPON = {
     "transports/memory": ["src/link"],
     "transports/shm": ["transports/memory"],  # the same arena, in memory that processes share
     "transports/tcp": ["src/link", "src/settings"],
+    "transports/ucx": ["src/link", "src/settings"],
     "transports": ["src/link"],  # the registry
     "src/engine": ["src/plan", "src/link", "src/codec"],
     "src/flat": ["src/engine"],

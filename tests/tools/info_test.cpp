@@ -50,7 +50,7 @@ TEST(Info, Json) {
   EXPECT_EQ(json["version"], TUTTI_VERSION);
   EXPECT_EQ(json["host"]["id"], "set:left");
   EXPECT_GE(json["topology"]["cores"], 1);
-  EXPECT_THAT(json["transports"], SizeIs(3));
+  EXPECT_THAT(json["transports"], SizeIs(4));
   for (const auto& transport : json["transports"]) EXPECT_EQ(transport["allowed"], transport["name"] != "tcp") << transport;
   EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["value"], "^tcp");
   EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["source"], "environment");
