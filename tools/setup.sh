@@ -47,6 +47,7 @@ to_build=(
   'libhwloc-dev         module hwloc'
   'libpmix-dev          module pmix'
   'libibverbs-dev       module libibverbs'
+  'libucx-dev           module ucx >= 1.13'
   'libcli11-dev         module CLI11'
   'nlohmann-json3-dev   module nlohmann_json'
 )

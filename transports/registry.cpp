@@ -20,6 +20,9 @@ TransportKind kind();
 namespace tcp {
 TransportKind kind();
 }
+namespace ucx {
+TransportKind kind();
+}
 
 namespace {
 
@@ -40,6 +43,11 @@ std::vector<TransportKind> rows() {
       tcp::kind(),
 #else
       {.name = "tcp", .everywhere = true},
+#endif
+#if TUTTI_HAVE_UCX
+      ucx::kind(),
+#else
+      {.name = "ucx", .everywhere = true},
 #endif
   };
 }

@@ -53,7 +53,7 @@ TEST(Info, Json) {
   EXPECT_GE(json["topology"]["cores"], 1);
   std::vector<std::string> names;
   for (const auto& transport : json["transports"]) names.push_back(transport["name"]);
-  EXPECT_THAT(names, ElementsAre("memory", "shm", "rdma", "tcp"));
+  EXPECT_THAT(names, ElementsAre("memory", "shm", "rdma", "tcp", "ucx"));
   for (const auto& transport : json["transports"]) EXPECT_EQ(transport["allowed"], transport["name"] != "tcp") << transport;
   EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["value"], "^tcp");
   EXPECT_EQ(json["settings"]["TUTTI_TRANSPORT"]["source"], "environment");
