@@ -1,6 +1,7 @@
 """A Debian kernel for tests/rdma/guest: fetched by apt-get and unpacked into a cache, never installed.
 
 The cache is tutti/guest/ in XDG_CACHE_HOME or ~/.cache, with a folder for each kernel and version of this file (about 70 MB).
+What is there is used; the newest kernel is fetched when nothing is.
 """
 import fcntl
 import hashlib
@@ -23,34 +24,26 @@ class Unavailable(Exception):
 
 
 def folder():
-    """Where the kernel lies: `image`, and in `modules` the modules, whose names sort as they must be loaded."""
+    """Where a kernel lies: `image`, and in `modules` the modules, whose names sort as they must be loaded."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tutti" / "guest"
-    package, file = newest()
-    found = cache / f"{Path(file).stem}-{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]}"
-    if not found.exists():
+    version = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+    def latest():
+        return max(cache.glob(f"linux-image-*-{version}"), key=lambda path: path.stat().st_mtime, default=None)
+
+    if not latest():
         cache.mkdir(parents=True, exist_ok=True)
         with open(cache / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not found.exists():  # else another process made it
+            if not latest():  # else another process made it
                 for draft in cache.glob("draft-*"):  # of a process that was killed
                     shutil.rmtree(draft)
                 with tempfile.TemporaryDirectory(prefix="draft-", dir=cache) as draft:
                     (made := Path(draft) / "made").mkdir()
-                    unpack(fetch(package, Path(draft)), made)
-                    made.rename(found)
-    return found
-
-
-def newest():
-    """The newest kernel that apt knows: its package, and the name of that package's file, which has the version."""
-    depends = re.search(r"Depends: (linux-image-\S+)", apt("apt-cache", "depends", PACKAGE))
-    if not depends:
-        raise Unavailable(f"apt knows no kernel by the name {PACKAGE}; this takes Debian on x86-64, and apt-get update")
-    package = depends.group(1)
-    uri = apt("apt-get", "download", "--print-uris", package).split()  # 'URI' FILE SIZE HASH
-    if len(uri) < 2:
-        raise Unavailable(f"apt does not say where {package} is; try apt-get update")
-    return package, uri[1]
+                    package = fetch(Path(draft))
+                    unpack(Path(draft) / "package", made)
+                    made.rename(cache / f"{package}-{version}")
+    return latest()
 
 
 def apt(*command, folder=None):
@@ -63,12 +56,15 @@ def apt(*command, folder=None):
     return done.stdout
 
 
-def fetch(package, draft):
-    """Downloads and unpacks the package; apt checks its signature."""
-    apt("apt-get", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30", "download", package, folder=draft)
+def fetch(draft):
+    """Downloads the newest kernel, of which apt checks the signature, and unpacks it into draft/package.  Its name and version."""
+    depends = re.search(r"Depends: (linux-image-\S+)", apt("apt-cache", "depends", PACKAGE))
+    if not depends:
+        raise Unavailable(f"apt knows no package {PACKAGE} (this takes Debian on x86-64); try apt-get update")
+    apt("apt-get", "-o", "Acquire::Retries=2", "-o", "Acquire::http::Timeout=30", "download", depends.group(1), folder=draft)
     (file,) = draft.glob("*.deb")
     subprocess.run(["dpkg-deb", "--extract", file, draft / "package"], check=True)
-    return draft / "package"
+    return file.stem
 
 
 def unpack(package, target):
