@@ -133,7 +133,7 @@ TEST_F(RdmaTransportTest, EveryFailureNamesThePeer) {
                                      {IBV_WC_LOC_PROT_ERR, "local protection error"},
                                      {IBV_WC_RNR_RETRY_EXC_ERR, "RNR retry counter exceeded"},
                                      {IBV_WC_RETRY_EXC_ERR, "transport retry counter exceeded"}}) {
-    for (const uint64_t which : {0, 1}) {  // the write, or its frame
+    for (const uint64_t which : {0u, 1u}) {  // the write, or its frame
       make(2);
       ASSERT_NO_FATAL_FAILURE(pass(0, 1, 65536, 1));
       fake->fail_message(which, status);

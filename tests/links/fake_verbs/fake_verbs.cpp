@@ -79,6 +79,9 @@ struct Context {
 };
 
 struct World {
+  World() {
+    for (int i = 0; i < 4; ++i) std::snprintf(device[i].name, sizeof device[i].name, "fake%d", i);
+  }
   std::mutex mutex;
   bool moody = std::getenv("FAKE_VERBS_MOODY") != nullptr, port_up = true;
   int devices = 1;
@@ -298,10 +301,7 @@ ibv_device** ibv_get_device_list(int* count) {
   const std::lock_guard lock(world().mutex);
   World& w = world();
   auto** const list = new ibv_device* [5] {};
-  for (int i = 0; i < w.devices; ++i) {
-    std::snprintf(w.device[i].name, sizeof w.device[i].name, "fake%d", i);
-    list[i] = &w.device[i];
-  }
+  for (int i = 0; i < w.devices; ++i) list[i] = &w.device[i];
   *count = w.devices;
   return list;
 }
