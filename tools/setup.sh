@@ -46,6 +46,8 @@ to_build=(
   'libhwy-dev           module libhwy >= 1.0'
   'libhwloc-dev         module hwloc'
   'libpmix-dev          module pmix'
+  'libibverbs-dev       module libibverbs'
+  'libucx-dev           module ucx >= 1.13'
   'libcli11-dev         module CLI11'
   'nlohmann-json3-dev   module nlohmann_json'
 )

@@ -14,7 +14,13 @@ TransportKind kind();
 namespace shm {
 TransportKind kind();
 }
+namespace rdma {
+TransportKind kind();
+}
 namespace tcp {
+TransportKind kind();
+}
+namespace ucx {
 TransportKind kind();
 }
 
@@ -28,10 +34,20 @@ std::vector<TransportKind> rows() {
 #else
       {.name = "shm"},
 #endif
+#if TUTTI_HAVE_RDMA
+      rdma::kind(),
+#else
+      {.name = "rdma"},
+#endif
 #if TUTTI_HAVE_TCP
       tcp::kind(),
 #else
       {.name = "tcp", .everywhere = true},
+#endif
+#if TUTTI_HAVE_UCX
+      ucx::kind(),
+#else
+      {.name = "ucx", .everywhere = true},
 #endif
   };
 }

@@ -5,39 +5,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <map>
 
+#include "files.h"
 #include "net_address.h"
 #include "words.h"
 
 namespace tutti {
 namespace {
-
-// TUTTI_INTERFACE, parsed.
-struct Selector {
-  bool exclude = false, exact = false;
-  std::vector<std::string_view> words;
-
-  bool selects(std::string_view name) const {
-    const bool hit = std::any_of(words.begin(), words.end(),
-                                 [&](std::string_view word) { return exact ? name == word : name.starts_with(word); });
-    return hit != exclude;
-  }
-};
-
-Result<Selector> parse_selector(std::string_view setting) {
-  Selector selector;
-  std::string_view rest = setting;
-  if (rest.starts_with('^')) selector.exclude = true, rest.remove_prefix(1);
-  if (rest.starts_with('=')) selector.exact = true, rest.remove_prefix(1);
-  for (const std::string_view word : split(rest, ',')) {
-    if (trim(word).empty())
-      return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + in_quotes(setting) +
-                                                ": an interface name is missing; expected eth,ib (prefixes), =eth0 (exactly), "
-                                                "^docker,lo (all but) or ^=eth0");
-    selector.words.push_back(trim(word));
-  }
-  return selector;
-}
 
 // Interfaces that lead only to containers or virtual machines of this host.
 bool leads_nowhere(std::string_view name) {
@@ -63,6 +39,18 @@ const Interface* best_of(const std::vector<const Interface*>& candidates, bool p
   return best == candidates.end() ? nullptr : *best;
 }
 
+// By interface.
+std::multimap<std::string, std::string> list_rdma_devices() {
+  std::multimap<std::string, std::string> devices;
+  std::error_code none;
+  for (const auto& device : std::filesystem::directory_iterator("/sys/class/infiniband", none))
+    for (const auto& port : std::filesystem::directory_iterator(device.path() / "ports", none))
+      if (const auto interface = read_file(port.path() / "gid_attrs/ndevs/0", 256, "the interface of an RDMA device");
+          interface.ok())
+        devices.emplace(trim(*interface), device.path().filename());
+  return devices;
+}
+
 std::string listing(const std::vector<Interface>& interfaces) {
   std::string text;
   for (const Interface& interface : interfaces)
@@ -71,14 +59,16 @@ std::string listing(const std::vector<Interface>& interfaces) {
 }
 
 Result<LocalAddress> choose_by_setting(std::string_view setting, bool prefer_v6, const std::vector<Interface>& interfaces) {
-  const auto selector = parse_selector(setting);
+  const auto selector = InterfaceSelector::parse(setting);
   if (!selector.ok()) return selector.status();
   std::vector<const Interface*> candidates;
   std::vector<std::string_view> names;
   bool any_down = false;
   for (const Interface& interface : interfaces) {
     names.push_back(interface.name);
-    if (!selector->selects(interface.name)) continue;
+    const auto named = [&](const std::string& device) { return selector->names(device); };
+    const bool by_device = !selector->exclude && std::any_of(interface.rdma_devices.begin(), interface.rdma_devices.end(), named);
+    if (!selector->selects(interface.name) && !by_device) continue;
     if (interface.up) candidates.push_back(&interface);
     any_down = any_down || !interface.up;
   }
@@ -92,6 +82,26 @@ Result<LocalAddress> choose_by_setting(std::string_view setting, bool prefer_v6,
 }
 
 }  // namespace
+
+bool InterfaceSelector::names(std::string_view name) const {
+  return std::any_of(words.begin(), words.end(),
+                     [&](std::string_view word) { return exact ? name == word : name.starts_with(word); });
+}
+
+Result<InterfaceSelector> InterfaceSelector::parse(std::string_view setting) {
+  InterfaceSelector selector;
+  std::string_view rest = setting;
+  if (rest.starts_with('^')) selector.exclude = true, rest.remove_prefix(1);
+  if (rest.starts_with('=')) selector.exact = true, rest.remove_prefix(1);
+  for (const std::string_view word : split(rest, ',')) {
+    if (trim(word).empty())
+      return Status(Code::invalid_argument, "TUTTI_INTERFACE=" + in_quotes(setting) +
+                                                ": an interface name is missing; expected eth,ib (prefixes), =eth0 (exactly), "
+                                                "^docker,lo (all but) or ^=eth0");
+    selector.words.push_back(trim(word));
+  }
+  return selector;
+}
 
 Result<std::vector<Interface>> list_interfaces() {
   ifaddrs* found = nullptr;
@@ -112,6 +122,9 @@ Result<std::vector<Interface>> list_interfaces() {
     interfaces.push_back(std::move(interface));
   }
   ::freeifaddrs(found);
+  for (const auto& [name, device] : list_rdma_devices())
+    for (Interface& interface : interfaces)
+      if (interface.name == name) interface.rdma_devices.push_back(device);
   return interfaces;
 }
 

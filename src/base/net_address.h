@@ -67,8 +67,22 @@ struct Interface {
   bool up = false;   // up and running
   bool loopback = false;
   SocketAddress address;  // port 0; an interface with several addresses is listed once for each
+  std::vector<std::string> rdma_devices = {};  // that use it: "mlx5_0"
 };
 Result<std::vector<Interface>> list_interfaces();  // in the kernel's order
+
+// TUTTI_INTERFACE, in NCCL's syntax:
+//   "eth,ib"      names that begin with one of these        "^docker,lo"  all but names that begin so
+//   "=eth0,eth1"  exactly these names                       "^=eth0"      all but exactly these
+// Those that are chosen may also be RDMA devices, which stand for their interfaces.
+struct InterfaceSelector {
+  bool exclude = false, exact = false;
+  std::vector<std::string_view> words;  // of the setting, which must outlive this
+
+  static Result<InterfaceSelector> parse(std::string_view setting);
+  bool names(std::string_view name) const;  // whether to choose or to exclude it
+  bool selects(std::string_view name) const { return names(name) != exclude; }
+};
 
 // The address at which the other ranks reach this one.
 struct LocalAddress {
@@ -77,12 +91,10 @@ struct LocalAddress {
   std::string reason;     // "TUTTI_INTERFACE=eth", "it routes to the rendezvous" …  for the log
 };
 
-// With a setting (TUTTI_INTERFACE, NCCL's syntax): the first interface that is up and matches.
-//   "eth,ib"      names that begin with one of these        "^docker,lo"  all but names that begin so
-//   "=eth0,eth1"  exactly these names                       "^=eth0"      all but exactly these
-// Without: the local end of the connection to the rendezvous, unless that is loopback; then the first interface that is
-// up, is not loopback and is no bridge of containers or virtual machines (IPv4 preferred unless the rendezvous is
-// IPv6); loopback if nothing else exists.
+// With a setting (TUTTI_INTERFACE): the first interface that is up and matches.  Without: the local end of the
+// connection to the rendezvous, unless that is loopback; then the first interface that is up, is not loopback and is no
+// bridge of containers or virtual machines (IPv4 preferred unless the rendezvous is IPv6); loopback if nothing else
+// exists.
 Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end);
 // The same over a given list.
 Result<LocalAddress> choose_local_address(std::string_view setting, const std::optional<SocketAddress>& rendezvous_local_end,

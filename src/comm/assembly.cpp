@@ -184,7 +184,7 @@ class Assembler {
   }
 
   Status make_cards(Introduction& mine) {
-    const CardTerms terms{options_.settings, options_.local_arena ? &options_.local_arena->memory() : nullptr};
+    const CardTerms terms{options_.settings, options_.local_arena ? &options_.local_arena->memory() : nullptr, parts_->log};
     bool reaches_all = false;
     for (const TransportKind& kind : transport_kinds()) {
       cards_.emplace_back();
@@ -229,7 +229,7 @@ class Assembler {
       if (share(rank, options_.rank)) places[static_cast<size_t>(rank)] = here++;
     const uint32_t most = connectivity_->most_sharing();  // all ranks choose the same size of slots
     const auto lanes = static_cast<uint32_t>(options_.settings.lanes);
-    const PoolShape pool = pool_shape(options_.size, most, lanes, options_.settings.slot_bytes);
+    const PoolShape pool = pool_shape(options_.size, most, lanes, options_.settings.slot_bytes, most_put_peers());
     Opening opening = opening_of(connectivity_->sharing(options_.rank));
     opening.shape = {.ranks = static_cast<uint32_t>(here), .slots = pool.all_slots(most), .slot_bytes = pool.slot_bytes};
     opening.places = places;
@@ -240,6 +240,21 @@ class Assembler {
     parts_->given_up = &arena->given_up();
     make_pools(*arena, pool, places);
     return {};
+  }
+
+  // All ranks get the same answer.
+  uint32_t most_put_peers() const {
+    for (size_t kind = 0; kind < cards_.size(); ++kind)
+      if (transport_kinds()[kind].puts && connectivity_->needed(static_cast<int>(kind)))
+        return static_cast<uint32_t>(options_.size - 1);
+    return 0;
+  }
+
+  bool serves(int kind, int peer) const { return peer != options_.rank && connectivity_->between(peer, options_.rank) == kind; }
+
+  bool puts(int peer) const {
+    const int kind = peer == options_.rank ? -1 : connectivity_->between(peer, options_.rank);
+    return kind >= 0 && transport_kinds()[static_cast<size_t>(kind)].puts;
   }
 
   Result<memory::Arena> arena_alone(const memory::ArenaShape& shape) {
@@ -264,12 +279,14 @@ class Assembler {
     const int my_place = places[static_cast<size_t>(options_.rank)];
     const auto place = static_cast<uint32_t>(my_place);
     const memory::Heap* heap = &parts_->domain->memory->heap();
-    memory::ArenaPool::Part part{0, pool.slots};
+    slots_ = arena.all_slots();
+    memory::ArenaPool::Part part{0, pool.collective_slots()};
     parts_->pool = std::make_unique<memory::ArenaPool>(arena, place, heap, part);
-    for (const int peer : places) {
-      const bool shares = peer >= 0 && peer != my_place;
-      part = {part.first + part.count, shares ? pool.message_slots : 0};
-      parts_->message_pools.push_back(shares ? std::make_unique<memory::ArenaPool>(arena, place, heap, part) : nullptr);
+    for (int peer = 0; peer < options_.size; ++peer) {
+      const int peer_place = places[static_cast<size_t>(peer)];
+      const bool shares = peer_place >= 0 && peer_place != my_place;
+      part = {part.first + part.count, shares || puts(peer) ? pool.peer_slots(puts(peer)) : 0};
+      parts_->message_pools.push_back(part.count > 0 ? std::make_unique<memory::ArenaPool>(arena, place, heap, part) : nullptr);
     }
     const uint32_t here = arena.shape().ranks;
     if (static_cast<int>(here) == options_.size) parts_->board = std::make_unique<FlatBoard>(arena, place, here);
@@ -300,9 +317,12 @@ class Assembler {
     opening.process = options_.local_arena ? &options_.local_arena->memory() : nullptr;
     opening.window = options_.domain ? &options_.domain->memory->window() : nullptr;
     opening.pool = parts_->pool.get();
+    for (const auto& pool : parts_->message_pools) opening.message_pools.push_back(pool.get());
     opening.address = address_;
     opening.within_one_host = parts_->team.hosts() == 1;
     opening.crowded = parts_->crowded;
+    opening.place_on_host = place_on_host();
+    opening.slots = slots_;
     opening.exchange = [this](const std::string& mine) { return options_.bootstrap->exchange(mine); };
     opening.wait = [this](std::span<pollfd> set, uint64_t until) { return await(*options_.bootstrap, set, until); };
     opening.deadline = options_.bootstrap->deadline();
@@ -312,13 +332,20 @@ class Assembler {
       const auto card = rank.cards.find(transport_kinds()[static_cast<size_t>(kind)].name);
       opening.cards.push_back(card != rank.cards.end() ? std::string_view(card->second) : std::string_view());
     }
+    for (int rank = 0; rank < options_.size; ++rank) opening.serves.push_back(serves(kind, rank));
     return opening;
+  }
+
+  int place_on_host() const {
+    const std::string& host = ranks_[static_cast<size_t>(options_.rank)].host_id;
+    return static_cast<int>(
+        std::count_if(ranks_.begin(), ranks_.begin() + options_.rank, [&](const Introduction& i) { return i.host_id == host; }));
   }
 
   // Uses the transport for the peers that this kind is the best for.
   void serve(int kind, std::unique_ptr<Transport> transport) {
     for (int rank = 0; rank < options_.size; ++rank) {
-      if (rank == options_.rank || connectivity_->between(rank, options_.rank) != kind) continue;
+      if (!serves(kind, rank)) continue;
       parts_->transport_of[static_cast<size_t>(rank)] = transport.get();
       parts_->rank_transports[static_cast<size_t>(rank)] = transport->name();
     }
@@ -402,7 +429,8 @@ class Assembler {
   std::vector<Introduction> ranks_;
   std::optional<Connectivity> connectivity_;
   std::string address_;
-  bool within_host_ = false;  // ranks reach one another by unix sockets
+  std::span<std::byte> slots_;  // of the arena
+  bool within_host_ = false;    // ranks reach one another by unix sockets
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> li
 Engine::~Engine() {
   if (joined_) joined_->remove(*this);
   Completions ended;
-  give_up_completions(ended);
+  give_up(ended);
   for (const auto& operation : operations_) operation->end(false);  // an operation may outlive what it refers to here
 }
 
@@ -177,7 +177,7 @@ std::optional<Status> Engine::drive_until(Operation& operation, uint64_t deadlin
     }
     if (supervisor_.failed()) {
       const std::lock_guard lock(mutex_);
-      give_up_completions(ended);
+      give_up(ended);
       operation.end(false);
       status = ended_status(operation);
       break;
@@ -202,15 +202,17 @@ void Engine::notify(std::shared_ptr<Completion> completion, std::span<const std:
   const std::lock_guard lock(mutex_);
   completion->await_one_more();  // this call
   for (const auto& operation : operations)
-    if (!operation->finished() && !completions_given_up_) {
+    if (!operation->finished() && !given_up_) {
       operation->completion = completion;
       completion->await_one_more();
     }
   if (completion->last_ended()) ended.add(std::move(completion));
 }
 
-void Engine::give_up_completions(Completions& ended) noexcept {
-  completions_given_up_.store(true, std::memory_order_relaxed);
+// Before any call of a communicator that has failed returns.
+void Engine::give_up(Completions& ended) noexcept {
+  if (!given_up_.exchange(true, std::memory_order_relaxed))
+    for (Transport* transport : transports_) transport->give_up();
   for (const auto& operation : operations_)
     if (operation->completion && operation->completion->give_up()) ended.add(std::move(operation->completion));
 }
@@ -272,7 +274,7 @@ bool Engine::test(Operation& operation, Status& status) {
     watch(operation, now_ns(), true);
     return false;
   }
-  give_up_completions(ended);
+  give_up(ended);
   operation.end(false);
   status = ended_status(operation);
   return true;
@@ -334,7 +336,7 @@ ProgressClient::Turn Engine::take_turn(Completions& ended) noexcept {
   const std::lock_guard lock(mutex_);
   if (!has_work()) return Turn::idle;
   if (supervisor_.failed()) {
-    give_up_completions(ended);
+    give_up(ended);
     return Turn::idle;
   }
   if (progress(ended)) return Turn::moved;

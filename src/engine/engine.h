@@ -108,7 +108,7 @@ class Engine final : private ProgressClient {
   bool progress(Completions& ended) noexcept;  // under the lock; true if anything moved
   bool advance_all(Completions& ended);
   void remove_finished(Completions& ended);
-  void give_up_completions(Completions& ended) noexcept;  // of a communicator that has failed
+  void give_up(Completions& ended) noexcept;  // of a communicator that has failed
   Status join_progress_thread();
   void wake_progress_thread(bool hurry = false);
   Status ended_status(const Operation& operation) noexcept;
@@ -122,7 +122,7 @@ class Engine final : private ProgressClient {
   Turn take_turn(Completions& ended) noexcept override;
   bool has_work() const override {
     return queued_.load(std::memory_order_acquire) > 0 && drivers_.load(std::memory_order_acquire) == 0 &&
-           !completions_given_up_.load(std::memory_order_relaxed);
+           !given_up_.load(std::memory_order_relaxed);
   }
   bool add_awaited(std::vector<pollfd>& descriptors) override;
   uint32_t pauses() const override { return pauses_; }
@@ -136,7 +136,7 @@ class Engine final : private ProgressClient {
   std::deque<std::shared_ptr<Operation>> operations_;
   std::atomic<uint32_t> queued_{0};
   std::atomic<uint32_t> drivers_{0};  // threads of the program
-  std::atomic<bool> completions_given_up_{false};
+  std::atomic<bool> given_up_{false};
   EngineTotals totals_;
   uint64_t lost_ns_ = 0;  // when the first link was seen to be lost
   Status end_;

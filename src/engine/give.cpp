@@ -54,7 +54,8 @@ Progress PlanOperation::send_memory(Lane& lane, const Instruction& instruction, 
     lane.pieces.push_back({const_cast<std::byte*>(from), part.bytes});
   }
   const Progress progress = link.send(Pieces(lane.pieces), signature_of(lane), peer.ticket);
-  if (progress == Progress::done) lane.sending.emplace_back(&link, peer.ticket);
+  if (progress != Progress::done) return progress;
+  for (const Piece& piece : lane.pieces) lane.sending.push_back({&link, peer.ticket, piece.data, piece.bytes});
   return progress;
 }
 

@@ -171,7 +171,7 @@ void PlanOperation::let_go(Lane& lane, const Port& port, Slot slot) {
 // ---- conditions ----
 
 bool PlanOperation::flushed(Lane& lane) const {
-  std::erase_if(lane.sending, [](const auto& send) { return send.first->sent(send.second); });
+  std::erase_if(lane.sending, [](const Sending& send) { return send.link->sent(send.ticket); });
   return lane.sending.empty();
 }
 
@@ -180,16 +180,19 @@ bool PlanOperation::loans_back(Lane& lane) const {
   return lane.loans.empty();
 }
 
-// The destinations of the present instruction hold nothing that is still to be read.  Of the loans only those of just
-// this memory count: to wait for others, which their receivers reach later in the plan, could be to wait for oneself.
+// The destinations of the present instruction hold nothing that is still to be read.  Only sends and loans of just this
+// memory count: to wait for others, which their receivers reach later in the plan, could be to wait for oneself.
 bool PlanOperation::may_overwrite(Lane& lane) const {
-  if (!flushed(lane)) return false;
-  if (loans_back(lane)) return true;
-  return std::none_of(lane.loans.begin(), lane.loans.end(), [&](const Loan& loan) {
+  const auto overwritten = [&](const std::byte* data, size_t bytes) {
     return std::any_of(lane.parts.begin(), lane.parts.end(), [&](const Part& part) {
-      return part.destination && part.destination < loan.slot.data + loan.bytes && loan.slot.data < part.destination + part.bytes;
+      return part.destination && part.destination < data + bytes && data < part.destination + part.bytes;
     });
-  });
+  };
+  if (!flushed(lane) && std::any_of(lane.sending.begin(), lane.sending.end(),
+                                    [&](const Sending& send) { return overwritten(send.data, send.bytes); }))
+    return false;
+  return loans_back(lane) || std::none_of(lane.loans.begin(), lane.loans.end(),
+                                          [&](const Loan& loan) { return overwritten(loan.slot.data, loan.bytes); });
 }
 
 bool PlanOperation::travels(const Lane& lane) const { return lane.bytes > 0 || (lane.stripe == 0 && !tags_.row.empty()); }

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "coded_payload.h"
@@ -27,6 +26,14 @@ struct Loan {
   Slot slot;
   size_t bytes;
   uint32_t link;  // its first receiver
+};
+
+// A send from this rank's memory.
+struct Sending {
+  Link* link;
+  uint64_t ticket;
+  const std::byte* data;
+  size_t bytes;
 };
 
 // Memory of a peer that takes the result of an instruction.
@@ -65,9 +72,9 @@ struct Lane {
   std::vector<const std::byte*> messages;     // packets to decode
   CodedOutcome outcome;                       // of decoding
   std::vector<std::byte> scratch;             // in the space of the call
-  std::vector<std::pair<Link*, uint64_t>> sending;  // tickets of sends from memory in this stripe
-  std::vector<Loan> loans;                          // likewise
-  std::vector<Offer> offers;                        // of the peers whose messages are taken
+  std::vector<Sending> sending;               // in this stripe
+  std::vector<Loan> loans;                    // likewise
+  std::vector<Offer> offers;                  // of the peers whose messages are taken
 };
 
 }  // namespace tutti

@@ -37,6 +37,10 @@ class Transport {
   // All messages of this rank have reached its peers' systems: none is missed if this process ends now.
   virtual bool drained() { return true; }
 
+  // The communicator has failed and its calls return: from now on nothing reads or writes their memory, and no link is
+  // used.  Only for transports where others than this rank's own calls move bytes, as devices do.
+  virtual void give_up() {}
+
   virtual StreamMeter* meter() { return nullptr; }  // of all links; null: they are no streams
 
   virtual size_t memory_bytes() const = 0;  // besides the pool

@@ -39,6 +39,7 @@ struct Card {
 struct CardTerms {
   const Settings& settings;
   const memory::ProcessMemory* process = nullptr;  // null: each rank is a process
+  Log log;
 };
 
 // A rank that has a card of the kind, as any rank sees it.  All of this comes from that rank and is hostile.
@@ -58,6 +59,7 @@ struct Opening {
   std::vector<std::string> rank_names;  // "rank 3 (host b, pid 4711)"
   std::optional<Card> card;             // of this rank; none: it only takes part in the exchanges
   std::vector<std::string_view> cards;  // of all ranks, "" where there is none
+  std::vector<bool> serves;             // by rank: this kind connects it and this rank
   const Settings* settings = nullptr;
   Log log;
 
@@ -68,10 +70,13 @@ struct Opening {
   const memory::Window* window = nullptr;  // of the communicator that this one is split off; null: of none
 
   // Of any other kind.
-  SlotPool* pool = nullptr;      // where sent slots go back to
+  SlotPool* pool = nullptr;      // of collectives; where sent slots go back to
+  std::vector<SlotPool*> message_pools;  // by rank; null where messages need none
   std::string address;           // at which other ranks reach this one, numeric, without port
   bool within_one_host = false;  // all ranks
   bool crowded = false;          // this host has more ranks than cores for them
+  int place_on_host = 0;         // of this rank among the ranks of its host
+  std::span<std::byte> slots;    // in which all slots lie that this rank may be given
 
   // `exchange` hands a blob of each rank to all ranks.  Only kinds that share no memory may use it, since every rank
   // opens those.  `wait` waits for descriptors: true once one of `set` is ready, false at `until` or the deadline, an
@@ -89,11 +94,18 @@ struct Opened {
   memory::Window window;               // for memory that the ranks lend each other; none: it is private memory
 };
 
+// Something that the kind may use on this host, for tutti-info.
+struct TransportDevice {
+  std::string name;   // "mlx5_0 port 1 (eth0)"
+  std::string state;  // what it is, and whether it serves and why
+};
+
 struct TransportKind {
   std::string_view name;          // "shm"; as users write it
   std::string_view whom;       // it connects: "processes of this host and network namespace"
   bool everywhere = false;     // connects all ranks that have a card, whatever host they are on
   bool shares_memory = false;  // its ranks share an arena
+  bool puts = false;           // its links are PutLinks
 
   // No card: this rank cannot or need not use it.  An error ends the bootstrap.
   Result<std::optional<Card>> (*card)(const CardTerms& terms) = nullptr;  // null: not in this build
@@ -103,6 +115,8 @@ struct TransportKind {
   std::string (*objection)(const RankCard& mine, const RankCard& theirs) = nullptr;
   // Blocks.  Ranks that share memory open a kind that shares memory; all ranks of the communicator open any other.
   Result<Opened> (*open)(const Opening& opening) = nullptr;
+
+  std::vector<TransportDevice> (*devices)(const Settings& settings) = nullptr;
 
   bool built() const { return card != nullptr; }
 };

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "slot.h"
 #include "vocabulary.h"
@@ -76,6 +77,7 @@ class Arena {
  public:
   Arena(std::byte* base, const ArenaShape& shape);
   const ArenaShape& shape() const { return shape_; }
+  std::span<std::byte> all_slots() const { return {slots_, shape_.ranks * shape_.slots * shape_.slot_bytes}; }
   SlotState& slot_state(uint32_t id) const { return states_[id]; }
   std::byte* slot_data(uint32_t id) const { return slots_ + id * shape_.slot_bytes; }
   Channel& channel(LinkUse use, uint32_t from, uint32_t to) const {

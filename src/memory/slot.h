@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "space.h"
+#include "vocabulary.h"
 
 namespace tutti {
 
@@ -27,6 +28,9 @@ struct Slot {
   std::byte* target = nullptr;
   explicit operator bool() const { return data != nullptr; }
 };
+
+// Slots that a link sets aside whose peer writes into them (PutLink).  Messages follow one another less closely.
+constexpr uint32_t landing_slots(LinkUse use) { return use == LinkUse::collectives ? 4 : 2; }
 
 class SlotPool {
  public:

@@ -134,7 +134,7 @@ constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_INTERFACE", "text", "",
      "eth,ib (prefixes), =eth0 (exactly), ^docker,lo (all but these prefixes), ^=eth0 (all but exactly)",
      "The network interface that other hosts connect to: the first one that is up and matches. Empty: the one that routes to the "
-     "rendezvous.",
+     "rendezvous. It also says which RDMA devices may be used, by their own names (mlx5_0, ^rxe) or those of their interfaces.",
      false, [](std::string_view text, Settings& s) { return read_text(text, s.interface); }},
     {"TUTTI_LANES", "number", "0", "0 (automatic) to 64", "Stripes of every block that are in flight at once.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 0, 64, s.lanes); }},
@@ -191,6 +191,11 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "The congestion control of TCP connections that carry data. Empty: reno where the system's is bbr or cubic and the way there "
      "and back takes at most 2 ms, since both misjudge the bursts of collective calls; otherwise, and with `system`, the system's.",
      false, [](std::string_view text, Settings& s) { return read_text(text, s.tcp_congestion); }},
+    {"TUTTI_RDMA_GID", "number", "", "0 to 255",
+     "Which address (GID) of RDMA ports other ranks are given, by its index; `tutti-info` lists them. Empty: chosen by type (RoCE "
+     "v2 "
+     "before v1) and route.",
+     false, [](std::string_view text, Settings& s) { return read_optional_number(text, 0, 255, s.rdma_gid); }},
     {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
      [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); },
      "the environment, or give its lines as settings"},

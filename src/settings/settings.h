@@ -25,6 +25,7 @@ struct TransportSet {
   bool excludes = true;
   std::vector<std::string> names;
   bool allows(std::string_view name) const;
+  bool asks_for(std::string_view name) const { return !excludes && allows(name); }  // by name
   bool operator==(const TransportSet&) const = default;
 };
 
@@ -40,7 +41,7 @@ struct SettingRow {
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
   std::string_view instead = {};  // where a program cannot give it for one communicator: what it can give
 };
-inline constexpr size_t kSettings = 22;
+inline constexpr size_t kSettings = 23;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -71,6 +72,7 @@ struct Settings {
   int size = -1;        // -1: not set
   std::string store;    // "host:port" or "file:/path"
   int tcp_connections = 0;
+  int rdma_gid = -1;           // -1: automatic
   std::string tcp_congestion;  // empty: what suits the path; "system": the system's
   std::string conf_file;
 

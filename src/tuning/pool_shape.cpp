@@ -24,7 +24,7 @@ uint32_t slots_of_a_lane(int size) { return 2 * (static_cast<uint32_t>(size) + 8
 
 }  // namespace
 
-PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes) {
+PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes, uint32_t put_peers) {
   constexpr size_t kPage = 4096;
   const auto ranks = static_cast<uint32_t>(size);
   const bool single_host = local_ranks == ranks;
@@ -33,16 +33,18 @@ PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot
   const uint32_t least_slots = slots_of_a_lane(size);
   // No plan moves more blocks at once than half of the ranks', and no stripe of a block is shorter than a cache line.
   const size_t least_bytes = (memory::kLine * ((ranks + size_t{1}) / 2) + kPage - 1) / kPage * kPage;
-  const uint32_t message_slots = local_ranks > 1 ? std::max(kMessageSlots / (local_ranks - 1), 1u) : 0;
-  PoolShape shape{lanes * least_slots, 0, message_slots};  // two waves of lanes of most plans, one of the greediest
+  const uint32_t message_peers = local_ranks - 1 + put_peers;
+  const uint32_t least_message_slots = put_peers > 0 ? 2 : message_peers > 0 ? 1 : 0;  // puts: one to send, one to receive
+  const uint32_t message_slots = message_peers > 0 ? std::max(kMessageSlots / message_peers, least_message_slots) : 0;
+  PoolShape shape{lanes * least_slots, 0, message_slots, put_peers};  // two waves of lanes of most plans, one of the greediest
   const memory::ArenaShape without_slots{.ranks = ranks, .slots = shape.all_slots(local_ranks), .slot_bytes = 0};
   const size_t beside = without_slots.bytes_beside_slots();
   const size_t room = kLargestShare - std::min(kLargestShare, beside);
   shape.slot_bytes = std::max(std::min(slot_bytes, room / shape.all_slots(local_ranks) / kPage * kPage), least_bytes);
   if (shape.all_slots(local_ranks) * shape.slot_bytes > room) {  // fewer lanes then, see cut
-    shape.message_slots = local_ranks > 1 ? 1 : 0;
+    shape.message_slots = least_message_slots;
     const auto affordable = static_cast<uint32_t>(room / shape.slot_bytes);
-    shape.slots = std::max(least_slots, affordable - std::min(affordable, local_ranks - 1));
+    shape.slots = std::max(least_slots, affordable - std::min(affordable, shape.all_slots(local_ranks) - shape.slots));
   }
   return shape;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "route_terms.h"
+#include "slot.h"
 
 namespace tutti {
 
@@ -17,16 +18,22 @@ constexpr uint32_t standard_lanes(bool single_host) { return single_host ? 4 : 2
 struct PoolShape {
   uint32_t slots;  // for collectives
   size_t slot_bytes;
-  uint32_t message_slots;  // beside these, for messages to each rank that shares memory with it
+  uint32_t message_slots;  // beside these, for messages to each rank that shares memory with it or has a PutLink to it
+  uint32_t put_peers;      // ranks that may have a PutLink to it, which sets slots aside
 
-  uint32_t all_slots(uint32_t local_ranks) const { return slots + message_slots * (local_ranks - 1); }
+  // With those that are set aside: for collectives, for messages to one peer, and all.
+  uint32_t collective_slots() const { return slots + put_peers * landing_slots(LinkUse::collectives); }
+  uint32_t peer_slots(bool puts) const { return message_slots + (puts ? landing_slots(LinkUse::messages) : 0); }
+  uint32_t all_slots(uint32_t local_ranks) const {
+    return collective_slots() + peer_slots(false) * (local_ranks - 1) + peer_slots(true) * put_peers;
+  }
 };
 // With everything else in the arena, at most 16 MiB for each rank of up to 300; beyond, as much as the plans need,
 // about 100·size² bytes. Slots lie untouched, and cost nothing, until their rank first hands them out.  Faulting them
 // in beforehand does not pay, since most communicators only ever use a few (a first call of 64 KiB among 8 ranks took
 // 1.7 times as long). `lanes`, `slot_bytes`: TUTTI_LANES and TUTTI_SLOT_BYTES, 0 for the standard. `local_ranks`: of
 // the largest group that shares memory.
-PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes);
+PoolShape pool_shape(int size, uint32_t local_ranks, uint32_t lanes, size_t slot_bytes, uint32_t put_peers = 0);
 
 struct Cut {
   uint32_t lanes;

@@ -9,6 +9,7 @@
 
 #include "local_world.h"
 #include "sanitized.h"
+#include "transports.h"
 
 namespace tutti::test {
 namespace {
@@ -18,13 +19,16 @@ using testing::HasSubstr;
 
 class CreateGroup : public testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override { ::setenv("TUTTI_TRANSPORT", GetParam(), 1); }
+  void SetUp() override {
+    if (const std::string why = lacks(GetParam()); !why.empty()) GTEST_SKIP() << why;
+    ::setenv("TUTTI_TRANSPORT", GetParam(), 1);
+  }
   void TearDown() override {
     for (const char* name : {"TUTTI_TRANSPORT", "TUTTI_BOOTSTRAP_TIMEOUT"}) ::unsetenv(name);
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, CreateGroup, testing::Values("memory", "shm", "tcp"));
+INSTANTIATE_TEST_SUITE_P(Over, CreateGroup, testing::Values("memory", "shm", "tcp", "ucx"));
 
 tutti_comm* group_of(tutti_comm* parent, const std::vector<int>& ranks, int key = 0) {
   tutti_comm* child = nullptr;

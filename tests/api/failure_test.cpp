@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "process_world.h"
+#include "transports.h"
 
 namespace tutti::test {
 namespace {
@@ -63,7 +64,10 @@ void wait_until_stopped(pid_t pid) {
 
 class Failures : public testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override { before_ = shared_memory_files(); }
+  void SetUp() override {
+    before_ = shared_memory_files();
+    if (const std::string why = lacks(GetParam()); !why.empty()) GTEST_SKIP() << why;
+  }
   void TearDown() override {
     EXPECT_EQ(shared_memory_files(), before_);
     std::filesystem::remove_all(shared_);
@@ -103,7 +107,7 @@ class Failures : public testing::TestWithParam<const char*> {
   std::set<std::string> before_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Failures, testing::Values("shm", "tcp", "mixed"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, Failures, testing::Values("shm", "tcp", "mixed", "ucx"), parameter_name);
 
 // ---- dead ranks ----
 

@@ -11,6 +11,7 @@
 #include "digest.h"
 #include "local_world.h"
 #include "sanitized.h"
+#include "transports.h"
 
 namespace tutti::test {
 namespace {
@@ -19,6 +20,10 @@ using testing::HasSubstr;
 
 class Processes : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override {
+    if (const std::string why = lacks(GetParam()); !why.empty()) GTEST_SKIP() << why;
+  }
+
   // Every rank of a world must end with "rank R: ok".
   std::vector<Ending> run(int size, std::vector<std::string> arguments, const Variables& variables = {}) {
     arguments.insert(arguments.begin(), program_from("API_TEST_RANK_PROGRAM"));
@@ -33,7 +38,7 @@ class Processes : public testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp", "mixed"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp", "mixed", "ucx"), parameter_name);
 
 TEST_P(Processes, TheTransportIsTheOneAskedFor) {
   const std::string output = run(3, {"stats"})[0].output;

@@ -44,8 +44,8 @@ class Process {
 };
 
 // Ranks 0 … size-1 of `program arguments…`, told who they are by TUTTI_RANK, TUTTI_SIZE and a file store of their own.
-// `transport`: "shm", "tcp", "mixed" (two hosts by TUTTI_HOSTID: ranks of equal parity share memory), or "" for the
-// library's choice.
+// `transport`: "shm", "tcp", "ucx", "mixed" (two hosts by TUTTI_HOSTID: ranks of equal parity share memory), or "" for
+// the library's choice.
 class ProcessWorld {
  public:
   ProcessWorld(int size, const std::vector<std::string>& command, const Variables& variables = {},

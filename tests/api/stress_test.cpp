@@ -10,6 +10,7 @@
 #include "local_world.h"
 #include "random_program.h"
 #include "sanitized.h"
+#include "transports.h"
 
 namespace tutti::test {
 namespace {
@@ -31,6 +32,10 @@ class Settings {
 
 class Stress : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override {
+    if (const std::string why = lacks(GetParam()); !why.empty()) GTEST_SKIP() << why;
+  }
+
   // A random program on the world, two ways of halving it, and a split of the first half.
   void run(int size, uint64_t seed, const ProgramLimits& limits, std::map<std::string, std::string> values = {}) {
     SCOPED_TRACE(std::string(GetParam()) + ", " + std::to_string(size) + " ranks, seed " + std::to_string(seed));
@@ -58,7 +63,7 @@ class Stress : public testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Stress, testing::Values("memory", "shm", "tcp"),
+INSTANTIATE_TEST_SUITE_P(Over, Stress, testing::Values("memory", "shm", "tcp", "ucx"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 TEST_P(Stress, ManyRequestsOnSeveralCommunicators) {

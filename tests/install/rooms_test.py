@@ -32,6 +32,8 @@ BUILT_UPON = {
     "transports/memory": ["src/link"],
     "transports/shm": ["transports/memory"],  # the same arena, in memory that processes share
     "transports/tcp": ["src/link", "src/settings"],
+    "transports/rdma": ["transports/tcp"],  # over whose connections the ends of a link meet
+    "transports/ucx": ["src/link", "src/settings"],
     "transports": ["src/link"],  # the registry
     "src/engine": ["src/plan", "src/link", "src/codec"],
     "src/flat": ["src/engine"],

@@ -47,6 +47,7 @@ std::string over(const std::string& transports) {
   if (shm && tcp) return " over shared memory and TCP";
   if (shm) return " over shared memory";
   if (tcp) return " over TCP";
+  if (transports.find("ucx") != std::string::npos) return " over UCX";
   return transports.empty() ? "" : " over " + transports;
 }
 

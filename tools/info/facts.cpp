@@ -70,7 +70,8 @@ void gather_transports(Facts& facts) {
   if (facts.address) hosts = "hosts that reach " + facts.address->address.host() + " (" + facts.address->interface + ")";
   for (const TransportKind& kind : transport_kinds())
     facts.transports.push_back({std::string(kind.name), kind.built(), facts.settings.transport.allows(kind.name),
-                                kind.everywhere ? hosts : std::string(kind.whom)});
+                                kind.everywhere ? hosts : std::string(kind.whom),
+                                kind.devices ? kind.devices(facts.settings) : std::vector<TransportDevice>()});
 }
 
 }  // namespace

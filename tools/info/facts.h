@@ -11,6 +11,7 @@
 #include "net_address.h"
 #include "settings.h"
 #include "topology.h"
+#include "transport_kind.h"
 
 namespace tutti::info {
 
@@ -19,6 +20,7 @@ struct TransportFacts {
   bool built = false;    // in this build
   bool allowed = false;  // by TUTTI_TRANSPORT
   std::string reach;     // whom it connects
+  std::vector<TransportDevice> devices;  // that it found
 };
 
 struct MemoryFacts {

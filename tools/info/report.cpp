@@ -73,7 +73,11 @@ std::string as_text(const Facts& facts) {
 
   rows.clear();
   for (const TransportFacts& transport : facts.transports) rows.push_back({transport.name, state(transport), transport.reach});
-  text += "\nTransports\n" + table(rows) + network(facts);
+  text += "\nTransports\n" + table(rows);
+  rows.clear();
+  for (const TransportFacts& transport : facts.transports)
+    for (const TransportDevice& device : transport.devices) rows.push_back({transport.name, device.name, device.state});
+  text += table(rows) + network(facts);
   if (!facts.memory.empty()) text += memory(facts);
 
   rows.clear();
@@ -89,6 +93,16 @@ std::string as_text(const Facts& facts) {
   for (const std::string& warning : facts.warnings) text += "warning: " + warning + "\n";
   return text;
 }
+
+namespace {
+
+nlohmann::ordered_json devices_of(const TransportFacts& transport) {
+  auto devices = nlohmann::ordered_json::array();
+  for (const TransportDevice& device : transport.devices) devices.push_back({{"name", device.name}, {"state", device.state}});
+  return devices;
+}
+
+}  // namespace
 
 std::string as_json(const Facts& facts) {
   using nlohmann::ordered_json;
@@ -112,7 +126,8 @@ std::string as_json(const Facts& facts) {
   json["kernels"] = facts.kernels;
   json["transports"] = ordered_json::array();
   for (const TransportFacts& t : facts.transports)
-    json["transports"].push_back(ordered_json{{"name", t.name}, {"built", t.built}, {"allowed", t.allowed}, {"reach", t.reach}});
+    json["transports"].push_back(
+        ordered_json{{"name", t.name}, {"built", t.built}, {"allowed", t.allowed}, {"reach", t.reach}, {"devices", devices_of(t)}});
   json["interfaces"] = ordered_json::array();
   for (const Interface& i : facts.interfaces)
     json["interfaces"].push_back(ordered_json{{"name", i.name}, {"up", i.up}, {"address", i.address.host()}});

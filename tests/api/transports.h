@@ -1,0 +1,24 @@
+// The transports that suites run over.
+#pragma once
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "sanitized.h"
+
+namespace tutti::test {
+
+// Why a transport cannot be had here; "": it can.
+inline std::string lacks(std::string_view transport) {
+  if (transport.find("ucx") == std::string_view::npos) return "";
+  if (!TUTTI_TEST_HAS_UCX) return "this build has no ucx";
+  // UCX is not instrumented: its hooks of mmap() and its like disturb sanitizers, so they stay away.
+  if (kSanitized) ::setenv("UCX_MEM_EVENTS", "n", 1);
+  static void* const library = ::dlopen("libucp.so.0", RTLD_NOW | RTLD_NODELETE);
+  return library ? "" : "libucp.so.0 cannot be loaded";
+}
+
+}  // namespace tutti::test

@@ -1,0 +1,149 @@
+// `rdma` as a kind: for ranks that have a port of the same fabric, on whatever host.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "private_memory.h"
+#include "rdma_transport.h"
+#include "settings.h"
+#include "transport_kind.h"
+#include "words.h"
+
+namespace tutti::rdma {
+namespace {
+
+// What a rank must be able to register: more than the slots of a communicator.
+constexpr size_t kRegistered = 16 << 20;
+
+std::string why_none(const std::vector<Port>& ports) {
+  if (ports.empty()) return "this host has no RDMA device (`ibv_devices` lists them)";
+  std::string text;
+  for (const Port& port : ports) text += (text.empty() ? "" : "; ") + port.name() + ": " + port.objection;
+  return "no RDMA port of this host serves: " + text;
+}
+
+// Tried when another transport can still be used, once in a process.
+Status try_to_register(const Verbs& verbs, const std::string& name) {
+  static std::atomic<bool> worked = false;
+  if (worked) return {};
+  const auto device = Device::open(verbs, name);
+  if (!device.ok()) return device.status();
+  const auto memory = memory::private_memory(kRegistered);
+  if (!memory.ok()) return memory.status();
+  const auto region = (*device)->register_memory(memory->get(), kRegistered, IBV_ACCESS_LOCAL_WRITE);
+  worked = region.ok();
+  return region.status();
+}
+
+// The ports that serve and are of one fabric, that of the first.
+Result<std::vector<Port>> usable_ports(const CardTerms& terms) {
+  const auto verbs = Verbs::load();
+  if (!verbs.ok())
+    return Status(Code::unsupported, verbs.status().message() + "; the package is libibverbs1 (Debian) or libibverbs (Fedora)");
+  auto ports = find_ports(**verbs, terms.settings.interface);
+  if (!ports.ok()) return ports.status();
+  if (ports->empty() || !ports->front().serves()) return Status(Code::unreachable, why_none(*ports));
+  const std::string fabric = ports->front().fabric();
+  std::erase_if(*ports, [&](const Port& port) { return !port.serves() || port.fabric() != fabric; });
+  for (const Port& port : *ports)
+    if (const auto gid = choose_gid(port.gids, terms.settings.rdma_gid, ""); !gid.ok())
+      return Status(gid.status().code(), port.name() + ": " + gid.status().message());
+  if (Status status = try_to_register(**verbs, ports->front().device); !status.ok()) return status;
+  return ports;
+}
+
+Result<std::optional<Card>> make_card(const CardTerms& terms) {
+  const bool asked = terms.settings.transport.asks_for("rdma");
+  if (!asked && ::access("/sys/class/infiniband", F_OK) != 0) return std::optional<Card>();  // most hosts: nothing is loaded
+  auto ports = usable_ports(terms);
+  if (!ports.ok() && asked) return Status(ports.status().code(), "TUTTI_TRANSPORT asks for rdma, but " + ports.status().message());
+  if (!ports.ok()) {
+    terms.log.info("no RDMA: " + ports.status().message());
+    return std::optional<Card>();
+  }
+  Card card{.text = ports->front().fabric()};
+  card.kept = std::make_shared<std::vector<Port>>(std::move(*ports));
+  return std::optional(std::move(card));
+}
+
+std::vector<TransportDevice> devices(const Settings& settings) {
+  const auto verbs = Verbs::load();
+  if (!verbs.ok()) return {{"no device", verbs.status().message()}};
+  const auto ports = find_ports(**verbs, settings.interface);
+  if (!ports.ok()) return {{"no device", ports.status().message()}};
+  std::vector<TransportDevice> all;
+  for (const Port& port : *ports) {
+    std::string text = port.ethernet ? "RoCE" : "InfiniBand";
+    text += ", packets of " + std::to_string(128 << port.mtu) + " bytes" + (port.near ? ", near" : "") + ": ";
+    const auto gid = choose_gid(port.gids, settings.rdma_gid, "");
+    text += !port.serves() ? port.objection : !gid.ok() ? gid.status().message() : "serves by GID " + std::to_string(gid->index);
+    for (const Gid& each : port.gids)
+      text += "; GID " + std::to_string(each.index) + " " + each.to_text() + " (" + std::string(name(each.type)) + ")";
+    all.push_back({port.name() + (port.network_interface.empty() ? "" : " (" + port.network_interface + ")"), std::move(text)});
+  }
+  if (all.empty()) all.push_back({"no device", why_none({})});
+  return all;
+}
+
+bool reach(const RankCard& mine, const RankCard& theirs) { return !mine.text.empty() && mine.text == theirs.text; }
+
+// Ranks of one host take turns with the ports that are near to them, or else with all.
+const Port& port_of(const std::vector<Port>& ports, int place_on_host) {
+  const auto near = static_cast<size_t>(std::count_if(ports.begin(), ports.end(), [](const Port& port) { return port.near; }));
+  return ports[static_cast<size_t>(place_on_host) % (near > 0 ? near : ports.size())];
+}
+
+Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
+  const Port& port = port_of(*std::static_pointer_cast<std::vector<Port>>(opening.card->kept), opening.place_on_host);
+  const auto verbs = Verbs::load();
+  if (!verbs.ok()) return verbs.status();
+  const auto gid = choose_gid(port.gids, opening.settings->rdma_gid, opening.address);
+  if (!gid.ok()) return gid.status();
+  auto device = Device::open(**verbs, port.device);
+  if (!device.ok()) return device.status();
+  opening.log.info("rdma: " + port.name() + ", " + std::string(name(gid->type)) + ", GID " + std::to_string(gid->index) + " " +
+                   gid->to_text() + ", packets of " + std::to_string(128 << port.mtu) + " bytes");
+  RdmaOptions options;
+  options.rank = opening.rank;
+  options.size = opening.size;
+  options.listen_address = opening.address;
+  options.context = opening.context;
+  options.pool = opening.pool;
+  options.message_pools = opening.message_pools;
+  options.serves = opening.serves;
+  options.memory = opening.slots;
+  options.name = opening.communicator;
+  options.log = opening.log;
+  return RdmaTransport::open(std::move(options), std::move(*device), port, *gid);
+}
+
+Result<Opened> open(const Opening& opening) {
+  std::unique_ptr<RdmaTransport> transport;
+  if (opening.card) {
+    auto made = open_port(opening);
+    if (!made.ok()) return made.status();
+    transport = std::move(*made);
+  }
+  auto addresses = opening.exchange(transport ? transport->address() : "");
+  if (!addresses.ok()) return addresses.status();
+  if (transport)
+    if (Status status = transport->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
+  Opened opened;
+  opened.transport = std::move(transport);
+  return opened;
+}
+
+}  // namespace
+
+TransportKind kind() {
+  return {.name = "rdma",
+          .whom = "hosts with InfiniBand or RoCE",
+          .puts = true,
+          .card = make_card,
+          .reach = reach,
+          .open = open,
+          .devices = devices};
+}
+
+}  // namespace tutti::rdma
