@@ -28,6 +28,10 @@ mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work ov
 mount -t proc proc $root/proc
 mount -t sysfs sys $root/sys
 mount -t devtmpfs dev $root/dev
+ln -s /proc/self/fd $root/dev/fd
+ln -s fd/0 $root/dev/stdin
+ln -s fd/1 $root/dev/stdout
+ln -s fd/2 $root/dev/stderr
 mkdir -p $root/dev/pts $root/dev/shm
 mount -t devpts pts $root/dev/pts
 mount -t tmpfs -o mode=1777 shm $root/dev/shm
@@ -70,7 +74,10 @@ ulimit -l unlimited
 ulimit -H -n 1048576
 (PATH=$path exec chroot $root /bin/sh /run/command </dev/null >/out 2>/error 3>&- 4>&-)
 status=$?
-wait # for what still writes, too
+for process in /proc/[0-9]*; do # what it left behind ends with it
+  [ "$process/root" -ef $root ] && kill -KILL "${process#/proc/}"
+done
+wait # until all that was written is out
 printf '\0%s %d\n' "$token" $status >&3
 printf '\0%s %d\n' "$token" $status >&4
 sleep 2147483647 # the other machine may still talk to this one

@@ -48,7 +48,8 @@ class Guest(unittest.TestCase):
             pingpong() {{ {PINGPONG} }}
             pingpong rxe0 rxe0 10.0.0.1
             pingpong rxe1 rxe1 10.0.2.1
-            dmesg --level=emerg,alert,crit,err >&2""")
+            dmesg --level=emerg,alert,crit,err >&2
+            sleep 1000000 &""")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         lines = done.stdout.splitlines()
         states, gids = [line.split() for line in lines if "state:" in line], [line for line in lines if line.startswith("0000:")]
@@ -75,7 +76,7 @@ class Guest(unittest.TestCase):
         done = guest("--", sys.executable, "-c",
             "import os, sys; print(sys.argv[1:], os.environ['GUEST_TEST_VARIABLE'], os.getcwd(), sys.stdin.read(), flush=True);"
             "open('guest_test.py', 'w').write('gone'); os.write(1, bytes(range(256)));"
-            "print('aside', file=sys.stderr); sys.exit(3)",
+            "print('aside', file=open('/dev/stderr', 'w')); sys.exit(3)",
             *words, env=environment, cwd=folder, errors="surrogateescape")
         text = f"{words} {environment['GUEST_TEST_VARIABLE']} {folder} \n"
         self.assertEqual(done.stdout, text + os.fsdecode(bytes(range(256))).replace("\r", "\n"))

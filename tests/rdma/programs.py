@@ -2,12 +2,13 @@
 """Runs test programs one after the other, so that one boot of tests/rdma/guest serves them all.
 
 usage: programs.py [--each SECONDS] {--run | --full} PROGRAM [ARGUMENT …] [{--run | --full} PROGRAM [ARGUMENT …]]…
-       what follows --full is run only with RDMA_TEST_FULL=1; --each limits each program (default: 120)
+       what follows --full is run only with RDMA_TEST_FULL=1 (77 if that leaves nothing); --each limits each program (default: 120)
 
 Shows what the programs write, then a line for each with its cases (of a program without GoogleTest: one), then the sum.
 The exit status is 1 if any failed.
 """
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -35,9 +36,10 @@ def parse(arguments):
 
 def run(command, limit):
     """Shows the program's output as it comes.  As a test in Meson's log has it: name, result, returncode, stdout."""
-    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
+    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
+        start_new_session=True)
     late = threading.Event()
-    timer = threading.Timer(limit, lambda: (late.set(), program.kill()))
+    timer = threading.Timer(limit, lambda: (late.set(), os.killpg(program.pid, signal.SIGKILL)))
     timer.start()
     lines = []
     for line in program.stdout:
@@ -52,6 +54,8 @@ def run(command, limit):
 
 def main(arguments):
     each, commands = parse(arguments)
+    if not commands:
+        return 77
     total, lines = Tally(), []
     for command in commands:
         print(f"== {' '.join(command)}", flush=True)
