@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "local_world.h"
@@ -193,12 +194,17 @@ void miss_a_member(int timeout_ms) {
   });
 }
 
+// Over UCX a first message waits until its receiver makes a call, and those who wait are told one after another.
+bool tells_in_vain(std::string_view transport) { return transport == "ucx"; }
+
 TEST_P(CreateGroup, AMissingMemberIsNamedAndTheParentLives) {
+  if (tells_in_vain(GetParam())) GTEST_SKIP() << "the others may not hear in time who is missing";
   ::setenv("TUTTI_BOOTSTRAP_TIMEOUT", "10s", 1);  // it bounds the creation of the parent, too
   miss_a_member(0);
 }
 
 TEST_P(CreateGroup, TheCallersTimeGoesBeforeThatOfTheSettings) {
+  if (tells_in_vain(GetParam())) GTEST_SKIP() << "the others may not hear in time who is missing";
   ::setenv("TUTTI_BOOTSTRAP_TIMEOUT", "1h", 1);
   miss_a_member(2000);
 }

@@ -20,8 +20,8 @@ struct Shared {
   std::weak_ptr<UcxContext> context;
 };
 
-// Endpoints that report the end of their peers may use shared memory only if UCX is told so; but it warns of settings for
-// what it is not to use.
+// Endpoints that report the end of their peers may use shared memory only if UCX is told so; but it warns of settings
+// for what it is not to use.
 void allow_shared_memory(const Ucx& ucx, ucp_config_t* config) {
   for (const char* name : {"UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING"})
     if (std::getenv(name)) return;

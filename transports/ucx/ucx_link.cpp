@@ -125,9 +125,9 @@ void UcxLink::move(bool caught_up) {
     lose(endpoint_.broke(UCS_PTR_RAW_STATUS(outgoing(finished_).operation)));
     return;
   }
-  // A peer that has left all its messages here and is gone would answer a word with a reset, and UCX would then lose what
-  // it has not read yet.  So words that nobody waits for are sent only when all has been read, the end of the connection
-  // included.
+  // A peer that has left all its messages here and is gone would answer a word with a reset, and UCX would then lose
+  // what it has not read yet.  So words that nobody waits for are sent only when all has been read, the end of the
+  // connection included.
   if (owes_word() && caught_up) tell();
 }
 

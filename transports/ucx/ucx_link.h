@@ -4,9 +4,9 @@
 // description, with which they are then fetched straight to where the caller wants them.
 //
 // Sending.  A message is out of the caller's memory when UCX says so, but its end may still be in UCX's, where the
-// system does not take more.  A call must not return then, since afterwards nobody might drive UCX.  UCX has no question
-// for that: its flush also waits for the peer, which may have left its call.  But UCX takes a word only once the messages
-// before it are with the system; so where much may be under way, a word is sent behind the last message.
+// system does not take more.  A call must not return then, since afterwards nobody might drive UCX.  UCX has no
+// question for that: its flush also waits for the peer, which may have left its call.  But UCX takes a word only once
+// the messages before it are with the system; so where much may be under way, a word is sent behind the last message.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +40,11 @@ class UcxLink final : public ByteLink {
   void move(bool caught_up);  // `caught_up`: what has arrived is known here
   bool at_rest() const;       // nothing is left to move
   bool drained() const { return !error_.ok() || idle(); }
-  const UcxEndpoint& endpoint() const { return endpoint_; }
-  bool under_way();     // UCX may still use memory of the caller's or of this link
-  void return_slots();  // of messages that will not be sent, once nothing is under way
-  void forget();        // gives what was kept back to UCX
+  UcxEndpoint& endpoint() const { return endpoint_; }
+  bool fetching() const { return taking_ == Taking::fetching; }  // UCX may write into the caller's memory
+  bool under_way();                                              // UCX may still use memory of the caller's or of this link
+  void return_slots();                                           // of messages that will not be sent, once nothing is under way
+  void forget();                                                 // gives what was kept back to UCX
   size_t memory_bytes() const;
   uint64_t sent_bytes() const { return sent_bytes_; }
 

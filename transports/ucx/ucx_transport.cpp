@@ -35,7 +35,7 @@ UcxTransport::UcxTransport(UcxOptions options)
       endpoints_(static_cast<size_t>(options_.size)),
       links_(kLinkUses * endpoints_.size()) {}
 
-UcxTransport::~UcxTransport() { give_up(); }
+UcxTransport::~UcxTransport() { close(); }
 
 Status UcxTransport::set_peers(const std::vector<std::string>& addresses, const std::vector<std::string>& rank_names) {
   if (addresses.size() != endpoints_.size() || rank_names.size() != endpoints_.size())
@@ -100,7 +100,7 @@ bool UcxTransport::arrived(std::span<const std::byte> bytes, void* data, size_t 
 // ---- driving ----
 
 Status UcxTransport::progress() {
-  if (!worker_->is_open()) return {};
+  if (given_up_ || !worker_->is_open()) return {};
   const bool caught_up = worker_->progress();
   Status status = trouble_;
   for (UcxLink* link : watched_) {
@@ -114,14 +114,14 @@ Status UcxTransport::progress() {
 // Everything that a link waits for arrives at the worker.
 bool UcxTransport::awaited(std::vector<pollfd>& descriptors) {
   const bool any_dead = std::any_of(watched_.begin(), watched_.end(), [](const UcxLink* link) { return !link->error().ok(); });
-  return worker_->is_open() && !any_dead && worker_->arm(descriptors);
+  return !given_up_ && worker_->is_open() && !any_dead && worker_->arm(descriptors);
 }
 
 bool UcxTransport::drained() {
   const auto all = [this] {
     return std::all_of(links_.begin(), links_.end(), [](const auto& link) { return !link || link->drained(); });
   };
-  if (!worker_->is_open() || all()) return true;
+  if (given_up_ || all()) return true;
   (void)progress();  // nobody else does
   return all();
 }
@@ -148,17 +148,25 @@ void UcxTransport::hang_up(UcxEndpoint& endpoint) {
       if (link && &link->endpoint() == &endpoint) under_way |= link->under_way();
     return !under_way;
   };
-  if (!drive_until(over)) give_up();
+  if (!drive_until(over)) close();
   for (const auto& link : links_)
     if (link && &link->endpoint() == &endpoint) link->return_slots();
 }
 
+// No endpoint is closed without need: peers that are still connecting had better not see that.
+void UcxTransport::give_up() {
+  if (worker_->is_copy()) return;
+  given_up_ = true;
+  for (const auto& link : links_)
+    if (link && link->fetching() && link->error().ok()) hang_up(link->endpoint());
+}
+
 // Closing a connection with something unread would make the system reset it, and the peer would lose what it has not
 // read.  So all is read first.  The pool may be gone by now.
-void UcxTransport::give_up() {
+void UcxTransport::close() {
   if (!worker_ || !worker_->is_open()) return;
   if (worker_->is_copy()) return worker_->close();
-  (void)worker_->progress();
+  if (!given_up_) (void)worker_->progress();
   for (const auto& endpoint : endpoints_)
     if (endpoint) endpoint->hang_up();
   const auto over = [&] {

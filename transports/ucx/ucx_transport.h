@@ -43,7 +43,7 @@ class UcxTransport final : public Transport {
   Status progress() override;  // not success while a link has died with messages to send
   bool awaited(std::vector<pollfd>& descriptors) override;
   bool drained() override;
-  void give_up() override;
+  void give_up() override;               // ends what may still write; the rest ends with this object
   size_t memory_bytes() const override;  // without what UCX takes
   uint64_t sent_bytes() const override;
 
@@ -58,6 +58,7 @@ class UcxTransport final : public Transport {
   bool arrived(std::span<const std::byte> header, void* data, size_t bytes, bool to_be_fetched);
   template <class Over>
   bool drive_until(Over over);
+  void close();
 
   UcxOptions options_;
   std::unique_ptr<UcxWorker> worker_;
@@ -69,6 +70,7 @@ class UcxTransport final : public Transport {
   const Status no_memory_{Code::out_of_memory, "there is no memory for what arrived by UCX"};
   Status trouble_;  // of UCX's callback
   bool logged_stranger_ = false;
+  bool given_up_ = false;
 };
 
 }  // namespace tutti::ucx
