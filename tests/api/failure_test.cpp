@@ -107,7 +107,7 @@ class Failures : public testing::TestWithParam<const char*> {
   std::set<std::string> before_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Failures, testing::Values("shm", "tcp", "mixed", "ucx"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, Failures, testing::ValuesIn(with_rdma({"shm", "tcp", "mixed", "ucx"})), parameter_name);
 
 // ---- dead ranks ----
 

@@ -38,7 +38,7 @@ class Processes : public testing::TestWithParam<const char*> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::Values("shm", "tcp", "mixed", "ucx"), parameter_name);
+INSTANTIATE_TEST_SUITE_P(Over, Processes, testing::ValuesIn(with_rdma({"shm", "tcp", "mixed", "ucx"})), parameter_name);
 
 TEST_P(Processes, TheTransportIsTheOneAskedFor) {
   const std::string output = run(3, {"stats"})[0].output;

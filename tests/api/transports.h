@@ -4,8 +4,10 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sanitized.h"
 
@@ -19,6 +21,14 @@ inline std::string lacks(std::string_view transport) {
   if (kSanitized) ::setenv("UCX_MEM_EVENTS", "n", 1);
   static void* const library = ::dlopen("libucp.so.0", RTLD_NOW | RTLD_NODELETE);
   return library ? "" : "libucp.so.0 cannot be loaded";
+}
+
+// These, and rdma on hosts that have it, as tests/rdma makes one.
+inline std::vector<const char*> with_rdma(std::vector<const char*> transports) {
+  std::error_code none;
+  if (std::filesystem::exists("/sys/class/infiniband", none) && !std::filesystem::is_empty("/sys/class/infiniband", none))
+    transports.push_back("rdma");
+  return transports;
 }
 
 }  // namespace tutti::test
