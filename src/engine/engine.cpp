@@ -22,6 +22,7 @@ Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> li
 Engine::~Engine() {
   if (joined_) joined_->remove(*this);
   Completions ended;
+  given_up_.store(true, std::memory_order_relaxed);  // no call returns any more that transports would have to know of
   give_up(ended);
   for (const auto& operation : operations_) operation->end(false);  // an operation may outlive what it refers to here
 }

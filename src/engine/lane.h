@@ -57,9 +57,9 @@ struct Lane {
   bool kept_identities = false;
   Phase phase = Phase::prepare;
   uint32_t number = 0;
-  uint32_t pc = 0;         // instruction
-  uint32_t port = 0;       // next in or out port of it
-  uint32_t reserved = 0;   // slots promised and not yet acquired
+  uint32_t pc = 0;        // instruction
+  uint32_t port = 0;      // next in or out port of it
+  uint32_t reserved = 0;  // slots promised and not yet acquired
   uint64_t stripe = 0;
   Ticket working = kDone;  // of the work under way, whose end the lane awaits
   StripePlace place;
@@ -68,13 +68,13 @@ struct Lane {
   std::vector<Slot> gathered;  // contributions of a fold, in the order of the in ports
   std::vector<Part> parts;
   std::vector<Piece> pieces;
-  std::vector<const void*> sources;           // of a fold
-  std::vector<const std::byte*> messages;     // packets to decode
-  CodedOutcome outcome;                       // of decoding
-  std::vector<std::byte> scratch;             // in the space of the call
-  std::vector<Sending> sending;               // in this stripe
-  std::vector<Loan> loans;                    // likewise
-  std::vector<Offer> offers;                  // of the peers whose messages are taken
+  std::vector<const void*> sources;        // of a fold
+  std::vector<const std::byte*> messages;  // packets to decode
+  CodedOutcome outcome;                    // of decoding
+  std::vector<std::byte> scratch;          // in the space of the call
+  std::vector<Sending> sending;            // in this stripe
+  std::vector<Loan> loans;                 // likewise
+  std::vector<Offer> offers;               // of the peers whose messages are taken
 };
 
 }  // namespace tutti

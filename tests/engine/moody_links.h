@@ -39,20 +39,25 @@ struct Stream {
     size_t bytes = 0;
     std::vector<std::byte> data;  // copied from the sender's memory, bit by bit
     std::vector<Piece> pieces;    // of which it is copied
+    bool asked_for = false;       // by its receiver
     bool copied = false;
     Slot slot;                    // released when copied
     uint64_t ticket = 0;
   };
   std::deque<Message> messages;
   uint64_t last_ticket = 0, copied_ticket = 0;
+  bool fetched = false;  // messages are copied only once they are asked for
   bool cut = false;
 };
 
-// A stream link that reads the sender's memory as late as it may, so that memory changed too early shows.
+// A stream link that reads the sender's memory as late as it may, so that memory changed too early shows.  Every other
+// one keeps nothing for its receiver.
 class LateStreamLink final : public ByteLink {
  public:
   LateStreamLink(std::shared_ptr<Stream> out, std::shared_ptr<Stream> in, SlotPool& pool, uint32_t seed)
-      : out_(std::move(out)), in_(std::move(in)), pool_(pool), mood_(seed) {}
+      : out_(std::move(out)), in_(std::move(in)), pool_(pool), mood_(seed) {
+    out_->fetched = seed % 2 == 0;
+  }
 
   Progress send(Slot slot, size_t bytes, const Signature& signature) override {
     if (mood_() % 4 == 0) return Progress::busy;
@@ -78,6 +83,7 @@ class LateStreamLink final : public ByteLink {
       offender_ = message.signature;
       return Progress::mismatch;
     }
+    message.asked_for = true;
     if (!message.copied) return Progress::busy;  // its sender has not let go of it yet
     const std::byte* from = message.data.data();
     for (const Piece& piece : pieces) {
@@ -100,7 +106,7 @@ class LateStreamLink final : public ByteLink {
   void flush_some() {
     for (Stream::Message& message : out_->messages) {
       if (message.copied) continue;
-      if (mood_() % 2 == 0) return;
+      if (mood_() % 2 == 0 || (out_->fetched && !message.asked_for)) return;
       for (const Piece& piece : message.pieces) message.data.insert(message.data.end(), piece.data, piece.data + piece.bytes);
       message.copied = true;
       if (message.slot) pool_.release(message.slot);

@@ -19,6 +19,8 @@ class UcxEndpoint {
   // Connects unless that was done.  An error once the connection has failed or was hung up.
   Status open();
   const Status& failure() const { return failure_; }
+  bool connecting() const { return handle_ && failure_.ok() && !connected_; }
+  void connected() { connected_ = true; }  // it has carried a message of this rank's
 
   ucs_status_ptr_t send(const Header& header, Pieces pieces, std::vector<ucp_dt_iov_t>& parts) {
     return worker_.send(handle_, header, pieces, parts);
@@ -39,6 +41,7 @@ class UcxEndpoint {
   const Status closed_;  // made beforehand: the end must not need memory
   Status failure_;
   ucp_ep_h handle_ = nullptr;  // null: not connected
+  bool connected_ = false;
   ucs_status_ptr_t closing_ = nullptr;
 };
 

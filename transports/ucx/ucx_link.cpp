@@ -88,7 +88,10 @@ void UcxLink::end(Outgoing& message) {
 
 // Notes which operations have ended.  One that has failed stays, as does what follows it.
 void UcxLink::finish() {
-  for (; finished_ < accepted_ && worker_.settle(outgoing(finished_).operation) == UCS_OK; ++finished_) end(outgoing(finished_));
+  for (; finished_ < accepted_ && worker_.settle(outgoing(finished_).operation) == UCS_OK; ++finished_) {
+    end(outgoing(finished_));
+    endpoint_.connected();
+  }
 }
 
 // A system keeps this much for a peer that does not read.
@@ -135,6 +138,26 @@ void UcxLink::tell() {
   if (!word_is_out() || !endpoint_.open().ok()) return;
   word_.header = header_of(Kind::word, {});
   word_.operation = endpoint_.send(word_.header, {}, word_.parts);
+  said_word_ = true;
+}
+
+bool UcxLink::word_is_out() {
+  const ucs_status_t status = worker_.settle(word_.operation);
+  if (status == UCS_OK && said_word_) endpoint_.connected();
+  return status != UCS_INPROGRESS;
+}
+
+// A word shows that the connection is there.  Some builds of UCX, as that of Debian 12, end the process where one is
+// closed before (ucp_request.c, "got REP message").
+bool UcxLink::connecting() {
+  if (endpoint_.connecting()) tell();
+  (void)word_is_out();
+  return endpoint_.connecting();
+}
+
+bool UcxLink::drained() {
+  if (!error_.ok() || !endpoint_.failure().ok()) return true;
+  return !connecting() && idle() && word_is_out();
 }
 
 void UcxLink::acknowledge(uint32_t received) {

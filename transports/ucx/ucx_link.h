@@ -39,7 +39,8 @@ class UcxLink final : public ByteLink {
   bool arrived(const Header& header, void* data, size_t bytes, bool to_be_fetched);
   void move(bool caught_up);  // `caught_up`: what has arrived is known here
   bool at_rest() const;       // nothing is left to move
-  bool drained() const { return !error_.ok() || idle(); }
+  bool connecting();          // the connection had better not be closed yet
+  bool drained();             // and the connection may be closed
   UcxEndpoint& endpoint() const { return endpoint_; }
   bool fetching() const { return taking_ == Taking::fetching; }  // UCX may write into the caller's memory
   bool under_way();                                              // UCX may still use memory of the caller's or of this link
@@ -78,7 +79,7 @@ class UcxLink final : public ByteLink {
   bool much_is_under_way() const;
   void push();
   void tell();
-  bool word_is_out() { return worker_.settle(word_.operation) != UCS_INPROGRESS; }
+  bool word_is_out();
   void acknowledge(uint32_t received);
   bool idle() const { return finished_ == accepted_ && !unpushed_; }
   bool owes_word() const { return received_ - told_ >= kWindow / 2; }
@@ -113,6 +114,7 @@ class UcxLink final : public ByteLink {
   ucs_status_ptr_t operation_ = nullptr;  // of taking_
   std::vector<ucp_dt_iov_t> parts_;       // likewise
   Outgoing word_;                         // the last
+  bool said_word_ = false;
 
   bool noise_ = false;  // the peer sent what no link sends
   Status error_;        // not success: the link is dead

@@ -10,6 +10,7 @@ namespace tutti::ucx {
 namespace {
 
 constexpr uint64_t kPatienceNs = 2 * kSecond;  // for operations to end that were told to
+constexpr uint64_t kMomentNs = 20 * kMillisecond;
 
 }  // namespace
 
@@ -35,7 +36,23 @@ UcxTransport::UcxTransport(UcxOptions options)
       endpoints_(static_cast<size_t>(options_.size)),
       links_(kLinkUses * endpoints_.size()) {}
 
-UcxTransport::~UcxTransport() { close(); }
+// False: it is not over in time.
+template <class Over>
+bool UcxTransport::drive_until(Over over, uint64_t patience_ns) {
+  const uint64_t start = now_ns();
+  while (!over()) {
+    if (now_ns() - start > patience_ns) return false;
+    worker_->progress();
+  }
+  return true;
+}
+
+// Where a communicator has failed, ranks may still be connecting, some to this one without its knowledge; they get a
+// moment for it (see UcxLink::connecting).
+UcxTransport::~UcxTransport() {
+  if (given_up_ && worker_->is_open() && !worker_->is_copy()) (void)drive_until([] { return false; }, kMomentNs);
+  close();
+}
 
 Status UcxTransport::set_peers(const std::vector<std::string>& addresses, const std::vector<std::string>& rank_names) {
   if (addresses.size() != endpoints_.size() || rank_names.size() != endpoints_.size())
@@ -128,17 +145,6 @@ bool UcxTransport::drained() {
 
 // ---- ends ----
 
-// Waits for what has been told to end.  False: it did not.
-template <class Over>
-bool UcxTransport::drive_until(Over over) {
-  const uint64_t start = now_ns();
-  while (!over()) {
-    if (now_ns() - start > kPatienceNs) return false;
-    worker_->progress();
-  }
-  return true;
-}
-
 void UcxTransport::hang_up(UcxEndpoint& endpoint) {
   if (!worker_->is_open()) return;
   endpoint.hang_up();
@@ -148,7 +154,7 @@ void UcxTransport::hang_up(UcxEndpoint& endpoint) {
       if (link && &link->endpoint() == &endpoint) under_way |= link->under_way();
     return !under_way;
   };
-  if (!drive_until(over)) close();
+  if (!drive_until(over, kPatienceNs)) close();
   for (const auto& link : links_)
     if (link && &link->endpoint() == &endpoint) link->return_slots();
 }
@@ -175,7 +181,7 @@ void UcxTransport::close() {
     for (const auto& link : links_) under_way |= link && link->under_way();
     return !under_way;
   };
-  (void)drive_until(over);
+  (void)drive_until(over, kPatienceNs);
   for (const auto& link : links_)
     if (link) link->forget();
   worker_->close();

@@ -43,7 +43,7 @@ class UcxTransport final : public Transport {
   Status progress() override;  // not success while a link has died with messages to send
   bool awaited(std::vector<pollfd>& descriptors) override;
   bool drained() override;
-  void give_up() override;               // ends what may still write; the rest ends with this object
+  void give_up() override;               // ends what may still write
   size_t memory_bytes() const override;  // without what UCX takes
   uint64_t sent_bytes() const override;
 
@@ -57,7 +57,7 @@ class UcxTransport final : public Transport {
                                  const ucp_am_recv_param_t* param);
   bool arrived(std::span<const std::byte> header, void* data, size_t bytes, bool to_be_fetched);
   template <class Over>
-  bool drive_until(Over over);
+  bool drive_until(Over over, uint64_t patience_ns);
   void close();
 
   UcxOptions options_;
