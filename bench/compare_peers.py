@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 RUN_LIMIT_S = 180  # of one driver
@@ -21,6 +21,7 @@ class Peer:
     about: str
     launcher: str = ""  # "": ranks are started here and told by COMPARE_… and TUTTI_…
     environment: dict = field(default_factory=dict)
+    ucx: bool = False  # its messages go over UCX, which is told to use this transport
     limit: bool = False  # what the hardware or the kernel allows, not an all-reduce
 
 
@@ -35,8 +36,10 @@ PEERS = [
     Peer("tutti_overlap", "tutti", ("shm", "tcp"), "32 asynchronous all-reduces in flight, of a 32nd of the data each"),
     *(Peer(f"tutti_{name}", "tutti", ("shm", "tcp"), f"Tutti with codec {spec}", environment={"COMPARE_CODEC": spec})
       for name, spec in (("int8", "int8"), ("int4", "int4"), ("sign", "sign"), ("topk", "topk:ratio=0.01"), ("auto", "auto:int8"))),
+    Peer("tutti_ucx", "tutti", ("shm", "tcp"), "Tutti over UCX", ucx=True),
     Peer("openmpi", "openmpi", ("shm", "tcp"), "Open MPI, pml ob1, btl vader or tcp", "openmpi"),
     Peer("openmpi_keep", "openmpi", ("shm",), "the same, malloc keeping large memory", "openmpi", KEEP_MEMORY),
+    Peer("openmpi_ucx", "openmpi", ("shm", "tcp"), "Open MPI, pml ucx", "openmpi", ucx=True),
     Peer("mpich", "mpich", ("shm",), "MPICH's default", "mpich"),
     Peer("gloo_ring", "gloo", ("tcp",), "Gloo's ring over loopback"),
     Peer("gloo_halving", "gloo", ("tcp",), "Gloo's halving/doubling over loopback"),
@@ -44,6 +47,7 @@ PEERS = [
     Peer("memcpy_nt", "memcpy", ("shm",), "limit: the same by non-temporal stores", limit=True),
     Peer("socket", "socket", ("tcp",), "limit: raw full-duplex exchange of a ring's bytes", limit=True),
 ]
+UCX_TRANSPORTS = {"shm": "sm,self", "tcp": "tcp,self"}  # UCX_TLS
 DEFAULT_LIBS = ["tutti", "openmpi", "openmpi_keep", "mpich", "gloo_ring", "gloo_halving", "memcpy", "memcpy_nt", "socket"]
 PACKAGES = {"openmpi": "libopenmpi-dev", "mpich": "libmpich-dev", "gloo": "libgloo-dev"}
 LAUNCHERS = {"openmpi": ("mpirun.openmpi", "mpirun"), "mpich": ("mpiexec.hydra", "mpiexec.mpich")}
@@ -88,7 +92,7 @@ def algorithm_peers(driver):
 
 def before_peers(libs):
     """Each of Tutti's peers in `libs` once more, for another build of the library and its driver."""
-    return [Peer(peer.name + "_before", "tutti", peer.transports, peer.about + "; the other build", environment=peer.environment)
+    return [replace(peer, name=peer.name + "_before", about=peer.about + "; the other build")
             for peer in PEERS if peer.driver == "tutti" and peer.name in libs]
 
 
@@ -110,8 +114,10 @@ def run(peer, driver, transport, ranks, arguments):
             "COMPARE_SIZE": str(ranks),
             "TUTTI_SIZE": str(ranks),
             "TUTTI_STORE": "file:" + directory + "/store",
-            "TUTTI_TRANSPORT": transport,
+            "TUTTI_TRANSPORT": "ucx" if peer.ucx else transport,
         }
+        if peer.ucx:
+            environment["UCX_TLS"] = UCX_TRANSPORTS[transport]
         command = [str(driver), "--label", peer.name.removesuffix("_before"), "--transport", transport, *arguments]
         if peer.launcher:
             for name in ("COMPARE_SIZE", "TUTTI_SIZE", "TUTTI_STORE"):
@@ -134,8 +140,8 @@ def busy(count):
 def launch(peer, transport, ranks):
     if peer.launcher == "openmpi":
         links = "vader,self" if transport == "shm" else "tcp,self"
-        return [launcher_of(peer), "--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1", "--mca", "btl", links,
-                "-np", str(ranks)]
+        messages = ["--mca", "pml", "ucx"] if peer.ucx else ["--mca", "pml", "ob1", "--mca", "btl", links]
+        return [launcher_of(peer), "--allow-run-as-root", "--oversubscribe", *messages, "-np", str(ranks)]
     return [launcher_of(peer), "-n", str(ranks)]
 
 

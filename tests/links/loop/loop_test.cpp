@@ -110,7 +110,7 @@ TEST_F(Loop, IsOneOfTheNamesThatTuttiTransportMayHave) {
   ::setenv("TUTTI_TRANSPORT", "lopp", 1);
   EXPECT_EQ(tutti_comm_create_local(&comm, 1), TUTTI_INVALID_ARGUMENT);
   EXPECT_THAT(tutti_last_error(nullptr),
-              AllOf(HasSubstr("\"lopp\" is no transport; did you mean \"loop\"?"), HasSubstr("tcp, loop, ")));
+              AllOf(HasSubstr("\"lopp\" is no transport; did you mean \"loop\"?"), HasSubstr("ucx, loop, ")));
   ::setenv("TUTTI_TRANSPORT", "^loop", 1);
   on_each(2, [](tutti_comm* pair, int) { EXPECT_EQ(transports(pair), "memory 1"); });
 }
