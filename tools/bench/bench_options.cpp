@@ -37,7 +37,7 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("--bind", texts.bind,
                  "core: each process that is started gets cores of its own if there are enough; none: the system places them")
       ->capture_default_str();
-  app.add_option("--transport", texts.transport, "shm, tcp or ucx; default: what Tutti chooses");
+  app.add_option("--transport", texts.transport, "shm, tcp, rdma or ucx; default: what Tutti chooses");
   app.add_option("--algorithm", texts.algorithm, "A name, a rule as of TUTTI_ALGORITHM, or \"all\": one table for each");
   app.add_option(
       "--codec", texts.codec,

@@ -56,7 +56,7 @@ std::optional<int> parse_options(int argc, char** argv, bool silent, Options& op
   int ranks = 0, factor = 4;
   app.add_option("collectives", kinds, "all_reduce, broadcast, …, or all; default: all_reduce");
   app.add_option("--ranks", ranks, "Processes to start; default: one per core, at least 2")->check(CLI::Range(2, kMostRanks));
-  app.add_option("--transport", options.transport, "shm, tcp or ucx; default: what Tutti chooses");
+  app.add_option("--transport", options.transport, "shm, tcp, rdma or ucx; default: what Tutti chooses");
   app.add_option("-b,--minbytes", min, "Smallest size, such as 4 or 64K")->capture_default_str();
   app.add_option("-e,--maxbytes", max, "Largest size")->capture_default_str();
   app.add_option("-f,--stepfactor", factor, "Factor between sizes")->capture_default_str()->check(CLI::Range(2, 1 << 20));

@@ -13,7 +13,7 @@
 namespace tutti::rdma {
 namespace {
 
-// What a rank must be able to register: more than the slots of a communicator.
+// What a rank must be able to register: at least its own slots of a communicator of up to 300 ranks.
 constexpr size_t kRegistered = 16 << 20;
 
 std::string why_none(const std::vector<Port>& ports) {

@@ -78,7 +78,9 @@ Status RdmaLink::begin_telling(OwnedFd fd) {
 }
 
 Status RdmaLink::to_state(ibv_qp_attr& attributes, int mask, const char* doing) {
-  if (owner_.verbs().modify_qp(queue_pair_.get(), &attributes, mask | IBV_QP_STATE) == 0) return {};
+  const int error = owner_.verbs().modify_qp(queue_pair_.get(), &attributes, mask | IBV_QP_STATE);
+  if (error == 0) return {};
+  errno = error;
   return system_error(std::string(doing) + " the queue pair to " + peer_name_ + " on " + owner_.port().name() + " (GID " +
                       owner_.gid().to_text() + ")");
 }
@@ -299,7 +301,8 @@ void RdmaLink::pay_debts() {
 // A frame has arrived in this buffer.
 void RdmaLink::arrive(uint32_t buffer, size_t bytes) {
   const auto frame = decode_frame(std::span(receive_buffer(buffer), bytes));
-  const bool believed = frame && frame->taken >= messages_taken_ && frame->taken <= messages_sent_;
+  const bool believed = frame && frame->taken >= messages_taken_ && frame->taken <= messages_sent_ &&
+                        peer_landing_.size() + frame->returned <= kMostLanding;
   if (!believed) {
     die(Status(Code::peer_lost, peer_name_ + " sent a frame over RDMA that makes no sense"));
     return;
