@@ -94,6 +94,21 @@ struct Opened {
   memory::Window window;               // for memory that the ranks lend each other; none: it is private memory
 };
 
+// open() of a kind whose ranks tell one another an address.  `make` opens this rank's end, which has address() and
+// set_peers().
+template <class Make>
+Result<Opened> open_by_addresses(const Opening& opening, Make make) {
+  auto made = opening.card ? make(opening) : decltype(make(opening))(nullptr);
+  if (!made.ok()) return made.status();
+  const auto addresses = opening.exchange(*made ? (*made)->address() : "");
+  if (!addresses.ok()) return addresses.status();
+  if (*made)
+    if (Status status = (*made)->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
+  Opened opened;
+  opened.transport = std::move(*made);
+  return opened;
+}
+
 // Something that the kind may use on this host, for tutti-info.
 struct TransportDevice {
   std::string name;   // "mlx5_0 port 1 (eth0)"

@@ -59,7 +59,7 @@ Result<std::optional<Card>> make_card(const CardTerms& terms) {
   auto ports = usable_ports(terms);
   if (!ports.ok() && asked) return Status(ports.status().code(), "TUTTI_TRANSPORT asks for rdma, but " + ports.status().message());
   if (!ports.ok()) {
-    terms.log.info("no RDMA: " + ports.status().message());
+    terms.log.info("rdma is not used: " + ports.status().message());
     return std::optional<Card>();
   }
   Card card{.text = ports->front().fabric()};
@@ -118,21 +118,7 @@ Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
   return RdmaTransport::open(std::move(options), std::move(*device), port, *gid);
 }
 
-Result<Opened> open(const Opening& opening) {
-  std::unique_ptr<RdmaTransport> transport;
-  if (opening.card) {
-    auto made = open_port(opening);
-    if (!made.ok()) return made.status();
-    transport = std::move(*made);
-  }
-  auto addresses = opening.exchange(transport ? transport->address() : "");
-  if (!addresses.ok()) return addresses.status();
-  if (transport)
-    if (Status status = transport->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
-  Opened opened;
-  opened.transport = std::move(transport);
-  return opened;
-}
+Result<Opened> open(const Opening& opening) { return open_by_addresses(opening, open_port); }
 
 }  // namespace
 

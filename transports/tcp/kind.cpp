@@ -34,19 +34,7 @@ TcpOptions options_for(const Opening& opening) {
 }
 
 Result<Opened> open(const Opening& opening) {
-  std::unique_ptr<TcpTransport> transport;
-  if (opening.card) {
-    auto made = TcpTransport::open(options_for(opening));
-    if (!made.ok()) return made.status();
-    transport = std::move(*made);
-  }
-  auto addresses = opening.exchange(transport ? transport->address() : "");
-  if (!addresses.ok()) return addresses.status();
-  if (transport)
-    if (Status status = transport->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
-  Opened opened;
-  opened.transport = std::move(transport);
-  return opened;
+  return open_by_addresses(opening, [](const Opening& here) { return TcpTransport::open(options_for(here)); });
 }
 
 }  // namespace

@@ -23,19 +23,9 @@ Result<std::optional<Card>> make_card(const CardTerms& terms) {
 bool reach(const RankCard&, const RankCard&) { return true; }
 
 Result<Opened> open(const Opening& opening) {
-  Opened opened;
-  std::unique_ptr<UcxTransport> transport;
-  if (opening.card) {
-    auto made = UcxTransport::open({opening.rank, opening.size, opening.pool, opening.communicator, opening.log});
-    if (!made.ok()) return made.status();
-    transport = std::move(*made);
-  }
-  const auto addresses = opening.exchange(transport ? transport->address() : "");
-  if (!addresses.ok()) return addresses.status();
-  if (transport)
-    if (Status status = transport->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
-  opened.transport = std::move(transport);
-  return opened;
+  return open_by_addresses(opening, [](const Opening& here) {
+    return UcxTransport::open({here.rank, here.size, here.pool, here.communicator, here.log});
+  });
 }
 
 }  // namespace
