@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ PEERS = [
     Peer("tutti_ring", "tutti", ("shm", "tcp"), "Tutti's ring", environment={"TUTTI_ALGORITHM": "all_reduce:ring"}),
     Peer("tutti_alloc", "tutti", ("shm", "tcp"), "Tutti's own choice, buffers from tutti_alloc"),
     Peer("tutti_async", "tutti", ("shm", "tcp"), "Tutti's own choice, started and waited for"),
+    Peer("tutti_single", "tutti", ("shm", "tcp"), "Tutti's own choice, one thread a rank", environment={"TUTTI_THREADS": "1"}),
     Peer("tutti_overlap", "tutti", ("shm", "tcp"), "32 asynchronous all-reduces in flight, of a 32nd of the data each"),
     *(Peer(f"tutti_{name}", "tutti", ("shm", "tcp"), f"Tutti with codec {spec}", environment={"COMPARE_CODEC": spec})
       for name, spec in (("int8", "int8"), ("int4", "int4"), ("sign", "sign"), ("topk", "topk:ratio=0.01"), ("auto", "auto:int8"))),
@@ -47,14 +49,57 @@ PEERS = [
     Peer("memcpy_nt", "memcpy", ("shm",), "limit: the same by non-temporal stores", limit=True),
     Peer("socket", "socket", ("tcp",), "limit: raw full-duplex exchange of a ring's bytes", limit=True),
 ]
+# Runs a command on the hardware thread that COMPARE_BOUND lists for this rank.  Not by the launchers' own options: each
+# numbers cores in its own way.
+BIND = ("/bin/sh", "-c", 'rank=${COMPARE_RANK:-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}}\n'
+        'exec taskset -c "$(echo "$COMPARE_BOUND" | cut -d , -f $((rank + 1)))" "$@"', "bind")
 UCX_TRANSPORTS = {"shm": "sm,self", "tcp": "tcp,self"}  # UCX_TLS
 DEFAULT_LIBS = ["tutti", "openmpi", "openmpi_keep", "mpich", "gloo_ring", "gloo_halving", "memcpy", "memcpy_nt", "socket"]
 PACKAGES = {"openmpi": "libopenmpi-dev", "mpich": "libmpich-dev", "gloo": "libgloo-dev"}
 LAUNCHERS = {"openmpi": ("mpirun.openmpi", "mpirun"), "mpich": ("mpiexec.hydra", "mpiexec.mpich")}
 
 
+def cores(allowed=None, root="/sys/devices/system/cpu"):
+    """The hardware threads that this process may use, by the kernel's numbers, in the order in which ranks are bound to them:
+    one of each core before the second of any; cores of one package, and in it of one last-level cache, side by side."""
+    files = ("topology/physical_package_id", "cache/index3/shared_cpu_list", "topology/core_id")
+
+    def number(cpu, name):
+        try:
+            return int((Path(root) / f"cpu{cpu}" / name).read_text().split(",")[0].split("-")[0])
+        except (OSError, ValueError):
+            return -1  # the kernel does not say
+
+    def place(cpu):
+        return *(number(cpu, name) for name in files), cpu
+
+    by_core = {}
+    for cpu in sorted(allowed or os.sched_getaffinity(0), key=place):
+        by_core.setdefault(place(cpu)[:3] if place(cpu)[2] >= 0 else cpu, []).append(cpu)
+    layers = max(map(len, by_core.values()))
+    return [cpus[layer] for layer in range(layers) for cpus in by_core.values() if layer < len(cpus)]
+
+
 def launcher_of(peer):
     return next((path for path in map(shutil.which, LAUNCHERS.get(peer.launcher, ())) if path), None)
+
+
+def found(folder, peers):
+    """The drivers of `peers` that the folder holds already, as `build` returns them."""
+    ready, missing = {}, []
+    for peer in peers:
+        path = folder / "bench/drivers" / f"driver_{peer.driver}"
+        if not path.is_file():
+            missing.append((peer.name, f"there is no {path}"))
+        elif peer.launcher and not launcher_of(peer):
+            missing.append(without_launcher(peer))
+        else:
+            ready[peer.name] = path
+    return ready, missing
+
+
+def without_launcher(peer):
+    return peer.name, f"none of {', '.join(LAUNCHERS[peer.launcher])} is in PATH"
 
 
 def build(root, folder, peers):
@@ -70,7 +115,7 @@ def build(root, folder, peers):
         if peer.driver not in known:
             missing.append((peer.name, f"not installed (Debian: {PACKAGES.get(peer.driver, peer.driver)})"))
         elif peer.launcher and not launcher_of(peer):
-            missing.append((peer.name, f"none of {', '.join(LAUNCHERS[peer.launcher])} is in PATH"))
+            missing.append(without_launcher(peer))
         else:
             ready[peer.name] = folder / "bench/drivers" / f"driver_{peer.driver}"
     targets = sorted({str(path.relative_to(folder)) for path in ready.values()})
@@ -102,8 +147,9 @@ def serves(peer, sample):
     return wanted is None or "all_reduce:" + sample["algorithm"] == wanted
 
 
-def run(peer, driver, transport, ranks, arguments):
-    """One run of a driver: its samples, or a RuntimeError that says what went wrong."""
+def run(peer, driver, transport, ranks, arguments, bound=(), limit_s=RUN_LIMIT_S):
+    """One run of a driver: its samples, or a RuntimeError that says what went wrong.  `bound`: the hardware threads that the
+    ranks run on, one each; empty: as the launcher places them."""
     with tempfile.TemporaryDirectory(prefix="tutti-compare-") as directory:
         environment = {
             **os.environ,
@@ -119,11 +165,15 @@ def run(peer, driver, transport, ranks, arguments):
         if peer.ucx:
             environment["UCX_TLS"] = UCX_TRANSPORTS[transport]
         command = [str(driver), "--label", peer.name.removesuffix("_before"), "--transport", transport, *arguments]
+        if bound:
+            environment["COMPARE_BOUND"] = ",".join(map(str, bound))
+            command = [*BIND, *command]
         if peer.launcher:
             for name in ("COMPARE_SIZE", "TUTTI_SIZE", "TUTTI_STORE"):
                 del environment[name]
-            return watch([start(launch(peer, transport, ranks) + command, environment)])
-        return watch([start(command, {**environment, "COMPARE_RANK": str(rank), "TUTTI_RANK": str(rank)}) for rank in range(ranks)])
+            return watch([start(launch(peer, transport, ranks, bool(bound)) + command, environment)], limit_s)
+        ranks_of = [{**environment, "COMPARE_RANK": str(rank), "TUTTI_RANK": str(rank)} for rank in range(ranks)]
+        return watch([start(command, each) for each in ranks_of], limit_s)
 
 
 @contextlib.contextmanager
@@ -137,11 +187,13 @@ def busy(count):
             end(process)
 
 
-def launch(peer, transport, ranks):
+def launch(peer, transport, ranks, bound):
     if peer.launcher == "openmpi":
         links = "vader,self" if transport == "shm" else "tcp,self"
         messages = ["--mca", "pml", "ucx"] if peer.ucx else ["--mca", "pml", "ob1", "--mca", "btl", links]
-        return [launcher_of(peer), "--allow-run-as-root", "--oversubscribe", *messages, "-np", str(ranks)]
+        # As many slots as hardware threads: it counts cores, and ranks that outnumber slots yield while they wait.
+        places = ["--host", f"localhost:{len(os.sched_getaffinity(0))}", "--oversubscribe"] + ["--bind-to", "none"] * bound
+        return [launcher_of(peer), "--allow-run-as-root", *places, *messages, "-np", str(ranks)]
     return [launcher_of(peer), "-n", str(ranks)]
 
 
@@ -152,15 +204,20 @@ def start(command, environment):
         preexec_fn=os.setpgrp)
 
 
-def watch(processes):
+class Unfinished(RuntimeError):
+    """A run was ended because its time was over."""
+
+
+def watch(processes, limit_s=RUN_LIMIT_S):
     """Waits for all and returns their samples; ends all as soon as one fails or time is over."""
     outputs = []
+    deadline = time.monotonic() + limit_s
     try:
         for process in processes:
             try:
-                out, err = process.communicate(timeout=RUN_LIMIT_S)
+                out, err = process.communicate(timeout=max(deadline - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
-                raise RuntimeError(f"no end after {RUN_LIMIT_S} s") from None
+                raise Unfinished(f"no end after {limit_s:.0f} s") from None
             if process.returncode != 0:
                 raise RuntimeError((err.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
             outputs.append(out)
