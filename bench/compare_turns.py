@@ -7,11 +7,12 @@ import compare_report
 
 # Sizes of one run: long enough to pay for starting processes, short enough that libraries meet the same weather.
 GROUP_BYTES = (64 << 10, 4 << 20, 16 << 20, 1 << 60)
+QUICK_GROUP_BYTES = (4 << 20, 1 << 60)  # a size takes less time, so a run takes more sizes
 
 
-def groups(sizes):
+def groups(sizes, quick):
     """The sizes in runs of neighbours."""
-    bounds = [0, *GROUP_BYTES]
+    bounds = [0, *(QUICK_GROUP_BYTES if quick else GROUP_BYTES)]
     parts = [[s for s in sizes if low < s <= high] for low, high in zip(bounds, bounds[1:])]
     return [part for part in parts if part]
 
@@ -36,7 +37,7 @@ class Collection:
         for turn in range(self.chosen.repeat):
             for transport, ranks in places:
                 line = [peer for peer in self.peers if transport in peer.transports]
-                for part in groups(self.chosen.sizes):
+                for part in groups(self.chosen.sizes, self.chosen.quick):
                     for peer in line if turn % 2 == 0 else reversed(line):
                         if self.left() > 0 and (peer.name, transport, ranks) not in self.unfinished:
                             self.run(peer, transport, ranks, part, turn)

@@ -75,6 +75,12 @@ class Turns(unittest.TestCase):
         self.assertEqual([(one["lib"], one["turn"]) for one in made.samples],
                          [("tutti", 0), ("openmpi", 0), ("openmpi", 1), ("tutti", 1)])
 
+    def test_neighbouring_sizes_share_a_run(self):
+        sizes = [4, 64 << 10, 256 << 10, 4 << 20, 16 << 20, 64 << 20]
+        self.assertEqual(compare_turns.groups(sizes, False), [sizes[:2], sizes[2:4], sizes[4:5], sizes[5:]])
+        self.assertEqual(compare_turns.groups(sizes, True), [sizes[:4], sizes[4:]])
+        self.assertEqual(compare_turns.groups([16 << 20], False), [[16 << 20]])
+
     def test_a_transport_is_run_by_those_who_have_it(self):
         _, asked = self.collection(lambda *_: [], transports=["tcp", "shm"], repeat=1)
         self.assertEqual(asked, [("tutti", "tcp", 2), ("tutti", "shm", 2), ("openmpi", "shm", 2)])
