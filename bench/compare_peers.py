@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 RUN_LIMIT_S = 180  # of one driver
+END_S = 5  # that a process gets to end by itself
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,11 @@ def start(command, environment):
 
 
 class Unfinished(RuntimeError):
-    """A run was ended because its time was over."""
+    """A run was ended because its time was over; `samples` are those that it had printed by then."""
+
+    def __init__(self, text, samples=()):
+        super().__init__(text)
+        self.samples = list(samples)
 
 
 def watch(processes, limit_s=RUN_LIMIT_S):
@@ -217,18 +222,27 @@ def watch(processes, limit_s=RUN_LIMIT_S):
             try:
                 out, err = process.communicate(timeout=max(deadline - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
-                raise Unfinished(f"no end after {limit_s:.0f} s") from None
+                for each in processes:
+                    end(each)
+                outputs += [each.communicate()[0] for each in processes[len(outputs):]]
+                raise Unfinished(f"no end after {limit_s:.0f} s", samples_in(outputs)) from None
             if process.returncode != 0:
                 raise RuntimeError((err.strip().splitlines() or [f"exit status {process.returncode}"])[-1])
             outputs.append(out)
     finally:
         for process in processes:
             end(process)
-    return [json.loads(line) for out in outputs for line in out.splitlines() if line.startswith("{")]
+    return samples_in(outputs)
+
+
+def samples_in(outputs):
+    return [json.loads(line) for out in outputs for line in out.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 def end(process):
-    """Ends a process group that `start` made; nothing else is in it."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """Ends a process group that `start` made.  A launcher's ranks are in groups of their own, so it gets a moment to end them."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=END_S)

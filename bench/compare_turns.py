@@ -54,16 +54,19 @@ class Collection:
         arguments = ["--sizes", ",".join(map(str, part)), "--budget", "0.08" if quick else "0.3"]
         arguments += ["--rotate", str((128 if quick else 256) << 20)]
         bound = compare_peers.cores()[:ranks] if self.chosen.bind else ()
+        found, fault = [], None
         try:
             found = compare_peers.run(peer, self.drivers[peer.name], transport, ranks, arguments, bound,
                                       min(compare_peers.RUN_LIMIT_S, max(limit / 4, 20), self.left()))
-        except RuntimeError as error:
-            if isinstance(error, compare_peers.Unfinished):
-                if self.left() <= 0:
-                    return  # not that library's fault
+        except compare_peers.Unfinished as error:
+            found = error.samples
+            if self.left() > 0:  # else it is not that library's fault
+                fault = str(error)
                 self.unfinished.add((peer.name, transport, ranks))
-            self.failures[peer.name, transport, ranks, compare_report.size_name(part[0])] = str(error)
-            return
+        except RuntimeError as error:
+            fault = str(error)
+        if fault:
+            self.failures[peer.name, transport, ranks, compare_report.size_name(part[0])] = fault
         self.samples += [{**sample, "placement": self.placement(sample), "lib": peer.name, "turn": turn} for sample in found
                          if compare_peers.serves(peer, sample)]
 

@@ -1,8 +1,10 @@
 """The turns of bench/compare, and where its ranks run."""
 
 import os
+import signal
 import sys
 import tempfile
+import time
 import types
 import unittest
 from pathlib import Path
@@ -14,6 +16,7 @@ import compare_peers
 import compare_turns
 
 PEERS = [compare_peers.Peer("tutti", "tutti", ("shm", "tcp"), ""), compare_peers.Peer("openmpi", "openmpi", ("shm",), "")]
+PATHS = {"PATH": os.environ["PATH"]}
 FILES = ("topology/physical_package_id", "cache/index3/shared_cpu_list", "topology/core_id")
 
 
@@ -47,7 +50,7 @@ class Cores(unittest.TestCase):
         show = [sys.executable, "-c", "import json, os; print(json.dumps(sorted(os.sched_getaffinity(0))))"]
         for name in ("COMPARE_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
             for rank, cpu in (("0", allowed[0]), ("1", allowed[-1])):
-                environment = {"PATH": os.environ["PATH"], "COMPARE_BOUND": told, name: rank}
+                environment = {**PATHS, "COMPARE_BOUND": told, name: rank}
                 process = compare_peers.start([*compare_peers.BIND, *show], environment)
                 self.assertEqual(process.communicate(timeout=60)[0], f"[{cpu}]\n")
 
@@ -105,12 +108,13 @@ class Turns(unittest.TestCase):
         def answer(made, name):
             if name == "openmpi":
                 made.started -= 100  # the clock goes on
-                raise compare_peers.Unfinished("no end after what was left")
+                raise compare_peers.Unfinished("no end after what was left", [{"placement": "CROSS"}])
             return [{"placement": "SAME"}]
 
         made, asked = self.collection(answer, limit=50, sizes=[4, 16 << 20])
         self.assertEqual([name for name, *_ in asked], ["tutti", "openmpi"])
-        self.assertEqual((len(made.samples), made.failures, made.told), (1, {}, 1))
+        self.assertEqual([one["placement"] for one in made.samples], ["SAME", "CROSS"])
+        self.assertEqual((made.failures, made.told), ({}, 1))
 
     def test_drivers_that_are_there_are_not_built(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -121,11 +125,20 @@ class Turns(unittest.TestCase):
             self.assertEqual(ready, {"tutti": driver})
             self.assertEqual(missing, [("openmpi", f"there is no {driver.parent}/driver_openmpi")])
 
-    def test_a_run_ends_when_its_time_is_over(self):
-        process = compare_peers.start(["sleep", "60"], {"PATH": os.environ["PATH"]})
-        with self.assertRaisesRegex(compare_peers.Unfinished, "no end after 0 s"):
-            compare_peers.watch([process], 0.01)
-        self.assertIsNotNone(process.poll())
+    def test_a_run_ends_when_its_time_is_over_and_leaves_what_it_had_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            ready = [Path(folder, name) for name in ("told", "deaf")]
+            # The last line is cut where the process is ended; the other process ends only when it is killed.
+            telling = r'''echo '{"bytes": 4}'; echo text; printf '{"bytes": '; touch "$0"; exec sleep 600'''
+            told = compare_peers.start(["sh", "-c", telling, str(ready[0])], PATHS)
+            deaf = compare_peers.start(["sh", "-c", 'trap "" TERM; touch "$0"; sleep 600', str(ready[1])], PATHS)
+            while not all(file.exists() for file in ready):
+                time.sleep(0.01)
+            with mock.patch.object(compare_peers, "END_S", 0.1), self.assertRaises(compare_peers.Unfinished) as raised:
+                compare_peers.watch([told, deaf], 1)
+        self.assertEqual(str(raised.exception), "no end after 1 s")
+        self.assertEqual(raised.exception.samples, [{"bytes": 4}])
+        self.assertEqual((told.poll(), deaf.poll()), (-signal.SIGTERM, -signal.SIGKILL))
 
 
 unittest.main()
