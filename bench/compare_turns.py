@@ -67,11 +67,6 @@ class Collection:
             fault = str(error)
         if fault:
             self.failures[peer.name, transport, ranks, compare_report.size_name(part[0])] = fault
-        self.samples += [{**sample, "placement": self.placement(sample), "lib": peer.name, "turn": turn} for sample in found
+        label = {"placement": f"{self.chosen.busy} busy"} if self.chosen.busy else {}
+        self.samples += [{**sample, **label, "lib": peer.name, "turn": turn} for sample in found
                          if compare_peers.serves(peer, sample)]
-
-    def placement(self, sample):
-        """How a sample is labelled: cores that are bound are always the same, however near ranks 0 and 1 turn out to be."""
-        if self.chosen.busy:
-            return f"{self.chosen.busy} busy"
-        return "BOUND" if self.chosen.bind and sample["placement"] != "BUSY" else sample["placement"]

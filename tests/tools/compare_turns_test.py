@@ -61,10 +61,11 @@ class Turns(unittest.TestCase):
         chosen = types.SimpleNamespace(**{"repeat": 2, "transports": ["shm"], "ranks": [2], "sizes": [4], "quick": True, "busy": 0,
                                           "bind": False, "limit": None, **given})
         made = compare_turns.Collection(chosen, PEERS, {"tutti": "", "openmpi": ""})
-        asked = []
+        made.bound, asked = [], []
 
         def run(peer, driver, transport, ranks, arguments, bound, limit_s):
             asked.append((peer.name, transport, ranks))
+            made.bound.append(bound)
             return answer(made, peer.name)
 
         with mock.patch.object(compare_peers, "run", run), mock.patch("builtins.print") as told:
@@ -88,10 +89,15 @@ class Turns(unittest.TestCase):
         _, asked = self.collection(lambda *_: [], transports=["tcp", "shm"], repeat=1)
         self.assertEqual(asked, [("tutti", "tcp", 2), ("tutti", "shm", 2), ("openmpi", "shm", 2)])
 
-    def test_bound_cores_have_a_label_of_their_own(self):
-        for before, after in (("SAME", "BOUND"), ("CROSS", "BOUND"), ("MOVED", "BOUND"), ("BUSY", "BUSY")):
-            made, _ = self.collection(lambda *_: [{"placement": before}], bind=True)
-            self.assertEqual({one["placement"] for one in made.samples}, {after})
+    def test_ranks_are_bound_where_that_is_asked_for(self):
+        for bind, cores in ((False, ()), (True, compare_peers.cores()[:2])):
+            made, _ = self.collection(lambda *_: [], bind=bind)
+            self.assertEqual(made.bound, [cores] * 4)
+
+    def test_other_programs_are_the_label(self):
+        for busy, label in ((0, "SAME"), (3, "3 busy")):
+            made, _ = self.collection(lambda *_: [{"placement": "SAME"}], busy=busy)
+            self.assertEqual({one["placement"] for one in made.samples}, {label})
 
     def test_a_run_that_fails_is_tried_again_and_one_that_has_no_end_is_not(self):
         def answer(_, name):
