@@ -25,6 +25,7 @@ class Peer:
     environment: dict = field(default_factory=dict)
     ucx: bool = False  # its messages go over UCX, which is told to use this transport
     limit: bool = False  # what the hardware or the kernel allows, not an all-reduce
+    one_core: bool = True  # a rank can do with one core
 
 
 # A temporary as large as the data is mapped, faulted in and given back on every large call unless malloc keeps it.
@@ -44,8 +45,9 @@ PEERS = [
     Peer("openmpi_keep", "openmpi", ("shm",), "the same, malloc keeping large memory", "openmpi", KEEP_MEMORY),
     Peer("openmpi_ucx", "openmpi", ("shm", "tcp"), "Open MPI, pml ucx", "openmpi", ucx=True),
     Peer("mpich", "mpich", ("shm",), "MPICH's default", "mpich"),
-    Peer("gloo_ring", "gloo", ("tcp",), "Gloo's ring over loopback"),
-    Peer("gloo_halving", "gloo", ("tcp",), "Gloo's halving/doubling over loopback"),
+    # Its thread for the network and the caller's, which polls, take turns of 4 ms on one core.
+    Peer("gloo_ring", "gloo", ("tcp",), "Gloo's ring over loopback", one_core=False),
+    Peer("gloo_halving", "gloo", ("tcp",), "Gloo's halving/doubling over loopback", one_core=False),
     Peer("memcpy", "memcpy", ("shm",), "limit: all ranks copy input to output", limit=True),
     Peer("memcpy_nt", "memcpy", ("shm",), "limit: the same by non-temporal stores", limit=True),
     Peer("socket", "socket", ("tcp",), "limit: raw full-duplex exchange of a ring's bytes", limit=True),

@@ -53,7 +53,7 @@ class Collection:
         quick, limit = self.chosen.quick, self.chosen.limit or float("inf")
         arguments = ["--sizes", ",".join(map(str, part)), "--budget", "0.08" if quick else "0.3"]
         arguments += ["--rotate", str((128 if quick else 256) << 20)]
-        bound = compare_peers.cores()[:ranks] if self.chosen.bind else ()
+        bound = compare_peers.cores()[:ranks] if self.chosen.bind and peer.one_core else ()
         found, fault = [], None
         try:
             found = compare_peers.run(peer, self.drivers[peer.name], transport, ranks, arguments, bound,

@@ -56,11 +56,11 @@ class Cores(unittest.TestCase):
 
 
 class Turns(unittest.TestCase):
-    def collection(self, answer, **given):
+    def collection(self, answer, peers=PEERS, **given):
         """What a collection becomes, and which runs it asked for, where `answer(name, turn)` stands for each run."""
         chosen = types.SimpleNamespace(**{"repeat": 2, "transports": ["shm"], "ranks": [2], "sizes": [4], "quick": True, "busy": 0,
                                           "bind": False, "limit": None, **given})
-        made = compare_turns.Collection(chosen, PEERS, {"tutti": "", "openmpi": ""})
+        made = compare_turns.Collection(chosen, peers, {peer.name: "" for peer in peers})
         made.bound, asked = [], []
 
         def run(peer, driver, transport, ranks, arguments, bound, limit_s):
@@ -93,6 +93,11 @@ class Turns(unittest.TestCase):
         for bind, cores in ((False, ()), (True, compare_peers.cores()[:2])):
             made, _ = self.collection(lambda *_: [], bind=bind)
             self.assertEqual(made.bound, [cores] * 4)
+
+    def test_a_rank_of_two_threads_is_not_bound(self):
+        (gloo,) = (peer for peer in compare_peers.PEERS if peer.name == "gloo_ring")
+        made, asked = self.collection(lambda *_: [], peers=[gloo], transports=["tcp"], bind=True)
+        self.assertEqual((made.bound, len(asked)), ([()] * 2, 2))
 
     def test_other_programs_are_the_label(self):
         for busy, label in ((0, "SAME"), (3, "3 busy")):
