@@ -140,7 +140,9 @@ def busy(count):
 def launch(peer, transport, ranks):
     if peer.launcher == "openmpi":
         links = "vader,self" if transport == "shm" else "tcp,self"
-        messages = ["--mca", "pml", "ucx"] if peer.ucx else ["--mca", "pml", "ob1", "--mca", "btl", links]
+        messages = ["--mca", "pml", "ob1", "--mca", "btl", links]
+        if peer.ucx:  # which by itself serves only where a network card is
+            messages = ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any", "--mca", "pml_ucx_devices", "any"]
         return [launcher_of(peer), "--allow-run-as-root", "--oversubscribe", *messages, "-np", str(ranks)]
     return [launcher_of(peer), "-n", str(ranks)]
 
