@@ -193,7 +193,9 @@ def busy(count):
 def launch(peer, transport, ranks, bound):
     if peer.launcher == "openmpi":
         links = "vader,self" if transport == "shm" else "tcp,self"
-        messages = ["--mca", "pml", "ucx"] if peer.ucx else ["--mca", "pml", "ob1", "--mca", "btl", links]
+        messages = ["--mca", "pml", "ob1", "--mca", "btl", links]
+        if peer.ucx:  # which by itself serves only where a network card is
+            messages = ["--mca", "pml", "ucx", "--mca", "pml_ucx_tls", "any", "--mca", "pml_ucx_devices", "any"]
         # As many slots as hardware threads: it counts cores, and ranks that outnumber slots yield while they wait.
         places = ["--host", f"localhost:{len(os.sched_getaffinity(0))}", "--oversubscribe"] + ["--bind-to", "none"] * bound
         return [launcher_of(peer), "--allow-run-as-root", *places, *messages, "-np", str(ranks)]

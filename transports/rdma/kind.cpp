@@ -75,7 +75,7 @@ std::vector<TransportDevice> devices(const Settings& settings) {
   std::vector<TransportDevice> all;
   for (const Port& port : *ports) {
     std::string text = port.ethernet ? "RoCE" : "InfiniBand";
-    text += ", packets of " + std::to_string(128 << port.mtu) + " bytes" + (port.near ? ", near" : "") + ": ";
+    text += ", packets of " + std::to_string(bytes_of(port.mtu)) + " bytes" + (port.near ? ", near" : "") + ": ";
     const auto gid = choose_gid(port.gids, settings.rdma_gid, "");
     text += !port.serves() ? port.objection : !gid.ok() ? gid.status().message() : "serves by GID " + std::to_string(gid->index);
     for (const Gid& each : port.gids)
@@ -103,7 +103,7 @@ Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
   auto device = Device::open(**verbs, port.device);
   if (!device.ok()) return device.status();
   opening.log.info("rdma: " + port.name() + ", " + std::string(name(gid->type)) + ", GID " + std::to_string(gid->index) + " " +
-                   gid->to_text() + ", packets of " + std::to_string(128 << port.mtu) + " bytes");
+                   gid->to_text() + ", packets of " + std::to_string(bytes_of(port.mtu)) + " bytes");
   RdmaOptions options;
   options.rank = opening.rank;
   options.size = opening.size;

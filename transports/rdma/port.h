@@ -45,6 +45,8 @@ struct Port {
   std::string fabric() const;  // ports of the same reach each other: "RoCE", "InfiniBand fe80000000000000"
 };
 
+constexpr int bytes_of(ibv_mtu mtu) { return 128 << mtu; }  // of a packet's payload
+
 // All ports of this machine, those that serve first, of these the near ones.  `filter`: TUTTI_INTERFACE, which names
 // devices or their network interfaces.
 Result<std::vector<Port>> find_ports(const Verbs& verbs, std::string_view filter);

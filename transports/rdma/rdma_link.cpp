@@ -166,9 +166,11 @@ Status RdmaLink::connect_to(const EndAddress& peer) {
     return Status(Code::unreachable, "this rank's " + port.name() + " is " + (port.ethernet ? "RoCE" : "InfiniBand") +
                                          " and that of " + peer_name_ + " is not; TUTTI_INTERFACE chooses devices");
   if (peer.slot_bytes != owner_.pool().slot_bytes()) return Status(Code::internal, peer_name_ + " has slots of another size");
+  const auto peer_mtu = static_cast<ibv_mtu>(peer.mtu);
+  if (peer_mtu != port.mtu) owner_.warn_of_mtu(peer_name_, peer_mtu);
   ibv_qp_attr to{};
   to.qp_state = IBV_QPS_RTR;
-  to.path_mtu = std::min(port.mtu, static_cast<ibv_mtu>(peer.mtu));  // the smaller of both
+  to.path_mtu = std::min(port.mtu, peer_mtu);
   to.dest_qp_num = peer.queue_pair;
   to.rq_psn = peer.first_packet;
   to.min_rnr_timer = 12;

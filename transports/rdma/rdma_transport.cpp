@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace tutti::rdma {
 namespace {
@@ -88,6 +89,16 @@ Status RdmaTransport::room_for_link() {
   }
   ++connected_;
   return {};
+}
+
+// Packets of the smaller size are used, which both can.
+void RdmaTransport::warn_of_mtu(const std::string& peer_name, ibv_mtu theirs) {
+  if (std::exchange(warned_of_mtu_, true)) return;
+  const auto bytes = [](ibv_mtu mtu) { return std::to_string(bytes_of(mtu)); };
+  options_.log.warn("communicator " + options_.name + ": this rank's " + port_.name() + " has packets of " + bytes(port_.mtu) +
+                    " bytes and " + peer_name + " packets of " + bytes(theirs) +
+                    "; the smaller are used, which takes more of the " +
+                    "device; give all network interfaces of the fabric the same MTU (ip link set … mtu …)");
 }
 
 std::string RdmaTransport::address() const { return to_text(tcp::Endpoint{acceptor_.address(), secret_}); }

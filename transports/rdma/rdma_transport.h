@@ -61,9 +61,10 @@ class RdmaTransport final : public Transport {
   ibv_cq* completions() const { return completions_.get(); }
   const ibv_mr& region() const { return *region_; }
   SlotPool& pool() { return *options_.pool; }
-  void watch(RdmaLink& link);  // progress() moves it until it is connected
-  Status accept();             // hands arrived connections to their links
-  Status room_for_link();      // in the completion queue
+  void watch(RdmaLink& link);                                      // progress() moves it until it is connected
+  Status accept();                                                 // hands arrived connections to their links
+  Status room_for_link();                                          // in the completion queue
+  void warn_of_mtu(const std::string& peer_name, ibv_mtu theirs);  // once
 
  private:
   RdmaTransport(RdmaOptions options, tcp::TcpAcceptor acceptor, const Secret& secret, std::shared_ptr<Device> device,
@@ -81,8 +82,9 @@ class RdmaTransport final : public Transport {
   Owned<ibv_mr> region_;
   Owned<ibv_comp_channel> channel_;
   Owned<ibv_cq> completions_;
-  int capacity_ = 0;        // of the completion queue
-  bool armed_ = false;      // the channel tells of the next completion
+  int capacity_ = 0;    // of the completion queue
+  bool armed_ = false;  // the channel tells of the next completion
+  bool warned_of_mtu_ = false;
   uint32_t connected_ = 0;  // links that have a queue pair
 
   std::vector<std::optional<tcp::Endpoint>> peers_;
