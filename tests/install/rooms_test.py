@@ -28,6 +28,7 @@ BUILT_UPON = {
     "src/memory": ["src/base"],
     "src/link": ["src/memory"],
     "src/kernels": ["src/base"],
+    "src/cuda": ["src/base"],
     "src/codec": ["src/kernels"],
     "transports/memory": ["src/link"],
     "transports/shm": ["transports/memory"],  # the same arena, in memory that processes share

@@ -1,0 +1,25 @@
+// A fold as a kernel of its own: what a FoldCall says, shared by all blocks of the grid.
+#pragma once
+
+#include <cstddef>
+
+#include "fold.h"
+#include "fold_call.h"
+
+namespace tutti::cuda {
+
+struct FoldOperands {
+  const FoldCall& call;
+  TUTTI_DEVICE uint32_t sources() const { return call.sources; }
+  TUTTI_DEVICE uint32_t targets() const { return call.targets; }
+  TUTTI_DEVICE const std::byte* source(uint32_t s) const { return static_cast<const std::byte*>(call.source[s]); }
+  TUTTI_DEVICE std::byte* target(uint32_t t) const { return static_cast<std::byte*>(call.target[t]); }
+};
+
+template <class Format, class Op, class Machine>
+TUTTI_DEVICE void fold_kernel(const Machine& machine, const FoldCall& call) {
+  fold<Format, Op>(machine, FoldOperands{call}, call.count * sizeof(typename Format::Stored), call.divisor, machine.block(),
+                   machine.blocks());
+}
+
+}  // namespace tutti::cuda

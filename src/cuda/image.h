@@ -1,0 +1,19 @@
+// The kernels as they are embedded in the library, and their names.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "vocabulary.h"
+
+namespace tutti::cuda {
+
+// The module with the kernels of a type, for cuModuleLoadData; types may share one.  Empty where the library was built
+// without nvcc.
+std::span<const std::byte> image(DataType type);
+
+// "fold_uint32_sum" for int32 and uint32; empty where the operator is not defined.
+std::string fold_kernel_name(DataType type, ReduceOp op);
+
+}  // namespace tutti::cuda

@@ -1,0 +1,18 @@
+// The kernels of one family, which TUTTI_FAMILY names: nvcc compiles this file once for each.
+#include "fold_kernel.h"
+#include "gpu.h"
+#include "kernel_rows.h"
+
+namespace tutti::cuda {
+
+// Two blocks to a multiprocessor: half of its threads, with 64 registers each.
+#define TUTTI_FOLD_KERNEL(type, op, Format, Op)                                                                             \
+  extern "C" __global__ void __launch_bounds__(kFoldThreads, 2) fold_##type##_##op(const __grid_constant__ FoldCall call) { \
+    fold_kernel<Format, Op>(Gpu(), call);                                                                                   \
+  }
+
+#define TUTTI_ROWS_OF(family, ROW) TUTTI_ROWS_##family(ROW, Gpu)
+#define TUTTI_KERNELS_OF(family) TUTTI_ROWS_OF(family, TUTTI_FOLD_KERNEL)
+TUTTI_KERNELS_OF(TUTTI_FAMILY)
+
+}  // namespace tutti::cuda
