@@ -116,19 +116,14 @@ TUTTI_DEVICE void fold_units(const Operands& operands, uint64_t at, uint64_t str
   }
 }
 
-// How many vectors a thread reads of a source at once: what leaves room for two blocks of 512 threads on a
-// multiprocessor, 64 registers a thread.  Of two sources that are 64 KiB or more on the way to each multiprocessor.
-template <class Format>
-inline constexpr uint32_t kVectorsAtOnce = sizeof(typename Format::Stored) == 4 ? 4 : 2;
-
 // What one block of `parts` does of a fold of `bytes` bytes.  Elements are aligned, and no more is asked: where all
 // operands have the same place within 16 bytes, what lies between multiples of 16 goes in vectors, else everything by
-// elements.
-template <class Format, class Op, class Machine, class Operands>
+// elements.  kVectors: how many of each source a thread reads at once.
+template <class Format, class Op, uint32_t kVectors, class Machine, class Operands>
 TUTTI_DEVICE void fold(const Machine& machine, const Operands& operands, uint64_t bytes, uint32_t divisor, uint32_t part,
                        uint32_t parts) {
   using Element = Raw<typename Format::Stored>;
-  constexpr uint32_t kVectors = kVectorsAtOnce<Format>, kElements = 4;
+  constexpr uint32_t kElements = 4;
   const auto place = reinterpret_cast<uintptr_t>(operands.source(0));
   uintptr_t apart = 0;
   TUTTI_LOOP

@@ -14,6 +14,13 @@ struct Gpu {
   TUTTI_DEVICE static uint32_t threads() { return blockDim.x; }
   TUTTI_DEVICE static uint32_t block() { return blockIdx.x; }
   TUTTI_DEVICE static uint32_t blocks() { return gridDim.x; }
+  TUTTI_DEVICE static uint32_t rank() { return blockIdx.y; }
+  TUTTI_DEVICE static void sync() { __syncthreads(); }
+  TUTTI_DEVICE static bool any(bool mine) { return __syncthreads_or(mine) != 0; }
+  TUTTI_DEVICE static std::byte* shared() {
+    extern __shared__ Vector memory[];
+    return reinterpret_cast<std::byte*>(memory);
+  }
 
   // Volatile, so that the loads of a batch stay before its stores, which may be to the same memory.
   template <class Unit>
@@ -56,6 +63,32 @@ struct Gpu {
     } else {
       asm volatile("st.global.u8 [%0], %1;" : : "l"(at), "h"(static_cast<uint16_t>(u)) : "memory");
     }
+  }
+
+  // The scope is the system: peers are other devices, and the host.
+  TUTTI_DEVICE static uint64_t load_acquire(const uint64_t* from) {
+    uint64_t v;
+    asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(__cvta_generic_to_global(from)) : "memory");
+    return v;
+  }
+  TUTTI_DEVICE static void store_release(uint64_t* to, uint64_t v) {
+    asm volatile("st.release.sys.global.u64 [%0], %1;" : : "l"(__cvta_generic_to_global(to)), "l"(v) : "memory");
+  }
+  TUTTI_DEVICE static void store_relaxed(uint64_t* to, uint64_t v) {
+    asm volatile("st.relaxed.sys.global.u64 [%0], %1;" : : "l"(__cvta_generic_to_global(to)), "l"(v) : "memory");
+  }
+  TUTTI_DEVICE static uint32_t load_relaxed(const uint32_t* from) {
+    uint32_t v;
+    asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(__cvta_generic_to_global(from)) : "memory");
+    return v;
+  }
+
+  static constexpr uint32_t kPolls = 1024;
+  TUTTI_DEVICE static void pause() { __nanosleep(20); }
+  TUTTI_DEVICE static uint64_t nanoseconds() {
+    uint64_t t;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+    return t;
   }
 
   TUTTI_DEVICE static float from_half(uint16_t half) {

@@ -4,8 +4,14 @@
 //
 //   thread(), threads()     this thread within its block, and how many the block has
 //   block(), blocks()       this block within the grid
+//   rank()                  where one grid runs several ranks: which one this block belongs to
+//   sync()                  the block's threads wait for each other
+//   any(mine)               sync(), and whether `mine` is true at any of them
+//   shared()                memory of the block, as much as the launch asks for
 //   load<Unit>(from)        a Unit of bytes at an address that is aligned to it, by one instruction
 //   store(to, unit)         likewise
+//   load_acquire, store_release, load_relaxed, store_relaxed    words that other devices and the host see
+//   kPolls, pause(), nanoseconds()    for whoever waits: looks at a word between two at the host's, and a clock
 //   from_half, to_half      float16 to float32 and back, rounded to nearest even; not-a-numbers are the caller's care
 #pragma once
 

@@ -17,11 +17,12 @@ struct Span {
   const std::byte* input;  // null where the block is not input
   std::byte* output;       // null where it is not output
   size_t bytes;
-  Space space;             // of both
+  Space space;  // of both
 };
 
 class Binding {
  public:
+  enum class Cut : uint8_t { chunked, fixed, exchange };
   struct Block {
     const std::byte* input;
     std::byte* output;
@@ -58,6 +59,14 @@ class Binding {
   size_t stripe_bytes() const { return stripe_bytes_; }
   Span at(uint32_t block, uint64_t stripe) const;  // not where it is scattered
 
+  // For kernels, which work this out themselves.
+  Cut cut() const { return cut_; }
+  const std::byte* input() const { return input_; }             // of one vector
+  std::byte* output() const { return output_; }                 // likewise
+  uint64_t bytes() const { return vector_.bytes; }              // likewise
+  const std::vector<Block>& blocks() const { return fixed_; }   // of an exchange, the row
+  const std::vector<Block>& column() const { return column_; }  // of an exchange
+
   // The block's pieces in the stripe, in order.
   template <class Fn>
   void each(uint32_t block, uint64_t stripe, Fn fn) const {
@@ -72,7 +81,6 @@ class Binding {
   }
 
  private:
-  enum class Cut : uint8_t { chunked, fixed, exchange };
   const Block& block(uint32_t number) const;
 
   Cut cut_ = Cut::chunked;

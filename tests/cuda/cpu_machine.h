@@ -1,10 +1,13 @@
 // The Machine of tests: threads of this process that play those of a device's block.
 #pragma once
 
+#include <atomic>
 #include <barrier>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 #include "machine.h"
 #include "reference.h"
@@ -18,16 +21,36 @@ class Cpu {
     uint32_t blocks = 1, threads = 1;  // threads of a block
   };
 
-  // `barrier` is the block's, of as many threads; a block of one thread needs none.
-  Cpu(Grid grid, uint32_t block, uint32_t thread, std::barrier<>* barrier = nullptr)
-      : grid_(grid), block_(block), thread_(thread), barrier_(barrier) {}
+  // `barrier` is the block's, of as many threads; a block of one thread needs none.  `shared`: the block's memory,
+  // zeros, aligned to 16 bytes, and so many bytes longer than what the kernel is given.
+  static constexpr size_t kOwnBytes = 16;
+  Cpu(Grid grid, uint32_t block, uint32_t thread, std::barrier<>* barrier = nullptr, std::byte* shared = nullptr, uint32_t rank = 0)
+      : grid_(grid),
+        block_(block),
+        thread_(thread),
+        rank_(rank),
+        barrier_(barrier),
+        shared_(shared + (shared == nullptr ? 0 : kOwnBytes)) {}
 
   uint32_t thread() const { return thread_; }
   uint32_t threads() const { return grid_.threads; }
   uint32_t block() const { return block_; }
   uint32_t blocks() const { return grid_.blocks; }
+  uint32_t rank() const { return rank_; }
+  std::byte* shared() const { return shared_; }
   void sync() const {
     if (barrier_ != nullptr) barrier_->arrive_and_wait();
+  }
+  bool any(bool mine) const {
+    if (barrier_ == nullptr) return mine;
+    // Each thread's answer is in the block's memory between two meetings.
+    const auto answer = std::atomic_ref(*reinterpret_cast<uint32_t*>(shared_ - kOwnBytes));
+    if (mine) answer.fetch_add(1, std::memory_order_relaxed);
+    sync();
+    const bool result = answer.load(std::memory_order_relaxed) != 0;
+    sync();
+    if (mine) answer.fetch_sub(1, std::memory_order_relaxed);
+    return result;
   }
 
   template <class Unit>
@@ -41,13 +64,30 @@ class Cpu {
     std::memcpy(to, &unit, sizeof unit);
   }
 
+  static uint64_t load_acquire(const uint64_t* from) { return of(from).load(std::memory_order_acquire); }
+  static void store_release(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_release); }
+  static void store_relaxed(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_relaxed); }
+  static uint32_t load_relaxed(const uint32_t* from) { return of(from).load(std::memory_order_relaxed); }
+
+  static constexpr uint32_t kPolls = 4;  // there are more threads than cores
+  static void pause() { std::this_thread::yield(); }
+  static uint64_t nanoseconds() {
+    return static_cast<uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+  }
+
   static float from_half(uint16_t half) { return reference::Half{half}.decode(); }
   static uint16_t to_half(float value) { return reference::Half::encode(value).bits; }
 
  private:
   Grid grid_;
-  uint32_t block_, thread_;
+  template <class Word>
+  static std::atomic_ref<Word> of(const Word* word) {
+    return std::atomic_ref<Word>(const_cast<Word&>(*word));
+  }
+
+  uint32_t block_, thread_, rank_;
   std::barrier<>* barrier_;
+  std::byte* shared_;
 };
 
 }  // namespace tutti::cuda

@@ -73,6 +73,8 @@ class Exercise {
   }
 
   const std::vector<std::span<int32_t>>& outputs() const { return outputs_; }
+  const Program& program(int rank) const { return *programs_[static_cast<size_t>(rank)]; }
+  Binding binding(int rank) { return bind(rank, program(rank)); }
 
   void expect_right() const {
     for (int rank = 0; rank < case_.team.size; ++rank) {

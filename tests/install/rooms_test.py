@@ -36,7 +36,7 @@ BUILT_UPON = {
     "transports/rdma": ["transports/tcp"],  # over whose connections the ends of a link meet
     "transports/ucx": ["src/link", "src/settings"],
     "transports": ["src/link"],  # the registry
-    "src/engine": ["src/plan", "src/link", "src/codec"],
+    "src/engine": ["src/plan", "src/link", "src/codec", "src/cuda"],
     "src/flat": ["src/engine"],
     "src/bootstrap": ["src/settings"],
     "src/control": ["src/bootstrap"],

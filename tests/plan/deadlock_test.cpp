@@ -58,6 +58,20 @@ TEST_P(EveryPairOfPlans, EndsWithTheSmallestLinks) {
   }
 }
 
+// Between devices a lane talks to the same lane of others only, over channels of two slots: a link of one message,
+// besides the one that its receiver reads (src/cuda/device_call.h).
+TEST_P(EveryPairOfPlans, EndsBetweenDevices) {
+  for (int size = 2; size <= test::fewer(16, 5); ++size) {
+    for (const int root : {0, size - 1}) {
+      const Job job(GetParam(), size, root), other(neighbour(), size, 0);
+      for (const Job* second : {&job, &other}) {
+        const Status status = together(job, *second, {.lanes = 1, .stripes = 4, .link_capacity = 1});
+        ASSERT_TRUE(status.ok()) << size << " ranks, root " << root << ": " << status.message();
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Algorithms, EveryPairOfPlans, testing::ValuesIn(algorithms().begin(), algorithms().end()),
                          [](const auto& test) { return label(test.param); });
 

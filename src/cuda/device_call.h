@@ -1,0 +1,129 @@
+// What a launch of an interpreter is told: a Program (src/plan/program.h) as plain bytes, where everything is, and how
+// the data is cut.  It is a kernel's parameter, passed by value, so that a graph keeps all of it.
+//
+// A block of the grid is a lane: it carries the stripes lane, lane + lanes, … through the program, and talks to the
+// same lane of other ranks only, over channels of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tutti::cuda {
+
+// Messages of a channel that may be under way.  A channel of two slots is a link that holds one message besides the one
+// that its receiver is reading, and no plan needs more (tests/plan/deadlock_test.cpp).
+inline constexpr uint32_t kChannelSlots = 2;
+inline constexpr uint32_t kInterpreterThreads = 512;  // of a block, at most
+
+// One lane's traffic with one peer, in a rank's own memory.  Numbers of messages go on from launch to launch, so that a
+// graph can be replayed as it is.
+struct alignas(128) Channel {
+  uint64_t sent, received;        // by this rank; nobody else looks
+  uint64_t taken;                 // how many of those sent the peer has read; it writes this
+  uint64_t stamp[kChannelSlots];  // number << 32 | hash of the message in the slot; the peer writes this
+};
+
+struct DevicePeer {
+  Channel* mine;           // by lane, in this rank's memory
+  Channel* theirs;         // by lane, in the peer's
+  const std::byte* inbox;  // by lane and slot, this rank's memory, which the peer fills
+  std::byte* outbox;       // by lane and slot, the peer's
+  uint64_t rank;
+};
+
+enum class DeviceTake : uint8_t { nothing, recv, recv_reduce, fold };  // as Take
+
+struct DeviceInstruction {
+  DeviceTake take;
+  uint8_t completes, received_is_left, keeps;
+  uint16_t own_position, first_in, ins, first_out, outs, first_segment, segments, step;
+};
+
+struct DeviceSegment {
+  uint32_t block;
+  uint16_t count, scratch;
+  uint8_t from_input, in_output;
+};
+
+// A block that is a place of its own.
+struct DeviceBlock {
+  const std::byte* input;  // null where the block is not input
+  std::byte* output;       // null where it is not output
+  uint64_t bytes;
+  uint64_t place;  // where in 16 bytes its messages begin: as all ranks see it in their vectors, if these are aligned
+};
+
+enum class DeviceCut : uint32_t {
+  vector,    // the blocks are equal parts of each stripe's chunk of one vector
+  blocks,    // block b is the b-th
+  exchange,  // of all ranks to all: this rank's row, then its column
+};
+
+// Behind it in memory: the peers, the blocks, the instructions (those that only copy an input to the output last), the
+// segments and the ports, each of which is the number of a peer, as a uint16_t.
+struct DeviceCallHeader {
+  const std::byte* program;  // what is behind, where that has not room there
+  std::byte* scratch;        // by lane and scratch block
+  const uint32_t* given_up;  // not 0 when the ranks have given up: who sees that writes nothing more
+  uint64_t* report;          // of this rank; written only where something is amiss (DeviceReport)
+  const std::byte* input;    // of a vector
+  std::byte* output;         // likewise
+  uint64_t bytes;            // likewise
+  uint64_t stripe_bytes;     // of a block, a multiple of 64
+  uint64_t stripes;
+  uint64_t slot_bytes;  // a multiple of 16
+  uint32_t hash;        // of the call: messages of others are not believed
+  uint32_t divisor;     // of averages
+  uint32_t rank, blocks;
+  DeviceCut cut;
+  uint32_t program_bytes;
+  uint16_t peers, block_rows, instructions, segments, ports, scratch_blocks;
+};
+
+inline constexpr size_t kMostParameterBytes = 4096;  // what every driver takes
+inline constexpr size_t kProgramBytesInCall = kMostParameterBytes - sizeof(DeviceCallHeader) - 16;
+
+struct alignas(16) DeviceCall {
+  // Where all ranks run in one launch, rank r as the r-th row of the grid: their calls.  Tools that let one kernel run
+  // at a time could not run ranks that wait for each other otherwise.
+  const DeviceCall* world;
+  DeviceCallHeader header;
+  alignas(8) std::byte program[kProgramBytesInCall];
+};
+static_assert(sizeof(DeviceCall) <= kMostParameterBytes);
+
+// Between scratch blocks, so that each can begin where its messages do.
+constexpr uint64_t scratch_pitch(uint64_t stripe_bytes) { return stripe_bytes + 16; }
+
+// The most bytes that a run of so many blocks takes in a slot.
+constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return run * (stripe_bytes + 16); }
+
+// Shared memory of a block: what is noted of each peer, and the call.
+struct InterpreterPeer {
+  uint64_t sent, received;
+  uint64_t in_number, out_number;
+  const std::byte* in;
+  std::byte* out;
+};
+constexpr uint64_t interpreter_shared_bytes(const DeviceCallHeader& header) {
+  return header.peers * sizeof(InterpreterPeer) + sizeof(DeviceCallHeader) + header.program_bytes;
+}
+
+// What a kernel says of a peer that it waits for; 0: nothing is amiss.
+struct DeviceReport {
+  enum class Kind : uint8_t {
+    none,
+    waits,     // no word of the peer for a second; said again each second
+    mismatch,  // the peer's message is of another call
+  };
+  Kind kind;
+  uint32_t peer;  // rank
+  uint32_t step;  // of the plan
+
+  constexpr uint64_t word() const { return uint64_t{static_cast<uint8_t>(kind)} << 62 | uint64_t{peer} << 32 | step; }
+  static constexpr DeviceReport of(uint64_t word) {
+    return {static_cast<Kind>(word >> 62), static_cast<uint32_t>(word >> 32 & 0x3FFFFFFF), static_cast<uint32_t>(word)};
+  }
+};
+
+}  // namespace tutti::cuda

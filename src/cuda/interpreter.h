@@ -1,0 +1,296 @@
+// Runs a program on the device.  Every instruction is one fold:
+//   send         one source, the peers' slots as targets
+//   recv         one source, this rank's memory and the slots of those it is passed on to as targets
+//   recv_reduce  two sources in rank order
+//   fold         all of them
+// Messages are written into their receiver's memory.  A flag in its channel says that one is there, another in the
+// sender's that it has been read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "device_call.h"
+#include "fold.h"
+
+namespace tutti::cuda {
+
+// A piece of an instruction's blocks that lies in one place.
+struct DevicePart {
+  const std::byte* own;  // this rank's value
+  std::byte* home;       // where the new one is kept; null if it is not
+  uint64_t at;           // in the message
+  uint64_t bytes;
+};
+
+struct PartOperands {
+  DevicePart part;
+  const InterpreterPeer* messages;  // by in port and by out port
+  uint32_t own_position, n_sources, outs;
+
+  TUTTI_DEVICE uint32_t sources() const { return n_sources; }
+  TUTTI_DEVICE const std::byte* source(uint32_t s) const {
+    return s == own_position ? part.own : messages[s - (s > own_position)].in + part.at;
+  }
+  TUTTI_DEVICE uint32_t targets() const { return outs + (part.home != nullptr); }
+  TUTTI_DEVICE std::byte* target(uint32_t t) const {
+    if (part.home == nullptr) return messages[t].out + part.at;
+    return t == 0 ? part.home : messages[t - 1].out + part.at;
+  }
+};
+
+// What moves as it is: no not-a-number becomes another.
+struct MovedOperands : PartOperands {
+  TUTTI_DEVICE static constexpr uint32_t sources() { return 1; }
+};
+
+template <class Format, class Op, class Machine>
+class Interpreter {
+ public:
+  TUTTI_DEVICE Interpreter(const Machine& machine, const DeviceCall& launched) : machine_(machine) {
+    const DeviceCall& call = launched.world != nullptr ? launched.world[machine.rank()] : launched;
+    std::byte* at = machine.shared();
+    peers_ = reinterpret_cast<InterpreterPeer*>(at);
+    at += call.header.peers * sizeof(InterpreterPeer);
+    copy(at, reinterpret_cast<const std::byte*>(&call.header), sizeof(DeviceCallHeader));
+    header_ = reinterpret_cast<const DeviceCallHeader*>(at);
+    at += sizeof(DeviceCallHeader);
+    copy(at, call.header.program != nullptr ? call.header.program : call.program, call.header.program_bytes);
+    device_peers_ = reinterpret_cast<const DevicePeer*>(at);
+    blocks_ = reinterpret_cast<const DeviceBlock*>(at += call.header.peers * sizeof(DevicePeer));
+    instructions_ = reinterpret_cast<const DeviceInstruction*>(at += call.header.block_rows * sizeof(DeviceBlock));
+    segments_ = reinterpret_cast<const DeviceSegment*>(at += call.header.instructions * sizeof(DeviceInstruction));
+    ports_ = reinterpret_cast<const uint16_t*>(at + call.header.segments * sizeof(DeviceSegment));
+    machine.sync();
+  }
+
+  TUTTI_DEVICE void run() {
+    const uint32_t lane = machine_.block();
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
+      peers_[p].sent = device_peers_[p].mine[lane].sent;
+      peers_[p].received = device_peers_[p].mine[lane].received;
+    }
+    machine_.sync();
+    TUTTI_LOOP
+    for (uint64_t stripe = lane; stripe < header_->stripes; stripe += machine_.blocks()) {
+      TUTTI_LOOP
+      for (uint32_t n = 0; n < header_->instructions; ++n)
+        if (!carry_out(instructions_[n], stripe)) return;
+    }
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
+      device_peers_[p].mine[lane].sent = peers_[p].sent;
+      device_peers_[p].mine[lane].received = peers_[p].received;
+    }
+  }
+
+ private:
+  // By words: everything that is copied is a multiple of 8 bytes, and aligned.
+  TUTTI_DEVICE void copy(std::byte* to, const std::byte* from, uint64_t bytes) {
+    for (uint64_t at = machine_.thread() * sizeof(uint64_t); at < bytes; at += machine_.threads() * sizeof(uint64_t))
+      std::memcpy(to + at, from + at, sizeof(uint64_t));
+  }
+
+  // ---- where things are ----
+
+  // VectorCut::at of src/plan/cut.h.
+  TUTTI_DEVICE uint64_t boundary(uint64_t length, uint32_t block) const {
+    const uint64_t units = (length + 63) / 64, at = units * block / header_->blocks * 64;
+    return at < length ? at : length;
+  }
+
+  TUTTI_DEVICE const DeviceBlock& block(uint32_t number) const {
+    if (header_->cut == DeviceCut::blocks) return blocks_[number];
+    const uint32_t ranks = header_->block_rows / 2, source = number / ranks, destination = number % ranks;
+    return source == header_->rank ? blocks_[destination] : blocks_[ranks + source];
+  }
+
+  // The parts of an instruction's blocks in a stripe, one after another.  Both ends of a message reckon alike.
+  struct Walk {
+    uint64_t stripe;
+    uint32_t segment, end;  // the present one, and the one behind the last
+    uint32_t k = 0;         // block of the segment
+    uint64_t at = 0;        // where the message has come to
+    bool keeps;
+  };
+
+  TUTTI_DEVICE Walk walk(const DeviceInstruction& instruction, uint64_t stripe) const {
+    Walk walk;
+    walk.stripe = stripe;
+    walk.segment = instruction.first_segment;
+    walk.end = walk.segment + instruction.segments;
+    walk.keeps = instruction.keeps;
+    return walk;
+  }
+
+  // Returns false where there is no more; empty blocks are no parts.
+  TUTTI_DEVICE bool next(Walk& walk, DevicePart& part) const {
+    TUTTI_LOOP
+    while (walk.segment < walk.end) {
+      const DeviceSegment& segment = segments_[walk.segment];
+      const bool in_scratch = !segment.in_output && (walk.keeps || !segment.from_input);
+      const uint32_t k = walk.k;
+      uint32_t run = 1;
+      uint64_t place = 0, begin, end;
+      const std::byte* input = header_->input;
+      std::byte* output = header_->output;
+      if (header_->cut == DeviceCut::vector) {
+        if (!in_scratch) run = segment.count;  // one piece of the caller's memory
+        const uint64_t chunk = header_->stripe_bytes * header_->blocks, start = walk.stripe * chunk;
+        const uint64_t left = header_->bytes - start, length = left < chunk ? left : chunk;
+        begin = start + boundary(length, segment.block + k);
+        end = start + boundary(length, segment.block + k + run);
+      } else {
+        const DeviceBlock& from = block(segment.block + k);
+        const uint64_t to = (walk.stripe + 1) * header_->stripe_bytes;
+        begin = walk.stripe * header_->stripe_bytes;
+        end = to < from.bytes ? to : from.bytes;
+        input = from.input, output = from.output, place = from.place;
+      }
+      if ((walk.k += run) == segment.count) walk.k = 0, ++walk.segment;
+      if (begin >= end) continue;
+      std::byte* home = nullptr;
+      if (segment.in_output)
+        home = output + begin;
+      else if (in_scratch)
+        home = header_->scratch + place +
+               (uint64_t{machine_.block()} * header_->scratch_blocks + segment.scratch + k) * scratch_pitch(header_->stripe_bytes);
+      part.own = segment.from_input ? input + begin : home;
+      part.home = walk.keeps ? home : nullptr;
+      part.at = walk.at + place;
+      part.bytes = end - begin;
+      walk.at = (part.at + part.bytes + 15) / 16 * 16;
+      return true;
+    }
+    return false;
+  }
+
+  // ---- instructions ----
+
+  // Returns false if the ranks have given up.
+  TUTTI_DEVICE bool carry_out(const DeviceInstruction& instruction, uint64_t stripe) {
+    PartOperands operands;
+    Walk parts = walk(instruction, stripe);
+    if (!next(parts, operands.part)) return true;  // an empty message does not travel, as both its ends know
+    if (!wait_for_messages(instruction)) return false;
+    operands.messages = peers_;
+    operands.outs = instruction.outs;
+    operands.n_sources = 1u + instruction.ins;
+    operands.own_position = instruction.take == DeviceTake::recv_reduce ? instruction.received_is_left
+                            : instruction.take == DeviceTake::fold      ? instruction.own_position
+                                                                        : 0;
+    if (instruction.take == DeviceTake::recv) operands.own_position = ~0u, operands.n_sources = 1;
+    const uint32_t divisor = instruction.completes ? header_->divisor : 1;
+    TUTTI_LOOP
+    do compute(operands, divisor);
+    while (next(parts, operands.part));
+    machine_.sync();
+    tell_peers(instruction);
+    return true;
+  }
+
+  TUTTI_DEVICE void compute(const PartOperands& operands, uint32_t divisor) const {
+    const DevicePart& part = operands.part;
+    if (operands.n_sources > 1) {
+      fold<Format, Op, 4>(machine_, operands, part.bytes, divisor, 0, 1);
+    } else if (operands.outs > 0 || operands.own_position != 0 || part.own != part.home) {
+      fold<Plain<Raw<typename Format::Stored>>, Sum, 4>(machine_, MovedOperands{operands}, part.bytes, 1, 0, 1);
+    }
+  }
+
+  // ---- messages: a thread for each ----
+
+  // The n-th message in always falls to one thread, the n-th out to one at the other end of the block: what a thread
+  // notes of its messages in wait_for_messages it alone reads in tell_peers.
+  TUTTI_DEVICE uint32_t first_in() const { return machine_.thread(); }
+  TUTTI_DEVICE uint32_t first_out() const { return machine_.threads() - 1 - machine_.thread(); }
+
+  TUTTI_DEVICE uint64_t slot_of(uint64_t number) const {
+    return (uint64_t{machine_.block()} * kChannelSlots + number % kChannelSlots) * header_->slot_bytes;
+  }
+
+  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction) {
+    const uint32_t lane = machine_.block();
+    bool here = true;
+    TUTTI_LOOP
+    for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads()) {
+      const uint32_t p = ports_[instruction.first_in + n];
+      const DevicePeer& peer = device_peers_[p];
+      const uint64_t number = ++peers_[p].received;
+      here = wait_for_message(peer.mine[lane].stamp[number % kChannelSlots], number, peer, instruction) && here;
+      peers_[n].in = peer.inbox + slot_of(number);
+      peers_[n].in_number = number;
+    }
+    TUTTI_LOOP
+    for (uint32_t n = first_out(); n < instruction.outs; n += machine_.threads()) {
+      const uint32_t p = ports_[instruction.first_out + n];
+      const DevicePeer& peer = device_peers_[p];
+      const uint64_t number = ++peers_[p].sent;
+      const uint64_t& taken = peer.mine[lane].taken;
+      const auto has_room = [&] { return number - Machine::load_acquire(&taken) <= kChannelSlots; };
+      here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
+      peers_[n].out = peer.outbox + slot_of(number);
+      peers_[n].out_number = number;
+    }
+    return !machine_.any(!here);
+  }
+
+  TUTTI_DEVICE bool wait_for_message(const uint64_t& stamp, uint64_t number, const DevicePeer& peer,
+                                     const DeviceInstruction& instruction) {
+    const uint64_t wanted = number << 32 | header_->hash;
+    uint64_t seen = 0;
+    return wait_until(
+        peer, instruction,
+        [&] {
+          seen = Machine::load_acquire(&stamp);
+          return seen == wanted;
+        },
+        [&] { return seen >> 32 == wanted >> 32 ? DeviceReport::Kind::mismatch : DeviceReport::Kind::none; });
+  }
+
+  // Looks at the host's memory and at the clock now and then only: both are far away.
+  template <class Ready, class Amiss>
+  TUTTI_DEVICE bool wait_until(const DevicePeer& peer, const DeviceInstruction& instruction, const Ready& ready,
+                               const Amiss& amiss) {
+    uint64_t since = 0;
+    TUTTI_LOOP
+    for (uint32_t polls = 1; !ready(); ++polls) {
+      if (polls % Machine::kPolls != 0) continue;
+      if (Machine::load_relaxed(header_->given_up) != 0) return false;
+      DeviceReport report{amiss(), static_cast<uint32_t>(peer.rank), instruction.step};
+      const uint64_t now = Machine::nanoseconds();
+      if (since == 0) since = now;
+      if (report.kind == DeviceReport::Kind::none && now - since > 1'000'000'000) report.kind = DeviceReport::Kind::waits;
+      if (report.kind != DeviceReport::Kind::none) {
+        Machine::store_relaxed(header_->report, report.word());
+        since = now;
+      }
+      Machine::pause();
+    }
+    return true;
+  }
+
+  TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction) const {
+    const uint32_t lane = machine_.block();
+    TUTTI_LOOP
+    for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads())
+      Machine::store_release(&device_peers_[ports_[instruction.first_in + n]].theirs[lane].taken, peers_[n].in_number);
+    TUTTI_LOOP
+    for (uint32_t n = first_out(); n < instruction.outs; n += machine_.threads()) {
+      const uint64_t number = peers_[n].out_number;
+      Channel& theirs = device_peers_[ports_[instruction.first_out + n]].theirs[lane];
+      Machine::store_release(&theirs.stamp[number % kChannelSlots], number << 32 | header_->hash);
+    }
+  }
+
+  const Machine& machine_;
+  InterpreterPeer* peers_;  // numbers are by peer, messages by port
+  const DeviceCallHeader* header_;
+  const DevicePeer* device_peers_;
+  const DeviceBlock* blocks_;
+  const DeviceInstruction* instructions_;
+  const DeviceSegment* segments_;
+  const uint16_t* ports_;
+};
+
+}  // namespace tutti::cuda

@@ -1,0 +1,330 @@
+// The interpreter on threads of the processor, one for each thread of each lane of each rank: every plan of the
+// registry.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "algorithms.h"
+#include "cpu_machine.h"
+#include "device_program.h"
+#include "exercise.h"
+#include "interpreter.h"
+#include "sanitized.h"
+
+namespace tutti {
+namespace {
+
+using cuda::Channel;
+using cuda::Cpu;
+using cuda::DeviceCall;
+using cuda::DevicePeer;
+using cuda::DeviceReport;
+using cuda::Vector;
+using Kernel = void (*)(const Cpu&, const DeviceCall&);
+
+template <class Format, class Op>
+void interpret(const Cpu& machine, const DeviceCall& call) {
+  cuda::Interpreter<Format, Op, Cpu>(machine, call).run();
+}
+constexpr Kernel kSumOfIntegers = &interpret<cuda::Plain<uint32_t>, cuda::Sum>;
+constexpr Kernel kSumOfFloats = &interpret<cuda::Plain<float>, cuda::Sum>;
+constexpr Kernel kAverageOfHalves = &interpret<cuda::BrainFloat, cuda::Average>;
+
+// The memory of all ranks' devices, and launches of theirs.
+class DeviceWorld {
+ public:
+  DeviceWorld(int size, uint32_t lanes, uint64_t slot_bytes) : size_(size), lanes_(lanes), slot_bytes_(slot_bytes) {
+    const size_t pairs = static_cast<size_t>(size) * lanes;
+    for (int rank = 0; rank < size; ++rank)
+      ranks_.push_back(
+          {std::vector<Channel>(pairs), std::vector<Vector>(pairs * cuda::kChannelSlots * slot_bytes / 16), {}, {}, {}});
+  }
+
+  // The call of one rank; memory that it needs stays with the world.
+  DeviceCall call(int rank, const Program& program, const Binding& binding, uint32_t hash) {
+    Rank& me = ranks_[static_cast<size_t>(rank)];
+    DeviceCall call{};
+    std::vector<DevicePeer> peers;
+    for (const Program::Peer& peer : program.peers) peers.push_back(connect(rank, peer.rank));
+    const Result<DeviceProgram> flat = flatten(program);
+    EXPECT_TRUE(flat.ok()) << flat.status().message();
+    me.program = describe(call, *flat, binding, peers);
+    if (!me.program.empty()) call.header.program = me.program.data();
+    me.scratch.assign(lanes_ * program.scratch_blocks * cuda::scratch_pitch(binding.stripe_bytes()) / 16 + 1, {});
+    call.header.scratch = reinterpret_cast<std::byte*>(me.scratch.data());
+    call.header.given_up = &given_up, call.header.report = &me.report;
+    call.header.slot_bytes = slot_bytes_, call.header.hash = hash, call.header.divisor = static_cast<uint32_t>(size_);
+    call.header.rank = static_cast<uint32_t>(rank);
+    return call;
+  }
+
+  // One launch for each rank, or one for all of them.
+  void run(Kernel kernel, const std::vector<DeviceCall>& calls, uint32_t threads, bool in_one_launch) {
+    std::optional<DeviceCall> of_all;
+    if (in_one_launch) of_all.emplace().world = calls.data();
+    std::vector<std::thread> running;
+    std::vector<std::unique_ptr<Block>> blocks;
+    for (uint32_t rank = 0; rank < calls.size(); ++rank) {
+      for (uint32_t lane = 0; lane < lanes_; ++lane) {
+        blocks.push_back(std::make_unique<Block>(threads, cuda::interpreter_shared_bytes(calls[rank].header)));
+        for (uint32_t thread = 0; thread < threads; ++thread)
+          running.emplace_back([=, this, &block = *blocks.back(), &call = of_all ? *of_all : calls[rank]] {
+            // A barrier of the library's makes any two of its users know of each other, and so hides races of theirs.
+            kernel(Cpu({lanes_, threads}, lane, thread, threads == 1 ? nullptr : &block.barrier, block.memory(),
+                       in_one_launch ? rank : 0),
+                   call);
+          });
+      }
+    }
+    for (std::thread& thread : running) thread.join();
+  }
+
+  uint64_t report(int rank) { return std::atomic_ref(ranks_[static_cast<size_t>(rank)].report).load(); }
+  uint32_t given_up = 0;
+
+ private:
+  struct Rank {
+    std::vector<Channel> channels;  // by peer and lane
+    std::vector<Vector> slots;      // by peer, lane and slot
+    std::vector<Vector> scratch;
+    std::vector<std::byte> program;
+    uint64_t report = 0;
+  };
+  struct Block {
+    Block(uint32_t threads, uint64_t bytes) : barrier(threads), shared((bytes + Cpu::kOwnBytes) / 16 + 1) {}
+    std::byte* memory() { return reinterpret_cast<std::byte*>(shared.data()); }
+    std::barrier<> barrier;
+    std::vector<Vector> shared;
+  };
+
+  DevicePeer connect(int rank, int peer) {
+    Rank &mine = ranks_[static_cast<size_t>(rank)], &theirs = ranks_[static_cast<size_t>(peer)];
+    const size_t area = lanes_ * cuda::kChannelSlots * slot_bytes_;
+    const auto me = static_cast<size_t>(rank), other = static_cast<size_t>(peer);
+    return {&mine.channels[other * lanes_], &theirs.channels[me * lanes_],
+            reinterpret_cast<std::byte*>(mine.slots.data()) + other * area,
+            reinterpret_cast<std::byte*>(theirs.slots.data()) + me * area, other};
+  }
+
+  int size_;
+  uint32_t lanes_;
+  uint64_t slot_bytes_;
+  std::vector<Rank> ranks_;
+};
+
+// How a stripe is cut so that every message fits a slot of a kilobyte, or of more where 64 bytes of each block do not.
+struct Cut {
+  Cut(const Algorithm& algorithm, int size, int root) {
+    uint32_t widest = 1;
+    for (int rank = 0; rank < size; ++rank) widest = std::max(widest, algorithm.plan(rank, Team(size), root).widest_run());
+    while (cuda::message_bytes(stripe_bytes + 64, widest) <= slot_bytes) stripe_bytes += 64;
+    slot_bytes = std::max(slot_bytes, cuda::message_bytes(stripe_bytes, widest));
+  }
+  size_t stripe_bytes = 64;
+  uint64_t slot_bytes = 1024;
+};
+
+class InterpreterTest : public testing::TestWithParam<Algorithm> {};
+
+// One after another in the same channels, so that numbers go on; some end with all ranks in one launch.
+TEST_P(InterpreterTest, CarriesOutEveryPlan) {
+  constexpr uint32_t kLanes = 2;
+  const Algorithm& algorithm = GetParam();
+  uint32_t salt = 0;
+  for (const int size : test::fewer<std::vector<int>>({2, 3, 4, 5, 8}, {2, 3, 5})) {
+    for (const int root : {0, size - 1}) {
+      const Cut cut(algorithm, size, root);
+      DeviceWorld world(size, kLanes, cut.slot_bytes);
+      for (const size_t count : {0u, 1u, 17u, 250u, 1000u, 5003u}) {
+        test::Case c{&algorithm, Team(size), root, count, false, kLanes, cut.stripe_bytes};
+        c.in_place = !each_rank_has_a_part(algorithm.collective) && ++salt % 2 == 0;
+        SCOPED_TRACE(testing::Message() << size << " ranks, root " << root << ", " << count << " elements");
+        test::Exercise exercise(c, static_cast<int>(salt));
+        std::vector<DeviceCall> calls;
+        for (int rank = 0; rank < size; ++rank)
+          calls.push_back(world.call(rank, exercise.program(rank), exercise.binding(rank), salt + 1));
+        world.run(kSumOfIntegers, calls, 1 + salt % 3, salt % 4 == 0);
+        if (algorithm.collective != Collective::barrier) exercise.expect_right();
+        for (int rank = 0; rank < size; ++rank) {
+          const auto report = DeviceReport::of(world.report(rank));
+          ASSERT_NE(report.kind, DeviceReport::Kind::mismatch) << "rank " << rank << " of its peer " << report.peer;
+        }
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// What the engine makes of the same floats on the host, bit for bit: the same plans, and arithmetic in the same order.
+class ReductionTest : public testing::TestWithParam<Algorithm> {};
+
+TEST_P(ReductionTest, HasTheEnginesBits) {
+  const Algorithm& algorithm = GetParam();
+  constexpr int kSize = 5;
+  constexpr uint32_t kLanes = 2;
+  const Cut cut(algorithm, kSize, 0);
+  const test::Case c{&algorithm, Team(kSize), 0, 3001, false, kLanes, cut.stripe_bytes, DataType::float32};
+  test::EngineWorld host(Team(kSize), test::Wiring::slots, test::shape_of(kSize, 4096, kLanes), 1);
+  test::Exercise on_host(c, 9), on_device(c, 9);
+  host.start([&](int rank, LinkTable& links) { return on_host.operation(rank, links); });
+  const Status status = host.finish();
+  ASSERT_TRUE(status.ok()) << status.message();
+  DeviceWorld world(kSize, kLanes, cut.slot_bytes);
+  std::vector<DeviceCall> calls;
+  for (int rank = 0; rank < kSize; ++rank) calls.push_back(world.call(rank, on_device.program(rank), on_device.binding(rank), 1));
+  world.run(kSumOfFloats, calls, 2, false);
+  for (size_t rank = 0; rank < kSize; ++rank)
+    if (algorithm.collective != Collective::reduce || rank == 0) {
+      ASSERT_TRUE(std::ranges::equal(on_device.outputs()[rank], on_host.outputs()[rank])) << "rank " << rank;
+    }
+}
+
+std::vector<Algorithm> reductions() {
+  std::vector<Algorithm> result;
+  for (const Algorithm& algorithm : algorithms())
+    if (has_op(algorithm.collective)) result.push_back(algorithm);
+  return result;
+}
+
+std::string label_of(const testing::TestParamInfo<Algorithm>& info) {
+  return std::string(name(info.param.collective)) + "_" + std::string(info.param.name);
+}
+INSTANTIATE_TEST_SUITE_P(Algorithms, InterpreterTest, testing::ValuesIn(algorithms().begin(), algorithms().end()), label_of);
+INSTANTIATE_TEST_SUITE_P(Algorithms, ReductionTest, testing::ValuesIn(reductions()), label_of);
+
+// Blocks of one rank's own length each, some of them empty, so that none begins where the one before is aligned.
+class BlocksTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(BlocksTest, AreOfAnyLengthAndPlace) {
+  const Algorithm& algorithm = *std::ranges::find_if(
+      algorithms(), [](const Algorithm& a) { return a.collective == Collective::all_gather && a.name == GetParam(); });
+  const std::vector<size_t> lengths = {3, 0, 130, 1, 1000};
+  const int size = static_cast<int>(lengths.size());
+  const size_t total = std::accumulate(lengths.begin(), lengths.end(), size_t{0});
+  const Cut cut(algorithm, size, 0);
+  DeviceWorld world(size, 2, cut.slot_bytes);
+  std::vector<std::vector<uint32_t>> inputs, outputs;
+  std::vector<uint32_t> expected;
+  for (int rank = 0; rank < size; ++rank) {
+    inputs.emplace_back(lengths[static_cast<size_t>(rank)] + 1);
+    for (size_t i = 0; i < lengths[static_cast<size_t>(rank)]; ++i) {
+      inputs.back()[i] = static_cast<uint32_t>(1000 * rank) + static_cast<uint32_t>(i);
+      expected.push_back(inputs.back()[i]);
+    }
+    outputs.emplace_back(total + 1, 7);
+  }
+  expected.push_back(7);  // behind the end
+  std::vector<Program> programs;
+  std::vector<DeviceCall> calls;
+  for (int rank = 0; rank < size; ++rank) {
+    const auto me = static_cast<size_t>(rank);
+    std::vector<Binding::Block> blocks;
+    auto* output = reinterpret_cast<std::byte*>(outputs[me].data());
+    for (size_t r = 0; r < lengths.size(); output += 4 * lengths[r++])
+      blocks.push_back({r == me ? reinterpret_cast<const std::byte*>(inputs[me].data()) : nullptr, output, 4 * lengths[r]});
+    programs.push_back(compile(algorithm.plan(rank, Team(size), 0), algorithm.collective, rank, size, 0));
+    calls.push_back(world.call(rank, programs.back(), Binding::fixed(std::move(blocks), cut.stripe_bytes), 1));
+  }
+  world.run(kSumOfIntegers, calls, 2, false);
+  for (const auto& output : outputs) EXPECT_EQ(output, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(AllGather, BlocksTest, testing::Values("ring", "recursive", "direct", "hierarchical"));
+
+const Algorithm& algorithm_named(Collective collective, std::string_view name) {
+  return algorithms()[*find_algorithm(collective, name)];
+}
+
+TEST(AverageTest, IsRoundedOnceByWhoeverCompletes) {
+  constexpr int kSize = 3;
+  const Algorithm& algorithm = algorithm_named(Collective::all_reduce, "direct");
+  const Cut cut(algorithm, kSize, 0);
+  DeviceWorld world(kSize, 1, cut.slot_bytes);
+  // 1, 1 and 1 + 2^-7 in bfloat16: the sum, 3 + 2^-7, has no place there, a third of it rounds to 1.
+  std::vector<std::vector<uint16_t>> values(kSize, std::vector<uint16_t>(100, 0x3F80));
+  values[2].assign(100, 0x3F81);
+  std::vector<DeviceCall> calls;
+  for (int rank = 0; rank < kSize; ++rank) {
+    const Program program = compile(algorithm.plan(rank, Team(kSize), 0), algorithm.collective, rank, kSize, 0);
+    auto* memory = reinterpret_cast<std::byte*>(values[static_cast<size_t>(rank)].data());
+    calls.push_back(world.call(rank, program, Binding::chunked(memory, memory, 200, program.blocks, cut.stripe_bytes), 1));
+  }
+  world.run(kAverageOfHalves, calls, 2, false);
+  for (const auto& value : values) EXPECT_EQ(value, std::vector<uint16_t>(100, 0x3F80));
+}
+
+// A pair of ranks, of which the second may call something else or nothing.
+struct Pair {
+  explicit Pair(uint32_t hash_of_second) {
+    const Algorithm& algorithm = algorithm_named(Collective::all_reduce, "direct");
+    for (int rank = 0; rank < 2; ++rank) {
+      const Program program = compile(algorithm.plan(rank, Team(2), 0), algorithm.collective, rank, 2, 0);
+      auto* memory = reinterpret_cast<std::byte*>(values[rank]);
+      calls.push_back(world.call(rank, program, Binding::chunked(memory, memory, sizeof values[rank], program.blocks, 64),
+                                 rank == 0 ? 1 : hash_of_second));
+    }
+  }
+  // Until it has reported something; then all give up.
+  void run_until_report(int rank, const std::vector<DeviceCall>& running) {
+    std::thread launch([&] { world.run(kSumOfIntegers, running, 2, false); });
+    while (world.report(rank) == 0) std::this_thread::yield();
+    std::atomic_ref(world.given_up).store(1);
+    launch.join();
+  }
+  DeviceWorld world{2, 1, 1024};
+  uint32_t values[2][64] = {{1, 2}, {3, 4}};  // two blocks, one of which each rank reduces
+  std::vector<DeviceCall> calls;
+};
+
+TEST(FailureTest, AnAbsentPeerIsNamedAndNothingMoreIsWritten) {
+  Pair pair(1);
+  pair.run_until_report(0, {pair.calls[0]});
+  const auto report = DeviceReport::of(pair.world.report(0));
+  EXPECT_EQ(report.kind, DeviceReport::Kind::waits);
+  EXPECT_EQ(report.peer, 1u);
+  EXPECT_EQ(pair.values[0][0], 1u);
+  EXPECT_EQ(pair.values[0][1], 2u);
+}
+
+TEST(FailureTest, AnotherCallIsNotBelieved) {
+  Pair pair(2);
+  pair.run_until_report(0, pair.calls);
+  const auto report = DeviceReport::of(pair.world.report(0));
+  EXPECT_EQ(report.kind, DeviceReport::Kind::mismatch);
+  EXPECT_EQ(report.peer, 1u);
+  EXPECT_EQ(pair.values[0][0], 1u);
+  EXPECT_EQ(pair.values[1][0], 3u);
+}
+
+// The programs of many ranks do not fit behind the header of a call.
+TEST(ProgramTest, MayLieApart) {
+  constexpr int kSize = 60;
+  const Algorithm& algorithm = algorithm_named(Collective::all_reduce, "direct");
+  const Cut cut(algorithm, kSize, 0);
+  DeviceWorld world(kSize, 1, cut.slot_bytes);
+  test::Exercise exercise({&algorithm, Team(kSize), 0, 2000, false, 1, cut.stripe_bytes}, 3);
+  std::vector<DeviceCall> calls;
+  for (int rank = 0; rank < kSize; ++rank) calls.push_back(world.call(rank, exercise.program(rank), exercise.binding(rank), 1));
+  EXPECT_NE(calls[0].header.program, nullptr);
+  world.run(kSumOfIntegers, calls, 1, false);
+  exercise.expect_right();
+}
+
+TEST(FlattenTest, RefusesWhatKernelsCannotCount) {
+  Program program = compile(algorithm_named(Collective::all_reduce, "ring").plan(0, Team(2), 0), Collective::all_reduce, 0, 2, 0);
+  ASSERT_TRUE(flatten(program).ok());
+  program.scratch_blocks = 65536;
+  const auto flat = flatten(program);
+  ASSERT_FALSE(flat.ok());
+  EXPECT_EQ(flat.status().code(), Code::unsupported);
+}
+
+}  // namespace
+}  // namespace tutti
