@@ -15,5 +15,7 @@ std::span<const std::byte> image(DataType type);
 
 // "fold_uint32_sum" for int32 and uint32; empty where the operator is not defined.
 std::string fold_kernel_name(DataType type, ReduceOp op);
+// Likewise "interpret_uint32_sum".
+std::string interpreter_name(DataType type, ReduceOp op);
 
 }  // namespace tutti::cuda

@@ -17,11 +17,14 @@ DataType without_sign(DataType type) {
 // Whether the bits of a result depend on which bit is a sign.
 bool minds_signs(ReduceOp op) { return op == ReduceOp::min || op == ReduceOp::max || op == ReduceOp::avg; }
 
+std::string kernel_name(const char* kind, DataType type, ReduceOp op) {
+  if (!is_defined(op, type)) return {};
+  return std::string(kind) + "_" + std::string(name(minds_signs(op) ? type : without_sign(type))) + "_" + std::string(name(op));
+}
+
 }  // namespace
 
-std::string fold_kernel_name(DataType type, ReduceOp op) {
-  if (!is_defined(op, type)) return {};
-  return "fold_" + std::string(name(minds_signs(op) ? type : without_sign(type))) + "_" + std::string(name(op));
-}
+std::string fold_kernel_name(DataType type, ReduceOp op) { return kernel_name("fold", type, op); }
+std::string interpreter_name(DataType type, ReduceOp op) { return kernel_name("interpret", type, op); }
 
 }  // namespace tutti::cuda

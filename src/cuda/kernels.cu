@@ -1,6 +1,7 @@
 // The kernels of one family, which TUTTI_FAMILY names: nvcc compiles this file once for each.
 #include "fold_kernel.h"
 #include "gpu.h"
+#include "interpreter.h"
 #include "kernel_rows.h"
 
 namespace tutti::cuda {
@@ -11,8 +12,15 @@ namespace tutti::cuda {
     fold_kernel<Format, Op>(Gpu(), call);                                                                                   \
   }
 
+// A block's threads share its registers with no other block: a communicator takes a quarter of the device at most.
+#define TUTTI_INTERPRETER_KERNEL(type, op, Format, Op)                   \
+  extern "C" __global__ void __launch_bounds__(kInterpreterThreads, 1)   \
+      interpret_##type##_##op(const __grid_constant__ DeviceCall call) { \
+    Interpreter<Format, Op, Gpu>(Gpu(), call).run();                     \
+  }
+
 #define TUTTI_ROWS_OF(family, ROW) TUTTI_ROWS_##family(ROW, Gpu)
-#define TUTTI_KERNELS_OF(family) TUTTI_ROWS_OF(family, TUTTI_FOLD_KERNEL)
+#define TUTTI_KERNELS_OF(family) TUTTI_ROWS_OF(family, TUTTI_FOLD_KERNEL) TUTTI_ROWS_OF(family, TUTTI_INTERPRETER_KERNEL)
 TUTTI_KERNELS_OF(TUTTI_FAMILY)
 
 }  // namespace tutti::cuda

@@ -205,6 +205,7 @@ TEST(FoldCountTest, GoesBeyond32Bits) {
 
 TEST(KernelNamesTest, AreThoseOfDefinedOperators) {
   EXPECT_EQ(cuda::fold_kernel_name(DataType::int32, ReduceOp::sum), "fold_uint32_sum");
+  EXPECT_EQ(cuda::interpreter_name(DataType::int64, ReduceOp::band), "interpret_uint64_band");
   EXPECT_EQ(cuda::fold_kernel_name(DataType::int32, ReduceOp::max), "fold_int32_max");
   EXPECT_EQ(cuda::fold_kernel_name(DataType::uint8, ReduceOp::avg), "fold_uint8_avg");
   EXPECT_EQ(cuda::fold_kernel_name(DataType::bfloat16, ReduceOp::avg), "fold_bfloat16_avg");

@@ -16,9 +16,10 @@ FLOATS = ["float16", "bfloat16", "float32", "float64"]
 
 
 def expected():
-    names = {f"fold_{kind}_{op}" for kind in INTEGERS for op in ("sum", "prod", "min", "max", "avg", "band", "bor", "bxor")}
-    names |= {f"fold_{kind[1:]}_{op}" for kind in INTEGERS for op in ("min", "max", "avg")}
-    return names | {f"fold_{kind}_{op}" for kind in FLOATS for op in ("sum", "prod", "min", "max", "avg")}
+    rows = {f"{kind}_{op}" for kind in INTEGERS for op in ("sum", "prod", "min", "max", "avg", "band", "bor", "bxor")}
+    rows |= {f"{kind[1:]}_{op}" for kind in INTEGERS for op in ("min", "max", "avg")}
+    rows |= {f"{kind}_{op}" for kind in FLOATS for op in ("sum", "prod", "min", "max", "avg")}
+    return {f"{kernel}_{row}" for kernel in ("fold", "interpret") for row in rows}
 
 
 def kernels(text):
