@@ -123,24 +123,42 @@ struct BitXor : Bitwise {
 
 // ---- division by the number of contributions, of integers towards zero ----
 
+struct Divisor {
+  uint32_t value, inverse;  // 2^32 / value, rounded up; 0 where that is 2^32 or what is divided is less
+
+  TUTTI_DEVICE explicit Divisor(uint32_t divisor)
+      : value(divisor), inverse(divisor < 2 || divisor > 0xFFFF ? 0 : 0xFFFFFFFF / divisor + 1) {}
+
+  // Of a number of at most 16 bits by 2 or more: multiplied by the inverse, whose error is too small to show.  To
+  // divide each of the elements in 16 bytes would take longer than the memory does.
+  TUTTI_DEVICE uint32_t narrow_quotient(uint32_t v) const { return static_cast<uint32_t>(uint64_t{inverse} * v >> 32); }
+};
+
 template <class T>
-TUTTI_DEVICE T divide(T v, uint32_t divisor) {
+TUTTI_DEVICE T divide(T v, const Divisor& divisor) {
   if constexpr (std::is_floating_point_v<T>) {
-    return v / static_cast<T>(divisor);
+    return v / static_cast<T>(divisor.value);
   } else {
     using Magnitude = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+    const auto quotient = [&](Magnitude m) -> Magnitude {
+      if constexpr (sizeof(T) <= 2) {
+        return divisor.narrow_quotient(m);
+      } else {
+        return m / divisor.value;
+      }
+    };
     const auto bits = static_cast<Magnitude>(v);
     if constexpr (std::is_signed_v<T>) {
-      if (v < 0) return static_cast<T>(Magnitude{0} - (Magnitude{0} - bits) / divisor);
+      if (v < 0) return static_cast<T>(Magnitude{0} - quotient(Magnitude{0} - bits));
     }
-    return static_cast<T>(bits / divisor);
+    return static_cast<T>(quotient(bits));
   }
 }
 
 template <class Format, class Op>
-TUTTI_DEVICE typename Format::Stored finish(typename Format::Wide v, uint32_t divisor) {
+TUTTI_DEVICE typename Format::Stored finish(typename Format::Wide v, const Divisor& divisor) {
   if constexpr (std::is_same_v<Op, Average>) {
-    if (divisor > 1) v = divide(v, divisor);
+    if (divisor.value > 1) v = divide(v, divisor);
   }
   return Format::round(v);
 }

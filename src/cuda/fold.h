@@ -34,7 +34,7 @@ struct Elements {
   }
 
   template <class Op>
-  TUTTI_DEVICE Unit finished(uint32_t divisor) const {
+  TUTTI_DEVICE Unit finished(const Divisor& divisor) const {
     typename Format::Stored stored[kCount];
     TUTTI_UNROLL
     for (uint32_t e = 0; e < kCount; ++e) stored[e] = finish<Format, Op>(value[e], divisor);
@@ -64,12 +64,12 @@ struct Partial {
     } else if constexpr (kPacked) {
       auto left = Elements<Format, Unit>::of(value);
       left.template apply<Op>(Elements<Format, Unit>::of(next));
-      value = left.template finished<Op>(1);
+      value = left.template finished<Op>(Divisor(1));
     } else {
       value.template apply<Op>(Elements<Format, Unit>::of(next));
     }
   }
-  TUTTI_DEVICE Unit finished(uint32_t divisor) const {
+  TUTTI_DEVICE Unit finished(const Divisor& divisor) const {
     if constexpr (kPacked) {
       return Elements<Format, Unit>::of(value).template finished<Op>(divisor);
     } else {
@@ -88,7 +88,7 @@ TUTTI_DEVICE void load_units(Unit (&to)[kUnits], const std::byte* from, uint64_t
 // All are read before the first is written, since a target may be a source; and each source is asked for while the one
 // before it is reduced, so that the memory always has something to do.
 template <class Format, class Op, class Unit, uint32_t kUnits, class Machine, class Operands>
-TUTTI_DEVICE void fold_units(const Operands& operands, uint64_t at, uint64_t stride, uint32_t divisor) {
+TUTTI_DEVICE void fold_units(const Operands& operands, uint64_t at, uint64_t stride, const Divisor& divisor) {
   Unit first[kUnits], next[kUnits];
   load_units<Machine>(first, operands.source(0) + at, stride);
   const uint32_t sources = operands.sources();
@@ -120,10 +120,10 @@ TUTTI_DEVICE void fold_units(const Operands& operands, uint64_t at, uint64_t str
 // operands have the same place within 16 bytes, what lies between multiples of 16 goes in vectors, else everything by
 // elements.  kVectors: how many of each source a thread reads at once.
 template <class Format, class Op, uint32_t kVectors, class Machine, class Operands>
-TUTTI_DEVICE void fold(const Machine& machine, const Operands& operands, uint64_t bytes, uint32_t divisor, uint32_t part,
+TUTTI_DEVICE void fold(const Machine& machine, const Operands& operands, uint64_t bytes, const Divisor& divisor, uint32_t part,
                        uint32_t parts) {
   using Element = Raw<typename Format::Stored>;
-  constexpr uint32_t kElements = 4;
+  constexpr uint32_t kElements = sizeof(Element) == 8 ? 2 : 4;
   const auto place = reinterpret_cast<uintptr_t>(operands.source(0));
   uintptr_t apart = 0;
   TUTTI_LOOP

@@ -23,8 +23,8 @@ inline constexpr uint32_t kVectorsAtOnce = sizeof(typename Format::Stored) == 4 
 
 template <class Format, class Op, class Machine>
 TUTTI_DEVICE void fold_kernel(const Machine& machine, const FoldCall& call) {
-  fold<Format, Op, kVectorsAtOnce<Format>>(machine, FoldOperands{call}, call.count * sizeof(typename Format::Stored), call.divisor,
-                                           machine.block(), machine.blocks());
+  fold<Format, Op, kVectorsAtOnce<Format>>(machine, FoldOperands{call}, call.count * sizeof(typename Format::Stored),
+                                           Divisor(call.divisor), machine.block(), machine.blocks());
 }
 
 }  // namespace tutti::cuda

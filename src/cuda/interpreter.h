@@ -180,7 +180,7 @@ class Interpreter {
                             : instruction.take == DeviceTake::fold      ? instruction.own_position
                                                                         : 0;
     if (instruction.take == DeviceTake::recv) operands.own_position = ~0u, operands.n_sources = 1;
-    const uint32_t divisor = instruction.completes ? header_->divisor : 1;
+    const Divisor divisor(instruction.completes ? header_->divisor : 1);
     TUTTI_LOOP
     do compute(operands, divisor);
     while (next(parts, operands.part));
@@ -189,12 +189,15 @@ class Interpreter {
     return true;
   }
 
-  TUTTI_DEVICE void compute(const PartOperands& operands, uint32_t divisor) const {
+  // Narrow elements take the more registers for each vector.
+  static constexpr uint32_t kVectors = sizeof(typename Format::Stored) < 4 ? sizeof(typename Format::Stored) : 4;
+
+  TUTTI_DEVICE void compute(const PartOperands& operands, const Divisor& divisor) const {
     const DevicePart& part = operands.part;
     if (operands.n_sources > 1) {
-      fold<Format, Op, 4>(machine_, operands, part.bytes, divisor, 0, 1);
+      fold<Format, Op, kVectors>(machine_, operands, part.bytes, divisor, 0, 1);
     } else if (operands.outs > 0 || operands.own_position != 0 || part.own != part.home) {
-      fold<Plain<Raw<typename Format::Stored>>, Sum, 4>(machine_, MovedOperands{operands}, part.bytes, 1, 0, 1);
+      fold<Plain<Raw<typename Format::Stored>>, Sum, 4>(machine_, MovedOperands{operands}, part.bytes, Divisor(1), 0, 1);
     }
   }
 

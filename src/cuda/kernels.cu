@@ -6,10 +6,17 @@
 
 namespace tutti::cuda {
 
-// Two blocks to a multiprocessor: half of its threads, with 64 registers each.
-#define TUTTI_FOLD_KERNEL(type, op, Format, Op)                                                                             \
-  extern "C" __global__ void __launch_bounds__(kFoldThreads, 2) fold_##type##_##op(const __grid_constant__ FoldCall call) { \
-    fold_kernel<Format, Op>(Gpu(), call);                                                                                   \
+// Two blocks to a multiprocessor: half of its threads, with 64 registers each.  Before compute capability 8 these are too
+// few for float64, and one block is half of the threads.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kFoldBlocks = 1;
+#else
+constexpr int kFoldBlocks = 2;
+#endif
+#define TUTTI_FOLD_KERNEL(type, op, Format, Op)                           \
+  extern "C" __global__ void __launch_bounds__(kFoldThreads, kFoldBlocks) \
+      fold_##type##_##op(const __grid_constant__ FoldCall call) {         \
+    fold_kernel<Format, Op>(Gpu(), call);                                 \
   }
 
 // A block's threads share its registers with no other block: a communicator takes a quarter of the device at most.

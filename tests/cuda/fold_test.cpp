@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu_kernels.h"
+#include "elements.h"
 #include "fold_call.h"
 #include "guarded.h"
 #include "image.h"
@@ -24,7 +25,7 @@ using cuda::Cpu;
 using cuda::CpuKernel;
 using cuda::FoldCall;
 
-constexpr uint32_t kDivisors[] = {1, 2, 3, 7, 65536, 0xFFFFFFFF};
+constexpr uint32_t kDivisors[] = {1, 2, 3, 7, 255, 65535, 65536, 0xFFFFFFFF};
 
 std::vector<std::tuple<DataType, ReduceOp>> defined_pairs() {
   std::vector<std::tuple<DataType, ReduceOp>> pairs;
@@ -201,6 +202,12 @@ TEST(FoldCountTest, GoesBeyond32Bits) {
     }
     EXPECT_EQ(target.data()[kCount], 0);
   }
+}
+
+// Every number of 16 bits by divisors whose inverses err most.
+TEST(NarrowQuotientTest, IsExact) {
+  for (const uint32_t divisor : {2u, 3u, 7u, 255u, 256u, 257u, 32767u, 32769u, 43691u, 65534u, 65535u, 65536u, 0xFFFFFFFFu})
+    for (uint32_t v = 0; v < 65536; ++v) ASSERT_EQ(cuda::Divisor(divisor).narrow_quotient(v), v / divisor) << v << " / " << divisor;
 }
 
 TEST(KernelNamesTest, AreThoseOfDefinedOperators) {
