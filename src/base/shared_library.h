@@ -21,6 +21,13 @@ class SharedLibrary {
     return Status(Code::unsupported, name + " cannot be loaded: " + (why ? why : "for no reason that it gives"));
   }
 
+  // By whoever; nothing is loaded.
+  static bool is_loaded(const std::string& name) {
+    void* handle = ::dlopen(name.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (handle) ::dlclose(handle);
+    return handle != nullptr;
+  }
+
   // Looks up what `function` is to call; without it, complete() is an error.
   template <class Function>
   void find(Function& function, const char* symbol) {
