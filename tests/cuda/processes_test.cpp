@@ -1,0 +1,142 @@
+// Device memory of another process, and what becomes of a context in a child.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <optional>
+
+#include "owned_fd.h"
+#include "world.h"
+
+namespace tutti::cuda::test {
+namespace {
+
+// cuda_peer, which lies beside this program.
+class Peer {
+ public:
+  explicit Peer(size_t words) {
+    int in[2], out[2];
+    EXPECT_EQ(::pipe2(in, O_CLOEXEC), 0);
+    EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
+    to_ = OwnedFd(in[1]);
+    from_ = OwnedFd(out[0]);
+    std::array<char, 4096> self{};
+    EXPECT_GT(::readlink("/proc/self/exe", self.data(), self.size() - 1), 0);
+    std::string program = self.data();
+    program.replace(program.rfind('/') + 1, std::string::npos, "cuda_peer");
+    std::string of = library(), count = std::to_string(words);
+    char* arguments[] = {program.data(), of.data(), count.data(), nullptr};
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+    EXPECT_EQ(::posix_spawn(&process_, program.c_str(), &actions, nullptr, arguments, environ), 0) << program;
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::close(in[0]);
+    ::close(out[1]);
+  }
+  Peer(const Peer&) = delete;
+  ~Peer() {
+    to_.reset();
+    from_.reset();
+    int status = 0;
+    EXPECT_EQ(::waitpid(process_, &status, 0), process_);
+    EXPECT_TRUE(WIFEXITED(status));
+  }
+  std::string line() {
+    std::string text;
+    for (char c = 0; ::read(from_.get(), &c, 1) == 1 && c != '\n';) text += c;
+    return text;
+  }
+  void tell() { EXPECT_EQ(::write(to_.get(), "x", 1), 1); }
+
+ private:
+  pid_t process_ = -1;
+  OwnedFd to_, from_;
+};
+
+std::optional<CUipcMemHandle> handle_of(const std::string& text) {
+  CUipcMemHandle handle{};
+  if (text.size() != 2 * sizeof(handle.reserved)) return std::nullopt;
+  for (size_t i = 0; i < sizeof(handle.reserved); ++i)
+    handle.reserved[i] = static_cast<unsigned char>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
+  return handle;
+}
+
+class CudaProcesses : public CudaTest {};
+
+TEST_F(CudaProcesses, ReadAndWriteOneAnothersMemory) {
+  const size_t words = 100'000;
+  Peer peer(words);
+  const std::string told = peer.line();
+  const auto handle = handle_of(told);
+  ASSERT_TRUE(handle) << told;
+  {
+    const OpenedMemory opened = value_of(OpenedMemory::open(context(), *handle));
+    EXPECT_EQ(value_of(recognize(driver(), opened.data())).place, MemoryPlace::device);
+    std::vector<uint32_t> values = read(opened.address(), words);
+    for (uint32_t i = 0; i < words; ++i) ASSERT_EQ(values[i], i + 1);
+    for (uint32_t& value : values) value *= 2;
+    write(opened.address(), values);
+  }
+  peer.tell();
+  EXPECT_EQ(peer.line(), "doubled");
+}
+
+TEST_F(CudaProcesses, OpenAHandleTwice) {
+  Peer peer(1000);
+  const std::string told = peer.line();
+  const auto handle = handle_of(told);
+  ASSERT_TRUE(handle) << told;
+  auto first = std::make_unique<OpenedMemory>(value_of(OpenedMemory::open(context(), *handle)));
+  const OpenedMemory second = value_of(OpenedMemory::open(context(), *handle));
+  EXPECT_EQ(first->address(), second.address());
+  first.reset();
+  EXPECT_EQ(read(second.address(), 3), (std::vector<uint32_t>{1, 2, 3}));
+  peer.tell();
+  EXPECT_EQ(peer.line(), "word 0 is 1");  // nobody has doubled it
+}
+
+TEST_F(CudaProcesses, DoNotOpenWhatIsNoHandle) {
+  CUipcMemHandle nonsense{};
+  for (unsigned char& byte : nonsense.reserved) byte = 0x5A;
+  EXPECT_FALSE(OpenedMemory::open(context(), nonsense).ok());
+  EXPECT_EQ(context()->lost(), Error::success);
+}
+
+// A child has copies of its parent's objects, and ends them without a word to CUDA.
+TEST_F(CudaProcesses, LeaveWhatIsTheirParents) {
+  std::optional<DeviceMemory> memory = device_memory(400);
+  std::optional<Stream> on = stream();
+  write(memory->address(), std::vector<uint32_t>(100, 3));
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    memory.reset();
+    on.reset();
+    ::_exit(context()->is_ours() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_TRUE(context()->is_ours());
+  EXPECT_EQ(read(memory->address(), 100), std::vector<uint32_t>(100, 3));
+  finish(on->get());
+}
+
+// The host cannot read a device's memory; the fake sees to that when it is asked to.
+TEST_F(CudaProcesses, DieOfReadingDeviceMemory) {
+  (void)set_mood("guarded");
+  const DeviceMemory memory = device_memory(4096);
+  GTEST_FLAG_SET(death_test_style, "fast");
+  EXPECT_DEATH(std::printf("%d\n", static_cast<int>(*const_cast<volatile std::byte*>(memory.data()))), "");
+  write(memory.address(), {8});
+  EXPECT_EQ(read(memory.address(), 1)[0], 8U);
+}
+
+}  // namespace
+}  // namespace tutti::cuda::test
