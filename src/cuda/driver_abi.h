@@ -226,6 +226,7 @@ using Functions = EntryTable<
     Entry<"cuEventSynchronize", 2000, Error(CUevent)>,
     Entry<"cuEventElapsedTime", 2000, Error(float* milliseconds, CUevent begin, CUevent end)>,
     // Graphs.
+    Entry<"cuStreamGetCtx", 9020, Error(CUstream, CUcontext*)>,
     Entry<"cuStreamIsCapturing", 10000, Error(CUstream, CaptureStatus*)>,
     Entry<"cuStreamBeginCapture", 10010, Error(CUstream, CaptureMode)>,
     Entry<"cuStreamEndCapture", 10000, Error(CUstream, CUgraph*)>,

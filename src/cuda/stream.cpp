@@ -64,6 +64,19 @@ Status call_host(const Context& context, CUhostFn function, void* argument, CUst
   return context.check(context.driver().call<"cuLaunchHostFunc">(stream, function, argument), "let a stream call the host");
 }
 
+Result<int> device_of(const Driver& driver, CUstream stream) {
+  CUcontext context = nullptr, popped = nullptr;
+  CUdevice device = 0;
+  Error error = driver.call<"cuStreamGetCtx">(stream, &context);
+  if (error == Error::success) error = driver.call<"cuCtxPushCurrent">(context);
+  if (error == Error::success) {
+    error = driver.call<"cuCtxGetDevice">(&device);
+    (void)driver.call<"cuCtxPopCurrent">(&popped);
+  }
+  if (error != Error::success) return driver.failure(error, "tell the device of a stream");
+  return device;
+}
+
 Result<bool> is_capturing(const Context& context, CUstream stream) {
   CaptureStatus capture = CaptureStatus::none;
   Status status =

@@ -46,6 +46,8 @@ Status wait_for_word(const Context& context, CUdeviceptr word, uint32_t value, C
 Status write_word(const Context& context, CUdeviceptr word, uint32_t value, CUstream stream);
 // `function` may call nothing of CUDA.
 Status call_host(const Context& context, CUhostFn function, void* argument, CUstream stream);
+// The device whose context a stream is in; of the legacy and the per-thread one the calling thread's.
+Result<int> device_of(const Driver& driver, CUstream stream);
 Result<bool> is_capturing(const Context& context, CUstream stream);
 
 // While a thread of the program captures a graph, what allocates or loads is forbidden to all others; in this scope the

@@ -101,6 +101,7 @@ SAME(cuEventRecord, 2000);
 SAME(cuEventQuery, 2000);
 SAME(cuEventSynchronize, 2000);
 SAME(cuEventElapsedTime, 2000);
+SAME(cuStreamGetCtx, 9020);
 SAME(cuStreamIsCapturing, 10000);
 SAME(cuStreamBeginCapture, 10010);
 SAME(cuStreamEndCapture, 10000);
@@ -117,7 +118,7 @@ SAME(cuFuncGetAttribute, 2020);
 SAME(cuFuncSetAttribute, 9000);
 SAME(cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050);
 SAME(cuLaunchKernel, 4000);
-constexpr size_t kCompared = 67;
+constexpr size_t kCompared = 68;
 static_assert(Functions::kEntries == kCompared, "a function has no line above");
 
 static_assert(static_cast<int>(Error::success) == static_cast<int>(CUDA_SUCCESS));

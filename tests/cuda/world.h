@@ -1,5 +1,5 @@
 // The driver that a test runs against: the fake one (FAKE_CUDA and moods.h say how it misbehaves), or a real one where
-// TUTTI_TEST_CUDA says libcuda.so.1.  Tests that ask for a mood are skipped there.
+// CUDA_TEST_LIBRARY says libcuda.so.1.  Tests that ask for a mood are skipped there.
 #pragma once
 
 #include <dlfcn.h>
@@ -22,7 +22,7 @@
 namespace tutti::cuda::test {
 
 inline std::string library() {
-  const char* named = std::getenv("TUTTI_TEST_CUDA");
+  const char* named = std::getenv("CUDA_TEST_LIBRARY");
   return named ? named : kDriverLibrary;
 }
 
@@ -37,7 +37,7 @@ inline bool set_mood(const char* moods) {
 // The kernels of probes.cu; the fake driver takes any bytes for them.
 inline std::vector<std::byte> probes() {
   std::vector<std::byte> image;
-  if (const char* path = std::getenv("TUTTI_TEST_PROBES")) {
+  if (const char* path = std::getenv("CUDA_TEST_PROBES")) {
     std::ifstream file(path, std::ios::binary);
     for (std::istreambuf_iterator<char> at(file), end; at != end; ++at) image.push_back(static_cast<std::byte>(*at));
   }
@@ -63,10 +63,11 @@ class CudaTest : public testing::Test {
   void SetUp() override {
     (void)set_mood("");
     auto loaded = Driver::load(library());
-    if (!loaded.ok() && std::getenv("TUTTI_TEST_CUDA")) FAIL() << loaded.status().message();  // which was asked for
+    if (!loaded.ok() && std::getenv("CUDA_TEST_LIBRARY")) FAIL() << loaded.status().message();  // which was asked for
     if (!loaded.ok()) GTEST_SKIP() << loaded.status().message();
     driver_ = *loaded;
     context_ = value_of(Context::retain(*driver_, 0));
+    kept_ = context_;
     (void)driver_->call<"cuCtxPushCurrent">(context_->handle());
   }
   void TearDown() override {
@@ -74,6 +75,7 @@ class CudaTest : public testing::Test {
     (void)set_mood("");
     CUcontext popped = nullptr;
     (void)driver_->call<"cuCtxPopCurrent">(&popped);
+    if (context_->lost() != Error::success) kept_.reset();
   }
 
   bool is_ready() const { return driver_ != nullptr; }
@@ -113,6 +115,7 @@ class CudaTest : public testing::Test {
  private:
   const Driver* driver_ = nullptr;
   SharedContext context_;
+  inline static SharedContext kept_;  // on a device it takes most of a second to make it anew
 };
 
 inline uint32_t* words_at(CUdeviceptr address) { return static_cast<uint32_t*>(pointer_to(address)); }

@@ -8,16 +8,19 @@
 
 int main(int argc, char** argv) {
   using namespace tutti::gpu;
-  const std::map<std::string, void (*)(const Session&, Findings&)> parts{
-      {"device", find_device}, {"memory", find_memory}, {"rates", find_rates}, {"processes", find_processes}};
+  const std::map<std::string, void (*)(const Session&, Findings&)> parts{{"device", find_device},
+                                                                         {"memory", find_memory},
+                                                                         {"rates", find_rates},
+                                                                         {"processes", find_processes},
+                                                                         {"calls", find_calls}};
   const bool is_peer = argc == 3 && std::strcmp(argv[1], "peer") == 0;
   if (!is_peer && (argc != 4 || !parts.contains(argv[1]))) {
     std::fprintf(stderr,
-                 "usage: gpu_facts device|memory|rates|processes PROBES.fatbin RESULT.json\n"
-                 "TUTTI_TEST_CUDA names the driver's library (libcuda.so.1)\n");
+                 "usage: gpu_facts device|memory|rates|processes|calls PROBES.fatbin RESULT.json\n"
+                 "CUDA_TEST_LIBRARY names the driver's library (libcuda.so.1)\n");
     return 2;
   }
-  const char* library = std::getenv("TUTTI_TEST_CUDA");
+  const char* library = std::getenv("CUDA_TEST_LIBRARY");
   Findings findings;
   try {
     const Session session(library ? library : tutti::cuda::kDriverLibrary, argv[2]);

@@ -15,8 +15,6 @@ using cuda::CUdeviceptr;
 std::atomic_ref<uint32_t> host_word(std::byte* at) {
   return std::atomic_ref(*reinterpret_cast<uint32_t*>(at));  // NOLINT: memory made for words
 }
-uint32_t* device_word(CUdeviceptr at) { return static_cast<uint32_t*>(cuda::pointer_to(at)); }
-
 // What a kernel that has waited reports lies in pinned memory.
 probes::Report report_in(const cuda::PinnedMemory& memory) {
   probes::Report report{};

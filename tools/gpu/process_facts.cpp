@@ -22,8 +22,6 @@ using cuda::CUdeviceptr;
 
 constexpr size_t kWords = 1 << 20;  // before the data
 
-uint32_t* device_word(CUdeviceptr at) { return static_cast<uint32_t*>(cuda::pointer_to(at)); }
-
 std::string hex_of(const cuda::CUipcMemHandle& handle) {
   std::string text;
   for (const unsigned char byte : handle.reserved) {

@@ -23,6 +23,8 @@ inline void need(const Status& status) {
   if (!status.ok()) throw std::runtime_error(status.message());
 }
 
+inline uint32_t* device_word(cuda::CUdeviceptr at) { return static_cast<uint32_t*>(cuda::pointer_to(at)); }
+
 class Session {
  public:
   // `library` and the file of probes.cu's kernels; the context is the thread's from now on.

@@ -244,10 +244,12 @@ Error in_context(Context*& context) {
 Context* current_context() { return context_stack.empty() ? nullptr : context_stack.back(); }
 
 Context& context_of(int device) {
-  static auto* const all = new std::array<Context, 16>;  // never destroyed
-  Context& context = (*all)[static_cast<size_t>(device)];
-  context.device = device;
-  return context;
+  static auto* const all = [] {  // never destroyed
+    auto* const made = new std::array<Context, 16>;
+    for (size_t i = 0; i < made->size(); ++i) (*made)[i].device = static_cast<int>(i);
+    return made;
+  }();
+  return (*all)[static_cast<size_t>(device)];
 }
 
 std::vector<Row> device_rows() {

@@ -38,6 +38,13 @@ Error stream_query(CUstream handle) {
   return stream->is_idle() ? Error::success : Error::not_ready;
 }
 
+Error stream_context(CUstream handle, CUcontext* context) {
+  const auto stream = stream_of(handle);
+  if (!stream) return Error::invalid_handle;
+  *context = reinterpret_cast<CUcontext>(&stream->context);
+  return Error::success;
+}
+
 Error stream_synchronize(CUstream handle) {
   const auto stream = stream_of(handle);
   if (const Error error = ask(stream); error != Error::success) return error;
@@ -189,13 +196,21 @@ std::shared_ptr<Stream> stream_of(CUstream handle) {
 
 std::vector<Row> stream_rows() {
   return {
-      row<"cuStreamCreate", &stream_create>(),         row<"cuStreamDestroy", &stream_destroy>(),
-      row<"cuStreamQuery", &stream_query>(),           row<"cuStreamSynchronize", &stream_synchronize>(),
-      row<"cuStreamWaitEvent", &stream_wait_event>(),  row<"cuStreamWaitValue32", &wait_value>(),
-      row<"cuStreamWriteValue32", &write_value>(),     row<"cuLaunchHostFunc", &host_func>(),
-      row<"cuEventCreate", &event_create>(),           row<"cuEventDestroy", &event_destroy>(),
-      row<"cuEventRecord", &event_record>(),           row<"cuEventQuery", &event_query>(),
-      row<"cuEventSynchronize", &event_synchronize>(), row<"cuEventElapsedTime", &event_elapsed>(),
+      row<"cuStreamCreate", &stream_create>(),
+      row<"cuStreamDestroy", &stream_destroy>(),
+      row<"cuStreamGetCtx", &stream_context>(),
+      row<"cuStreamQuery", &stream_query>(),
+      row<"cuStreamSynchronize", &stream_synchronize>(),
+      row<"cuStreamWaitEvent", &stream_wait_event>(),
+      row<"cuStreamWaitValue32", &wait_value>(),
+      row<"cuStreamWriteValue32", &write_value>(),
+      row<"cuLaunchHostFunc", &host_func>(),
+      row<"cuEventCreate", &event_create>(),
+      row<"cuEventDestroy", &event_destroy>(),
+      row<"cuEventRecord", &event_record>(),
+      row<"cuEventQuery", &event_query>(),
+      row<"cuEventSynchronize", &event_synchronize>(),
+      row<"cuEventElapsedTime", &event_elapsed>(),
   };
 }
 
