@@ -266,7 +266,7 @@ typedef struct tutti_reduction {
   size_t width;
 } tutti_reduction;
 
-/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor`.
+/* Per-call options; NULL stands for the defaults.  Options must be equal on all ranks, but for `factor` and `stream`.
  *
  * factor: this rank's input counts as many times, in sums and averages of floating point types (all_reduce, reduce,
  * reduce_scatter, scans; without a codec; else TUTTI_UNSUPPORTED).  Each rank gives its own or none, read before the call
@@ -279,11 +279,34 @@ typedef struct tutti_call_options {
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
   const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */
   const tutti_reduction *reduction; /* NULL.  With op TUTTI_CUSTOM; read before the call returns; width equal on all ranks */
+  void *stream;          /* NULL, or a cudaStream_t, for memory of its device: the call is put there; see "memory of devices" */
 } tutti_call_options;
 
 TUTTI_API void tutti_call_options_init(tutti_call_options *options);
 TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t struct_size);
 #define tutti_call_options_init(options) tutti_call_options_init_sized(options, sizeof(tutti_call_options))
+
+/* Memory of devices.  Buffers of every call may be memory of a CUDA device (of cudaMalloc, of any allocator, managed memory).
+ * In one call the buffers are memory of devices at all ranks or at none (else TUTTI_MISMATCH); sends and receives do not care
+ * what the other end's is.  A rank uses one device per communicator, that of its first such call, which makes what is
+ * needed there.  Pointers are recognized where the process had loaded CUDA before the communicator was created, or once a
+ * call has named a stream.  A rank that has no buffer in a call of devices passes a stream, or any pointer to its device.
+ *
+ *   stream == NULL   The call waits for what the device's legacy default stream holds, and returns when the output is there, as
+ *                    cudaMemcpy does; with _start the request ends then.
+ *   stream != NULL   TUTTI_SUCCESS means that the call has been put on the stream: it begins when the stream comes to it, and what
+ *                    is put on the stream afterwards waits for it.  It returns before; with _start the request ends when the
+ *                    output is there.  cudaStreamLegacy and cudaStreamPerThread are allowed.  Streams of different ranks and
+ *                    calls may differ; calls on several streams are in order among each other only where the streams are.
+ *                    Buffers that the call uses stay valid until the stream has passed it.
+ *
+ * Calls take their places in the order in which they are made, whatever their streams.  They go through the host's memory
+ * in pieces (TUTTI_CUDA_PIECE_BYTES) and use the ranks' transports; a stream that is being captured into a graph takes none of them
+ * (TUTTI_UNSUPPORTED).  After a failure, streams go on within a second, and outputs of calls on them are undefined;
+ * tutti_comm_status, or the next call, says why.  tutti_comm_destroy waits for what is on streams. */
+
+/* TUTTI_SUCCESS, or the failure that the next call on `comm` would give at once.  Local, does not wait. */
+TUTTI_API tutti_status tutti_comm_status(tutti_comm *comm);
 
 /* output[i] = reduction over ranks of input[i], i < count, on every rank.  In place: output == input. */
 TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,

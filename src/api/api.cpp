@@ -10,8 +10,8 @@
 
 #include "api_internal.h"
 #include "assembly.h"
-#include "join_job.h"
 #include "clock.h"
+#include "join_job.h"
 #include "launcher.h"
 #include "quiet_thread.h"
 #include "registry.h"
@@ -387,6 +387,13 @@ tutti_status tutti_comm_set_timeout(tutti_comm* comm, int timeout_ms) {
     if (timeout_ms < 1) return wrong("tutti_comm_set_timeout: timeout_ms is " + std::to_string(timeout_ms) + ", must be 1 or more");
     comm->communicator->set_timeout(static_cast<uint64_t>(timeout_ms) * kMillisecond);
     return {};
+  });
+}
+
+tutti_status tutti_comm_status(tutti_comm* comm) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    return comm->communicator->failed_status();
   });
 }
 

@@ -9,8 +9,8 @@
 namespace tutti::api {
 namespace {
 
-constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr, nullptr};
-constexpr size_t kNoCounts = 0;  // its address stands for a NULL array, which check() refuses
+constexpr tutti_call_options kDefaultOptions = {sizeof(tutti_call_options), nullptr, 0, nullptr, nullptr, nullptr, nullptr};
+constexpr size_t kNoCounts = 0;      // its address stands for a NULL array, which check() refuses
 constexpr void* kNoParts = nullptr;  // likewise
 
 bool overlap(const void* a, size_t a_bytes, const void* b, size_t b_bytes) {
@@ -212,6 +212,7 @@ Status apply(const tutti_call_options* given, Call& call, CustomOp& op) {
   if (options.algorithm) call.algorithm = options.algorithm;
   call.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
   call.factor = options.factor;
+  call.stream = options.stream;
   if (const tutti_reduction* given_op = options.reduction) {
     op = {given_op->combine, given_op->context, given_op->width};
     call.custom = &op;
@@ -227,6 +228,28 @@ void forget_unused_parts(const tutti_comm& comm, Call& call) {
   if (!extent.writes) call.outputs = nullptr;
 }
 
+// Where the call's buffers lie, and the device made ready.
+Status find_device(const tutti_comm& comm, Call& call) {
+  Communicator& communicator = *comm.communicator;
+  if (!call.stream && !communicator.sees_devices()) return {};
+  std::vector<const void*> pointers;
+  if (call.collective != Collective::barrier) {
+    const Extent extent = extent_of(call, communicator.rank(), communicator.size());
+    const size_t parts = call.list_counts ? call.list_length : static_cast<size_t>(communicator.size());
+    if (extent.reads && !call.inputs) pointers.push_back(call.input);
+    if (extent.writes && !call.outputs) pointers.push_back(call.output);
+    for (size_t i = 0; i < parts && call.inputs; ++i) pointers.push_back(call.inputs[i]);
+    for (size_t i = 0; i < parts && call.outputs; ++i) pointers.push_back(call.outputs[i]);
+  }
+  const auto device = communicator.device_of(pointers, call.stream);
+  Status status = device.status();
+  if (device.ok() && *device >= 0) {
+    call.on_device = true;
+    status = communicator.open_device(*device);
+  }
+  return status.ok() ? status : Status(status.code(), title(call) + status.message());
+}
+
 // If its like has just been checked, only its buffers are new.  (Small calls come in thousands, all alike.)
 bool has_sound_buffers(const tutti_comm* comm, const Call& call) {
   if (!comm || comm->communicator->in_child() || open_group(comm)) return false;
@@ -234,15 +257,25 @@ bool has_sound_buffers(const tutti_comm* comm, const Call& call) {
   return call.input && call.output && (call.input == call.output || !overlap(call.input, bytes, call.output, bytes));
 }
 
+bool is_of_host(const tutti_comm& comm, const Call& call) {
+  Communicator& communicator = *comm.communicator;
+  if (!communicator.sees_devices()) return true;
+  const void* const pointers[] = {call.input, call.output};
+  const auto device = communicator.device_of(pointers, nullptr);
+  return device.ok() && *device < 0;
+}
+
 // Checks and runs; with `request` it only starts.
 tutti_status issue(tutti_comm* comm, Call call, const tutti_call_options* options, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
-    if (!starts && !options && has_sound_buffers(comm, call))
+    if (!starts && !options && has_sound_buffers(comm, call) && is_of_host(*comm, call))
       if (auto status = comm->communicator->run_again(call)) return *status;
     CustomOp op;
     if (Status status = apply(options, call, op); !status.ok()) return status;
     if (Status status = check(comm, call); !status.ok()) return status;
     forget_unused_parts(*comm, call);
+    if (Status status = find_device(*comm, call); !status.ok()) return status;
+    if (!starts && call.on_device && call.stream) return comm->communicator->put_on_stream(call);
     if (!starts) return comm->communicator->run(call);
     if (!request) return wrong(title(call) + "request is NULL");
     *request = nullptr;

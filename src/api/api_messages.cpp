@@ -1,6 +1,8 @@
 // The C API: point to point, groups of sends and receives, and requests of any call.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "api_internal.h"
@@ -21,7 +23,9 @@ Status wait_for_all(const tutti_request& request) {
 Status start_messages(tutti_comm* comm, const std::vector<Message>& messages, tutti_request** request) {
   if (request) *request = nullptr;
   RequestHolder holder(comm);
-  auto operations = comm->communicator->start_messages(messages, request != nullptr);
+  const bool on_device = std::any_of(messages.begin(), messages.end(), [](const Message& message) { return message.on_device; });
+  auto operations = on_device ? comm->communicator->start_device_messages(messages, request != nullptr)
+                              : comm->communicator->start_messages(messages, request != nullptr);
   if (!operations.ok()) return operations.status();
   holder->operations = std::move(*operations);
   if (!request) return wait_for_all(*holder);
@@ -55,6 +59,18 @@ Status check(const tutti_comm* comm, const std::string& who, const Message& mess
   return {};
 }
 
+Status find_device(Communicator& communicator, const std::string& who, Message& message) {
+  if (!communicator.sees_devices()) return {};
+  const void* const pointer = message.count > 0 ? message.data : nullptr;
+  const auto device = communicator.device_of(std::span(&pointer, 1), nullptr);
+  Status status = device.status();
+  if (device.ok() && *device >= 0) {
+    message.on_device = true;
+    status = communicator.open_device(*device);
+  }
+  return status.ok() ? status : Status(status.code(), who + status.message());
+}
+
 tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t count, tutti_dtype dtype, int peer, int tag,
                            const tutti_message_options* options, tutti_request** request, bool starts) {
   return guarded(comm, [&]() -> Status {
@@ -68,6 +84,7 @@ tutti_status note_or_issue(tutti_comm* comm, bool send, const void* data, size_t
                     .tag = tag};
     if (Status status = check(comm, who, message, dtype); !status.ok()) return status;
     if (Status status = apply(options, who, message); !status.ok()) return status;
+    if (Status status = find_device(*comm->communicator, who, message); !status.ok()) return status;
     if (auto* const group = open_group(comm)) {
       if (starts) return wrong(who + "inside a group use the plain form; tutti_group_end_start gives the request");
       group->push_back(message);

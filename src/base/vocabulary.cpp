@@ -76,7 +76,9 @@ bool same_call(Signature a, Signature b) {
 }
 
 std::string describe(const Signature& signature) {
-  if (signature.collective >= kCollectives || signature.data_type >= kDataTypes || signature.op >= kReduceOps)
+  const auto type = static_cast<uint8_t>(signature.data_type & ~kOnDevice);
+  const std::string where = type != signature.data_type ? " on devices" : "";
+  if (signature.collective >= kCollectives || type >= kDataTypes || signature.op >= kReduceOps)
     return "an unreadable call";
   if (signature.algorithm == kMeasuring) return "measuring the machine at the bootstrap of the communicator";
   const auto collective = static_cast<Collective>(signature.collective);
@@ -85,7 +87,7 @@ std::string describe(const Signature& signature) {
   std::string text(name(collective));
   if (collective != Collective::point_to_point) text += " #" + std::to_string(signature.sequence);
   if (collective == Collective::barrier) return text;
-  text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(signature.data_type)));
+  text += " of " + std::to_string(signature.count) + " " + std::string(name(static_cast<DataType>(type))) + where;
   if (has_op(collective)) text += ", " + std::string(name(static_cast<ReduceOp>(signature.op)));
   if (collective == Collective::point_to_point) return signature.root > 0 ? text + ", tag " + std::to_string(signature.root) : text;
   if (signature.root >= 0) text += ", root " + std::to_string(signature.root);

@@ -55,6 +55,9 @@ inline constexpr uint8_t kSplitting = 253;  // tutti_comm_split
 inline constexpr uint8_t kMeasuring = 252;  // of the machine, at bootstrap
 inline constexpr uint8_t kGrouping = 251;   // tutti_comm_create_group
 
+// Added to Signature::data_type by calls on memory of devices: all ranks' buffers are, or none's.
+inline constexpr uint8_t kOnDevice = 0x80;
+
 // Two ranks have two links, each with an order of its own.  Collectives follow one another in call order on every rank,
 // and so do the messages that one rank sends to another.  The order of a rank's messages relative to its collectives is
 // its own affair.
@@ -66,7 +69,7 @@ inline constexpr size_t kLinkUses = 2;
 struct Signature {
   uint16_t version = 1;  // of the wire protocol
   uint8_t collective = 0;
-  uint8_t data_type = 0;
+  uint8_t data_type = 0;  // with kOnDevice
   uint8_t op = 0;
   uint8_t algorithm = 0;  // index in the registry of algorithms, or one of the numbers above
   // V-variants: hash of the counts; with a codec: of it and its steps, never 0; of a split: which step; else 0.  With

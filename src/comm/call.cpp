@@ -87,7 +87,8 @@ Signature signature_of(const Call& call, int size, uint8_t algorithm, uint64_t c
   const Call& named = call.about ? *call.about : call;
   Signature signature;
   signature.collective = static_cast<uint8_t>(named.collective);
-  signature.data_type = static_cast<uint8_t>(named.type);
+  const bool on_device = named.on_device && named.collective != Collective::barrier;  // which has no data
+  signature.data_type = static_cast<uint8_t>(named.type) | (on_device ? kOnDevice : uint8_t{0});
   signature.op = static_cast<uint8_t>(named.op);
   signature.algorithm = call.service.mark != 0 ? call.service.mark : algorithm;
   signature.root = named.root;

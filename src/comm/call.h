@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -24,12 +25,15 @@ struct Message {
   std::byte* data = nullptr;
   size_t count = 0;  // elements; of a receive: at most
   DataType type = DataType::uint8;
-  int peer = kAny;          // kAny: a receive from any rank
-  int tag = 0;              // kAny: a receive of any tag
-  uint8_t mark = 0;         // of the library's own messages: kGrouping (vocabulary.h)
-  uint64_t timeout_ns = 0;  // 0: the communicator's
+  int peer = kAny;                    // kAny: a receive from any rank
+  int tag = 0;                        // kAny: a receive of any tag
+  uint8_t mark = 0;                   // of the library's own messages: kGrouping (vocabulary.h)
+  uint64_t timeout_ns = 0;            // 0: the communicator's
   std::shared_ptr<const void> keeps;  // lives as long as the operation: the buffer, for messages of the library's own
-  TellReceived tell;        // of a receive: when its call returns with success; may be empty
+  TellReceived tell;                  // of a receive: when its call returns with success; may be empty
+  bool on_device = false;             // `data` is memory of a device
+  // Of a receive into such memory, which goes through the host's: the operation that carries it on.
+  std::function<std::shared_ptr<Operation>(std::shared_ptr<ReceiveOperation>)> wrap;
 };
 
 // Calls of the library's own serve a call of the user's.  They bear its number and draw none of their own, so user's
@@ -52,7 +56,10 @@ struct Call {
   const void* input = nullptr;
   void* output = nullptr;
   Space space = Space::host;  // that input and output lie in
-  size_t count = 0;           // elements, as in the API
+  // The caller's buffers are memory of a device, at every rank.  Pieces that go through the host's memory say so, too.
+  bool on_device = false;
+  void* stream = nullptr;  // of the device, that the call is put on; null: the caller waits, or has a request
+  size_t count = 0;        // elements, as in the API
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
   int root = -1;  // where there is one: any number that the caller gave

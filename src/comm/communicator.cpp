@@ -41,12 +41,14 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts)
   engine_ = std::make_unique<Engine>(std::move(transports), link_table_of(*parts_), static_cast<Supervisor&>(*this),
                                      parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses);
   dispatch_ = std::make_unique<Dispatch>(*parts_, *engine_);
+  device_ = std::make_unique<DeviceSide>(*parts_, static_cast<const FamilyMemory::Member&>(*this));
   parts_->domain->memory->join(*this);
 }
 
 Communicator::~Communicator() {
   parts_->domain->memory->leave(*this);
   engine_.reset();  // its thread asks the control
+  device_.reset();
   parts_->domain->memory->free_all_of(*this);
   Control::retire(std::move(parts_->control));
 }
@@ -106,8 +108,13 @@ Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
   const uint64_t limit = limit_ns.value_or(parts_->timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
+  while (!failed() && engine_->has_unfinished() && waited < limit) waited = waiter.wait();  // calls on streams
   while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();
-  return failed() ? Status() : parts_->control->goodbye(limit_ns);
+  if (failed()) return {};
+  const bool late = engine_->has_unfinished() && !limit_ns;
+  Status status = parts_->control->goodbye(limit_ns);
+  if (!late) return status;
+  return Status(Code::timeout, "calls that " + peer_name(-1) + " put on streams have not ended within the communicator's timeout");
 }
 
 // ---- statistics ----

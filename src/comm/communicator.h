@@ -17,6 +17,7 @@
 #include "call_log.h"
 #include "codec_decisions.h"
 #include "communicator_parts.h"
+#include "device_side.h"
 #include "dispatch.h"
 #include "engine.h"
 #include "fork_guard.h"
@@ -47,9 +48,15 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
     return run_flat(call, dispatch_->repeated(), &lock);
   }
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
+  // Where a call's buffers lie, and what can be known of them before: see DeviceSide.
+  bool sees_devices() const { return device_->sees_devices(); }
+  Result<int> device_of(std::span<const void* const> pointers, void* stream) { return device_->device_of(pointers, stream); }
+  Status open_device(int device);          // before calls on its memory
+  Status put_on_stream(const Call& call);  // a call on device memory; success: it will be carried out
+  Result<Engine::Operations> start_device_messages(std::vector<Message> messages, bool asynchronous);
   // One operation for each message.  A blocking send to this rank itself does not wait for its receive.
   Result<Engine::Operations> start_messages(const std::vector<Message>& messages, bool asynchronous = true);
-  Status wait(Operation& operation) { return engine_->drive(operation); }
+  Status wait(Operation& operation);
   std::optional<Status> wait_until(Operation& operation, uint64_t deadline) { return engine_->drive_until(operation, deadline); }
   void notify(std::shared_ptr<Completion> completion, const Engine::Operations& operations) {
     engine_->notify(std::move(completion), operations);
@@ -73,7 +80,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   void set_timeout(uint64_t ns);  // of later calls, and of goodbye()
   void abort(const std::string& reason);
   Status goodbye(std::optional<uint64_t> limit_ns = {});  // see Control
-  Status failed_status() const;  // ok while alive
+  Status failed_status() const;                           // ok while alive
   bool in_child() const { return fork_guard_.in_child(); }
   bool has_unfinished() const { return engine_->has_unfinished(); }
 
@@ -104,6 +111,15 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   Started start_flat(const Call& call, const Routed& routed, bool asynchronous);
   Started start_coded(const Call& call, bool asynchronous);
   Status drive(const Started& operation, CallLock* lock);
+  using Maker = std::function<std::shared_ptr<Operation>(LinkTable&)>;  // to be called once
+  Maker flat_maker(const Call& call, const Routed& routed);
+  struct PieceNotes {
+    Routed routed;
+    Cut cut{1, 64};
+    std::shared_ptr<Dispatch::Coded> coded;  // with a codec
+  };
+  Result<Maker> maker_of(const Call& piece, const Call& whole, PieceNotes& notes);
+  Started start_on_device(const Call& call, bool asynchronous);
 
   // A call's number: that of the user's next one, unless it serves another call.
   uint32_t sequence_of(const Call& call) const { return call.service.mark != 0 ? call.service.number : sequence_ + 1; }
@@ -148,6 +164,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   std::map<int, uint32_t> groups_;  // by tag
   CallLog calls_;
   CodecDecisions codec_decisions_;
+  std::unique_ptr<DeviceSide> device_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Dispatch> dispatch_;
 };

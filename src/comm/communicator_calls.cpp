@@ -26,6 +26,7 @@ Status Communicator::run(const Call& call) {
 
 Status Communicator::run_call(const Call& call, CallLock* lock) {
   if (failed()) return engine_->end();
+  if (call.on_device) return drive(start_on_device(call, false), lock);
   if (call.codec) return run_coded(call, lock);
   auto routed = dispatch_->route(call);
   if (!routed.ok()) return routed.status();
@@ -43,7 +44,7 @@ Status Communicator::run_call(const Call& call, CallLock* lock) {
 Status Communicator::drive(const Started& operation, CallLock* lock) {
   if (!operation.ok()) return operation.status();
   if (lock) lock->unlock();
-  return engine_->drive(**operation);
+  return wait(**operation);
 }
 
 Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
@@ -53,6 +54,7 @@ Communicator::Started Communicator::start(const Call& call, bool asynchronous) {
 }
 
 Communicator::Started Communicator::start_locked(const Call& call, bool asynchronous) {
+  if (call.on_device) return start_on_device(call, asynchronous);
   if (call.codec) {
     const auto decision = decided(call);
     if (!decision.ok()) return decision.status();
@@ -132,27 +134,32 @@ Status Communicator::run_flat(const Call& call, const Routed& routed, CallLock* 
       exchange, call, [&] { return dispatch_->sign(call, kFlat, sequence); }, lock);
 }
 
-Communicator::Started Communicator::start_flat(const Call& call, const Routed& routed, bool asynchronous) {
+Communicator::Maker Communicator::flat_maker(const Call& call, const Routed& routed) {
   Arithmetic arithmetic = routed->arithmetic;
   arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
   const uint32_t sequence = sequence_of(call);
   const void* input = call.input;
   void* output = call.output;
-  std::unique_ptr<StagedData> data;
+  std::shared_ptr<std::unique_ptr<StagedData>> data;
   if (Dispatch::is_staged(call) || call.list_counts) {
     Call staged = call;
-    data = dispatch_->stage(staged, false, call.list_counts != nullptr);
+    data = std::make_shared<std::unique_ptr<StagedData>>(dispatch_->stage(staged, false, call.list_counts != nullptr));
     input = staged.input;
     output = staged.output;
   }
-  const auto make = [&](LinkTable& table) -> std::shared_ptr<Operation> {
-    const FlatExchange exchange(*parts_->board, input, output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
-    std::shared_ptr<Operation> operation =
-        std::make_shared<FlatOperation>(exchange, static_cast<uint32_t>(parts_->size), dispatch_->sign(call, kFlat, sequence));
-    if (data) operation = std::make_shared<StagedOperation>(std::move(data), std::move(operation), *table.executor);
-    return dispatch_->equipped(std::move(operation), call, routed->bytes);
+  const FlatExchange exchange(*parts_->board, input, output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
+  return [exchange, data, ranks = static_cast<uint32_t>(parts_->size),
+          signature = dispatch_->sign(call, kFlat, sequence)](LinkTable& table) -> std::shared_ptr<Operation> {
+    auto operation = std::make_shared<FlatOperation>(exchange, ranks, signature);
+    if (!data) return operation;
+    return std::make_shared<StagedOperation>(std::move(*data), std::move(operation), *table.executor);
   };
-  auto operation = engine_->start(make, asynchronous);
+}
+
+Communicator::Started Communicator::start_flat(const Call& call, const Routed& routed, bool asynchronous) {
+  const Maker make = flat_maker(call, routed);
+  auto operation =
+      engine_->start([&](LinkTable& table) { return dispatch_->equipped(make(table), call, routed->bytes); }, asynchronous);
   if (!operation.ok()) return operation;
   begun(call, routed, {1, routed->bytes});
   return operation;
@@ -244,8 +251,7 @@ void Communicator::note_coded(const Call& call, const RoutedCall& routed, const 
 // has begun: if it fails before, the same call comes again, and the others have been answered.
 Result<bool> Communicator::all_lend(const Call& call, uint64_t bytes) {
   if (lent_answer_.number == sequence_of(call)) return lent_answer_.all;
-  const auto least =
-      ask_all(static_cast<uint8_t>(dispatch_->can_lend(call, bytes)), DataType::uint8, ReduceOp::min, call);
+  const auto least = ask_all(static_cast<uint8_t>(dispatch_->can_lend(call, bytes)), DataType::uint8, ReduceOp::min, call);
   if (!least.ok()) return least.status();
   lent_answer_ = {sequence_of(call), *least == 1};
   return lent_answer_.all;

@@ -84,6 +84,7 @@ Result<Dispatch::Routed> Dispatch::route_anew(const Call& call, bool lent) const
   routed->collective = call.collective;
   routed->type = call.type;
   routed->op = call.op;
+  routed->on_device = call.on_device;
   routed->count = call.count;
   routed->wanted = call.algorithm;
   routed->route = std::move(*route);
@@ -97,7 +98,8 @@ Result<Dispatch::Routed> Dispatch::route(const Call& call, bool lent) {
   const uint64_t bytes = call.send_counts ? terms_.slot_bytes : total_count(call, parts_.size) * element_size(call.type);
   const auto serves = [&](const Routed& known) {
     return known && known->collective == call.collective && known->bytes == bytes && known->count == call.count &&
-           known->type == call.type && known->op == call.op && known->wanted == call.algorithm;
+           known->type == call.type && known->op == call.op && known->on_device == call.on_device &&
+           known->wanted == call.algorithm;
   };
   Routed& known = lent ? last_lent_ : last_;
   if (serves(known)) return known;
@@ -163,9 +165,8 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
   const Program& program = *prepared.compiled.program;
   const uint64_t block = call.send_counts ? terms_.slot_bytes * 4
                          : call.counts    ? *std::max_element(call.counts, call.counts + parts_.size) * element
-                         : each_rank_has_a_part(call.collective)
-                             ? call.count * element
-                             : total_count(call, parts_.size) * element / program.blocks;
+                         : each_rank_has_a_part(call.collective) ? call.count * element
+                                                                 : total_count(call, parts_.size) * element / program.blocks;
   prepared.cut = cut(terms_, block, program.widest_run, routed.route.wish, unit_of(call));
   prepared.binding = binding_of(call, parts_.rank, parts_.size, program.blocks, prepared.cut.stripe_bytes).in(call.space);
   if (call.list_counts) prepared.compiled.slots = PlanOperation::slots_per_stripe(program, engine_.link_table(), false, true);
@@ -303,12 +304,14 @@ std::shared_ptr<Operation> Dispatch::make_message(const Message& message, bool c
   const Signature signature = sign_message(message);
   const size_t bytes = message.count * element_size(message.type);
   std::shared_ptr<Operation> operation;
-  if (!message.send)
-    operation = std::make_shared<ReceiveOperation>(signature, message.peer, message.data, message.tell, link_table);
-  else if (message.peer == parts_.rank)
+  if (!message.send) {
+    auto receive = std::make_shared<ReceiveOperation>(signature, message.peer, message.data, message.tell, link_table);
+    operation = message.wrap ? message.wrap(std::move(receive)) : std::move(receive);
+  } else if (message.peer == parts_.rank) {
     operation = std::make_shared<OwnMessage>(signature, message.data, bytes, copies, parts_.rank, link_table);
-  else
+  } else {
     operation = make_transfer(true, message.peer, message.data, signature, link_table);
+  }
   if (message.peer == kAny)
     for (int rank = 0; rank < parts_.size; ++rank)
       if (rank != parts_.rank) link_table.peer(rank, LinkUse::messages);  // made now, when that may fail

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "call.h"
-#include "route.h"
 #include "plan_operation.h"
+#include "route.h"
 
 namespace tutti {
 
@@ -14,6 +14,7 @@ struct RoutedCall {
   Collective collective = Collective::point_to_point;
   DataType type = DataType::uint8;
   ReduceOp op = ReduceOp::sum;
+  bool on_device = false;
   size_t count = 0;
   uint64_t bytes = 0;  // of the whole data
   std::string wanted;  // the caller's option
@@ -25,7 +26,8 @@ struct RoutedCall {
   bool is_flat() const { return route.algorithm == kFlat; }
   // The same kind of call without options: all that a blocking call of little data asks.
   bool repeats(const Call& call) const {
-    return count == call.count && collective == call.collective && type == call.type && op == call.op && wanted.empty();
+    return count == call.count && collective == call.collective && type == call.type && op == call.op &&
+           on_device == call.on_device && wanted.empty();
   }
 };
 

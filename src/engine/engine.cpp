@@ -68,7 +68,9 @@ Result<Engine::Operations> Engine::start_all(const std::function<Operations(Link
   queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
   if (asynchronous) progress(ended);  // what can be sent at once is sent at once
   lock.unlock();
-  if (asynchronous) wake_progress_thread();
+  // What waits for a device is not seen by anybody else: the thread must not be in a nap.
+  const auto unseen = [](const auto& operation) { return operation->waits_unseen(); };
+  if (asynchronous) wake_progress_thread(std::any_of(operations.begin(), operations.end(), unseen));
   return operations;
 }
 
@@ -150,6 +152,10 @@ void Engine::lost(int peer, const Status& status) {
 void Engine::report(const Operation& operation) {
   const Trouble& trouble = operation.trouble();
   if (trouble.kind == Trouble::Kind::lost) return lost(trouble.peer, trouble.status);
+  if (trouble.kind == Trouble::Kind::broken)
+    return supervisor_.fail(
+        -1, Status(trouble.status.code(),
+                   supervisor_.peer_name(-1) + " cannot go on in the middle of a call: " + trouble.status.message()));
   if (trouble.kind == Trouble::Kind::damaged)
     return supervisor_.fail(
         trouble.peer, Status(trouble.status.code(), supervisor_.peer_name(trouble.peer) + " sent " + supervisor_.peer_name(-1) +
@@ -214,8 +220,10 @@ void Engine::notify(std::shared_ptr<Completion> completion, std::span<const std:
 void Engine::give_up(Completions& ended) noexcept {
   if (!given_up_.exchange(true, std::memory_order_relaxed))
     for (Transport* transport : transports_) transport->give_up();
-  for (const auto& operation : operations_)
+  for (const auto& operation : operations_) {
+    operation->let_go();
     if (operation->completion && operation->completion->give_up()) ended.add(std::move(operation->completion));
+  }
 }
 
 bool Engine::withdraw(const Operation& operation) {
@@ -243,6 +251,8 @@ bool Engine::sleep(std::vector<pollfd>& awaited) noexcept {
 bool Engine::add_awaited(std::vector<pollfd>& descriptors) {
   const std::lock_guard lock(mutex_);
   if (!link_table_->executor->idle()) return false;  // no descriptor tells of its end
+  if (std::any_of(operations_.begin(), operations_.end(), [](const auto& operation) { return operation->waits_unseen(); }))
+    return false;
   return transports_.size() == 1 && transports_[0]->awaited(descriptors);
 }
 

@@ -117,6 +117,8 @@ class ReceiveOperation final : public Operation {
   void take(Matching::Place place) noexcept;        // it was set aside
   void report(const Trouble& trouble) { trouble_ = trouble; }
 
+  const Received& got() const { return got_; }  // once it is finished
+
  private:
   bool fits(int source, const Signature& message);
   bool take_set_aside();

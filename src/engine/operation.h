@@ -14,9 +14,9 @@ namespace tutti {
 
 // A link or a message that went wrong, for the engine to report.
 struct Trouble {
-  enum class Kind : uint8_t { none, lost, mismatch, damaged } kind = Kind::none;
+  enum class Kind : uint8_t { none, lost, mismatch, damaged, broken } kind = Kind::none;
   int peer = -1;
-  Status status;                 // of a loss or a damaged message
+  Status status;                 // of a loss or a damaged message; of what broke at this rank, its device
   Signature expected, offender;  // of a mismatch: the message as this rank's call expects it, and as it is
 };
 
@@ -43,6 +43,12 @@ class Operation {
 
   // Takes the operation back, as if it had never been started; false: others take part in it already.
   virtual bool withdraw() noexcept { return false; }
+
+  // The communicator has failed: what waits for this elsewhere than in a call, as streams of a device do, may go on.
+  virtual void let_go() noexcept {}
+
+  // It may wait for something that no descriptor tells of.
+  virtual bool waits_unseen() const { return false; }
 
   // For messages about a call that makes no progress.
   virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none

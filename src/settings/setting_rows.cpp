@@ -15,6 +15,7 @@ constexpr uint64_t kShortestTimeout = 1'000'000;                 // 1 ms
 constexpr uint64_t kLongestTimeout = 1000 * 3'600'000'000'000u;  // 1000 h
 constexpr size_t kLongestText = 4096;
 constexpr size_t kLongestHostId = 100;
+constexpr uint64_t kSmallestPiece = 64 << 10, kLargestPiece = 1 << 30, kPage = 4096;
 constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
 static_assert(kMostRanks == 65536);  // as the rows of TUTTI_RANK and TUTTI_SIZE say
 
@@ -69,6 +70,20 @@ Status read_slot_bytes(std::string_view text, size_t& value) {
   if (*bytes != 0 && (!power_of_two || *bytes < kSmallestSlot || *bytes > kLargestSlot))
     return not_accepted(in_quotes(text) + (power_of_two ? " is out of range" : " is no power of two"));
   value = *bytes;
+  return {};
+}
+
+Status read_auto_off(std::string_view text, bool& value) {
+  if (text != "auto" && text != "off") return not_accepted(in_quotes(text) + " is neither auto nor off");
+  value = text == "auto";
+  return {};
+}
+
+Status read_piece_bytes(std::string_view text, size_t& value) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes < kSmallestPiece || *bytes > kLargestPiece) return not_accepted(in_quotes(text) + " is out of range");
+  value = (*bytes + kPage - 1) / kPage * kPage;
   return {};
 }
 
@@ -196,6 +211,16 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "v2 "
      "before v1) and route.",
      false, [](std::string_view text, Settings& s) { return read_optional_number(text, 0, 255, s.rdma_gid); }},
+    {"TUTTI_CUDA", "text", "auto", "auto or off",
+     "Whether memory of CUDA devices is recognized. auto: in processes that have loaded CUDA when a communicator is created, and "
+     "once a call names a stream.",
+     false, [](std::string_view text, Settings& s) { return read_auto_off(text, s.cuda); }},
+    {"TUTTI_CUDA_PIECE_BYTES", "size", "4M", "from 64K to 1G",
+     "Data of devices that go through the host's memory do so in pieces of this size; three each way are under way, in memory of "
+     "the rank's own.",
+     true, [](std::string_view text, Settings& s) { return read_piece_bytes(text, s.cuda_piece_bytes); }},
+    {"TUTTI_CUDA_LIBRARY", "path", "libcuda.so.1", "a name or a path as dlopen takes it", "CUDA's driver library.", false,
+     [](std::string_view text, Settings& s) { return read_text(text, s.cuda_library); }},
     {"TUTTI_CONF_FILE", "path", "", "a path", "A file with lines `TUTTI_X=value`, for what the environment does not set.", false,
      [](std::string_view text, Settings& s) { return read_text(text, s.conf_file); },
      "the environment, or give its lines as settings"},

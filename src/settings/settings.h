@@ -41,7 +41,7 @@ struct SettingRow {
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
   std::string_view instead = {};  // where a program cannot give it for one communicator: what it can give
 };
-inline constexpr size_t kSettings = 23;
+inline constexpr size_t kSettings = 26;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -73,6 +73,9 @@ struct Settings {
   std::string store;    // "host:port" or "file:/path"
   int tcp_connections = 0;
   int rdma_gid = -1;           // -1: automatic
+  bool cuda = true;            // device memory is recognized
+  size_t cuda_piece_bytes = 0;
+  std::string cuda_library;    // as dlopen() takes it
   std::string tcp_congestion;  // empty: what suits the path; "system": the system's
   std::string conf_file;
 

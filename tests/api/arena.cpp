@@ -94,7 +94,7 @@ void Arena::scatter(Parts& parts, size_t at, const std::vector<size_t>& counts, 
 
 void Arena::gather(const Parts& parts, Bytes& content) const {
   for (size_t r = 0; r < parts.memory.size(); ++r) {
-    const Bytes& memory = parts.memory[r];
+    const Bytes memory = parts.devices.empty() ? parts.memory[r] : parts.devices[r]->content();
     const auto whole = [](std::byte byte) { return byte == kGuard; };
     if (!std::all_of(memory.begin(), memory.begin() + kPartGuard, whole) ||
         !std::all_of(memory.end() - kPartGuard, memory.end(), whole))
@@ -104,7 +104,7 @@ void Arena::gather(const Parts& parts, Bytes& content) const {
 }
 
 Bytes Arena::content() const {
-  Bytes content(data(), data() + memory_.size());
+  Bytes content = device_ ? device_->content() : Bytes(data(), data() + memory_.size());
   gather(inputs_, content);
   gather(outputs_, content);
   return content;
@@ -147,13 +147,13 @@ tutti_status Arena::perform_parts(tutti_comm* comm, const tutti_call_options* op
 
 // A rank without an input or output passes, by the seed, null or a pointer whose surroundings the check watches.
 const void* Arena::input_pointer() const {
-  if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  if (input_bytes_ == 0 && !shares_ && call_.seed % 2 == 0 && !device_) return nullptr;
   if (shares_ && !outputs_.pointers.empty() && call_.kind != Kind::all_reduce) return outputs_.pointers[static_cast<size_t>(rank_)];
   return data() + input_at_;
 }
 
 void* Arena::output_pointer() {
-  if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0) return nullptr;
+  if (output_bytes_ == 0 && !shares_ && call_.seed % 2 == 0 && !device_) return nullptr;
   if (shares_ && !inputs_.pointers.empty() && call_.kind != Kind::all_reduce) return inputs_.pointers[static_cast<size_t>(rank_)];
   return data() + output_at_;
 }
@@ -168,7 +168,21 @@ tutti_status Arena::perform_shift(tutti_comm* comm, tutti_request** request) {
   return request == nullptr ? tutti_group_end(comm) : tutti_group_end_start(comm, request);
 }
 
+void Arena::move_to_device() {
+  if (device_) return;
+  device_ = std::make_unique<DeviceBytes>(memory_, DeviceBytes::StreamOf::thread);
+  for (Parts* parts : {&inputs_, &outputs_})
+    for (size_t r = 0; r < parts->memory.size(); ++r) {
+      parts->devices.push_back(std::make_unique<DeviceBytes>(parts->memory[r], DeviceBytes::StreamOf::thread));
+      parts->pointers[r] = parts->devices[r]->data() + kPartGuard;
+    }
+}
+
 tutti_status Arena::move_to_lent_memory(tutti_comm* comm) {
+  if (DeviceBytes::wanted()) {
+    move_to_device();
+    return TUTTI_SUCCESS;
+  }
   if (lent_ || (call_.seed + static_cast<uint64_t>(rank_)) % 3 != 0) return TUTTI_SUCCESS;
   void* memory = nullptr;
   const tutti_status status = tutti_alloc(comm, memory_.size(), &memory);
@@ -186,6 +200,8 @@ tutti_status Arena::perform_blocking(tutti_comm* comm) {
   const double factor = factor_of(call_, rank_);
   if (factor != 1) options.factor = &factor;
   options.reduction = reduction_of(call_);
+  // The content is read on the same stream.
+  if (device_ && (call_.seed + static_cast<uint64_t>(rank_)) % 2 == 0) options.stream = device_->stream();
   if (uses_parts(call_, rank_)) return perform_parts(comm, &options, nullptr);
   const void* in = input_pointer();
   void* out = output_pointer();

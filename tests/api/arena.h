@@ -1,5 +1,6 @@
 // One rank's memory for one call: guards, input, guards, output, guards (in place: one region for both), and the call
-// itself.  On every third rank and seed it is memory of tutti_alloc.
+// itself.  On every third rank and seed it is memory of tutti_alloc.  Or all of it is memory of a device
+// (device_bytes.h), and every other blocking call is put on a stream.
 #pragma once
 
 #include <tutti/tutti.h>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "device_bytes.h"
 #include "test_call.h"
 
 namespace tutti::test {
@@ -40,6 +42,7 @@ class Arena {
   // One side's parts, each in memory of its own with guards around it; the places say where each is in memory_.
   struct Parts {
     std::vector<Bytes> memory;
+    std::vector<std::unique_ptr<DeviceBytes>> devices;  // instead of memory
     std::vector<void*> pointers;
     std::vector<size_t> places;
   };
@@ -49,8 +52,9 @@ class Arena {
   Bytes content() const;  // memory_ as it would be if the parts lay in it
   tutti_status perform_parts(tutti_comm* comm, const tutti_call_options* options, tutti_request** request);
   tutti_status move_to_lent_memory(tutti_comm* comm);
-  std::byte* data() { return lent_ ? lent_.get() : memory_.data(); }
-  const std::byte* data() const { return lent_ ? lent_.get() : memory_.data(); }
+  void move_to_device();
+  std::byte* data() { return device_ ? device_->data() : lent_ ? lent_.get() : memory_.data(); }
+  const std::byte* data() const { return const_cast<Arena*>(this)->data(); }
   const void* input_pointer() const;
   void* output_pointer();
   tutti_status perform_blocking(tutti_comm* comm);
@@ -67,6 +71,7 @@ class Arena {
   Parts inputs_, outputs_;  // where parts are at places of their own
   Bytes memory_;
   std::unique_ptr<std::byte, Free> lent_{nullptr, Free{nullptr}};  // instead of memory_
+  std::unique_ptr<DeviceBytes> device_;                            // likewise
   Bytes before_;
 };
 

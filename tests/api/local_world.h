@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "device_bytes.h"
+
 namespace tutti::test {
 
 // body(rank) on one thread per rank; returns when all have ended.
@@ -21,6 +23,7 @@ inline void on_all_ranks(int size, const std::function<void(int)>& body) {
 class LocalWorld {
  public:
   explicit LocalWorld(int size) : comms_(static_cast<size_t>(size)) {
+    (void)DeviceBytes::wanted();  // from now on all communicators know of devices
     const tutti_status status = tutti_comm_create_local(comms_.data(), size);
     EXPECT_EQ(status, TUTTI_SUCCESS) << tutti_last_error(nullptr);
     if (status != TUTTI_SUCCESS) comms_.clear();

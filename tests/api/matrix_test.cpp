@@ -20,6 +20,7 @@ namespace {
 class Worlds {
  public:
   LocalWorld& of(int size) {
+    if (DeviceBytes::wanted() && !worlds_.contains(size)) worlds_.clear();  // a device has few queues for all streams
     std::unique_ptr<LocalWorld>& world = worlds_[size];
     if (!world) world = std::make_unique<LocalWorld>(size);
     return *world;

@@ -1,0 +1,146 @@
+// How a communicator runs a call on device memory: in pieces through the host's memory, each as any other call.
+#include <utility>
+
+#include "bounced_operation.h"
+#include "clock.h"
+#include "communicator.h"
+#include "tensor_codec.h"
+
+namespace tutti {
+namespace {
+
+// A call's route, that says where its data go.
+std::shared_ptr<const RoutedCall> through_the_host(const RoutedCall& routed, const Call& call, size_t pieces, uint64_t bytes) {
+  auto noted = std::make_shared<RoutedCall>(routed);
+  noted->count = call.count;
+  noted->bytes = bytes;
+  noted->route.reason += "; through the host's memory";
+  if (pieces > 1) noted->route.reason += " in " + std::to_string(pieces) + " pieces";
+  noted->predictable = false;  // its copies are in no table
+  return noted;
+}
+
+}  // namespace
+
+Status Communicator::open_device(int device) {
+  const CallLock lock(call_lock_);
+  return device_->open(device);
+}
+
+// A device that fails counts no more pieces, so whoever waits asks about its health now and then: not the engine, which
+// calls nothing of CUDA while calls are on streams (device_side.h).
+Status Communicator::wait(Operation& operation) {
+  while (device_->is_open()) {
+    if (const auto status = engine_->drive_until(operation, now_ns() + kSecond)) return *status;
+    if (const Status health = device_->health(); !health.ok())
+      fail(-1, Status(Code::system, peer_name(-1) + " cannot go on in the middle of a call: " + health.message()));
+  }
+  return engine_->drive(operation);
+}
+
+// `piece`: over the host's memory.  All pieces bear the signature of the whole call, so that they tell what was called.
+Result<Communicator::Maker> Communicator::maker_of(const Call& piece, const Call& whole, PieceNotes& notes) {
+  const uint32_t sequence = sequence_of(whole);
+  if (piece.codec) {
+    auto coded = dispatch_->prepare_coded(piece, sequence);
+    if (!coded.ok()) return coded.status();
+    notes.routed = coded->routed;
+    notes.cut = coded->prepared.cut;
+    notes.coded = std::make_shared<Dispatch::Coded>(std::move(*coded));
+    return Maker([kept = notes.coded](LinkTable& table) { return kept->prepared.make(table); });
+  }
+  const auto routed = dispatch_->route(piece);
+  if (!routed.ok()) return routed.status();
+  notes.routed = *routed;
+  if ((*routed)->is_flat()) {
+    notes.cut = {1, (*routed)->bytes};
+    return flat_maker(piece, *routed);
+  }
+  auto prepared = dispatch_->prepare(piece, **routed, sequence);
+  if (!prepared.ok()) return prepared.status();
+  notes.cut = prepared->cut;
+  prepared->signature = dispatch_->sign(whole, (*routed)->route.algorithm, sequence);
+  return Maker([kept = std::make_shared<PreparedCall>(std::move(*prepared))](LinkTable& table) { return kept->make(table); });
+}
+
+Communicator::Started Communicator::start_on_device(const Call& call, bool asynchronous) {
+  if (Status status = failed_status(); !status.ok()) return status;
+  if (call.codec) {
+    const auto decision = decided(call);
+    if (!decision.ok()) return decision.status();
+    if (!(*decision)->compresses) {
+      Call plain = call;
+      plain.codec = nullptr;
+      std::string why = "none: " + (*decision)->why;
+      auto operation = start_on_device(plain, asynchronous);
+      if (operation.ok()) calls_.note_codec(std::move(why));
+      return operation;
+    }
+  }
+  const std::vector<DevicePiece> pieces = cut_for_device(call, parts_->rank, parts_->size, parts_->settings.cuda_piece_bytes);
+  const auto titled = [&](const Status& status) {
+    return Status(status.code(), "tutti_" + std::string(name(call.collective)) + ": " + status.message());
+  };
+  auto reserved = device_->reserve(pieces, call.stream);
+  if (!reserved.ok()) return titled(reserved.status());
+  std::vector<Maker> makers;
+  PieceNotes notes;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    PieceNotes of_piece;
+    auto maker = maker_of(pieces[i].bound_to(reserved->inputs[i], reserved->outputs[i]), call, of_piece);
+    if (!maker.ok()) return maker.status();
+    makers.push_back(std::move(*maker));
+    if (i == 0) notes = std::move(of_piece);
+  }
+  const uint64_t bytes = total_count(call, parts_->size) * element_size(call.type);
+  auto carrier = device_->put(pieces, std::move(*reserved), call.stream);
+  if (!carrier.ok()) return titled(carrier.status());
+  auto operation = engine_->start(
+      [&](LinkTable& table) {
+        std::vector<std::shared_ptr<Operation>> inner;
+        for (const Maker& make : makers) inner.push_back(make(table));
+        return dispatch_->equipped(std::make_shared<BouncedOperation>(std::move(*carrier), std::move(inner)), call, bytes);
+      },
+      asynchronous);
+  if (!operation.ok()) return operation;
+  if (notes.coded) notes.coded->tensor.keep();
+  begun(call, through_the_host(*notes.routed, call, pieces.size(), bytes), notes.cut);
+  if (notes.coded) if_possible([&] { note_coded(call, *notes.routed, notes.coded->packed); });
+  return operation;
+}
+
+Status Communicator::put_on_stream(const Call& call) {
+  const CallLock lock(call_lock_);
+  return start_on_device(call, true).status();
+}
+
+// A send's data are copied before it is started; a receive's when it has them.
+Result<Engine::Operations> Communicator::start_device_messages(std::vector<Message> messages, bool asynchronous) {
+  for (Message& message : messages) {
+    if (!message.on_device) continue;
+    const size_t bytes = message.count * element_size(message.type);
+    if (message.send) {
+      auto fetched = device_->fetch_now(message.data, bytes);
+      if (!fetched.ok()) return fetched.status();
+      message.data = fetched->get();
+      message.keeps = std::move(*fetched);
+      continue;
+    }
+    const auto receive = std::make_shared<std::weak_ptr<ReceiveOperation>>();
+    const size_t element = element_size(message.type);
+    auto carried = device_->receive(message.data, bytes, [receive, element]() -> size_t {
+      const auto made = receive->lock();
+      return made ? made->got().count * element : 0;
+    });
+    if (!carried.ok()) return carried.status();
+    message.data = carried->host;
+    auto carrier = std::make_shared<std::unique_ptr<PieceCarrier>>(std::move(carried->carrier));
+    message.wrap = [receive, carrier](std::shared_ptr<ReceiveOperation> made) -> std::shared_ptr<Operation> {
+      *receive = made;  // which the operation keeps
+      return std::make_shared<BouncedOperation>(std::move(*carrier), std::vector<std::shared_ptr<Operation>>{std::move(made)});
+    };
+  }
+  return start_messages(messages, asynchronous);
+}
+
+}  // namespace tutti

@@ -1,0 +1,457 @@
+#include "device_side.h"
+
+#include <array>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "clock.h"
+#include "communicator_parts.h"
+#include "device_memory.h"
+#include "page.h"
+
+namespace tutti {
+namespace {
+
+constexpr size_t kMostKept = 64 << 20;          // bytes of buffers of no ring
+constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies that are still on our streams when the communicator ends
+
+cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
+
+Status first_failure(std::initializer_list<Status> all) {
+  for (const Status& status : all)
+    if (!status.ok()) return status;
+  return {};
+}
+
+}  // namespace
+
+// What the carriers of a communicator's calls have in common.
+struct DeviceSide::Shared {
+  enum Word : size_t { fetched, handled, delivered, words };
+  static constexpr size_t kWordBytes = 64;  // on a cache line of its own
+
+  Shared(cuda::SharedContext made_context, cuda::Stream to_host, cuda::Stream to_device, cuda::Event between,
+         cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
+      : context(std::move(made_context)),
+        fetching(std::move(to_host)),
+        delivering(std::move(to_device)),
+        event(std::move(between)),
+        table(std::move(memory)),
+        table_there(memory_there) {}
+
+  const cuda::SharedContext context;
+  const cuda::Stream fetching, delivering;
+  const cuda::Event event;  // of whoever starts a call, from one stream to another
+  const cuda::PinnedMemory table;
+  const cuda::CUdeviceptr table_there;
+
+  // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.
+  size_t ring_bytes = 0;
+  std::array<std::byte*, kRing> inputs{}, outputs{};
+  std::optional<cuda::PinnedMemory> ring;
+  std::optional<cuda::HostRegistration> registration;  // or of the family's memory, which other ranks read where it lies
+  void* of_family = nullptr;
+  uint32_t pieces = 0;  // that are on the streams
+
+  std::mutex mutex;                         // of what follows
+  std::deque<bool> done;                    // by piece, from the first that is not handled
+  std::vector<cuda::PinnedMemory> buffers;  // not in use
+  size_t kept = 0;                          // bytes of these
+  std::vector<cuda::PinnedMemory> late;     // of calls that have failed, which copies may still use
+  std::optional<cuda::Stream> messages;     // made when first needed: a process has few queues for streams to wait in
+
+  Result<cuda::CUstream> message_stream() {
+    const std::lock_guard lock(mutex);
+    if (!messages) {
+      auto made = cuda::Stream::create(context);
+      if (!made.ok()) return made.status();
+      messages = std::move(*made);
+    }
+    return messages->get();
+  }
+
+  cuda::CUdeviceptr there(Word word) const { return table_there + word * kWordBytes; }
+  uint32_t* here(Word word) const { return reinterpret_cast<uint32_t*>(table.data() + word * kWordBytes); }
+  bool has_counted(Word word, uint32_t piece) const {  // numbers wrap around
+    return static_cast<int32_t>(__atomic_load_n(here(word), __ATOMIC_ACQUIRE) - (piece + 1)) >= 0;
+  }
+  Status wait(const cuda::Stream& stream, Word word, uint32_t count) const {
+    return cuda::wait_for_word(*context, there(word), count, stream.get());
+  }
+  Status write(const cuda::Stream& stream, Word word, uint32_t count) const {
+    return cuda::write_word(*context, there(word), count, stream.get());
+  }
+
+  void add_piece() {
+    const std::lock_guard lock(mutex);
+    done.push_back(false);
+    ++pieces;
+  }
+  void handle(uint32_t piece) noexcept {
+    const std::lock_guard lock(mutex);
+    done[piece - (pieces - static_cast<uint32_t>(done.size()))] = true;
+    while (!done.empty() && done.front()) done.pop_front();
+    __atomic_store_n(here(Word::handled), pieces - static_cast<uint32_t>(done.size()), __ATOMIC_RELEASE);
+  }
+
+  Result<cuda::PinnedMemory> buffer(size_t bytes) {
+    {
+      const std::lock_guard lock(mutex);
+      for (auto& known : buffers) {
+        if (known.size() < bytes) continue;
+        kept -= known.size();
+        std::swap(known, buffers.back());
+        cuda::PinnedMemory taken = std::move(buffers.back());
+        buffers.pop_back();
+        return taken;
+      }
+    }
+    return cuda::PinnedMemory::allocate(context, bytes);
+  }
+  void give_back(std::vector<cuda::PinnedMemory> used, bool free) {
+    const std::lock_guard lock(mutex);
+    for (auto& buffer : used) {
+      if (free && kept + buffer.size() > kMostKept) continue;
+      if (free) kept += buffer.size();
+      (free ? buffers : late).push_back(std::move(buffer));
+    }
+  }
+};
+
+// All is on the streams; what is left is to read and write words.
+class DeviceSide::CallCarrier final : public PieceCarrier {
+ public:
+  CallCarrier(std::shared_ptr<Shared> shared, uint32_t first, size_t pieces, std::vector<cuda::PinnedMemory> own)
+      : shared_(std::move(shared)), first_(first), pieces_(pieces), own_(std::move(own)) {}
+  ~CallCarrier() override {
+    finish();
+    if (own_.empty()) return;
+    try {
+      shared_->give_back(std::move(own_), delivered(pieces_ - 1));
+    } catch (const std::bad_alloc&) {  // lost: copies may still use them
+      for (auto& buffer : own_) new cuda::PinnedMemory(std::move(buffer));
+    }
+  }
+  bool fetched(size_t piece) override { return shared_->has_counted(Shared::fetched, number(piece)); }
+  void deliver(size_t piece) override {
+    for (; handled_ <= piece; ++handled_) shared_->handle(number(handled_));
+  }
+  bool delivered(size_t piece) override { return shared_->has_counted(Shared::delivered, number(piece)); }
+  void finish() noexcept override {
+    for (; handled_ < pieces_; ++handled_) shared_->handle(number(handled_));
+  }
+
+ private:
+  uint32_t number(size_t piece) const { return first_ + static_cast<uint32_t>(piece); }
+
+  const std::shared_ptr<Shared> shared_;
+  const uint32_t first_;  // among the pieces of all calls
+  const size_t pieces_;
+  size_t handled_ = 0;
+  std::vector<cuda::PinnedMemory> own_;
+};
+
+// Of one receive, whose length is known only when it has come.
+class DeviceSide::MessageCarrier final : public PieceCarrier {
+ public:
+  MessageCarrier(std::shared_ptr<Shared> shared, cuda::Event start, cuda::PinnedMemory buffer, std::byte* device,
+                 std::function<size_t()> got)
+      : shared_(std::move(shared)), event_(std::move(start)), device_(device), got_(std::move(got)) {
+    buffer_.push_back(std::move(buffer));
+  }
+  ~MessageCarrier() override {
+    const bool free = !copying_ || has_come();
+    try {
+      shared_->give_back(std::move(buffer_), free);
+    } catch (const std::bad_alloc&) {
+      for (auto& buffer : buffer_) new cuda::PinnedMemory(std::move(buffer));
+    }
+  }
+  bool fetched(size_t) override { return has_come(); }  // what the memory was used for before has ended
+  void deliver(size_t) override {
+    const size_t bytes = got_();
+    if (bytes == 0) return;
+    const cuda::CurrentContext current(*shared_->context);
+    const auto stream = shared_->message_stream();
+    status_ = first_failure({current.status(), stream.status()});
+    if (status_.ok())
+      status_ = cuda::copy(*shared_->context, cuda::address_of(device_), cuda::address_of(buffer_.front().data()), bytes, *stream);
+    if (status_.ok()) status_ = event_.record(*stream);
+    copying_ = true;
+  }
+  bool delivered(size_t) override { return !copying_ || has_come(); }
+  void finish() noexcept override {}
+  Status status() const override { return status_; }
+
+ private:
+  bool has_come() {
+    if (!status_.ok()) return false;
+    const cuda::CurrentContext current(*shared_->context);
+    const auto done = event_.is_done();
+    status_ = done.status();
+    return done.ok() && *done;
+  }
+
+  const std::shared_ptr<Shared> shared_;
+  const cuda::Event event_;
+  std::vector<cuda::PinnedMemory> buffer_;
+  std::byte* const device_;
+  const std::function<size_t()> got_;
+  bool copying_ = false;
+  Status status_;
+};
+
+// ---- devices ----
+
+DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Member& member) : parts_(parts), member_(member) {
+  if (!parts_.settings.cuda) return;
+  const auto loaded = cuda::Driver::if_loaded(parts_.settings.cuda_library);
+  if (loaded.ok()) driver_.store(*loaded, std::memory_order_release);
+}
+
+// Copies of calls that have failed wait for the user's streams.  Where these do not come to them, all that they may
+// touch stays.
+DeviceSide::~DeviceSide() {
+  if (!shared_ || !shared_->context->is_ours()) return;
+  const uint64_t deadline = now_ns() + kPatienceNs;
+  while (shared_->pieces > 0 && !shared_->has_counted(Shared::delivered, shared_->pieces - 1)) {
+    if (now_ns() > deadline || shared_->context->lost() != cuda::Error::success) {
+      new std::shared_ptr<Shared>(std::move(shared_));
+      return;
+    }
+    std::this_thread::yield();
+  }
+  shared_->registration.reset();
+  if (shared_->of_family) (void)FamilyMemory::free_kept(shared_->of_family);
+}
+
+Result<const cuda::Driver*> DeviceSide::driver() {
+  if (const cuda::Driver* known = driver_.load(std::memory_order_acquire)) return known;
+  if (!parts_.settings.cuda)
+    return Status(Code::unsupported, "a stream was given, but TUTTI_CUDA=off keeps this communicator from using devices");
+  auto loaded = cuda::Driver::load(parts_.settings.cuda_library);
+  if (loaded.ok()) driver_.store(*loaded, std::memory_order_release);
+  return loaded;
+}
+
+Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* stream) {
+  if (!stream && !sees_devices()) return -1;
+  const auto loaded = driver();
+  if (!loaded.ok()) return loaded.status();
+  const auto whose = [](int device) { return device < 0 ? std::string("the host's") : "that of device " + std::to_string(device); };
+  std::optional<int> all;
+  for (const void* pointer : pointers) {
+    if (!pointer) continue;
+    const auto known = cuda::recognize(**loaded, pointer);
+    if (!known.ok()) return known.status();
+    const bool on_device = known->place == cuda::MemoryPlace::device || known->place == cuda::MemoryPlace::managed;
+    const int device = on_device ? known->device : -1;
+    if (all && *all != device)
+      return Status(Code::invalid_argument, "one buffer's memory is " + whose(*all) + " and another's is " + whose(device) +
+                                                "; all buffers of a call are memory of one device, or all are the host's");
+    all = device;
+  }
+  if (!stream) return all.value_or(-1);
+  if (all && *all < 0)
+    return Status(Code::invalid_argument,
+                  "a stream was given, and the buffers are the host's memory; a stream goes with memory of "
+                  "its device");
+  if (all) return *all;
+  if (shared_) return shared_->context->device();
+  return cuda::device_of(**loaded, stream_of(stream));
+}
+
+Status DeviceSide::health() const {
+  if (!shared_) return {};
+  const cuda::Context& context = *shared_->context;
+  const cuda::CurrentContext current(context);
+  if (!current.status().ok()) return current.status();
+  for (const cuda::Stream* stream : {&shared_->fetching, &shared_->delivering}) {
+    const cuda::Error error = context.driver().call<"cuStreamQuery">(stream->get());
+    if (error != cuda::Error::success && error != cuda::Error::not_ready)
+      return context.failure(error, "copy between device " + std::to_string(context.device()) + " and the host");
+  }
+  return {};
+}
+
+Status DeviceSide::open(int device) {
+  if (shared_) {
+    if (shared_->context->device() == device) return shared_->context->check(shared_->context->lost(), "use a device");
+    return Status(Code::invalid_argument, "the buffers are memory of device " + std::to_string(device) +
+                                              ", and earlier calls on this communicator used device " +
+                                              std::to_string(shared_->context->device()) +
+                                              "; a rank uses one device per communicator");
+  }
+  const cuda::Driver& driver = *driver_.load(std::memory_order_acquire);
+  const cuda::BesideCaptures beside(driver);
+  auto context = cuda::Context::retain(driver, device);
+  if (!context.ok()) return context.status();
+  auto fetching = cuda::Stream::create(*context), delivering = cuda::Stream::create(*context);
+  auto event = cuda::Event::create(*context);
+  auto table = cuda::PinnedMemory::allocate(*context, Shared::words * Shared::kWordBytes);
+  if (Status status = first_failure({fetching.status(), delivering.status(), event.status(), table.status()}); !status.ok())
+    return status;
+  const auto there = table->device_address();
+  if (!there.ok()) return there.status();
+  std::fill_n(table->data(), table->size(), std::byte{});
+  auto shared = std::make_shared<Shared>(std::move(*context), std::move(*fetching), std::move(*delivering), std::move(*event),
+                                         std::move(*table), *there);
+  if (Status status = open_ring(*shared); !status.ok()) return status;
+  shared_ = std::move(shared);
+  opened_.store(true, std::memory_order_release);
+  return {};
+}
+
+// In memory of the family if there is any left that CUDA takes: ranks of this host read it where it lies.
+Status DeviceSide::open_ring(Shared& shared) {
+  shared.ring_bytes = parts_.settings.cuda_piece_bytes;
+  const size_t bytes = 2 * kRing * shared.ring_bytes;
+  std::byte* begin = nullptr;
+  if (void* const memory =
+          parts_.domain->memory->allocate(member_, {.bytes = bytes + memory::kPage, .zeroed = false, .kept = true})) {
+    const auto address = reinterpret_cast<uintptr_t>(memory);
+    begin = static_cast<std::byte*>(memory) + (0 - address) % memory::kPage;
+    auto registration = cuda::HostRegistration::make(shared.context, begin, bytes);
+    if (registration.ok()) {
+      shared.registration = std::move(*registration);
+      shared.of_family = memory;
+    } else {
+      parts_.log.info("communicator " + parts_.name +
+                      ": memory of the device is copied by way of private host memory: " + registration.status().message());
+      (void)FamilyMemory::free_kept(memory);
+    }
+  }
+  if (!shared.of_family) {
+    auto pinned = cuda::PinnedMemory::allocate(shared.context, bytes);
+    if (!pinned.ok()) return pinned.status();
+    shared.ring = std::move(*pinned);
+    begin = shared.ring->data();
+  }
+  for (size_t i = 0; i < kRing; ++i) {
+    shared.inputs[i] = begin + 2 * i * shared.ring_bytes;
+    shared.outputs[i] = shared.inputs[i] + shared.ring_bytes;
+  }
+  return {};
+}
+
+// ---- calls ----
+
+Result<DeviceSide::Reserved> DeviceSide::reserve(const std::vector<DevicePiece>& pieces, void* stream) {
+  const cuda::BesideCaptures beside(shared_->context->driver());
+  const cuda::CurrentContext current(*shared_->context);
+  if (!current.status().ok()) return current.status();
+  if (stream) {
+    const auto capturing = cuda::is_capturing(*shared_->context, stream_of(stream));
+    if (!capturing.ok()) return capturing.status();
+    if (*capturing)
+      return Status(Code::unsupported,
+                    "the stream is being captured into a graph, and calls that go through the host's memory cannot "
+                    "be captured; make this call outside of the capture");
+  }
+  Reserved reserved;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const size_t slot = (shared_->pieces + i) % kRing;
+    std::byte *input = shared_->inputs[slot], *output = shared_->outputs[slot];
+    for (auto [bytes, place] : {std::pair(pieces[i].in_bytes, &input), {pieces[i].out_bytes, &output}}) {
+      if (bytes <= shared_->ring_bytes) continue;
+      auto buffer = shared_->buffer(bytes);
+      if (!buffer.ok()) return buffer.status();
+      *place = buffer->data();
+      reserved.own.push_back(std::move(*buffer));
+    }
+    reserved.inputs.push_back(input);
+    reserved.outputs.push_back(output);
+  }
+  return reserved;
+}
+
+Result<std::unique_ptr<PieceCarrier>> DeviceSide::put(const std::vector<DevicePiece>& pieces, Reserved reserved, void* stream) {
+  Shared& shared = *shared_;
+  const cuda::Context& context = *shared.context;
+  const cuda::BesideCaptures beside(context.driver());
+  const cuda::CurrentContext current(context);
+  Status status = first_failure({current.status()});
+  const auto then = [&](auto step) {
+    if (status.ok()) status = step();
+  };
+  then([&] { return shared.event.record(stream_of(stream)); });
+  then([&] { return cuda::wait_for(context, shared.fetching.get(), shared.event); });
+  if (!status.ok()) return status;
+  auto carrier = std::make_unique<CallCarrier>(shared_, shared.pieces, pieces.size(), std::move(reserved.own));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const uint32_t number = shared.pieces;
+    then([&] { return shared.wait(shared.fetching, Shared::delivered, number + 1 - uint32_t{kRing}); });
+    for (const DeviceRun& run : pieces[i].in)
+      then([&] {
+        return cuda::copy(context, cuda::address_of(reserved.inputs[i] + run.offset), cuda::address_of(run.device), run.bytes,
+                          shared.fetching.get());
+      });
+    then([&] { return shared.write(shared.fetching, Shared::fetched, number + 1); });
+    then([&] { return shared.wait(shared.delivering, Shared::handled, number + 1); });
+    for (const DeviceRun& run : pieces[i].out)
+      then([&] {
+        return cuda::copy(context, cuda::address_of(run.device), cuda::address_of(reserved.outputs[i] + run.offset), run.bytes,
+                          shared.delivering.get());
+      });
+    then([&] { return shared.write(shared.delivering, Shared::delivered, number + 1); });
+    shared.add_piece();
+  }
+  if (stream) {
+    then([&] { return shared.event.record(shared.delivering.get()); });
+    then([&] { return cuda::wait_for(context, stream_of(stream), shared.event); });
+  }
+  if (!status.ok()) return status;
+  return std::unique_ptr<PieceCarrier>(std::move(carrier));
+}
+
+// ---- messages ----
+
+Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t bytes, std::function<size_t()> got) {
+  const cuda::BesideCaptures beside(shared_->context->driver());
+  const cuda::CurrentContext current(*shared_->context);
+  if (!current.status().ok()) return current.status();
+  auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
+  if (!buffer.ok()) return buffer.status();
+  auto start = cuda::Event::create(shared_->context);
+  if (!start.ok()) return start.status();
+  if (Status status = start->record(cuda::legacy_stream()); !status.ok()) return status;
+  CarriedMessage carried{buffer->data(), nullptr};
+  carried.carrier = std::make_unique<MessageCarrier>(shared_, std::move(*start), std::move(*buffer), device, std::move(got));
+  return carried;
+}
+
+Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device, size_t bytes) {
+  const cuda::BesideCaptures beside(shared_->context->driver());
+  const cuda::CurrentContext current(*shared_->context);
+  if (!current.status().ok()) return current.status();
+  auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
+  if (!buffer.ok()) return buffer.status();
+  const auto event = cuda::Event::create(shared_->context);
+  if (!event.ok()) return event.status();
+  const auto stream = shared_->message_stream();
+  if (!stream.ok()) return stream.status();
+  Status status = first_failure({event->record(cuda::legacy_stream()), cuda::wait_for(*shared_->context, *stream, *event)});
+  if (status.ok() && bytes > 0)
+    status = cuda::copy(*shared_->context, cuda::address_of(buffer->data()), cuda::address_of(device), bytes, *stream);
+  if (status.ok()) status = event->record(*stream);
+  for (; status.ok(); std::this_thread::yield()) {
+    const auto done = event->is_done();
+    status = done.status();
+    if (done.ok() && *done) break;
+  }
+  if (!status.ok()) return status;
+  const auto kept = std::make_shared<std::vector<cuda::PinnedMemory>>();
+  kept->push_back(std::move(*buffer));
+  std::byte* const data = kept->front().data();
+  return std::shared_ptr<std::byte>(data, [kept, shared = shared_](std::byte*) {
+    try {
+      shared->give_back(std::move(*kept), true);
+    } catch (const std::bad_alloc&) {  // freed then
+    }
+  });
+}
+
+}  // namespace tutti

@@ -1,0 +1,247 @@
+// Calls on memory of a device, between threads over a driver of our own (tests/cuda/fake) or a real one: streams, what
+// goes together, failures.  The collectives themselves are tried by the other tests, with API_TEST_DEVICE=1.
+#include <gmock/gmock.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "codecs.h"
+#include "device_bytes.h"
+#include "device_memory.h"
+#include "local_world.h"
+#include "stream.h"
+
+namespace tutti::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr size_t kCount = 100'000;  // floats: seven pieces of 64 KiB
+
+template <class T>
+Bytes bytes_of(const std::vector<T>& values) {
+  Bytes bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+std::vector<float> floats_in(const DeviceBytes& memory) {
+  const Bytes bytes = memory.content();
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+std::vector<float> ramp(int rank, size_t count = kCount) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>((i + static_cast<size_t>(rank) * 7) % 100);
+  return values;
+}
+
+tutti_call_options on_stream(void* stream) {
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  options.stream = stream;
+  return options;
+}
+
+class OnDevice : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!DeviceBytes::wanted()) GTEST_SKIP() << "API_TEST_DEVICE=1 runs it";
+  }
+};
+
+// Each call's input is the output of the one before, and nobody waits in between.
+TEST_F(OnDevice, CallsOnAStreamFollowEachOther) {
+  constexpr int kRanks = 3, kCalls = 5;
+  const LocalWorld world(kRanks);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank)));
+    const tutti_call_options options = on_stream(memory.stream());
+    for (int i = 0; i < kCalls; ++i)
+      ASSERT_TRUE(succeeded(
+          tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, i % 2 ? TUTTI_MAX : TUTTI_SUM, &options),
+          comm));
+    ASSERT_TRUE(succeeded(tutti_barrier(comm, &options), comm));
+    const std::vector<float> got = floats_in(memory);
+    std::vector<float> expected(kCount);
+    for (int r = 0; r < kRanks; ++r) {
+      const std::vector<float> input = ramp(r);
+      for (size_t i = 0; i < kCount; ++i) expected[i] += input[i] * kRanks * kRanks;  // of the three sums
+    }
+    EXPECT_EQ(got, expected);
+    EXPECT_EQ(tutti_comm_status(comm), TUTTI_SUCCESS);
+  });
+}
+
+// A stream that has not come to its call keeps no other stream's call from anything but its turn.
+TEST_F(OnDevice, EachCallMayHaveAnotherStream) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes first(bytes_of(ramp(rank))), second(bytes_of(ramp(rank + 2)));
+    const tutti_call_options one = on_stream(first.stream()), two = on_stream(second.stream());
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(succeeded(tutti_broadcast(comm, first.data(), first.data(), kCount, TUTTI_FLOAT32, 0, rank ? &two : &one), comm));
+      ASSERT_TRUE(
+          succeeded(tutti_broadcast(comm, second.data(), second.data(), kCount, TUTTI_FLOAT32, 1, rank ? &one : &two), comm));
+    }
+    ASSERT_TRUE(succeeded(tutti_barrier(comm, &one), comm));
+    ASSERT_TRUE(succeeded(tutti_barrier(comm, &two), comm));
+    (void)first.content();
+    (void)second.content();
+    EXPECT_EQ(floats_in(first), ramp(0));
+    EXPECT_EQ(floats_in(second), ramp(3));
+  });
+}
+
+TEST_F(OnDevice, ARequestEndsWithItsOutput) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes input(bytes_of(ramp(rank))), output(bytes_of(std::vector<float>(kCount)));
+    const tutti_call_options options = on_stream(input.stream());
+    tutti_request* request = nullptr;
+    ASSERT_TRUE(succeeded(tutti_all_reduce_start(comm, input.data(), output.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM,
+                                                 rank == 0 ? &options : nullptr, &request),
+                          comm));
+    ASSERT_TRUE(succeeded(tutti_wait(request), comm));
+    EXPECT_EQ(floats_in(output)[5], ramp(0)[5] + ramp(1)[5]);
+    tutti_stats stats{};
+    stats.struct_size = sizeof stats;
+    ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+    EXPECT_THAT(stats.last_reason, HasSubstr("through the host's memory in 7 pieces"));
+  });
+}
+
+TEST_F(OnDevice, DestroyWaitsForWhatIsOnStreams) {
+  DeviceBytes first(bytes_of(ramp(0))), second(bytes_of(ramp(1)));
+  {
+    const LocalWorld world(2);
+    world.run([&](int rank, tutti_comm* comm) {
+      const DeviceBytes& memory = rank ? second : first;
+      const tutti_call_options options = on_stream(memory.stream());
+      ASSERT_TRUE(
+          succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+    });
+  }
+  EXPECT_EQ(floats_in(first)[3], ramp(0)[3] + ramp(1)[3]);
+  EXPECT_EQ(floats_in(second)[3], ramp(0)[3] + ramp(1)[3]);
+}
+
+TEST_F(OnDevice, AStreamGoesOnAfterAFailure) {
+  const LocalWorld world(2);
+  const DeviceBytes memory(bytes_of(ramp(0)));
+  const tutti_call_options options = on_stream(memory.stream());
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(succeeded(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
+                          world.comm(0)));
+  ASSERT_EQ(tutti_comm_abort(world.comm(1), "a test"), TUTTI_SUCCESS);
+  (void)memory.content();  // waits for the stream
+  EXPECT_EQ(tutti_comm_status(world.comm(0)), TUTTI_ABORTED);
+  EXPECT_THAT(tutti_last_error(world.comm(0)), HasSubstr("aborted the communicator: a test"));
+  EXPECT_EQ(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), 1, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_ABORTED);
+}
+
+TEST_F(OnDevice, HostAndDeviceDoNotMeet) {
+  const LocalWorld world(2);
+  const DeviceBytes memory(bytes_of(ramp(0, 100)));
+  std::vector<float> host(100);
+  world.run([&](int rank, tutti_comm* comm) {
+    void* const data = rank ? static_cast<void*>(host.data()) : memory.data();
+    EXPECT_EQ(tutti_all_reduce(comm, data, data, 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("all_reduce #1 of 100 float32 on devices, sum"));
+  });
+}
+
+TEST_F(OnDevice, BuffersOfACallAreOfOnePlace) {
+  const LocalWorld world(1);
+  tutti_comm* const comm = world.comm(0);
+  const DeviceBytes memory(bytes_of(ramp(0)));
+  std::vector<float> host(kCount);
+  EXPECT_EQ(tutti_all_reduce(comm, host.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_STREQ(tutti_last_error(comm),
+               "tutti_all_reduce: one buffer's memory is the host's and another's is that of device 0; all buffers "
+               "of a call are memory of one device, or all are the host's");
+  const tutti_call_options options = on_stream(memory.stream());
+  EXPECT_EQ(tutti_all_reduce(comm, host.data(), host.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_INVALID_ARGUMENT);
+  EXPECT_THAT(tutti_last_error(comm), HasSubstr("tutti_all_reduce: a stream was given, and the buffers are the host's memory"));
+  EXPECT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+  EXPECT_TRUE(succeeded(tutti_all_reduce(comm, host.data(), host.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+  EXPECT_EQ(floats_in(memory), ramp(0));
+}
+
+TEST_F(OnDevice, NothingIsCapturedIntoAGraph) {
+  const LocalWorld world(1);
+  const DeviceBytes memory(bytes_of(ramp(0)));
+  const auto loaded = cuda::Driver::load(std::getenv("TUTTI_CUDA_LIBRARY") ? std::getenv("TUTTI_CUDA_LIBRARY") : "libcuda.so.1");
+  const auto context = cuda::Context::retain(**loaded, 0);
+  const cuda::CurrentContext current(**context);
+  const auto stream = static_cast<cuda::CUstream>(memory.stream());
+  ASSERT_EQ((*loaded)->call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::relaxed), cuda::Error::success);
+  const tutti_call_options options = on_stream(stream);
+  EXPECT_EQ(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
+            TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(world.comm(0)), HasSubstr("tutti_all_reduce: the stream is being captured into a graph"));
+  cuda::CUgraph graph = nullptr;
+  ASSERT_EQ((*loaded)->call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
+  EXPECT_TRUE(succeeded(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
+                        world.comm(0)));
+}
+
+// Either end's memory may be a device's; a receive changes only what has come.
+TEST_F(OnDevice, Messages) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes mine(bytes_of(ramp(rank))), theirs(bytes_of(std::vector<float>(kCount, -1)));
+    tutti_received received{};
+    tutti_message_options options;
+    tutti_message_options_init(&options);
+    options.received = &received;
+    ASSERT_EQ(tutti_group_begin(comm), TUTTI_SUCCESS);
+    ASSERT_TRUE(succeeded(tutti_send(comm, mine.data(), kCount / 2, TUTTI_FLOAT32, 1 - rank, 0, nullptr), comm));
+    ASSERT_TRUE(succeeded(tutti_recv(comm, theirs.data(), kCount, TUTTI_FLOAT32, 1 - rank, 0, &options), comm));
+    ASSERT_TRUE(succeeded(tutti_group_end(comm), comm));
+    EXPECT_EQ(received.count, kCount / 2);
+    std::vector<float> expected = ramp(1 - rank);
+    std::fill(expected.begin() + kCount / 2, expected.end(), -1.0F);
+    EXPECT_EQ(floats_in(theirs), expected);
+    std::vector<float> host(10, -1);
+    if (rank == 0) {
+      ASSERT_TRUE(succeeded(tutti_send(comm, mine.data(), 10, TUTTI_FLOAT32, 1, 1, nullptr), comm));
+    } else {
+      ASSERT_TRUE(succeeded(tutti_recv(comm, host.data(), 10, TUTTI_FLOAT32, 0, 1, nullptr), comm));
+      EXPECT_EQ(host, ramp(0, 10));
+    }
+    // To itself.
+    tutti_request* request = nullptr;
+    ASSERT_TRUE(succeeded(tutti_recv_start(comm, theirs.data(), 10, TUTTI_FLOAT32, rank, 2, nullptr, &request), comm));
+    ASSERT_TRUE(succeeded(tutti_send(comm, mine.data(), 10, TUTTI_FLOAT32, rank, 2, nullptr), comm));
+    ASSERT_TRUE(succeeded(tutti_wait(request), comm));
+    EXPECT_EQ(floats_in(theirs)[9], ramp(rank)[9]);
+  });
+}
+
+TEST_F(OnDevice, CodecsGiveTheBitsOfTheHost) {
+  for (const char* spec : {"int8", "topk", "bf16"}) {
+    const LocalWorld world(3);
+    std::vector<std::vector<float>> host(3), device(3);
+    world.run([&](int rank, tutti_comm* comm) {
+      const CodecPointer of_host = made(spec, kCount), of_device = made(spec, kCount);
+      for (int step = 0; step < 2; ++step) {
+        std::vector<float> values = gradient(rank, kCount, step);
+        const DeviceBytes memory(bytes_of(values));
+        tutti_call_options options = with(of_host, "ring");
+        ASSERT_TRUE(
+            succeeded(tutti_all_reduce(comm, values.data(), values.data(), kCount, TUTTI_FLOAT32, TUTTI_AVG, &options), comm));
+        options = with(of_device, "ring");
+        options.stream = memory.stream();
+        ASSERT_TRUE(
+            succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_AVG, &options), comm));
+        device[static_cast<size_t>(rank)] = floats_in(memory);
+        host[static_cast<size_t>(rank)] = std::move(values);
+      }
+    });
+    EXPECT_EQ(device, host) << spec;
+  }
+}
+
+}  // namespace
+}  // namespace tutti::test
