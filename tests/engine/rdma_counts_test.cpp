@@ -1,5 +1,5 @@
-// What an all-reduce costs over queue pairs, by the transport's own counters, against the numbers of its plan: messages,
-// completions and copied bytes.  Over a real device or the fake one.
+// What an all-reduce costs over queue pairs, by the transport's own counters, against the numbers of its plan:
+// messages, completions and copied bytes.  Over a real device or the fake one.
 #include <gtest/gtest.h>
 
 #include "exercise.h"
