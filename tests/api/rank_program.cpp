@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cases.h"
+#include "device_bytes.h"
 #include "digest.h"
 #include "family_memory.h"
 #include "random_program.h"
@@ -84,6 +85,7 @@ int run(const std::string& action, const Arguments& arguments) {
                                                                                                  {"kept_memory", kept_memory}};
   const auto found = kActions.find(action);
   if (found == kActions.end()) return std::fprintf(stderr, "no action %s\n", action.c_str()), 2;
+  (void)DeviceBytes::wanted();  // so that the communicator knows of devices
   tutti_comm* comm = nullptr;
   if (tutti_comm_create(&comm, nullptr) != TUTTI_SUCCESS) return std::fprintf(stderr, "%s\n", tutti_last_error(nullptr)), 3;
   const int rank = tutti_comm_rank(comm);
