@@ -129,7 +129,7 @@ Communicator::Statistics Communicator::statistics() const {
   totals.sent_bytes -= before_.sent_bytes;
   totals.received_bytes -= before_.received_bytes;
   totals.nanoseconds -= before_.nanoseconds;
-  statistics.memory_bytes = parts_->pool->memory_bytes() + engine_->transport_bytes();
+  statistics.memory_bytes = parts_->pool->memory_bytes() + engine_->transport_bytes() + device_->memory_bytes();
   for (const auto& pool : parts_->message_pools) statistics.memory_bytes += pool ? pool->memory_bytes() : 0;
   std::map<std::string, int> kinds;
   for (const auto& kind : parts_->rank_transports) ++kinds[kind];

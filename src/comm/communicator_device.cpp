@@ -93,6 +93,7 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
     if (i == 0) notes = std::move(of_piece);
   }
   const uint64_t bytes = total_count(call, parts_->size) * element_size(call.type);
+  const Routed noted = through_the_host(*notes.routed, call, pieces.size(), bytes);
   auto carrier = device_->put(pieces, std::move(*reserved), call.stream);
   if (!carrier.ok()) return titled(carrier.status());
   auto operation = engine_->start(
@@ -104,7 +105,7 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
       asynchronous);
   if (!operation.ok()) return operation;
   if (notes.coded) notes.coded->tensor.keep();
-  begun(call, through_the_host(*notes.routed, call, pieces.size(), bytes), notes.cut);
+  begun(call, noted, notes.cut);
   if (notes.coded) if_possible([&] { note_coded(call, *notes.routed, notes.coded->packed); });
   return operation;
 }

@@ -36,17 +36,17 @@ struct DeviceSide::Shared {
   Shared(cuda::SharedContext made_context, cuda::Stream to_host, cuda::Stream to_device, cuda::Event between,
          cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
       : context(std::move(made_context)),
+        table(std::move(memory)),
+        table_there(memory_there),
         fetching(std::move(to_host)),
         delivering(std::move(to_device)),
-        event(std::move(between)),
-        table(std::move(memory)),
-        table_there(memory_there) {}
+        event(std::move(between)) {}
 
   const cuda::SharedContext context;
+  const cuda::PinnedMemory table;  // of the words
+  const cuda::CUdeviceptr table_there;
   const cuda::Stream fetching, delivering;
   const cuda::Event event;  // of whoever starts a call, from one stream to another
-  const cuda::PinnedMemory table;
-  const cuda::CUdeviceptr table_there;
 
   // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.
   size_t ring_bytes = 0;
@@ -78,6 +78,8 @@ struct DeviceSide::Shared {
   bool has_counted(Word word, uint32_t piece) const {  // numbers wrap around
     return static_cast<int32_t>(__atomic_load_n(here(word), __ATOMIC_ACQUIRE) - (piece + 1)) >= 0;
   }
+  // No copy of it is still to come: of a call that has failed, results are delivered whether its input came or not.
+  bool is_through(uint32_t piece) const { return has_counted(Word::fetched, piece) && has_counted(Word::delivered, piece); }
   Status wait(const cuda::Stream& stream, Word word, uint32_t count) const {
     return cuda::wait_for_word(*context, there(word), count, stream.get());
   }
@@ -130,7 +132,7 @@ class DeviceSide::CallCarrier final : public PieceCarrier {
     finish();
     if (own_.empty()) return;
     try {
-      shared_->give_back(std::move(own_), delivered(pieces_ - 1));
+      shared_->give_back(std::move(own_), shared_->is_through(number(pieces_ - 1)));
     } catch (const std::bad_alloc&) {  // lost: copies may still use them
       for (auto& buffer : own_) new cuda::PinnedMemory(std::move(buffer));
     }
@@ -217,7 +219,7 @@ DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Membe
 DeviceSide::~DeviceSide() {
   if (!shared_ || !shared_->context->is_ours()) return;
   const uint64_t deadline = now_ns() + kPatienceNs;
-  while (shared_->pieces > 0 && !shared_->has_counted(Shared::delivered, shared_->pieces - 1)) {
+  while (shared_->pieces > 0 && !shared_->is_through(shared_->pieces - 1)) {
     if (now_ns() > deadline || shared_->context->lost() != cuda::Error::success) {
       new std::shared_ptr<Shared>(std::move(shared_));
       return;
@@ -243,8 +245,10 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
   if (!loaded.ok()) return loaded.status();
   const auto whose = [](int device) { return device < 0 ? std::string("the host's") : "that of device " + std::to_string(device); };
   std::optional<int> all;
+  const void* last = nullptr;
   for (const void* pointer : pointers) {
-    if (!pointer) continue;
+    if (!pointer || pointer == last) continue;  // in place: a look costs a tenth of a microsecond
+    last = pointer;
     const auto known = cuda::recognize(**loaded, pointer);
     if (!known.ok()) return known.status();
     const bool on_device = known->place == cuda::MemoryPlace::device || known->place == cuda::MemoryPlace::managed;
@@ -260,12 +264,12 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
                   "a stream was given, and the buffers are the host's memory; a stream goes with memory of "
                   "its device");
   if (all) return *all;
-  if (shared_) return shared_->context->device();
+  if (is_open()) return shared_->context->device();
   return cuda::device_of(**loaded, stream_of(stream));
 }
 
 Status DeviceSide::health() const {
-  if (!shared_) return {};
+  if (!is_open()) return {};
   const cuda::Context& context = *shared_->context;
   const cuda::CurrentContext current(context);
   if (!current.status().ok()) return current.status();
@@ -275,6 +279,12 @@ Status DeviceSide::health() const {
       return context.failure(error, "copy between device " + std::to_string(context.device()) + " and the host");
   }
   return {};
+}
+
+size_t DeviceSide::memory_bytes() const {
+  if (!is_open()) return 0;
+  const std::lock_guard lock(shared_->mutex);
+  return 2 * kRing * shared_->ring_bytes + shared_->kept;
 }
 
 Status DeviceSide::open(int device) {

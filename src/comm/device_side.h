@@ -54,6 +54,8 @@ class DeviceSide {
   // A failure of the device that no call has reported.  May wait for functions of CUDA's that other threads are in.
   Status health() const;
 
+  size_t memory_bytes() const;  // of the host's, that is kept for copies
+
   // The buffers of a call's pieces; those that do not fit into the ring have some of their own.
   struct Reserved {
     std::vector<std::byte*> inputs, outputs;  // by piece

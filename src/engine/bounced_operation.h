@@ -36,7 +36,7 @@ class BouncedOperation final : public Operation {
   bool finished() const override { return finished_; }
   void end(bool success) override;
   bool withdraw() noexcept override;
-  void let_go() noexcept override { carrier_->finish(); }
+  void free_waiters() noexcept override { carrier_->finish(); }
   bool waits_unseen() const override { return !finished_; }  // for the device
   int waits_for() const override;
   uint32_t step() const override { return static_cast<uint32_t>(delivered_); }

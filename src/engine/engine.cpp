@@ -221,7 +221,7 @@ void Engine::give_up(Completions& ended) noexcept {
   if (!given_up_.exchange(true, std::memory_order_relaxed))
     for (Transport* transport : transports_) transport->give_up();
   for (const auto& operation : operations_) {
-    operation->let_go();
+    operation->free_waiters();
     if (operation->completion && operation->completion->give_up()) ended.add(std::move(operation->completion));
   }
 }

@@ -45,7 +45,7 @@ class Operation {
   virtual bool withdraw() noexcept { return false; }
 
   // The communicator has failed: what waits for this elsewhere than in a call, as streams of a device do, may go on.
-  virtual void let_go() noexcept {}
+  virtual void free_waiters() noexcept {}
 
   // It may wait for something that no descriptor tells of.
   virtual bool waits_unseen() const { return false; }
