@@ -123,6 +123,12 @@ class Interpreter {
     return walk;
   }
 
+  // So many bytes behind `base`, which may be null: then nobody follows what comes out.
+  template <class Pointer>
+  TUTTI_DEVICE static Pointer later(Pointer base, uint64_t bytes) {
+    return reinterpret_cast<Pointer>(reinterpret_cast<uintptr_t>(base) + bytes);
+  }
+
   // Returns false where there is no more; empty blocks are no parts.
   TUTTI_DEVICE bool next(Walk& walk, DevicePart& part) const {
     TUTTI_LOOP
@@ -151,11 +157,11 @@ class Interpreter {
       if (begin >= end) continue;
       std::byte* home = nullptr;
       if (segment.in_output)
-        home = output + begin;
+        home = later(output, begin);
       else if (in_scratch)
         home = header_->scratch + place +
                (uint64_t{machine_.block()} * header_->scratch_blocks + segment.scratch + k) * scratch_pitch(header_->stripe_bytes);
-      part.own = segment.from_input ? input + begin : home;
+      part.own = segment.from_input ? later(input, begin) : home;
       part.home = walk.keeps ? home : nullptr;
       part.at = walk.at + place;
       part.bytes = end - begin;
