@@ -78,8 +78,6 @@ struct DeviceSide::Shared {
   bool has_counted(Word word, uint32_t piece) const {  // numbers wrap around
     return static_cast<int32_t>(__atomic_load_n(here(word), __ATOMIC_ACQUIRE) - (piece + 1)) >= 0;
   }
-  // No copy of it is still to come: of a call that has failed, results are delivered whether its input came or not.
-  bool is_through(uint32_t piece) const { return has_counted(Word::fetched, piece) && has_counted(Word::delivered, piece); }
   Status wait(const cuda::Stream& stream, Word word, uint32_t count) const {
     return cuda::wait_for_word(*context, there(word), count, stream.get());
   }
@@ -132,7 +130,7 @@ class DeviceSide::CallCarrier final : public PieceCarrier {
     finish();
     if (own_.empty()) return;
     try {
-      shared_->give_back(std::move(own_), shared_->is_through(number(pieces_ - 1)));
+      shared_->give_back(std::move(own_), delivered(pieces_ - 1));
     } catch (const std::bad_alloc&) {  // lost: copies may still use them
       for (auto& buffer : own_) new cuda::PinnedMemory(std::move(buffer));
     }
@@ -219,7 +217,7 @@ DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Membe
 DeviceSide::~DeviceSide() {
   if (!shared_ || !shared_->context->is_ours()) return;
   const uint64_t deadline = now_ns() + kPatienceNs;
-  while (shared_->pieces > 0 && !shared_->is_through(shared_->pieces - 1)) {
+  while (shared_->pieces > 0 && !shared_->has_counted(Shared::delivered, shared_->pieces - 1)) {
     if (now_ns() > deadline || shared_->context->lost() != cuda::Error::success) {
       new std::shared_ptr<Shared>(std::move(shared_));
       return;
@@ -400,6 +398,8 @@ Result<std::unique_ptr<PieceCarrier>> DeviceSide::put(const std::vector<DevicePi
                           shared.fetching.get());
       });
     then([&] { return shared.write(shared.fetching, Shared::fetched, number + 1); });
+    // Its input first, also where the call has failed and all is let through: it may be the same memory.
+    then([&] { return shared.wait(shared.delivering, Shared::fetched, number + 1); });
     then([&] { return shared.wait(shared.delivering, Shared::handled, number + 1); });
     for (const DeviceRun& run : pieces[i].out)
       then([&] {

@@ -67,10 +67,10 @@ Result<Engine::Operations> Engine::start_all(const std::function<Operations(Link
   }
   queued_.store(static_cast<uint32_t>(operations_.size()), std::memory_order_release);
   if (asynchronous) progress(ended);  // what can be sent at once is sent at once
-  lock.unlock();
   // What waits for a device is not seen by anybody else: the thread must not be in a nap.
-  const auto unseen = [](const auto& operation) { return operation->waits_unseen(); };
-  if (asynchronous) wake_progress_thread(std::any_of(operations.begin(), operations.end(), unseen));
+  const bool unseen = std::any_of(operations.begin(), operations.end(), [](const auto& each) { return each->waits_unseen(); });
+  lock.unlock();
+  if (asynchronous) wake_progress_thread(unseen);
   return operations;
 }
 
