@@ -9,8 +9,8 @@
 
 namespace tutti::cuda {
 
-// The module with the kernels of a type, for cuModuleLoadData; types may share one.  Empty where the library was built
-// without nvcc.
+// The module with the kernels of a type, for cuModuleLoadData; types may share one.  In a library that was built
+// without nvcc it is empty or, beside tests, what only their driver can load.
 std::span<const std::byte> image(DataType type);
 
 // "fold_uint32_sum" for int32 and uint32; empty where the operator is not defined.

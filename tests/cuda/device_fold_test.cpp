@@ -12,15 +12,7 @@
 namespace tutti::cuda::test {
 namespace {
 
-class CudaDeviceFold : public CudaTest {
- protected:
-  // The module of a type's kernels; the fake driver takes any bytes, a real one needs nvcc's.
-  bool has_kernels(DataType type) const { return !image(type).empty() || set_mood(""); }
-  Module module_of(DataType type) const {
-    static const std::byte any[1] = {};
-    return value_of(Module::load(context(), image(type).empty() ? std::span<const std::byte>(any) : image(type)));
-  }
-};
+class CudaDeviceFold : public CudaTest {};
 
 // Operands lie in one buffer, a multiple of 64 bytes and `shift` elements apart.
 void try_fold(const SharedContext& context, const Function& kernel, DataType type, ReduceOp op, size_t count, size_t sources,
@@ -64,13 +56,13 @@ void try_fold(const SharedContext& context, const Function& kernel, DataType typ
 }
 
 TEST_F(CudaDeviceFold, HasTheHostsBits) {
+  if (!has_kernels()) GTEST_SKIP() << "built without nvcc";
   uint64_t seed = 0;
   const bool few = tutti::test::kSanitized || set_mood("");  // the fake driver starts threads for each
   using Sizes = std::vector<size_t>;
   for (int t = 0; t < kDataTypes; ++t) {
     const auto type = static_cast<DataType>(t);
-    if (!has_kernels(type)) GTEST_SKIP() << "built without nvcc";
-    const Module module = module_of(type);
+    const Module module = value_of(Module::load(context(), image(type)));
     for (int o = 0; o < kReduceOps; ++o) {
       const auto op = static_cast<ReduceOp>(o);
       if (!is_defined(op, type)) continue;
