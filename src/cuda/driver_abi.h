@@ -94,6 +94,7 @@ enum class Error : int {
 
 enum class DeviceAttribute : int {
   max_threads_per_block = 1,
+  max_shared_memory_per_block = 8,
   multiprocessor_count = 16,
   integrated = 18,
   compute_mode = 20,
@@ -108,6 +109,7 @@ enum class DeviceAttribute : int {
   concurrent_managed_access = 89,
   compute_preemption_supported = 90,
   can_use_host_pointer_for_registered_mem = 91,
+  max_shared_memory_per_block_optin = 97,
   host_register_supported = 99,
   memory_pools_supported = 115,
   ipc_event_supported = 125,

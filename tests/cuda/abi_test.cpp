@@ -188,6 +188,8 @@ static_assert(static_cast<int>(Error::unknown) == static_cast<int>(CUDA_ERROR_UN
 
 static_assert(static_cast<int>(DeviceAttribute::max_threads_per_block) ==
               static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK));
+static_assert(static_cast<int>(DeviceAttribute::max_shared_memory_per_block) ==
+              static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK));
 static_assert(static_cast<int>(DeviceAttribute::multiprocessor_count) ==
               static_cast<int>(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT));
 static_assert(static_cast<int>(DeviceAttribute::integrated) == static_cast<int>(CU_DEVICE_ATTRIBUTE_INTEGRATED));
@@ -210,6 +212,8 @@ static_assert(static_cast<int>(DeviceAttribute::compute_preemption_supported) ==
               static_cast<int>(CU_DEVICE_ATTRIBUTE_COMPUTE_PREEMPTION_SUPPORTED));
 static_assert(static_cast<int>(DeviceAttribute::can_use_host_pointer_for_registered_mem) ==
               static_cast<int>(CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM));
+static_assert(static_cast<int>(DeviceAttribute::max_shared_memory_per_block_optin) ==
+              static_cast<int>(CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
 static_assert(static_cast<int>(DeviceAttribute::host_register_supported) ==
               static_cast<int>(CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED));
 static_assert(static_cast<int>(DeviceAttribute::memory_pools_supported) ==

@@ -2,17 +2,50 @@
 #pragma once
 
 #include <atomic>
-#include <barrier>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <thread>
 
 #include "machine.h"
 #include "reference.h"
 
 namespace tutti::cuda {
+
+// Where the threads of a block meet.  All objects of std::barrier share what they count waiters in, and so hide from
+// ThreadSanitizer that two blocks are not ordered.
+class Barrier {
+ public:
+  explicit Barrier(uint32_t threads) : threads_(threads) {}
+  void arrive_and_wait() {
+    std::unique_lock lock(mutex_);
+    const uint32_t before = meetings_.load(std::memory_order_relaxed);
+    if (++arrived_ == threads_) {
+      arrived_ = 0;
+      meetings_.store(before + 1, std::memory_order_release);
+      all_here_.notify_all();
+      return;
+    }
+    lock.unlock();
+    // The others are mostly about to come.
+    for (int looks = 0; looks < 20; ++looks) {
+      if (meetings_.load(std::memory_order_acquire) != before) return;
+      std::this_thread::yield();
+    }
+    lock.lock();
+    all_here_.wait(lock, [&] { return meetings_.load(std::memory_order_relaxed) != before; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable all_here_;
+  const uint32_t threads_;
+  uint32_t arrived_ = 0;
+  std::atomic<uint32_t> meetings_ = 0;
+};
 
 // One thread of one block.
 class Cpu {
@@ -22,9 +55,9 @@ class Cpu {
   };
 
   // `barrier` is the block's, of as many threads; a block of one thread needs none.  `shared`: the block's memory,
-  // zeros, aligned to 16 bytes, and so many bytes longer than what the kernel is given.
+  // aligned to 16 bytes; it begins with so many zeros, which are not the kernel's.
   static constexpr size_t kOwnBytes = 16;
-  Cpu(Grid grid, uint32_t block, uint32_t thread, std::barrier<>* barrier = nullptr, std::byte* shared = nullptr, uint32_t rank = 0)
+  Cpu(Grid grid, uint32_t block, uint32_t thread, Barrier* barrier = nullptr, std::byte* shared = nullptr, uint32_t rank = 0)
       : grid_(grid),
         block_(block),
         thread_(thread),
@@ -70,7 +103,14 @@ class Cpu {
   static uint32_t load_relaxed(const uint32_t* from) { return of(from).load(std::memory_order_relaxed); }
 
   static constexpr uint32_t kPolls = 4;  // there are more threads than cores
-  static void pause() { std::this_thread::yield(); }
+  // Whoever yields again and again takes as much of a core as those that compute, so now and then it rests.
+  static void pause() {
+    thread_local uint32_t pauses = 0;
+    if (++pauses % 32 == 0)
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    else
+      std::this_thread::yield();
+  }
   static uint64_t nanoseconds() {
     return static_cast<uint64_t>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
   }
@@ -86,7 +126,7 @@ class Cpu {
   }
 
   uint32_t block_, thread_, rank_;
-  std::barrier<>* barrier_;
+  Barrier* barrier_;
   std::byte* shared_;
 };
 

@@ -76,7 +76,6 @@ class DeviceWorld {
         blocks.push_back(std::make_unique<Block>(threads, cuda::interpreter_shared_bytes(calls[rank].header)));
         for (uint32_t thread = 0; thread < threads; ++thread)
           running.emplace_back([=, this, &block = *blocks.back(), &call = of_all ? *of_all : calls[rank]] {
-            // A barrier of the library's makes any two of its users know of each other, and so hides races of theirs.
             kernel(Cpu({lanes_, threads}, lane, thread, threads == 1 ? nullptr : &block.barrier, block.memory(),
                        in_one_launch ? rank : 0),
                    call);
@@ -100,7 +99,7 @@ class DeviceWorld {
   struct Block {
     Block(uint32_t threads, uint64_t bytes) : barrier(threads), shared((bytes + Cpu::kOwnBytes) / 16 + 1) {}
     std::byte* memory() { return reinterpret_cast<std::byte*>(shared.data()); }
-    std::barrier<> barrier;
+    cuda::Barrier barrier;
     std::vector<Vector> shared;
   };
 

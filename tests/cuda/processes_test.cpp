@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <optional>
 
+#include "device_rank.h"
+#include "ipc_text.h"
 #include "owned_fd.h"
 #include "world.h"
 
@@ -17,7 +19,7 @@ namespace {
 // cuda_peer, which lies beside this program.
 class Peer {
  public:
-  explicit Peer(size_t words) {
+  explicit Peer(std::vector<std::string> arguments) {
     int in[2], out[2];
     EXPECT_EQ(::pipe2(in, O_CLOEXEC), 0);
     EXPECT_EQ(::pipe2(out, O_CLOEXEC), 0);
@@ -27,13 +29,15 @@ class Peer {
     EXPECT_GT(::readlink("/proc/self/exe", self.data(), self.size() - 1), 0);
     std::string program = self.data();
     program.replace(program.rfind('/') + 1, std::string::npos, "cuda_peer");
-    std::string of = library(), count = std::to_string(words);
-    char* arguments[] = {program.data(), of.data(), count.data(), nullptr};
+    arguments.insert(arguments.begin(), {program, library()});
+    std::vector<char*> texts;
+    for (std::string& argument : arguments) texts.push_back(argument.data());
+    texts.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
-    EXPECT_EQ(::posix_spawn(&process_, program.c_str(), &actions, nullptr, arguments, environ), 0) << program;
+    EXPECT_EQ(::posix_spawn(&process_, program.c_str(), &actions, nullptr, texts.data(), environ), 0) << program;
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(in[0]);
     ::close(out[1]);
@@ -58,24 +62,14 @@ class Peer {
   OwnedFd to_, from_;
 };
 
-std::optional<CUipcMemHandle> handle_of(const std::string& text) {
-  CUipcMemHandle handle{};
-  if (text.size() != 2 * sizeof(handle.reserved)) return std::nullopt;
-  for (size_t i = 0; i < sizeof(handle.reserved); ++i)
-    handle.reserved[i] = static_cast<unsigned char>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
-  return handle;
-}
-
 class CudaProcesses : public CudaTest {};
 
 TEST_F(CudaProcesses, ReadAndWriteOneAnothersMemory) {
   const size_t words = 100'000;
-  Peer peer(words);
-  const std::string told = peer.line();
-  const auto handle = handle_of(told);
-  ASSERT_TRUE(handle) << told;
+  Peer peer({"share", std::to_string(words)});
+  const CUipcMemHandle handle = handle_of(peer.line());
   {
-    const OpenedMemory opened = value_of(OpenedMemory::open(context(), *handle));
+    const OpenedMemory opened = value_of(OpenedMemory::open(context(), handle));
     EXPECT_EQ(value_of(recognize(driver(), opened.data())).place, MemoryPlace::device);
     std::vector<uint32_t> values = read(opened.address(), words);
     for (uint32_t i = 0; i < words; ++i) ASSERT_EQ(values[i], i + 1);
@@ -87,17 +81,30 @@ TEST_F(CudaProcesses, ReadAndWriteOneAnothersMemory) {
 }
 
 TEST_F(CudaProcesses, OpenAHandleTwice) {
-  Peer peer(1000);
-  const std::string told = peer.line();
-  const auto handle = handle_of(told);
-  ASSERT_TRUE(handle) << told;
-  auto first = std::make_unique<OpenedMemory>(value_of(OpenedMemory::open(context(), *handle)));
-  const OpenedMemory second = value_of(OpenedMemory::open(context(), *handle));
+  Peer peer({"share", "1000"});
+  const CUipcMemHandle handle = handle_of(peer.line());
+  auto first = std::make_unique<OpenedMemory>(value_of(OpenedMemory::open(context(), handle)));
+  const OpenedMemory second = value_of(OpenedMemory::open(context(), handle));
   EXPECT_EQ(first->address(), second.address());
   first.reset();
   EXPECT_EQ(read(second.address(), 3), (std::vector<uint32_t>{1, 2, 3}));
   peer.tell();
   EXPECT_EQ(peer.line(), "word 0 is 1");  // nobody has doubled it
+}
+
+// Kernels of two processes write into one another's memory, and wait for one another.
+TEST_F(CudaProcesses, ReduceByKernels) {
+  if (!has_kernels()) GTEST_SKIP() << "built without nvcc";
+  constexpr size_t kCount = 3001;
+  DeviceRank rank(context(), 0, 2, kCount);
+  Peer peer({"reduce", std::to_string(kCount), text_of(value_of(rank.arena().shared()))});
+  const OpenedMemory other = value_of(OpenedMemory::open(context(), handle_of(peer.line())));
+  rank.connect(1, other.data());
+  const Module module = value_of(Module::load(context(), image(DataType::uint32)));
+  rank.reduce_thrice(value_of(module.function(interpreter_name(DataType::uint32, ReduceOp::sum))));
+  EXPECT_EQ(rank.result(), DeviceRank::expected(2, kCount, 3));
+  EXPECT_EQ(peer.line(), "reduced");
+  peer.tell();
 }
 
 TEST_F(CudaProcesses, DoNotOpenWhatIsNoHandle) {

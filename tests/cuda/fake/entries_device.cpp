@@ -41,6 +41,7 @@ constexpr std::array kErrors = std::to_array<ErrorText>({
     {Error::deinitialized, "CUDA_ERROR_DEINITIALIZED", "driver shutting down"},
     {Error::no_device, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
     {Error::invalid_device, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
+    {Error::invalid_image, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {Error::invalid_context, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
     {Error::map_failed, "CUDA_ERROR_MAP_FAILED", "mapping of buffer object failed"},
     {Error::ecc_uncorrectable, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
@@ -100,6 +101,8 @@ Error device_attribute(int* value, DeviceAttribute attribute, CUdevice device) {
     case DeviceAttribute::max_threads_per_block: *value = kMostThreadsOfBlock; break;
     case DeviceAttribute::multiprocessor_count: *value = kMultiprocessors; break;
     case DeviceAttribute::max_threads_per_multiprocessor: *value = kThreadsOfMultiprocessor; break;
+    case DeviceAttribute::max_shared_memory_per_block: *value = kSharedBytesOfBlock; break;
+    case DeviceAttribute::max_shared_memory_per_block_optin: *value = kMostSharedBytesOfBlock; break;
     case DeviceAttribute::compute_capability_major: *value = 9; break;
     case DeviceAttribute::l2_cache_size: *value = 50 << 20; break;
     case DeviceAttribute::async_engine_count: *value = 3; break;

@@ -18,6 +18,7 @@ struct Function {
   Context* context = nullptr;
   const CpuKernel* kernel = nullptr;
   std::atomic<bool> loaded = false;
+  std::atomic<uint32_t> most_shared_bytes = kSharedBytesOfBlock;  // that a launch may ask for
 };
 struct Module {
   Context* context = nullptr;
@@ -67,43 +68,56 @@ Error function_load(CUfunction handle) {
 }
 
 Error function_attribute(int* value, FunctionAttribute attribute, CUfunction handle) {
-  if (!registry<Function>().find(handle)) return Error::invalid_handle;
+  const auto function = registry<Function>().find(handle);
+  if (!function) return Error::invalid_handle;
+  uint32_t known = 0;
   switch (attribute) {
-    case FunctionAttribute::max_threads_per_block: *value = kMostThreadsOfBlock; break;
-    case FunctionAttribute::num_regs: *value = 32; break;
-    case FunctionAttribute::binary_version: *value = 90; break;
-    default: *value = 0; break;
+    case FunctionAttribute::max_threads_per_block: known = function->kernel->most_threads; break;
+    case FunctionAttribute::num_regs: known = function->kernel->registers; break;
+    case FunctionAttribute::max_dynamic_shared_size_bytes: known = function->most_shared_bytes; break;
+    case FunctionAttribute::binary_version: known = 90; break;
+    default: break;
   }
+  *value = static_cast<int>(known);
   return function_load(handle);
 }
 
-Error function_set_attribute(CUfunction handle, FunctionAttribute, int) {
-  return registry<Function>().find(handle) ? Error::success : Error::invalid_handle;
+Error function_set_attribute(CUfunction handle, FunctionAttribute attribute, int value) {
+  const auto function = registry<Function>().find(handle);
+  if (!function) return Error::invalid_handle;
+  const bool fits = value >= 0 && value <= static_cast<int>(kMostSharedBytesOfBlock);
+  if (attribute != FunctionAttribute::max_dynamic_shared_size_bytes || !fits) return Error::invalid_value;
+  function->most_shared_bytes = static_cast<uint32_t>(value);
+  return Error::success;
 }
 
-Error occupancy(int* blocks, CUfunction handle, int threads, size_t) {
-  if (!registry<Function>().find(handle)) return Error::invalid_handle;
-  *blocks = resident_blocks(threads);
-  return *blocks > 0 ? Error::success : Error::invalid_value;
+Error occupancy(int* blocks, CUfunction handle, int threads, size_t shared_bytes) {
+  const auto function = registry<Function>().find(handle);
+  if (!function) return Error::invalid_handle;
+  if (threads <= 0) return Error::invalid_value;
+  *blocks = static_cast<int>(resident_blocks(*function->kernel, static_cast<uint32_t>(threads), shared_bytes));
+  return Error::success;
 }
 
 Error launch(CUfunction handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-             unsigned block_z, unsigned, CUstream on, void** parameters, void** extra) {
+             unsigned block_z, unsigned shared_bytes, CUstream on, void** parameters, void** extra) {
   const auto function = registry<Function>().find(handle);
   if (!function) return Error::invalid_handle;
   Context* context = nullptr;
   if (const Error error = in_context(context); error != Error::success) return error;
   if (function->context != context) return Error::invalid_handle;
   const uint64_t blocks = uint64_t{grid_x} * grid_y * grid_z, threads = uint64_t{block_x} * block_y * block_z;
-  if (blocks == 0 || threads == 0 || threads > kMostThreadsOfBlock || extra) return Error::invalid_value;
-  if (grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1) return Error::not_supported;
+  if (blocks == 0 || threads == 0 || threads > function->kernel->most_threads || extra) return Error::invalid_value;
+  if (shared_bytes > function->most_shared_bytes) return Error::invalid_value;
+  if (grid_z != 1 || block_y != 1 || block_z != 1) return Error::not_supported;
   load(*function);
   const auto* first = static_cast<const std::byte*>(parameters[0]);
   std::vector<std::byte> parameter(first, first + function->kernel->parameter_bytes);
-  return put_on(on, [function, parameter = std::move(parameter), blocks, threads] {
+  const Launch what{function->kernel, grid_x, grid_y, block_x, shared_bytes};
+  return put_on(on, [parameter = std::move(parameter), what] {
     const Touching touching;
     if (const Error error = planned_failure("kernel"); error != Error::success) return error;
-    run_kernel(*function->kernel, parameter.data(), static_cast<uint32_t>(blocks), static_cast<uint32_t>(threads));
+    run_kernel(what, parameter.data());
     return Error::success;
   });
 }

@@ -24,11 +24,13 @@ struct ProbeMachine : Cpu {
 
 template <class Parameter, void (*kKernel)(const ProbeMachine&, const Parameter&)>
 CpuKernel probe(std::string_view name) {
-  return {name, sizeof(Parameter), [](const void* bytes, const Cpu& cpu) {
+  return {name, sizeof(Parameter),
+          [](const void* bytes, const Cpu& cpu) {
             Parameter parameter;
             std::memcpy(&parameter, bytes, sizeof(parameter));
             kKernel(ProbeMachine{cpu}, parameter);
-          }};
+          },
+          kMostThreadsOfBlock, 32};
 }
 
 }  // namespace

@@ -2,42 +2,85 @@
 
 #include <algorithm>
 #include <atomic>
-#include <barrier>
+#include <chrono>
+#include <cstring>
 #include <memory>
 #include <numeric>
 #include <thread>
 #include <vector>
 
 #include "moods.h"
+#include "workers.h"
 
 namespace fake_cuda {
+namespace {
 
-int resident_blocks(int threads) { return threads <= 0 || threads > kMostThreadsOfBlock ? 0 : kThreadsOfMultiprocessor / threads; }
+using tutti::cuda::Barrier;
+using tutti::cuda::Cpu;
 
-void run_kernel(const CpuKernel& kernel, const void* parameter, uint32_t blocks, uint32_t threads) {
-  constexpr uint32_t kMostThreads = 4, kMostTeams = 32;  // of threads of this process
+// Threads that run one block after another.
+class Team {
+ public:
+  Team(const Launch& launch, uint32_t threads)
+      : launch_(launch), threads_(threads), barrier_(threads), shared_(new std::byte[Cpu::kOwnBytes + launch.shared_bytes]) {
+    std::memset(shared_.get(), 0, Cpu::kOwnBytes);
+  }
+
+  // What one thread does for a block.
+  void run(uint32_t block, uint32_t thread, const void* parameter) {
+    if (thread == 0) std::memset(shared_.get() + Cpu::kOwnBytes, 0xDB, launch_.shared_bytes);
+    barrier_.arrive_and_wait();
+    const Cpu::Grid grid{launch_.blocks, threads_};
+    launch_.kernel->run(parameter, Cpu(grid, block % launch_.blocks, thread, &barrier_, shared_.get(), block / launch_.blocks));
+    barrier_.arrive_and_wait();
+  }
+
+ private:
+  const Launch& launch_;
+  const uint32_t threads_;
+  Barrier barrier_;
+  std::unique_ptr<std::byte[]> shared_;  // of the length that was asked for, which AddressSanitizer watches
+};
+
+uint32_t threads_of_block(const Launch& launch) {
+  constexpr uint32_t kMost = 4;  // threads of this process
   static std::atomic<uint32_t> launches = 0;
-  const uint32_t used = std::min(threads, 2 + launches.fetch_add(1, std::memory_order_relaxed) % (kMostThreads - 1));
-  const auto fit = static_cast<uint32_t>(kMultiprocessors * resident_blocks(static_cast<int>(threads)));
-  const uint32_t teams = std::min({blocks, fit, kMostTeams});
+  if (moods().shuffled) return std::min(launch.threads, 1 + any_number() % kMost);
+  return std::min(launch.threads, 2 + (launch.kernel->waits_for_blocks ? 0 : launches.fetch_add(1, std::memory_order_relaxed) % 3));
+}
+
+void rest_before_block() {
+  if (moods().late && any_number() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(any_number() % 200));
+}
+
+}  // namespace
+
+uint32_t resident_blocks(const CpuKernel& kernel, uint32_t threads, size_t shared_bytes) {
+  if (threads == 0 || threads > kernel.most_threads || shared_bytes > kMostSharedBytesOfBlock) return 0;
+  return std::min({kBlocksOfMultiprocessor, kThreadsOfMultiprocessor / threads,
+                   kRegistersOfMultiprocessor / (threads * kernel.registers),
+                   kSharedBytesOfMultiprocessor / (static_cast<uint32_t>(shared_bytes) + kSharedBytesReserved)});
+}
+
+void run_kernel(const Launch& launch, const void* parameter) {
+  constexpr uint32_t kFewTeams = 4;
+  thread_local Workers workers;
+  const uint32_t blocks = launch.blocks * launch.rows, threads = threads_of_block(launch);
+  const uint32_t fit = kMultiprocessors * resident_blocks(*launch.kernel, launch.threads, launch.shared_bytes);
+  const uint32_t at_once = std::min(blocks, launch.kernel->waits_for_blocks ? fit : kFewTeams);
   std::vector<uint32_t> order(blocks);
   std::iota(order.begin(), order.end(), 0U);
   if (moods().shuffled)
     for (uint32_t i = blocks; i > 1; --i) std::swap(order[i - 1], order[any_number() % i]);
-  // A team takes every so many-th block, one after the other.
-  std::vector<std::thread> running;
-  std::vector<std::unique_ptr<std::barrier<>>> barriers;
-  for (uint32_t team = 0; team < teams; ++team) {
-    barriers.push_back(std::make_unique<std::barrier<>>(used));
-    for (uint32_t thread = 0; thread < used; ++thread)
-      running.emplace_back([&kernel, parameter, &order, &barrier = *barriers.back(), team, teams, thread, used, blocks] {
-        for (uint32_t i = team; i < blocks; i += teams) {
-          barrier.arrive_and_wait();  // a block's memory is used again by the next
-          kernel.run(parameter, tutti::cuda::Cpu({blocks, used}, order[i], thread, &barrier));
-        }
-      });
-  }
-  for (std::thread& thread : running) thread.join();
+  std::vector<std::unique_ptr<Team>> teams;
+  while (teams.size() < at_once) teams.push_back(std::make_unique<Team>(launch, threads));
+  workers.run(at_once * threads, [&](uint32_t share) {
+    const uint32_t team = share / threads, thread = share % threads;
+    for (uint32_t i = team; i < blocks; i += at_once) {
+      if (thread == 0) rest_before_block();
+      teams[team]->run(order[i], thread, parameter);
+    }
+  });
 }
 
 }  // namespace fake_cuda

@@ -1,7 +1,8 @@
 // How the fake driver misbehaves: FAKE_CUDA in the environment, or fake_cuda_mood() of a test, a list with commas.
 //
-//   late            a stream rests before some of what it does
-//   shuffled        blocks begin in any order, and so do nodes of a graph that do not depend on each other
+//   late            a stream rests before some of what it does, and so do blocks before they begin
+//   shuffled        blocks begin in any order, with any number of threads, and so do nodes of a graph that do not
+//                   depend on each other
 //   guarded         device memory cannot be touched while no kernel or copy of this process is under way
 //   devices=N       there are N (2)
 //   version=N       the driver's (13000)
