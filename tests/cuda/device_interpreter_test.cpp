@@ -74,7 +74,7 @@ TEST_F(CudaInterpreter, IsReplayed) {
 }
 
 TEST_F(CudaInterpreter, RunsAllRanksInOneLaunch) {
-  constexpr int kSize = 3;
+  constexpr int kSize = 5;
   constexpr size_t kCount = 1000;
   (void)set_mood("shuffled");
   std::vector<DeviceRank> all = ranks(kSize, kCount);
