@@ -112,7 +112,8 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   Started start_coded(const Call& call, bool asynchronous);
   Status drive(const Started& operation, CallLock* lock);
   using Maker = std::function<std::shared_ptr<Operation>(LinkTable&)>;  // to be called once
-  Maker flat_maker(const Call& call, const Routed& routed);
+  // `whole`: the user's call, of which this is a piece, or all.
+  Maker flat_maker(const Call& call, const Routed& routed, const Call& whole);
   struct PieceNotes {
     Routed routed;
     Cut cut{1, 64};

@@ -134,7 +134,7 @@ Status Communicator::run_flat(const Call& call, const Routed& routed, CallLock* 
       exchange, call, [&] { return dispatch_->sign(call, kFlat, sequence); }, lock);
 }
 
-Communicator::Maker Communicator::flat_maker(const Call& call, const Routed& routed) {
+Communicator::Maker Communicator::flat_maker(const Call& call, const Routed& routed, const Call& whole) {
   Arithmetic arithmetic = routed->arithmetic;
   arithmetic.output_store = dispatch_->output_store(call, routed->bytes);
   const uint32_t sequence = sequence_of(call);
@@ -149,7 +149,7 @@ Communicator::Maker Communicator::flat_maker(const Call& call, const Routed& rou
   }
   const FlatExchange exchange(*parts_->board, input, output, routed->bytes, arithmetic, flat_hash(routed->flat_kind, sequence));
   return [exchange, data, ranks = static_cast<uint32_t>(parts_->size),
-          signature = dispatch_->sign(call, kFlat, sequence)](LinkTable& table) -> std::shared_ptr<Operation> {
+          signature = dispatch_->sign(whole, kFlat, sequence)](LinkTable& table) -> std::shared_ptr<Operation> {
     auto operation = std::make_shared<FlatOperation>(exchange, ranks, signature);
     if (!data) return operation;
     return std::make_shared<StagedOperation>(std::move(*data), std::move(operation), *table.executor);
@@ -157,7 +157,7 @@ Communicator::Maker Communicator::flat_maker(const Call& call, const Routed& rou
 }
 
 Communicator::Started Communicator::start_flat(const Call& call, const Routed& routed, bool asynchronous) {
-  const Maker make = flat_maker(call, routed);
+  const Maker make = flat_maker(call, routed, call);
   auto operation =
       engine_->start([&](LinkTable& table) { return dispatch_->equipped(make(table), call, routed->bytes); }, asynchronous);
   if (!operation.ok()) return operation;

@@ -54,7 +54,7 @@ Result<Communicator::Maker> Communicator::maker_of(const Call& piece, const Call
   notes.routed = *routed;
   if ((*routed)->is_flat()) {
     notes.cut = {1, (*routed)->bytes};
-    return flat_maker(piece, *routed);
+    return flat_maker(piece, *routed, whole);
   }
   auto prepared = dispatch_->prepare(piece, **routed, sequence);
   if (!prepared.ok()) return prepared.status();

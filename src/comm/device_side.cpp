@@ -143,6 +143,7 @@ class DeviceSide::CallCarrier final : public PieceCarrier {
   void finish() noexcept override {
     for (; handled_ < pieces_; ++handled_) shared_->handle(number(handled_));
   }
+  std::string device() const override { return "device " + std::to_string(shared_->context->device()); }
 
  private:
   uint32_t number(size_t piece) const { return first_ + static_cast<uint32_t>(piece); }
@@ -185,6 +186,7 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
   bool delivered(size_t) override { return !copying_ || has_come(); }
   void finish() noexcept override {}
   Status status() const override { return status_; }
+  std::string device() const override { return "device " + std::to_string(shared_->context->device()); }
 
  private:
   bool has_come() {

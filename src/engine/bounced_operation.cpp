@@ -20,15 +20,12 @@ SlotBank* BouncedOperation::bank() {
   return pieces_.back()->bank();
 }
 
-// What the device does is nobody's lateness: it counts as a move.
 bool BouncedOperation::advance(bool may_start) {
   if (finished_) return false;
   bool moved = false;
   for (; fetched_ < pieces_.size() && carrier_->fetched(fetched_); moved = true) ++fetched_;
   moved |= advance_pieces(may_start);
   for (; delivered_ < handled_ && carrier_->delivered(delivered_); moved = true) ++delivered_;
-  const bool waits_for_ranks = handled_ < fetched_;
-  if (!waits_for_ranks) has_moved = true;
   if (trouble_.kind != Trouble::Kind::none || broken()) return true;
   if (delivered_ < pieces_.size()) return moved;
   carrier_->finish();
@@ -79,6 +76,21 @@ bool BouncedOperation::withdraw() noexcept {
   if (finished_ || pieces_.size() != 1 || !pieces_.front()->withdraw()) return false;
   carrier_->finish();
   return true;
+}
+
+std::string BouncedOperation::device_wait() const {
+  const bool fetching = fetched_ < pieces_.size();
+  const std::string piece =
+      "piece " + std::to_string((fetching ? fetched_ : delivered_) + 1) + " of " + std::to_string(pieces_.size());
+  std::string what;
+  if (!is_collective_)
+    what = fetching ? "come to the receive" : "delivered what was received";
+  else
+    what = fetching ? "fetched the input of " + piece : "delivered the result of " + piece;
+  return carrier_->device() + " has not " + what + "; look for work " +
+         (fetching ? "before the call on its stream that does not end, or for streams"
+                   : "on the device that does not end, or for streams") +
+         " that keep each other waiting in one of the device's queues (CUDA_DEVICE_MAX_CONNECTIONS), or set a longer timeout";
 }
 
 int BouncedOperation::waits_for() const { return handled_ < fetched_ ? pieces_[handled_]->waits_for() : -1; }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "operation.h"
@@ -22,6 +23,7 @@ class PieceCarrier {
   virtual bool delivered(size_t piece) = 0;
   virtual void finish() noexcept = 0;  // whoever waits on the device goes on: all is delivered, or nothing will be
   virtual Status status() const { return {}; }
+  virtual std::string device() const = 0;  // "device 0"
 };
 
 class BouncedOperation final : public Operation {
@@ -38,6 +40,8 @@ class BouncedOperation final : public Operation {
   bool withdraw() noexcept override;
   void free_waiters() noexcept override { carrier_->finish(); }
   bool waits_unseen() const override { return !finished_; }  // for the device
+  bool waits_for_device() const override { return !finished_ && handled_ == fetched_; }
+  std::string device_wait() const override;
   int waits_for() const override;
   uint32_t step() const override { return static_cast<uint32_t>(delivered_); }
   uint32_t steps() const override { return static_cast<uint32_t>(pieces_.size()); }

@@ -14,6 +14,10 @@ constexpr uint64_t kStallNs = 1'000'000'000;        // silence after which the c
 constexpr uint64_t kLongestLookNs = 1'000'000'000;  // that counts as waiting, see Operation
 constexpr uint64_t kGraceNs = 100'000'000;          // between seeing a link close and blaming its peer
 
+bool is_collective(const Operation& operation) {
+  return operation.signature().collective != static_cast<uint8_t>(Collective::point_to_point);
+}
+
 }  // namespace
 
 Engine::Engine(std::vector<Transport*> transports, std::unique_ptr<LinkTable> link_table, Supervisor& supervisor, uint32_t pauses)
@@ -291,6 +295,23 @@ bool Engine::test(Operation& operation, Status& status) {
   return true;
 }
 
+// A device carries collectives out one after the other: what is behind in its queue waits for whatever the first one
+// waits for.
+const Operation& Engine::kept_waiting_by(const Operation& operation) const {
+  if (!operation.waits_for_device() || !is_collective(operation)) return operation;
+  for (const auto& earlier : operations_)
+    if (earlier->waits_unseen() && is_collective(*earlier)) return *earlier;
+  return operation;
+}
+
+void Engine::over_time(const Operation& operation, uint64_t waited_ns) {
+  if (!operation.waits_for_device()) return supervisor_.timed_out(operation, waited_ns);
+  char waited[32];
+  std::snprintf(waited, sizeof waited, "%.1f s", static_cast<double>(waited_ns) * 1e-9);
+  supervisor_.fail(-1, Status(Code::timeout, supervisor_.peer_name(-1) + " waited " + waited + " for its own device in " +
+                                                 describe(operation.signature()) + ": " + operation.device_wait()));
+}
+
 // Looks after an operation that does not move: reports it each second (if `reports`), and when its time is over.  A
 // report for which there is no memory is made at the next look.
 void Engine::watch(Operation& operation, uint64_t now, bool reports) noexcept try {
@@ -301,11 +322,13 @@ void Engine::watch(Operation& operation, uint64_t now, bool reports) noexcept tr
     operation.waited_ns += std::min(now - operation.looked_ns, kLongestLookNs);
   }
   operation.looked_ns = now;
+  const Operation& reason = kept_waiting_by(operation);
   if (operation.waited_ns >= operation.timeout_ns) {
-    if (!operation.gave_up) supervisor_.timed_out(operation, operation.waited_ns);
+    if (!operation.gave_up) over_time(reason, operation.waited_ns);
     operation.gave_up = true;
   } else if (reports && operation.waited_ns - operation.reported_ns >= kStallNs) {
-    supervisor_.stalled(operation, operation.waited_ns);
+    // Whoever waits for its own device is no witness against others, and may be what they wait for.
+    if (!reason.waits_for_device()) supervisor_.stalled(reason, operation.waited_ns);
     operation.reported_ns = operation.waited_ns;
   }
 } catch (const std::bad_alloc&) {
@@ -313,10 +336,7 @@ void Engine::watch(Operation& operation, uint64_t now, bool reports) noexcept tr
 
 // A rank reports one call at a time: the first collective, since its place in the order says something to others.
 void Engine::watch_all(uint64_t now) noexcept {
-  const auto is_collective = [](const auto& operation) {
-    return operation->signature().collective != static_cast<uint8_t>(Collective::point_to_point);
-  };
-  auto reported = std::find_if(operations_.begin(), operations_.end(), is_collective);
+  auto reported = std::find_if(operations_.begin(), operations_.end(), [](const auto& each) { return is_collective(*each); });
   if (reported == operations_.end()) reported = operations_.begin();
   for (auto i = operations_.begin(); i != operations_.end(); ++i) watch(**i, now, i == reported);
 }

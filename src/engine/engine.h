@@ -116,6 +116,8 @@ class Engine final : private ProgressClient {
   void report(const Operation& operation);
   // None of these lets an exception out: an operation that was started must be driven to its end, even without memory.
   void watch(Operation& operation, uint64_t now, bool reports) noexcept;
+  const Operation& kept_waiting_by(const Operation& operation) const;
+  void over_time(const Operation& operation, uint64_t waited_ns);
   void watch_all(uint64_t now) noexcept;
   bool sleep(std::vector<pollfd>& awaited) noexcept;  // until a link may move; false: only asking can show that
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -49,6 +50,10 @@ class Operation {
 
   // It may wait for something that no descriptor tells of.
   virtual bool waits_unseen() const { return false; }
+
+  // It waits for this rank's own device, for which nobody else is to blame.
+  virtual bool waits_for_device() const { return false; }
+  virtual std::string device_wait() const { return {}; }  // then: what has not been done, and what to look for
 
   // For messages about a call that makes no progress.
   virtual int waits_for() const = 0;  // the rank whose message it needs, -1 if none
