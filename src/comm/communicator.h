@@ -50,7 +50,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   Result<std::shared_ptr<Operation>> start(const Call& call, bool asynchronous = true);  // a collective
   // Where a call's buffers lie, and what can be known of them before: see DeviceSide.
   bool sees_devices() const { return device_->sees_devices(); }
-  Result<int> device_of(std::span<const void* const> pointers, void* stream) { return device_->device_of(pointers, stream); }
+  Result<int> device_of(std::span<const void* const> pointers, void* stream);
   Status open_device(int device);          // before calls on its memory
   Status put_on_stream(const Call& call);  // a call on device memory; success: it will be carried out
   Result<Engine::Operations> start_device_messages(std::vector<Message> messages, bool asynchronous);
@@ -121,6 +121,8 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   };
   Result<Maker> maker_of(const Call& piece, const Call& whole, PieceNotes& notes);
   Started start_on_device(const Call& call, bool asynchronous);
+  Status unless_lost(Status status);
+  Status ended_by(const char* what, const Status& cause);  // this rank ends the communicator; returns why
 
   // A call's number: that of the user's next one, unless it serves another call.
   uint32_t sequence_of(const Call& call) const { return call.service.mark != 0 ? call.service.number : sequence_ + 1; }

@@ -20,11 +20,37 @@ std::shared_ptr<const RoutedCall> through_the_host(const RoutedCall& routed, con
   return noted;
 }
 
+template <class Body>
+auto with_memory(Body body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Status(Code::out_of_memory, "out of memory");
+  }
+}
+
 }  // namespace
+
+// Of what the device was asked for.  If it can do nothing more, neither can this rank, and others would wait for it.
+Status Communicator::unless_lost(Status status) {
+  if (status.ok() || !device_->is_lost()) return status;
+  return ended_by(" cannot go on with its device: ", status);
+}
+
+Status Communicator::ended_by(const char* what, const Status& cause) {
+  Status end(Code::system, peer_name(-1) + what + cause.message());
+  fail(-1, end);
+  return end;
+}
+
+Result<int> Communicator::device_of(std::span<const void* const> pointers, void* stream) {
+  const auto device = device_->device_of(pointers, stream);
+  return device.ok() ? device : unless_lost(device.status());
+}
 
 Status Communicator::open_device(int device) {
   const CallLock lock(call_lock_);
-  return device_->open(device);
+  return unless_lost(device_->open(device));
 }
 
 // A device that fails counts no more pieces, so whoever waits asks about its health now and then: not the engine, which
@@ -32,8 +58,7 @@ Status Communicator::open_device(int device) {
 Status Communicator::wait(Operation& operation) {
   while (device_->is_open()) {
     if (const auto status = engine_->drive_until(operation, now_ns() + kSecond)) return *status;
-    if (const Status health = device_->health(); !health.ok())
-      fail(-1, Status(Code::system, peer_name(-1) + " cannot go on in the middle of a call: " + health.message()));
+    if (const Status health = device_->health(); !health.ok()) (void)ended_by(" cannot go on in the middle of a call: ", health);
   }
   return engine_->drive(operation);
 }
@@ -82,7 +107,7 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
     return Status(status.code(), "tutti_" + std::string(name(call.collective)) + ": " + status.message());
   };
   auto reserved = device_->reserve(pieces, call.stream);
-  if (!reserved.ok()) return titled(reserved.status());
+  if (!reserved.ok()) return titled(unless_lost(reserved.status()));
   std::vector<Maker> makers;
   PieceNotes notes;
   for (size_t i = 0; i < pieces.size(); ++i) {
@@ -94,16 +119,16 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
   }
   const uint64_t bytes = total_count(call, parts_->size) * element_size(call.type);
   const Routed noted = through_the_host(*notes.routed, call, pieces.size(), bytes);
-  auto carrier = device_->put(pieces, std::move(*reserved), call.stream);
-  if (!carrier.ok()) return titled(carrier.status());
-  auto operation = engine_->start(
-      [&](LinkTable& table) {
-        std::vector<std::shared_ptr<Operation>> inner;
-        for (const Maker& make : makers) inner.push_back(make(table));
-        return dispatch_->equipped(std::make_shared<BouncedOperation>(std::move(*carrier), std::move(inner)), call, bytes);
-      },
-      asynchronous);
-  if (!operation.ok()) return operation;
+  auto carrier = with_memory([&] { return device_->put(pieces, std::move(*reserved), call.stream); });
+  if (!carrier.ok()) return titled(unless_lost(carrier.status()));
+  const auto make_all = [&](LinkTable& table) {
+    std::vector<std::shared_ptr<Operation>> inner;
+    for (const Maker& make : makers) inner.push_back(make(table));
+    return dispatch_->equipped(std::make_shared<BouncedOperation>(std::move(*carrier), std::move(inner)), call, bytes);
+  };
+  auto operation = with_memory([&] { return engine_->start(make_all, asynchronous); });
+  if (!operation.ok())  // the streams take the call for made, and will change its output
+    return ended_by(" cannot go on in the middle of a call: ", operation.status());
   if (notes.coded) notes.coded->tensor.keep();
   begun(call, noted, notes.cut);
   if (notes.coded) if_possible([&] { note_coded(call, *notes.routed, notes.coded->packed); });
@@ -122,7 +147,7 @@ Result<Engine::Operations> Communicator::start_device_messages(std::vector<Messa
     const size_t bytes = message.count * element_size(message.type);
     if (message.send) {
       auto fetched = device_->fetch_now(message.data, bytes);
-      if (!fetched.ok()) return fetched.status();
+      if (!fetched.ok()) return unless_lost(fetched.status());
       message.data = fetched->get();
       message.keeps = std::move(*fetched);
       continue;
@@ -133,7 +158,7 @@ Result<Engine::Operations> Communicator::start_device_messages(std::vector<Messa
       const auto made = receive->lock();
       return made ? made->got().count * element : 0;
     });
-    if (!carried.ok()) return carried.status();
+    if (!carried.ok()) return unless_lost(carried.status());
     message.data = carried->host;
     auto carrier = std::make_shared<std::unique_ptr<PieceCarrier>>(std::move(carried->carrier));
     message.wrap = [receive, carrier](std::shared_ptr<ReceiveOperation> made) -> std::shared_ptr<Operation> {

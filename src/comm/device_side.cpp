@@ -1,6 +1,7 @@
 #include "device_side.h"
 
 #include <array>
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <optional>
@@ -16,7 +17,7 @@ namespace tutti {
 namespace {
 
 constexpr size_t kMostKept = 64 << 20;          // bytes of buffers of no ring
-constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies that are still on our streams when the communicator ends
+constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies on our streams that nobody needs any more
 
 cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
 
@@ -24,6 +25,16 @@ Status first_failure(std::initializer_list<Status> all) {
   for (const Status& status : all)
     if (!status.ok()) return status;
   return {};
+}
+
+// Not freed: copies may still use it.
+void leave(cuda::PinnedMemory memory) noexcept {
+  union Place {
+    Place() {}
+    ~Place() {}
+    cuda::PinnedMemory memory;
+  } place;
+  new (&place.memory) cuda::PinnedMemory(std::move(memory));
 }
 
 }  // namespace
@@ -85,10 +96,10 @@ struct DeviceSide::Shared {
     return cuda::write_word(*context, there(word), count, stream.get());
   }
 
-  void add_piece() {
+  void add_pieces(size_t more) {
     const std::lock_guard lock(mutex);
-    done.push_back(false);
-    ++pieces;
+    done.resize(done.size() + more);
+    pieces += static_cast<uint32_t>(more);
   }
   void handle(uint32_t piece) noexcept {
     const std::lock_guard lock(mutex);
@@ -111,29 +122,41 @@ struct DeviceSide::Shared {
     }
     return cuda::PinnedMemory::allocate(context, bytes);
   }
-  void give_back(std::vector<cuda::PinnedMemory> used, bool free) {
+  void give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept try {
     const std::lock_guard lock(mutex);
     for (auto& buffer : used) {
       if (free && kept + buffer.size() > kMostKept) continue;
-      if (free) kept += buffer.size();
+      const size_t bytes = buffer.size();
       (free ? buffers : late).push_back(std::move(buffer));
+      if (free) kept += bytes;
     }
+  } catch (const std::bad_alloc&) {
+    if (free) return;
+    for (auto& buffer : used) leave(std::move(buffer));
   }
+
+  // Where copies that nobody waits for may still use all of it.
+  static void leave_all(std::shared_ptr<Shared> shared) noexcept {
+    static std::atomic<Shared*> last{nullptr};  // so that whoever looks for leaks finds them
+    Shared& left = *shared;
+    left.left_before = last.exchange(&left);
+    left.itself = std::move(shared);
+  }
+  std::shared_ptr<Shared> itself;
+  Shared* left_before = nullptr;
 };
 
 // All is on the streams; what is left is to read and write words.
 class DeviceSide::CallCarrier final : public PieceCarrier {
  public:
-  CallCarrier(std::shared_ptr<Shared> shared, uint32_t first, size_t pieces, std::vector<cuda::PinnedMemory> own)
-      : shared_(std::move(shared)), first_(first), pieces_(pieces), own_(std::move(own)) {}
+  // Takes its places among the pieces of all calls, unless it throws.
+  CallCarrier(std::shared_ptr<Shared> shared, size_t pieces, std::vector<cuda::PinnedMemory> own)
+      : shared_(std::move(shared)), first_(shared_->pieces), pieces_(pieces), own_(std::move(own)) {
+    shared_->add_pieces(pieces);
+  }
   ~CallCarrier() override {
     finish();
-    if (own_.empty()) return;
-    try {
-      shared_->give_back(std::move(own_), delivered(pieces_ - 1));
-    } catch (const std::bad_alloc&) {  // lost: copies may still use them
-      for (auto& buffer : own_) new cuda::PinnedMemory(std::move(buffer));
-    }
+    if (!own_.empty()) shared_->give_back(own_, delivered(pieces_ - 1));
   }
   bool fetched(size_t piece) override { return shared_->has_counted(Shared::fetched, number(piece)); }
   void deliver(size_t piece) override {
@@ -165,16 +188,13 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
   }
   ~MessageCarrier() override {
     const bool free = !copying_ || has_come();
-    try {
-      shared_->give_back(std::move(buffer_), free);
-    } catch (const std::bad_alloc&) {
-      for (auto& buffer : buffer_) new cuda::PinnedMemory(std::move(buffer));
-    }
+    shared_->give_back(buffer_, free);
   }
   bool fetched(size_t) override { return has_come(); }  // what the memory was used for before has ended
   void deliver(size_t) override {
     const size_t bytes = got_();
     if (bytes == 0) return;
+    const cuda::BesideCaptures beside(shared_->context->driver());
     const cuda::CurrentContext current(*shared_->context);
     const auto stream = shared_->message_stream();
     status_ = first_failure({current.status(), stream.status()});
@@ -191,6 +211,7 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
  private:
   bool has_come() {
     if (!status_.ok()) return false;
+    const cuda::BesideCaptures beside(shared_->context->driver());
     const cuda::CurrentContext current(*shared_->context);
     const auto done = event_.is_done();
     status_ = done.status();
@@ -218,13 +239,9 @@ DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Membe
 // touch stays.
 DeviceSide::~DeviceSide() {
   if (!shared_ || !shared_->context->is_ours()) return;
-  const uint64_t deadline = now_ns() + kPatienceNs;
-  while (shared_->pieces > 0 && !shared_->has_counted(Shared::delivered, shared_->pieces - 1)) {
-    if (now_ns() > deadline || shared_->context->lost() != cuda::Error::success) {
-      new std::shared_ptr<Shared>(std::move(shared_));
-      return;
-    }
-    std::this_thread::yield();
+  if (!wait_for_copies()) {
+    Shared::leave_all(std::move(shared_));
+    return;
   }
   shared_->registration.reset();
   if (shared_->of_family) (void)FamilyMemory::free_kept(shared_->of_family);
@@ -271,6 +288,7 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
 Status DeviceSide::health() const {
   if (!is_open()) return {};
   const cuda::Context& context = *shared_->context;
+  const cuda::BesideCaptures beside(context.driver());
   const cuda::CurrentContext current(context);
   if (!current.status().ok()) return current.status();
   for (const cuda::Stream* stream : {&shared_->fetching, &shared_->delivering}) {
@@ -279,6 +297,12 @@ Status DeviceSide::health() const {
       return context.failure(error, "copy between device " + std::to_string(context.device()) + " and the host");
   }
   return {};
+}
+
+// The error may have come from a function that does not know our context, which is asked, too.
+bool DeviceSide::is_lost() const {
+  if (unusable_.load()) return true;
+  return is_open() && !health().ok() && shared_->context->lost() != cuda::Error::success;
 }
 
 size_t DeviceSide::memory_bytes() const {
@@ -297,18 +321,24 @@ Status DeviceSide::open(int device) {
   }
   const cuda::Driver& driver = *driver_.load(std::memory_order_acquire);
   const cuda::BesideCaptures beside(driver);
-  auto context = cuda::Context::retain(driver, device);
+  const auto context = cuda::Context::retain(driver, device);
   if (!context.ok()) return context.status();
-  auto fetching = cuda::Stream::create(*context), delivering = cuda::Stream::create(*context);
-  auto event = cuda::Event::create(*context);
-  auto table = cuda::PinnedMemory::allocate(*context, Shared::words * Shared::kWordBytes);
+  Status status = open_in(*context);
+  if ((*context)->lost() != cuda::Error::success) unusable_.store(true);
+  return status;
+}
+
+Status DeviceSide::open_in(const cuda::SharedContext& context) {
+  auto fetching = cuda::Stream::create(context), delivering = cuda::Stream::create(context);
+  auto event = cuda::Event::create(context);
+  auto table = cuda::PinnedMemory::allocate(context, Shared::words * Shared::kWordBytes);
   if (Status status = first_failure({fetching.status(), delivering.status(), event.status(), table.status()}); !status.ok())
     return status;
   const auto there = table->device_address();
   if (!there.ok()) return there.status();
   std::fill_n(table->data(), table->size(), std::byte{});
-  auto shared = std::make_shared<Shared>(std::move(*context), std::move(*fetching), std::move(*delivering), std::move(*event),
-                                         std::move(*table), *there);
+  auto shared =
+      std::make_shared<Shared>(context, std::move(*fetching), std::move(*delivering), std::move(*event), std::move(*table), *there);
   if (Status status = open_ring(*shared); !status.ok()) return status;
   shared_ = std::move(shared);
   opened_.store(true, std::memory_order_release);
@@ -380,43 +410,84 @@ Result<DeviceSide::Reserved> DeviceSide::reserve(const std::vector<DevicePiece>&
 
 Result<std::unique_ptr<PieceCarrier>> DeviceSide::put(const std::vector<DevicePiece>& pieces, Reserved reserved, void* stream) {
   Shared& shared = *shared_;
-  const cuda::Context& context = *shared.context;
-  const cuda::BesideCaptures beside(context.driver());
-  const cuda::CurrentContext current(context);
+  const cuda::BesideCaptures beside(shared.context->driver());
+  const cuda::CurrentContext current(*shared.context);
   Status status = first_failure({current.status()});
+  if (status.ok()) status = shared.event.record(stream_of(stream));
+  if (status.ok()) status = cuda::wait_for(*shared.context, shared.fetching.get(), shared.event);
+  if (!status.ok()) return status;
+  const uint32_t first = shared.pieces;
+  auto carrier = std::make_unique<CallCarrier>(shared_, pieces.size(), std::move(reserved.own));
+  try {
+    status = put_copies(pieces, reserved, first);
+    if (stream) {  // even if only some have been put
+      const Status recorded = shared.event.record(shared.delivering.get());
+      const Status joined = recorded.ok() ? cuda::wait_for(*shared.context, stream_of(stream), shared.event) : recorded;
+      if (status.ok() && !joined.ok()) unusable_.store(true);
+      if (status.ok()) status = joined;
+    }
+  } catch (...) {
+    unusable_.store(true);
+    throw;
+  }
+  if (status.ok()) return std::unique_ptr<PieceCarrier>(std::move(carrier));
+  carrier->finish();
+  if (!stream && !is_lost()) (void)wait_for_copies();
+  return status;
+}
+
+// If this fails, whether anything has changed, or will, says unusable_.  All pieces are counted even then, since later
+// calls wait for their turn.
+Status DeviceSide::put_copies(const std::vector<DevicePiece>& pieces, const Reserved& reserved, uint32_t first) {
+  const Shared& shared = *shared_;
+  const cuda::Context& context = *shared.context;
+  Status status;
   const auto then = [&](auto step) {
     if (status.ok()) status = step();
   };
-  then([&] { return shared.event.record(stream_of(stream)); });
-  then([&] { return cuda::wait_for(context, shared.fetching.get(), shared.event); });
-  if (!status.ok()) return status;
-  auto carrier = std::make_unique<CallCarrier>(shared_, shared.pieces, pieces.size(), std::move(reserved.own));
+  const auto count = [&](const cuda::Stream& on, Shared::Word word, uint32_t number) {
+    const Status written = shared.write(on, word, number);
+    if (!written.ok()) unusable_.store(true);
+    then([&] { return written; });
+  };
+  bool writes = false;
   for (size_t i = 0; i < pieces.size(); ++i) {
-    const uint32_t number = shared.pieces;
+    const uint32_t number = first + static_cast<uint32_t>(i);
     then([&] { return shared.wait(shared.fetching, Shared::delivered, number + 1 - uint32_t{kRing}); });
     for (const DeviceRun& run : pieces[i].in)
       then([&] {
         return cuda::copy(context, cuda::address_of(reserved.inputs[i] + run.offset), cuda::address_of(run.device), run.bytes,
                           shared.fetching.get());
       });
-    then([&] { return shared.write(shared.fetching, Shared::fetched, number + 1); });
+    count(shared.fetching, Shared::fetched, number + 1);
     // Its input first, also where the call has failed and all is let through: it may be the same memory.
     then([&] { return shared.wait(shared.delivering, Shared::fetched, number + 1); });
     then([&] { return shared.wait(shared.delivering, Shared::handled, number + 1); });
     for (const DeviceRun& run : pieces[i].out)
       then([&] {
+        writes = true;
         return cuda::copy(context, cuda::address_of(run.device), cuda::address_of(reserved.outputs[i] + run.offset), run.bytes,
                           shared.delivering.get());
       });
-    then([&] { return shared.write(shared.delivering, Shared::delivered, number + 1); });
-    shared.add_piece();
+    count(shared.delivering, Shared::delivered, number + 1);
   }
-  if (stream) {
-    then([&] { return shared.event.record(shared.delivering.get()); });
-    then([&] { return cuda::wait_for(context, stream_of(stream), shared.event); });
+  if (!status.ok() && writes) unusable_.store(true);
+  return status;
+}
+
+// As long as that is likely to end.
+bool DeviceSide::wait_for_copies() const {
+  const uint64_t begin = now_ns();
+  for (uint64_t asked = begin; shared_->pieces > 0 && !shared_->has_counted(Shared::delivered, shared_->pieces - 1);) {
+    const uint64_t now = now_ns();
+    if (now > begin + kPatienceNs || shared_->context->lost() != cuda::Error::success) return false;
+    if (now > asked + kSecond / 10) {
+      if (!health().ok()) return false;
+      asked = now;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
-  if (!status.ok()) return status;
-  return std::unique_ptr<PieceCarrier>(std::move(carrier));
+  return true;
 }
 
 // ---- messages ----
@@ -458,12 +529,7 @@ Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device
   const auto kept = std::make_shared<std::vector<cuda::PinnedMemory>>();
   kept->push_back(std::move(*buffer));
   std::byte* const data = kept->front().data();
-  return std::shared_ptr<std::byte>(data, [kept, shared = shared_](std::byte*) {
-    try {
-      shared->give_back(std::move(*kept), true);
-    } catch (const std::bad_alloc&) {  // freed then
-    }
-  });
+  return std::shared_ptr<std::byte>(data, [kept, shared = shared_](std::byte*) { shared->give_back(*kept, true); });
 }
 
 }  // namespace tutti

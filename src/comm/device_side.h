@@ -54,6 +54,9 @@ class DeviceSide {
   // A failure of the device that no call has reported.  May wait for functions of CUDA's that other threads are in.
   Status health() const;
 
+  // After an error: nothing can be done on the device any more.
+  bool is_lost() const;
+
   size_t memory_bytes() const;  // of the host's, that is kept for copies
 
   // The buffers of a call's pieces; those that do not fit into the ring have some of their own.
@@ -82,12 +85,17 @@ class DeviceSide {
   class MessageCarrier;
 
   Result<const cuda::Driver*> driver();
+  Status open_in(const cuda::SharedContext& context);
   Status open_ring(Shared& shared);
+  Status put_copies(const std::vector<DevicePiece>& pieces, const Reserved& reserved, uint32_t first);
+  bool wait_for_copies() const;  // all that are on the streams
 
   const CommunicatorParts& parts_;
   const FamilyMemory::Member& member_;
   std::atomic<const cuda::Driver*> driver_{nullptr};
   std::atomic<bool> opened_{false};
+  // The device was lost before open(); or a call is on the streams that has failed, and has changed more than nothing.
+  std::atomic<bool> unusable_{false};
   std::shared_ptr<Shared> shared_;  // with the carriers; null before open()
 };
 

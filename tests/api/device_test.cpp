@@ -2,11 +2,10 @@
 // goes together, failures.  The collectives themselves are tried by the other tests, with API_TEST_DEVICE=1.
 #include <gmock/gmock.h>
 
-#include <cstring>
 #include <numeric>
 
 #include "codecs.h"
-#include "device_bytes.h"
+#include "device_calls.h"
 #include "device_memory.h"
 #include "local_world.h"
 #include "stream.h"
@@ -15,40 +14,6 @@ namespace tutti::test {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr size_t kCount = 100'000;  // floats: seven pieces of 64 KiB
-
-template <class T>
-Bytes bytes_of(const std::vector<T>& values) {
-  Bytes bytes(values.size() * sizeof(T));
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
-std::vector<float> floats_in(const DeviceBytes& memory) {
-  const Bytes bytes = memory.content();
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
-}
-std::vector<float> ramp(int rank, size_t count = kCount) {
-  std::vector<float> values(count);
-  for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>((i + static_cast<size_t>(rank) * 7) % 100);
-  return values;
-}
-
-tutti_call_options on_stream(void* stream) {
-  tutti_call_options options;
-  tutti_call_options_init(&options);
-  options.stream = stream;
-  return options;
-}
-
-class OnDevice : public testing::Test {
- protected:
-  void SetUp() override {
-    if (!DeviceBytes::wanted()) GTEST_SKIP() << "API_TEST_DEVICE=1 runs it";
-  }
-};
 
 // Each call's input is the output of the one before, and nobody waits in between.
 TEST_F(OnDevice, CallsOnAStreamFollowEachOther) {

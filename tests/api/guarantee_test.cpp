@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include <dlfcn.h>
 
@@ -119,6 +121,25 @@ const Case kCases[] = {
     {"200000, started", 200'000, start_sum, 3},
 };
 
+// On memory of a device, where there is one (device_bytes.h), and back.
+tutti_status sum_on_device(tutti_comm* comm, std::vector<float>& values, bool waits) {
+  const long left = std::exchange(allocations_left, -1);
+  Bytes bytes(values.size() * sizeof(float));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  const DeviceBytes memory(bytes);
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  options.stream = memory.stream();
+  allocations_left = left;
+  const tutti_status status =
+      tutti_all_reduce(comm, memory.data(), memory.data(), values.size(), TUTTI_FLOAT32, TUTTI_SUM, waits ? nullptr : &options);
+  allocations_left = -1;
+  bytes = memory.content();
+  const tutti_status later = tutti_comm_status(comm);
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return status == TUTTI_SUCCESS ? later : status;
+}
+
 // Fails the n-th allocation of rank 0's call; true if there was one to fail.
 bool try_failing(const Case& test, long n) {
   LocalWorld world(2);
@@ -164,6 +185,22 @@ TEST_P(OverTransports, AnyAllocationMayFail) {
     while (n < 1'000 && try_failing(test, n)) n += stride;
     EXPECT_LT(n, 1'000) << test.name;
     EXPECT_GT(n, shares_memory ? 0 : 1) << test.name << ": nothing was failed";
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+// The fake driver's own allocations fail, too, and it says so as a driver does.
+TEST(Guarantee, CallsOnDevicesMayFail) {
+  if (!DeviceBytes::wanted()) GTEST_SKIP() << "API_TEST_DEVICE=1 runs it";
+  const Case cases[] = {
+      {"on a stream", 50'000, [](tutti_comm* c, std::vector<float>& v, int) { return sum_on_device(c, v, false); }, 3},
+      {"on a device", 50'000, [](tutti_comm* c, std::vector<float>& v, int) { return sum_on_device(c, v, true); }, 3}};
+  for (const Case& test : cases) {
+    const long stride = kSanitized ? 7 : 1;
+    long n = 0;
+    while (n < 3'000 && try_failing(test, n)) n += stride;
+    EXPECT_LT(n, 3'000) << test.name;
+    EXPECT_GT(n, 20) << test.name << ": nothing was failed";
     if (testing::Test::HasFailure()) return;
   }
 }

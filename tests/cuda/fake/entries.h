@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -32,7 +33,12 @@ struct Called<kName, Error(Arguments...)> {
   template <Error (*kFunction)(Arguments...)>
   static Error call(Arguments... arguments) {
     const Error error = before_call(kName.chars);
-    return error == Error::success ? kFunction(arguments...) : error;
+    if (error != Error::success) return error;
+    try {
+      return kFunction(arguments...);
+    } catch (const std::bad_alloc&) {  // a test may see to that
+      return Error::out_of_memory;
+    }
   }
 };
 
