@@ -1,150 +1,23 @@
 #include "device_side.h"
 
-#include <array>
 #include <chrono>
-#include <deque>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "clock.h"
 #include "communicator_parts.h"
-#include "device_memory.h"
+#include "device_shared.h"
 #include "page.h"
 
 namespace tutti {
 namespace {
 
-constexpr size_t kMostKept = 64 << 20;          // bytes of buffers of no ring
 constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies on our streams that nobody needs any more
 
 cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
 
-Status first_failure(std::initializer_list<Status> all) {
-  for (const Status& status : all)
-    if (!status.ok()) return status;
-  return {};
-}
-
-// Not freed: copies may still use it.
-void leave(cuda::PinnedMemory memory) noexcept {
-  union Place {
-    Place() {}
-    ~Place() {}
-    cuda::PinnedMemory memory;
-  } place;
-  new (&place.memory) cuda::PinnedMemory(std::move(memory));
-}
-
 }  // namespace
-
-// What the carriers of a communicator's calls have in common.
-struct DeviceSide::Shared {
-  enum Word : size_t { fetched, handled, delivered, words };
-  static constexpr size_t kWordBytes = 64;  // on a cache line of its own
-
-  Shared(cuda::SharedContext made_context, cuda::Stream to_host, cuda::Stream to_device, cuda::Event between,
-         cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
-      : context(std::move(made_context)),
-        table(std::move(memory)),
-        table_there(memory_there),
-        fetching(std::move(to_host)),
-        delivering(std::move(to_device)),
-        event(std::move(between)) {}
-
-  const cuda::SharedContext context;
-  const cuda::PinnedMemory table;  // of the words
-  const cuda::CUdeviceptr table_there;
-  const cuda::Stream fetching, delivering;
-  const cuda::Event event;  // of whoever starts a call, from one stream to another
-
-  // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.
-  size_t ring_bytes = 0;
-  std::array<std::byte*, kRing> inputs{}, outputs{};
-  std::optional<cuda::PinnedMemory> ring;
-  std::optional<cuda::HostRegistration> registration;  // or of the family's memory, which other ranks read where it lies
-  void* of_family = nullptr;
-  uint32_t pieces = 0;  // that are on the streams
-
-  std::mutex mutex;                         // of what follows
-  std::deque<bool> done;                    // by piece, from the first that is not handled
-  std::vector<cuda::PinnedMemory> buffers;  // not in use
-  size_t kept = 0;                          // bytes of these
-  std::vector<cuda::PinnedMemory> late;     // of calls that have failed, which copies may still use
-  std::optional<cuda::Stream> messages;     // made when first needed: a process has few queues for streams to wait in
-
-  Result<cuda::CUstream> message_stream() {
-    const std::lock_guard lock(mutex);
-    if (!messages) {
-      auto made = cuda::Stream::create(context);
-      if (!made.ok()) return made.status();
-      messages = std::move(*made);
-    }
-    return messages->get();
-  }
-
-  cuda::CUdeviceptr there(Word word) const { return table_there + word * kWordBytes; }
-  uint32_t* here(Word word) const { return reinterpret_cast<uint32_t*>(table.data() + word * kWordBytes); }
-  bool has_counted(Word word, uint32_t piece) const {  // numbers wrap around
-    return static_cast<int32_t>(__atomic_load_n(here(word), __ATOMIC_ACQUIRE) - (piece + 1)) >= 0;
-  }
-  Status wait(const cuda::Stream& stream, Word word, uint32_t count) const {
-    return cuda::wait_for_word(*context, there(word), count, stream.get());
-  }
-  Status write(const cuda::Stream& stream, Word word, uint32_t count) const {
-    return cuda::write_word(*context, there(word), count, stream.get());
-  }
-
-  void add_pieces(size_t more) {
-    const std::lock_guard lock(mutex);
-    done.resize(done.size() + more);
-    pieces += static_cast<uint32_t>(more);
-  }
-  void handle(uint32_t piece) noexcept {
-    const std::lock_guard lock(mutex);
-    done[piece - (pieces - static_cast<uint32_t>(done.size()))] = true;
-    while (!done.empty() && done.front()) done.pop_front();
-    __atomic_store_n(here(Word::handled), pieces - static_cast<uint32_t>(done.size()), __ATOMIC_RELEASE);
-  }
-
-  Result<cuda::PinnedMemory> buffer(size_t bytes) {
-    {
-      const std::lock_guard lock(mutex);
-      for (auto& known : buffers) {
-        if (known.size() < bytes) continue;
-        kept -= known.size();
-        std::swap(known, buffers.back());
-        cuda::PinnedMemory taken = std::move(buffers.back());
-        buffers.pop_back();
-        return taken;
-      }
-    }
-    return cuda::PinnedMemory::allocate(context, bytes);
-  }
-  void give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept try {
-    const std::lock_guard lock(mutex);
-    for (auto& buffer : used) {
-      if (free && kept + buffer.size() > kMostKept) continue;
-      const size_t bytes = buffer.size();
-      (free ? buffers : late).push_back(std::move(buffer));
-      if (free) kept += bytes;
-    }
-  } catch (const std::bad_alloc&) {
-    if (free) return;
-    for (auto& buffer : used) leave(std::move(buffer));
-  }
-
-  // Where copies that nobody waits for may still use all of it.
-  static void leave_all(std::shared_ptr<Shared> shared) noexcept {
-    static std::atomic<Shared*> last{nullptr};  // so that whoever looks for leaks finds them
-    Shared& left = *shared;
-    left.left_before = last.exchange(&left);
-    left.itself = std::move(shared);
-  }
-  std::shared_ptr<Shared> itself;
-  Shared* left_before = nullptr;
-};
 
 // All is on the streams; what is left is to read and write words.
 class DeviceSide::CallCarrier final : public PieceCarrier {
@@ -178,55 +51,6 @@ class DeviceSide::CallCarrier final : public PieceCarrier {
   std::vector<cuda::PinnedMemory> own_;
 };
 
-// Of one receive, whose length is known only when it has come.
-class DeviceSide::MessageCarrier final : public PieceCarrier {
- public:
-  MessageCarrier(std::shared_ptr<Shared> shared, cuda::Event start, cuda::PinnedMemory buffer, std::byte* device,
-                 std::function<size_t()> got)
-      : shared_(std::move(shared)), event_(std::move(start)), device_(device), got_(std::move(got)) {
-    buffer_.push_back(std::move(buffer));
-  }
-  ~MessageCarrier() override {
-    const bool free = !copying_ || has_come();
-    shared_->give_back(buffer_, free);
-  }
-  bool fetched(size_t) override { return has_come(); }  // what the memory was used for before has ended
-  void deliver(size_t) override {
-    const size_t bytes = got_();
-    if (bytes == 0) return;
-    const cuda::BesideCaptures beside(shared_->context->driver());
-    const cuda::CurrentContext current(*shared_->context);
-    const auto stream = shared_->message_stream();
-    status_ = first_failure({current.status(), stream.status()});
-    if (status_.ok())
-      status_ = cuda::copy(*shared_->context, cuda::address_of(device_), cuda::address_of(buffer_.front().data()), bytes, *stream);
-    if (status_.ok()) status_ = event_.record(*stream);
-    copying_ = true;
-  }
-  bool delivered(size_t) override { return !copying_ || has_come(); }
-  void finish() noexcept override {}
-  Status status() const override { return status_; }
-  std::string device() const override { return "device " + std::to_string(shared_->context->device()); }
-
- private:
-  bool has_come() {
-    if (!status_.ok()) return false;
-    const cuda::BesideCaptures beside(shared_->context->driver());
-    const cuda::CurrentContext current(*shared_->context);
-    const auto done = event_.is_done();
-    status_ = done.status();
-    return done.ok() && *done;
-  }
-
-  const std::shared_ptr<Shared> shared_;
-  const cuda::Event event_;
-  std::vector<cuda::PinnedMemory> buffer_;
-  std::byte* const device_;
-  const std::function<size_t()> got_;
-  bool copying_ = false;
-  Status status_;
-};
-
 // ---- devices ----
 
 DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Member& member) : parts_(parts), member_(member) {
@@ -240,7 +64,7 @@ DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Membe
 DeviceSide::~DeviceSide() {
   if (!shared_ || !shared_->context->is_ours()) return;
   if (!wait_for_copies()) {
-    Shared::leave_all(std::move(shared_));
+    Shared::leave(std::move(shared_));
     return;
   }
   shared_->registration.reset();
@@ -488,48 +312,6 @@ bool DeviceSide::wait_for_copies() const {
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
   return true;
-}
-
-// ---- messages ----
-
-Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t bytes, std::function<size_t()> got) {
-  const cuda::BesideCaptures beside(shared_->context->driver());
-  const cuda::CurrentContext current(*shared_->context);
-  if (!current.status().ok()) return current.status();
-  auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
-  if (!buffer.ok()) return buffer.status();
-  auto start = cuda::Event::create(shared_->context);
-  if (!start.ok()) return start.status();
-  if (Status status = start->record(cuda::legacy_stream()); !status.ok()) return status;
-  CarriedMessage carried{buffer->data(), nullptr};
-  carried.carrier = std::make_unique<MessageCarrier>(shared_, std::move(*start), std::move(*buffer), device, std::move(got));
-  return carried;
-}
-
-Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device, size_t bytes) {
-  const cuda::BesideCaptures beside(shared_->context->driver());
-  const cuda::CurrentContext current(*shared_->context);
-  if (!current.status().ok()) return current.status();
-  auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
-  if (!buffer.ok()) return buffer.status();
-  const auto event = cuda::Event::create(shared_->context);
-  if (!event.ok()) return event.status();
-  const auto stream = shared_->message_stream();
-  if (!stream.ok()) return stream.status();
-  Status status = first_failure({event->record(cuda::legacy_stream()), cuda::wait_for(*shared_->context, *stream, *event)});
-  if (status.ok() && bytes > 0)
-    status = cuda::copy(*shared_->context, cuda::address_of(buffer->data()), cuda::address_of(device), bytes, *stream);
-  if (status.ok()) status = event->record(*stream);
-  for (; status.ok(); std::this_thread::yield()) {
-    const auto done = event->is_done();
-    status = done.status();
-    if (done.ok() && *done) break;
-  }
-  if (!status.ok()) return status;
-  const auto kept = std::make_shared<std::vector<cuda::PinnedMemory>>();
-  kept->push_back(std::move(*buffer));
-  std::byte* const data = kept->front().data();
-  return std::shared_ptr<std::byte>(data, [kept, shared = shared_](std::byte*) { shared->give_back(*kept, true); });
 }
 
 }  // namespace tutti

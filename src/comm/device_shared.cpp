@@ -1,0 +1,58 @@
+#include "device_shared.h"
+
+#include <atomic>
+#include <new>
+
+namespace tutti {
+namespace {
+
+constexpr size_t kMostKept = 64 << 20;  // bytes of buffers of no ring
+
+// Not freed: copies may still use it.
+void leave_alone(cuda::PinnedMemory memory) noexcept {
+  union Place {
+    Place() {}
+    ~Place() {}
+    cuda::PinnedMemory memory;
+  } place;
+  new (&place.memory) cuda::PinnedMemory(std::move(memory));
+}
+
+}  // namespace
+
+Result<cuda::PinnedMemory> DeviceSide::Shared::buffer(size_t bytes) {
+  {
+    const std::lock_guard lock(mutex);
+    for (auto& known : buffers) {
+      if (known.size() < bytes) continue;
+      kept -= known.size();
+      std::swap(known, buffers.back());
+      cuda::PinnedMemory taken = std::move(buffers.back());
+      buffers.pop_back();
+      return taken;
+    }
+  }
+  return cuda::PinnedMemory::allocate(context, bytes);
+}
+
+void DeviceSide::Shared::give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept try {
+  const std::lock_guard lock(mutex);
+  for (auto& buffer : used) {
+    if (free && kept + buffer.size() > kMostKept) continue;
+    const size_t bytes = buffer.size();
+    (free ? buffers : late).push_back(std::move(buffer));
+    if (free) kept += bytes;
+  }
+} catch (const std::bad_alloc&) {
+  if (free) return;
+  for (auto& buffer : used) leave_alone(std::move(buffer));
+}
+
+void DeviceSide::Shared::leave(std::shared_ptr<Shared> shared) noexcept {
+  static std::atomic<Shared*> last{nullptr};  // so that whoever looks for leaks finds them
+  Shared& left = *shared;
+  left.left_before = last.exchange(&left);
+  left.itself = std::move(shared);
+}
+
+}  // namespace tutti

@@ -1,0 +1,102 @@
+// What a DeviceSide and the carriers of its calls have in common: streams, the words by which device and host tell each
+// other, buffers.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <initializer_list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "device_side.h"
+
+namespace tutti {
+
+inline Status first_failure(std::initializer_list<Status> all) {
+  for (const Status& status : all)
+    if (!status.ok()) return status;
+  return {};
+}
+
+struct DeviceSide::Shared {
+  enum Word : size_t { fetched, handled, delivered, words };
+  static constexpr size_t kWordBytes = 64;  // on a cache line of its own
+
+  Shared(cuda::SharedContext made_context, cuda::Stream to_host, cuda::Stream to_device, cuda::Event between,
+         cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
+      : context(std::move(made_context)),
+        table(std::move(memory)),
+        table_there(memory_there),
+        fetching(std::move(to_host)),
+        delivering(std::move(to_device)),
+        event(std::move(between)) {}
+
+  const cuda::SharedContext context;
+  const cuda::PinnedMemory table;  // of the words
+  const cuda::CUdeviceptr table_there;
+  const cuda::Stream fetching, delivering;
+  const cuda::Event event;  // of whoever starts a call, from one stream to another
+
+  // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.
+  size_t ring_bytes = 0;
+  std::array<std::byte*, kRing> inputs{}, outputs{};
+  std::optional<cuda::PinnedMemory> ring;
+  std::optional<cuda::HostRegistration> registration;  // or of the family's memory, which other ranks read where it lies
+  void* of_family = nullptr;
+  uint32_t pieces = 0;  // that are on the streams
+
+  std::mutex mutex;                         // of what follows
+  std::deque<bool> done;                    // by piece, from the first that is not handled
+  std::vector<cuda::PinnedMemory> buffers;  // not in use
+  size_t kept = 0;                          // bytes of these
+  std::vector<cuda::PinnedMemory> late;     // of calls that have failed, which copies may still use
+  std::optional<cuda::Stream> messages;     // made when first needed: a process has few queues for streams to wait in
+
+  Result<cuda::CUstream> message_stream() {
+    const std::lock_guard lock(mutex);
+    if (!messages) {
+      auto made = cuda::Stream::create(context);
+      if (!made.ok()) return made.status();
+      messages = std::move(*made);
+    }
+    return messages->get();
+  }
+
+  cuda::CUdeviceptr there(Word word) const { return table_there + word * kWordBytes; }
+  uint32_t* here(Word word) const { return reinterpret_cast<uint32_t*>(table.data() + word * kWordBytes); }
+  bool has_counted(Word word, uint32_t piece) const {  // numbers wrap around
+    return static_cast<int32_t>(__atomic_load_n(here(word), __ATOMIC_ACQUIRE) - (piece + 1)) >= 0;
+  }
+  Status wait(const cuda::Stream& stream, Word word, uint32_t count) const {
+    return cuda::wait_for_word(*context, there(word), count, stream.get());
+  }
+  Status write(const cuda::Stream& stream, Word word, uint32_t count) const {
+    return cuda::write_word(*context, there(word), count, stream.get());
+  }
+
+  void add_pieces(size_t more) {
+    const std::lock_guard lock(mutex);
+    done.resize(done.size() + more);
+    pieces += static_cast<uint32_t>(more);
+  }
+  void handle(uint32_t piece) noexcept {
+    const std::lock_guard lock(mutex);
+    done[piece - (pieces - static_cast<uint32_t>(done.size()))] = true;
+    while (!done.empty() && done.front()) done.pop_front();
+    __atomic_store_n(here(Word::handled), pieces - static_cast<uint32_t>(done.size()), __ATOMIC_RELEASE);
+  }
+
+  Result<cuda::PinnedMemory> buffer(size_t bytes);
+  // `free`: no copy uses them any more.
+  void give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept;
+
+  // Where copies that nobody waits for may still use all of it.
+  static void leave(std::shared_ptr<Shared> shared) noexcept;
+  std::shared_ptr<Shared> itself;
+  Shared* left_before = nullptr;
+};
+
+}  // namespace tutti
