@@ -1,4 +1,4 @@
-// What only `rdma` links do: credits, copies, failures by their sentences, and the choice of ports and addresses.
+// What only `rdma` links do: credits, copies, and failures by their sentences.
 #include <gmock/gmock.h>
 #include <poll.h>
 
@@ -19,8 +19,7 @@ class RdmaTransportTest : public testing::Test {
     world_.reset();
     if (const auto* fake = fake_verbs()) {
       fake->set_moody(false, 0);
-      fake->set_port(true);
-      fake->set_devices(1);
+      fake->set_devices(1, 1);
       fake->set_lockable(UINT64_MAX);
       fake->fail_message(UINT64_MAX, 0);
     }
@@ -60,6 +59,22 @@ TEST_F(RdmaTransportTest, LongMessagesAreNotCopiedByTheReceiver) {
   EXPECT_EQ(sender.writes, 20u);
   EXPECT_EQ(receiver.copied_bytes, 0u);
   EXPECT_EQ(receiver.credit_frames, 10u);  // one for every two landing slots
+}
+
+// Each rank uses a port of its own.
+TEST_F(RdmaTransportTest, PortsOfOneHostReachEachOther) {
+  if (const auto* fake = fake_verbs()) fake->set_devices(2, 2);
+  const auto ports = static_cast<int>(RdmaWorld::ports().size());
+  if (ports < 2) GTEST_SKIP() << "this machine has one RDMA port";
+  make(ports);
+  for (int rank = 0; rank < ports; ++rank)
+    EXPECT_EQ(world_->transport(rank).port().name(), RdmaWorld::ports()[static_cast<size_t>(rank)].name());
+  for (int from = 0; from < ports; ++from)
+    for (int to = 0; to < ports; ++to)
+      for (const size_t bytes : {64u, 65536u})
+        if (from != to) {
+          ASSERT_NO_FATAL_FAILURE(pass(from, to, bytes, static_cast<uint32_t>(bytes) + static_cast<uint32_t>(from)));
+        }
 }
 
 TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
@@ -186,78 +201,6 @@ TEST_F(RdmaTransportTest, NothingIsLeftBehind) {
   posts_.clear();
   world_.reset();
   EXPECT_EQ(fake->objects(), before);
-}
-
-// ---- ports and addresses ----
-
-rdma::Gid gid(uint32_t index, rdma::GidType type, std::initializer_list<int> begin, std::initializer_list<int> end) {
-  rdma::Gid gid{index, type, {}};
-  std::copy(begin.begin(), begin.end(), gid.address.raw);
-  std::copy(end.begin(), end.end(), gid.address.raw + 16 - end.size());
-  return gid;
-}
-const auto v1 = rdma::GidType::roce_v1, v2 = rdma::GidType::roce_v2, ib = rdma::GidType::infiniband;
-const rdma::Gid local1 = gid(0, v1, {0xfe, 0x80}, {1}), local2 = gid(1, v2, {0xfe, 0x80}, {1}),
-                four1 = gid(2, v1, {}, {0xff, 0xff, 10, 0, 0, 1}), four2 = gid(3, v2, {}, {0xff, 0xff, 10, 0, 0, 1}),
-                other2 = gid(5, v2, {}, {0xff, 0xff, 10, 0, 9, 1}), six2 = gid(7, v2, {0x20, 0x01}, {1});
-
-uint32_t chosen(const std::vector<rdma::Gid>& gids, std::string_view address = "", int wanted = -1) {
-  const auto gid = rdma::choose_gid(gids, wanted, address);
-  EXPECT_TRUE(gid.ok()) << gid.status().message();
-  return gid.ok() ? gid->index : UINT32_MAX;
-}
-
-TEST(RdmaGid, IsChosenByTypeAndRoute) {
-  EXPECT_EQ(chosen({local1, local2, four1, four2}), 3u);
-  EXPECT_EQ(chosen({local1, local2}), 1u);
-  EXPECT_EQ(chosen({local1, four1}), 2u);
-  EXPECT_EQ(chosen({local2, six2}), 7u);
-  EXPECT_EQ(chosen({other2, four2}), 5u);  // the first of equals
-  EXPECT_EQ(chosen({other2, four2}, "10.0.0.1"), 3u);
-  EXPECT_EQ(chosen({four2, six2}, "2001::1"), 7u);
-  EXPECT_EQ(chosen({four1, other2}, "10.0.0.1"), 5u);  // v1 is not routed
-  EXPECT_EQ(chosen({gid(0, ib, {0xfe, 0x80}, {1}), gid(1, ib, {0xfe, 0xc0}, {1})}), 0u);
-}
-
-TEST(RdmaGid, MayBeAskedForByIndex) {
-  EXPECT_EQ(chosen({local1, local2, four1, four2}, "", 0), 0u);
-  const auto none = rdma::choose_gid(std::vector{local1, four2}, 1, "");
-  ASSERT_FALSE(none.ok());
-  EXPECT_EQ(none.status().message(),
-            "TUTTI_RDMA_GID=1: the port has no such address; it has 0 (fe80::1, RoCE v1), 3 (::ffff:10.0.0.1, RoCE v2)");
-  EXPECT_EQ(rdma::choose_gid({}, -1, "").status().message(), "the port has no address (GID)");
-}
-
-TEST_F(RdmaTransportTest, PortsSayWhyTheyDoNotServe) {
-  const auto* fake = fake_verbs();
-  if (!fake) GTEST_SKIP() << "of the fake's ports";
-  fake->set_devices(2);
-  fake->set_port(false);
-  const auto ports = rdma::find_ports(**rdma::Verbs::load(), "");
-  ASSERT_TRUE(ports.ok());
-  ASSERT_EQ(ports->size(), 2u);
-  EXPECT_EQ((*ports)[0].name(), "fake1 port 1");
-  EXPECT_TRUE((*ports)[0].serves());
-  EXPECT_EQ((*ports)[0].fabric(), "RoCE");
-  EXPECT_EQ((*ports)[1].name(), "fake0 port 1");
-  EXPECT_EQ((*ports)[1].objection, "it is down: no cable, or its network interface is down (ip link set … up)");
-}
-
-TEST_F(RdmaTransportTest, InterfacesFilterDevices) {
-  const auto* fake = fake_verbs();
-  if (!fake) GTEST_SKIP() << "of the fake's ports";
-  fake->set_devices(2);
-  const auto serving = [](std::string_view filter) {
-    std::string names;
-    const auto ports = rdma::find_ports(**rdma::Verbs::load(), filter);
-    for (const rdma::Port& port : *ports) names += port.serves() ? port.device + " " : "(" + port.objection + ") ";
-    return names;
-  };
-  EXPECT_EQ(serving(""), "fake0 fake1 ");
-  EXPECT_EQ(serving("fake1"), "fake1 (TUTTI_INTERFACE excludes it) ");
-  EXPECT_EQ(serving("^fake1"), "fake0 (TUTTI_INTERFACE excludes it) ");
-  EXPECT_EQ(serving("=fake"), "(TUTTI_INTERFACE excludes it) (TUTTI_INTERFACE excludes it) ");
-  EXPECT_FALSE(rdma::find_ports(**rdma::Verbs::load(), ",").ok());
 }
 
 TEST_F(RdmaTransportTest, TooLittleLockedMemoryIsExplained) {

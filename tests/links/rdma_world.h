@@ -1,4 +1,5 @@
-// Worlds of `rdma` links in one process, over a real device or the fake one, each rank with slots of its own.
+// Worlds of `rdma` links in one process, over real devices or fake ones, each rank with slots of its own.  Ranks take turns
+// with all ports.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,7 +30,7 @@ class RdmaWorld {
 
   RdmaWorld(int ranks, uint32_t slots, size_t slot_bytes, bool moody = false) {
     if (const auto* fake = fake_verbs()) fake->set_moody(moody, slots);
-    const rdma::Port port = ports().front();
+    const std::vector<rdma::Port> all_ports = ports();
     const rdma::Verbs& verbs = **rdma::Verbs::load();
     rdma::RdmaOptions options;
     options.size = ranks;
@@ -41,6 +42,7 @@ class RdmaWorld {
     const uint32_t set_aside =
         (landing_slots(LinkUse::collectives) + landing_slots(LinkUse::messages)) * static_cast<uint32_t>(ranks - 1);
     for (options.rank = 0; options.rank < ranks; ++options.rank) {
+      const rdma::Port& port = all_ports[static_cast<size_t>(options.rank) % all_ports.size()];
       names.push_back("rank " + std::to_string(options.rank) + " (host here, pid 1)");
       arenas_.push_back(std::make_unique<HeapArena>(memory::ArenaShape{1, slots + set_aside, slot_bytes}));
       pools_.push_back(std::make_unique<memory::ArenaPool>(arenas_.back()->arena(), 0));
