@@ -1,5 +1,5 @@
-// Worlds of `rdma` links in one process, over real devices or fake ones, each rank with slots of its own.  Ranks take turns
-// with all ports.
+// Worlds of `rdma` links in one process, over real devices or fake ones, each rank with slots of its own.  Ranks take
+// turns with all ports.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -110,8 +110,8 @@ T* of(V* verbs) {  // the first member of each is verbs' part
   return reinterpret_cast<T*>(verbs);
 }
 
-// The addresses of a port: link-local ones, and 10.0.0.1 for the first port of the first device, 10.0.1.2 for the second
-// of the second.
+// The addresses of a port: link-local ones, and 10.0.0.1 for the first port of the first device, 10.0.1.2 for the
+// second of the second.
 ibv_gid gid_of(int device, uint32_t port, uint32_t index) {
   ibv_gid gid{};
   if (index < 2) {
