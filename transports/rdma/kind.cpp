@@ -141,7 +141,15 @@ Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
   return opened;
 }
 
-Result<Opened> open(const Opening& opening) { return open_by_addresses(opening, open_port); }
+// The card promised what then may be impossible: the slots are to be locked in memory, and other memory was meanwhile.
+Result<Opened> open(const Opening& opening) {
+  return open_by_addresses(opening, [](const Opening& here) -> Result<std::unique_ptr<RdmaTransport>> {
+    auto made = open_port(here);
+    if (made.ok() || here.settings->transport.asks_for("rdma")) return made;
+    here.log.warn("communicator " + here.communicator + ": rdma is not used by this rank: " + made.status().message());
+    return std::unique_ptr<RdmaTransport>();
+  });
+}
 
 }  // namespace
 
