@@ -1,6 +1,5 @@
 // Communicators over `rdma` on several devices and ports, and on hosts where memory cannot be registered, over the fake
 // verbs.
-#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -32,8 +31,6 @@ constexpr char kTooLow[] =
 class Rdma : public testing::Test {
  protected:
   void SetUp() override {
-    void* const library = ::dlopen("libibverbs.so.1", RTLD_NOW);
-    fake_ = library ? static_cast<const FakeVerbs*>(::dlsym(library, "tutti_fake_verbs")) : nullptr;
     if (!fake_) GTEST_SKIP() << "this needs the fake verbs (tests/links/fake_verbs)";
     std::filesystem::create_directories(folder_ / "class/infiniband");  // this host has devices
     ::setenv("SYSFS_PATH", folder_.c_str(), 1);
@@ -84,7 +81,7 @@ class Rdma : public testing::Test {
   }
   static std::vector<std::string> transports_of(int ranks) { return transports_of(LocalWorld(ranks)); }
 
-  const FakeVerbs* fake_ = nullptr;
+  const FakeVerbs* const fake_ = fake_verbs();
 
  private:
   const std::filesystem::path folder_ = new_folder();

@@ -16,6 +16,7 @@ TransportKind kind();  // for the registry, which tests of links do without
 }
 namespace {
 
+using test::fake_verbs;
 using testing::ElementsAre;
 using testing::StartsWith;
 

@@ -2,21 +2,23 @@
 #include <gmock/gmock.h>
 #include <poll.h>
 
+#include "posted_world.h"
 #include "rdma_world.h"
 
 namespace tutti {
 namespace {
 
+using test::fake_verbs;
 using testing::HasSubstr;
 
-class RdmaTransportTest : public testing::Test {
+class RdmaTransportTest : public testing::Test, protected PostedWorld<RdmaWorld> {
  protected:
   void SetUp() override {
     if (!RdmaWorld::available()) GTEST_SKIP() << "this machine has no RDMA port";
   }
   // Restores what a test has changed about the fake.
   void TearDown() override {
-    world_.reset();
+    unmake();
     if (const auto* fake = fake_verbs()) {
       fake->set_moody(false, 0);
       fake->set_devices(1, 1);
@@ -24,37 +26,19 @@ class RdmaTransportTest : public testing::Test {
       fake->fail_message(UINT64_MAX, 0);
     }
   }
-  void make(int ranks, uint32_t slots = 16, size_t slot_bytes = 65536) {
-    posts_.clear();
-    world_ = std::make_unique<RdmaWorld>(ranks, slots, slot_bytes);
-    for (int rank = 0; rank < ranks; ++rank) posts_.push_back(std::make_unique<Post>(world_->transport(rank), world_->pool(rank)));
-  }
-  Post& at(int rank) { return *posts_[static_cast<size_t>(rank)]; }
-  void kill(int rank) {
-    posts_[static_cast<size_t>(rank)].reset();
-    world_->kill(rank);
-  }
-  template <class Ask>
-  Progress settled(Ask ask) {
-    return settle(ask, [this] {
-      for (const auto& post : posts_)
-        if (post) (void)post->progress();
-    });
-  }
+  void make(int ranks, uint32_t slots = 16, size_t slot_bytes = 65536) { PostedWorld::make(ranks, slots, slot_bytes); }
   void pass(int from, int to, size_t bytes, uint32_t number) {
     ASSERT_EQ(settled([&] { return at(from).send(to, pattern(number, bytes), call(number)); }), Progress::done);
     Bytes got(bytes);
     ASSERT_EQ(settled([&] { return at(to).receive(from, got, call(number)); }), Progress::done);
     ASSERT_EQ(got, pattern(number, bytes));
   }
-  std::unique_ptr<RdmaWorld> world_;
-  std::vector<std::unique_ptr<Post>> posts_;
 };
 
 TEST_F(RdmaTransportTest, LongMessagesAreNotCopiedByTheReceiver) {
   make(2);
   for (uint32_t i = 0; i < 20; ++i) ASSERT_NO_FATAL_FAILURE(pass(0, 1, 65536, i));
-  const rdma::Counters sender = world_->transport(0).counters(), receiver = world_->transport(1).counters();
+  const rdma::Counters sender = world().transport(0).counters(), receiver = world().transport(1).counters();
   EXPECT_EQ(sender.messages, 20u);
   EXPECT_EQ(sender.writes, 20u);
   EXPECT_EQ(receiver.copied_bytes, 0u);
@@ -68,7 +52,7 @@ TEST_F(RdmaTransportTest, PortsOfOneHostReachEachOther) {
   if (ports < 2) GTEST_SKIP() << "this machine has one RDMA port";
   make(ports);
   for (int rank = 0; rank < ports; ++rank)
-    EXPECT_EQ(world_->transport(rank).port().name(), RdmaWorld::ports()[static_cast<size_t>(rank)].name());
+    EXPECT_EQ(world().transport(rank).port().name(), RdmaWorld::ports()[static_cast<size_t>(rank)].name());
   for (int from = 0; from < ports; ++from)
     for (int to = 0; to < ports; ++to)
       for (const size_t bytes : {64u, 65536u})
@@ -84,17 +68,17 @@ TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
     ASSERT_NO_FATAL_FAILURE(pass(1, 0, i % 2 ? 64 : 65536, 100 + i));
   }
   ASSERT_EQ(settled([&] {
-              return at(0).all_sent() && at(1).all_sent() && world_->transport(0).drained() && world_->transport(1).drained()
+              return at(0).all_sent() && at(1).all_sent() && world().transport(0).drained() && world().transport(1).drained()
                          ? Progress::done
                          : Progress::busy;
             }),
             Progress::done);
   for (int rank : {0, 1}) {
-    const rdma::Counters counters = world_->transport(rank).counters();
+    const rdma::Counters counters = world().transport(rank).counters();
     EXPECT_EQ(counters.messages, 10u);
     EXPECT_EQ(counters.writes, 5u);
     EXPECT_EQ(counters.copied_bytes, 5 * 64u);
-    EXPECT_EQ(counters.completions, 10u + 10u + counters.credit_frames + world_->transport(1 - rank).counters().credit_frames);
+    EXPECT_EQ(counters.completions, 10u + 10u + counters.credit_frames + world().transport(1 - rank).counters().credit_frames);
     EXPECT_LE(counters.credit_frames, 3u);  // credits travel with messages
   }
 }
@@ -102,18 +86,18 @@ TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
 TEST_F(RdmaTransportTest, ManyShortMessagesOneWay) {
   make(2);
   for (uint32_t i = 0; i < 1000; ++i) ASSERT_NO_FATAL_FAILURE(pass(0, 1, i % (rdma::kMostShort + 1), i));
-  EXPECT_EQ(world_->transport(0).counters().writes, 0u);
-  EXPECT_EQ(world_->transport(1).counters().credit_frames, 1000 / (rdma::RdmaLink::kMessages / 2));
+  EXPECT_EQ(world().transport(0).counters().writes, 0u);
+  EXPECT_EQ(world().transport(1).counters().credit_frames, 1000 / (rdma::RdmaLink::kMessages / 2));
 }
 
 TEST_F(RdmaTransportTest, ASenderHearsThatItsPeerIsGone) {
   make(2, 8);
   ASSERT_NO_FATAL_FAILURE(pass(0, 1, 65536, 1));
   ASSERT_NO_FATAL_FAILURE(pass(1, 0, 64, 2));
-  const uint32_t slots = world_->pool(0).slots();
+  const uint32_t slots = world().pool(0).slots();
   kill(1);
   EXPECT_TRUE(at(0).progress().ok());
-  const Slot slot = world_->pool(0).acquire();
+  const Slot slot = world().pool(0).acquire();
   ASSERT_EQ(at(0).link(1).send(slot, 65536, call(3)), Progress::done);
   const uint64_t ticket = at(0).link(1).last_ticket();
   Bytes got(64);
@@ -125,14 +109,14 @@ TEST_F(RdmaTransportTest, ASenderHearsThatItsPeerIsGone) {
   EXPECT_FALSE(at(0).link(1).sent(ticket));
   EXPECT_FALSE(at(0).progress().ok());
   EXPECT_EQ(at(0).send(1, pattern(1, 64), call(5)), Progress::lost);
-  EXPECT_EQ(settled([&] { return world_->pool(0).available(slots) == slots ? Progress::done : Progress::busy; }), Progress::done);
+  EXPECT_EQ(settled([&] { return world().pool(0).available(slots) == slots ? Progress::done : Progress::busy; }), Progress::done);
 }
 
 TEST_F(RdmaTransportTest, WhatArrivedBeforeALossIsThere) {
   make(2);
   for (uint32_t i = 0; i < 3; ++i)
     ASSERT_EQ(settled([&] { return at(1).send(0, pattern(i, i == 1 ? 65536 : 64), call(i)); }), Progress::done);
-  ASSERT_EQ(settled([&] { return world_->transport(1).drained() ? Progress::done : Progress::busy; }), Progress::done);
+  ASSERT_EQ(settled([&] { return world().transport(1).drained() ? Progress::done : Progress::busy; }), Progress::done);
   kill(1);
   for (uint32_t i = 0; i < 3; ++i) {
     Bytes got(i == 1 ? 65536 : 64);
@@ -168,7 +152,7 @@ TEST_F(RdmaTransportTest, ARemovedDeviceEndsItsLinks) {
   ASSERT_NO_FATAL_FAILURE(pass(0, 1, 64, 1));
   fake->remove_device();
   std::vector<pollfd> descriptors;
-  EXPECT_FALSE(world_->transport(0).awaited(descriptors));
+  EXPECT_FALSE(world().transport(0).awaited(descriptors));
   Bytes got(64);
   EXPECT_EQ(at(0).receive(1, got, call(2)), Progress::lost);
   EXPECT_THAT(at(0).link(1).error().message(),
@@ -177,7 +161,7 @@ TEST_F(RdmaTransportTest, ARemovedDeviceEndsItsLinks) {
 
 TEST_F(RdmaTransportTest, WhoWaitsMaySleep) {
   make(2);
-  rdma::RdmaTransport& waiting = world_->transport(0);
+  rdma::RdmaTransport& waiting = world().transport(0);
   std::vector<pollfd> descriptors;
   EXPECT_FALSE(waiting.awaited(descriptors));  // the first time it only asks to be told
   ASSERT_TRUE(waiting.progress().ok());
@@ -198,8 +182,7 @@ TEST_F(RdmaTransportTest, NothingIsLeftBehind) {
   make(3);
   ASSERT_NO_FATAL_FAILURE(pass(0, 2, 65536, 1));
   EXPECT_GT(fake->objects(), before);
-  posts_.clear();
-  world_.reset();
+  unmake();
   EXPECT_EQ(fake->objects(), before);
 }
 

@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <dlfcn.h>
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,19 +15,13 @@
 
 namespace tutti {
 
-// The fake's controls; null where the real library is loaded.
-inline const test::FakeVerbs* fake_verbs() {
-  void* const library = ::dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
-  return library ? static_cast<const test::FakeVerbs*>(::dlsym(library, "tutti_fake_verbs")) : nullptr;
-}
-
 class RdmaWorld {
  public:
   static constexpr bool kSeesLoss = false;  // who sends does; whoever only receives hears it by the control tree
   static bool available() { return !ports().empty(); }
 
   RdmaWorld(int ranks, uint32_t slots, size_t slot_bytes, bool moody = false) {
-    if (const auto* fake = fake_verbs()) fake->set_moody(moody, slots);
+    if (const auto* fake = test::fake_verbs()) fake->set_moody(moody, slots);
     const std::vector<rdma::Port> all_ports = ports();
     const rdma::Verbs& verbs = **rdma::Verbs::load();
     rdma::RdmaOptions options;
@@ -63,7 +55,7 @@ class RdmaWorld {
   // The fake's objects are counted; its transports go first, since they hold slots.
   ~RdmaWorld() {
     transports_.clear();
-    const auto* fake = fake_verbs();
+    const auto* fake = test::fake_verbs();
     EXPECT_EQ(fake ? fake->receivers_not_ready() : 0, 0u);
   }
 
@@ -108,7 +100,7 @@ class RdmaWorld {
 };
 
 struct MoodyRdmaWorld : RdmaWorld {
-  static bool available() { return RdmaWorld::available() && fake_verbs(); }
+  static bool available() { return RdmaWorld::available() && test::fake_verbs(); }
   MoodyRdmaWorld(int ranks, uint32_t slots, size_t slot_bytes) : RdmaWorld(ranks, slots, slot_bytes, true) {}
 };
 

@@ -1,5 +1,7 @@
-// What tests may ask of the fake libibverbs, beside its own functions.  Found by dlsym in the library that is loaded.
+// What tests may ask of the fake libibverbs, beside its own functions.
 #pragma once
+
+#include <dlfcn.h>
 
 #include <cstdint>
 
@@ -18,5 +20,11 @@ struct FakeVerbs {
   uint64_t (*receivers_not_ready)();            // how often a message found no buffer
   uint64_t (*objects)();                        // that exist: contexts, regions, queue pairs …
 };
+
+// Null where the real library is loaded, or none can be.
+inline const FakeVerbs* fake_verbs() {
+  void* const library = ::dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
+  return library ? static_cast<const FakeVerbs*>(::dlsym(library, "tutti_fake_verbs")) : nullptr;
+}
 
 }  // namespace tutti::test
