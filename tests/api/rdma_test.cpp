@@ -141,6 +141,21 @@ TEST_F(Rdma, TcpServesThoseWhoseSlotsCannotBeRegistered) {
   EXPECT_EQ(text.find(kTooLow, first + 1), std::string::npos);
 }
 
+// Of two ranks one finds room, and needs it no more.
+TEST_F(Rdma, NothingStaysRegisteredForNobody) {
+  const uint64_t before = fake_->locked();
+  uint64_t of_two = 0;
+  {
+    const LocalWorld world(2);
+    ASSERT_THAT(transports_of(world), Each("rdma 1"));
+    of_two = fake_->locked() - before;
+  }
+  fake_->set_lockable(of_two * 3 / 4);
+  const LocalWorld world(2);
+  EXPECT_THAT(transports_of(world), Each("tcp 1"));
+  EXPECT_EQ(fake_->locked(), before);
+}
+
 TEST_F(Rdma, ASplitMayUseTcpWhereItsParentDoesNot) {
   const LocalWorld world(2);
   ASSERT_EQ(world.size(), 2);
