@@ -299,9 +299,25 @@ class Assembler {
       if (transport_kinds()[kind].shares_memory || !connectivity_->needed(number)) continue;
       auto opened = transport_kinds()[kind].open(opening_of(number));
       if (!opened.ok()) return opened.status();
+      if (Status status = withdraw_cards(transport_kinds()[kind].name, opened->absent); !status.ok()) return status;
       if (opened->transport) serve(number, std::move(opened->transport));
     }
     return {};
+  }
+
+  // Ranks that cannot do what their cards of this kind say go on as if they had none.
+  Status withdraw_cards(std::string_view kind, const std::vector<int>& absent) {
+    bool any = false;
+    for (const int rank : absent) {
+      auto& cards = ranks_[static_cast<size_t>(rank)].cards;
+      const auto card = cards.find(kind);
+      if (card == cards.end()) continue;
+      cards.erase(card);
+      any = true;
+    }
+    if (!any) return {};
+    connectivity_.emplace(transport_kinds(), ranks_, parts_->rank_names);
+    return connectivity_->check();
   }
 
   // `kind` -1: only what does not depend on the kind.
@@ -344,12 +360,14 @@ class Assembler {
 
   // Uses the transport for the peers that this kind is the best for.
   void serve(int kind, std::unique_ptr<Transport> transport) {
+    bool any = false;
     for (int rank = 0; rank < options_.size; ++rank) {
       if (!serves(kind, rank)) continue;
       parts_->transport_of[static_cast<size_t>(rank)] = transport.get();
       parts_->rank_transports[static_cast<size_t>(rank)] = transport->name();
+      any = true;
     }
-    parts_->transports.push_back(std::move(transport));
+    if (any) parts_->transports.push_back(std::move(transport));
   }
 
   // The address at which other ranks reach this one.  Within one network namespace, loopback is enough.

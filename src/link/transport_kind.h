@@ -87,7 +87,8 @@ struct Opening {
 };
 
 struct Opened {
-  std::unique_ptr<Transport> transport;  // null: this rank has no card
+  std::unique_ptr<Transport> transport;  // null: this rank has no card, or cannot do what that says
+  std::vector<int> absent;               // ranks whose end did not open; all ranks know the same
   // Of a kind that shares memory.
   std::optional<memory::Arena> arena;
   std::shared_ptr<std::byte> memory;   // that the arena lies in, unless the transport owns it
@@ -95,7 +96,7 @@ struct Opened {
 };
 
 // open() of a kind whose ranks tell one another an address.  `make` opens this rank's end, which has address() and
-// set_peers().
+// set_peers(), or makes nothing: then its peers use another kind.
 template <class Make>
 Result<Opened> open_by_addresses(const Opening& opening, Make make) {
   auto made = opening.card ? make(opening) : decltype(make(opening))(nullptr);
@@ -106,6 +107,8 @@ Result<Opened> open_by_addresses(const Opening& opening, Make make) {
     if (Status status = (*made)->set_peers(*addresses, opening.rank_names); !status.ok()) return status;
   Opened opened;
   opened.transport = std::move(*made);
+  for (size_t rank = 0; rank < addresses->size(); ++rank)
+    if ((*addresses)[rank].empty()) opened.absent.push_back(static_cast<int>(rank));
   return opened;
 }
 

@@ -9,6 +9,7 @@
 
 #include "process_world.h"
 #include "sanitized.h"
+#include "transports.h"
 
 namespace tutti::test {
 namespace {
@@ -85,6 +86,17 @@ TEST_F(Hosts, WhoSharesAHostIsTold) {
       start({1, 0, 1}, {program_from("API_TEST_RANK_PROGRAM"), "stats"}, {{"TUTTI_DEBUG", "info"}})->wait(30);
   EXPECT_THAT(endings[0].output, AllOf(HasSubstr("2 hosts: "), HasSubstr("(ranks 0, 2), "), HasSubstr("(rank 1); order 0, 2, 1"),
                                        HasSubstr("transports shm 1, tcp 1\n")));
+}
+
+// Not by UCX's shared memory, which these hosts, being one machine, could use as well.
+TEST_F(Hosts, SharedMemoryWithinHostsAndUcxBetweenThem) {
+  if (const std::string why = lacks("ucx"); !why.empty()) GTEST_SKIP() << why;
+  const Variables variables = {{"TUTTI_TRANSPORT", "shm,ucx"}, {"UCX_TLS", "tcp,self"}, {"UCX_NET_DEVICES", "eth0"}};
+  const std::vector<Ending> endings = start({0, 1, 0}, {program_from("API_TEST_RANK_PROGRAM"), "stats"}, variables)->wait(30);
+  EXPECT_THAT(endings[0].output, HasSubstr("transports shm 1, ucx 1\n"));
+  EXPECT_THAT(endings[1].output, HasSubstr("transports ucx 2\n"));
+  expect_ok({0, 0, 1, 1}, {"sample", "6", "60"}, variables);
+  expect_ok({0, 1, 0, 2}, {"split", "7", "40"}, variables);
 }
 
 // A rank that dies is named by the ranks of its host and of others.

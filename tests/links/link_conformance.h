@@ -18,65 +18,38 @@
 #include <thread>
 #include <vector>
 
-#include "post.h"
+#include "posted_world.h"
 #include "sanitized.h"
 
 namespace tutti {
 
 template <class World>
-class LinkConformance : public testing::Test {
+class LinkConformance : public testing::Test, protected PostedWorld<World> {
  protected:
   void SetUp() override {
     if (!World::available()) GTEST_SKIP() << "this machine has no such links";
   }
 
-  void make(int ranks, uint32_t slots = 8, size_t slot_bytes = 4096) {
-    posts_.clear();
-    world_ = std::make_unique<World>(ranks, slots, slot_bytes);
-    for (int rank = 0; rank < ranks; ++rank) posts_.push_back(std::make_unique<Post>(world_->transport(rank), world_->pool(rank)));
-  }
-  Post& at(int rank) { return *posts_[static_cast<size_t>(rank)]; }
-  World& world() { return *world_; }
-  LinkForm form() { return at(0).form(); }
-
-  void kill(int rank) {
-    posts_[static_cast<size_t>(rank)].reset();
-    world_->kill(rank);
-  }
-
-  template <class Ask>
-  Progress settled(Ask ask) {
-    return settle(ask, [this] {
-      for (auto& post : posts_)
-        if (post) (void)post->progress();
-    });
-  }
-  template <class Condition>
-  bool eventually(Condition condition) {
-    return settled([&] { return condition() ? Progress::done : Progress::busy; }) == Progress::done;
-  }
+  void make(int ranks, uint32_t slots = 8, size_t slot_bytes = 4096) { PostedWorld<World>::make(ranks, slots, slot_bytes); }
+  LinkForm form() { return this->at(0).form(); }
 
   Progress send(int from, int to, const Bytes& bytes, const Signature& signature) {
-    return settled([&] { return at(from).send(to, bytes, signature); });
+    return this->settled([&] { return this->at(from).send(to, bytes, signature); });
   }
   void expect_message(int at_rank, int from, const Bytes& bytes, const Signature& signature) {
     Bytes got(bytes.size());
-    ASSERT_EQ(settled([&] { return at(at_rank).receive(from, got, signature); }), Progress::done);
+    ASSERT_EQ(this->settled([&] { return this->at(at_rank).receive(from, got, signature); }), Progress::done);
     ASSERT_EQ(got, bytes) << "of call " << signature.sequence;
   }
   bool all_slots_home(int rank) {  // taking them all tells
-    SlotPool& pool = at(rank).pool();
-    return eventually([&] {
+    SlotPool& pool = this->at(rank).pool();
+    return this->eventually([&] {
       std::vector<Slot> held;
       while (const Slot slot = pool.acquire()) held.push_back(slot);
       for (const Slot slot : held) pool.release(slot);
       return held.size() == pool.slots();
     });
   }
-
- private:
-  std::unique_ptr<World> world_;
-  std::vector<std::unique_ptr<Post>> posts_;
 };
 
 TYPED_TEST_SUITE_P(LinkConformance);

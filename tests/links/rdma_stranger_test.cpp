@@ -12,6 +12,7 @@ namespace {
 
 using rdma::EndAddress;
 using rdma::Frame;
+using test::fake_verbs;
 using testing::HasSubstr;
 
 // Rank 0 of two, by hand: it connects to rank 1, tells an address, and posts what it likes.

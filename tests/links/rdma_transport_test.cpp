@@ -1,65 +1,64 @@
-// What only `rdma` links do: credits, copies, failures by their sentences, and the choice of ports and addresses.
+// What only `rdma` links do: credits, copies, and failures by their sentences.
 #include <gmock/gmock.h>
 #include <poll.h>
 
+#include "posted_world.h"
 #include "rdma_world.h"
 
 namespace tutti {
 namespace {
 
+using test::fake_verbs;
 using testing::HasSubstr;
 
-class RdmaTransportTest : public testing::Test {
+class RdmaTransportTest : public testing::Test, protected PostedWorld<RdmaWorld> {
  protected:
   void SetUp() override {
     if (!RdmaWorld::available()) GTEST_SKIP() << "this machine has no RDMA port";
   }
   // Restores what a test has changed about the fake.
   void TearDown() override {
-    world_.reset();
+    unmake();
     if (const auto* fake = fake_verbs()) {
       fake->set_moody(false, 0);
-      fake->set_port(true);
-      fake->set_devices(1);
+      fake->set_devices(1, 1);
       fake->set_lockable(UINT64_MAX);
       fake->fail_message(UINT64_MAX, 0);
     }
   }
-  void make(int ranks, uint32_t slots = 16, size_t slot_bytes = 65536) {
-    posts_.clear();
-    world_ = std::make_unique<RdmaWorld>(ranks, slots, slot_bytes);
-    for (int rank = 0; rank < ranks; ++rank) posts_.push_back(std::make_unique<Post>(world_->transport(rank), world_->pool(rank)));
-  }
-  Post& at(int rank) { return *posts_[static_cast<size_t>(rank)]; }
-  void kill(int rank) {
-    posts_[static_cast<size_t>(rank)].reset();
-    world_->kill(rank);
-  }
-  template <class Ask>
-  Progress settled(Ask ask) {
-    return settle(ask, [this] {
-      for (const auto& post : posts_)
-        if (post) (void)post->progress();
-    });
-  }
+  void make(int ranks, uint32_t slots = 16, size_t slot_bytes = 65536) { PostedWorld::make(ranks, slots, slot_bytes); }
   void pass(int from, int to, size_t bytes, uint32_t number) {
     ASSERT_EQ(settled([&] { return at(from).send(to, pattern(number, bytes), call(number)); }), Progress::done);
     Bytes got(bytes);
     ASSERT_EQ(settled([&] { return at(to).receive(from, got, call(number)); }), Progress::done);
     ASSERT_EQ(got, pattern(number, bytes));
   }
-  std::unique_ptr<RdmaWorld> world_;
-  std::vector<std::unique_ptr<Post>> posts_;
 };
 
 TEST_F(RdmaTransportTest, LongMessagesAreNotCopiedByTheReceiver) {
   make(2);
   for (uint32_t i = 0; i < 20; ++i) ASSERT_NO_FATAL_FAILURE(pass(0, 1, 65536, i));
-  const rdma::Counters sender = world_->transport(0).counters(), receiver = world_->transport(1).counters();
+  const rdma::Counters sender = world().transport(0).counters(), receiver = world().transport(1).counters();
   EXPECT_EQ(sender.messages, 20u);
   EXPECT_EQ(sender.writes, 20u);
   EXPECT_EQ(receiver.copied_bytes, 0u);
   EXPECT_EQ(receiver.credit_frames, 10u);  // one for every two landing slots
+}
+
+// Each rank uses a port of its own.
+TEST_F(RdmaTransportTest, PortsOfOneHostReachEachOther) {
+  if (const auto* fake = fake_verbs()) fake->set_devices(2, 2);
+  const auto ports = static_cast<int>(RdmaWorld::ports().size());
+  if (ports < 2) GTEST_SKIP() << "this machine has one RDMA port";
+  make(ports);
+  for (int rank = 0; rank < ports; ++rank)
+    EXPECT_EQ(world().transport(rank).port().name(), RdmaWorld::ports()[static_cast<size_t>(rank)].name());
+  for (int from = 0; from < ports; ++from)
+    for (int to = 0; to < ports; ++to)
+      for (const size_t bytes : {64u, 65536u})
+        if (from != to) {
+          ASSERT_NO_FATAL_FAILURE(pass(from, to, bytes, static_cast<uint32_t>(bytes) + static_cast<uint32_t>(from)));
+        }
 }
 
 TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
@@ -69,17 +68,17 @@ TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
     ASSERT_NO_FATAL_FAILURE(pass(1, 0, i % 2 ? 64 : 65536, 100 + i));
   }
   ASSERT_EQ(settled([&] {
-              return at(0).all_sent() && at(1).all_sent() && world_->transport(0).drained() && world_->transport(1).drained()
+              return at(0).all_sent() && at(1).all_sent() && world().transport(0).drained() && world().transport(1).drained()
                          ? Progress::done
                          : Progress::busy;
             }),
             Progress::done);
   for (int rank : {0, 1}) {
-    const rdma::Counters counters = world_->transport(rank).counters();
+    const rdma::Counters counters = world().transport(rank).counters();
     EXPECT_EQ(counters.messages, 10u);
     EXPECT_EQ(counters.writes, 5u);
     EXPECT_EQ(counters.copied_bytes, 5 * 64u);
-    EXPECT_EQ(counters.completions, 10u + 10u + counters.credit_frames + world_->transport(1 - rank).counters().credit_frames);
+    EXPECT_EQ(counters.completions, 10u + 10u + counters.credit_frames + world().transport(1 - rank).counters().credit_frames);
     EXPECT_LE(counters.credit_frames, 3u);  // credits travel with messages
   }
 }
@@ -87,18 +86,18 @@ TEST_F(RdmaTransportTest, OneCompletionOfAMessageAtEachEnd) {
 TEST_F(RdmaTransportTest, ManyShortMessagesOneWay) {
   make(2);
   for (uint32_t i = 0; i < 1000; ++i) ASSERT_NO_FATAL_FAILURE(pass(0, 1, i % (rdma::kMostShort + 1), i));
-  EXPECT_EQ(world_->transport(0).counters().writes, 0u);
-  EXPECT_EQ(world_->transport(1).counters().credit_frames, 1000 / (rdma::RdmaLink::kMessages / 2));
+  EXPECT_EQ(world().transport(0).counters().writes, 0u);
+  EXPECT_EQ(world().transport(1).counters().credit_frames, 1000 / (rdma::RdmaLink::kMessages / 2));
 }
 
 TEST_F(RdmaTransportTest, ASenderHearsThatItsPeerIsGone) {
   make(2, 8);
   ASSERT_NO_FATAL_FAILURE(pass(0, 1, 65536, 1));
   ASSERT_NO_FATAL_FAILURE(pass(1, 0, 64, 2));
-  const uint32_t slots = world_->pool(0).slots();
+  const uint32_t slots = world().pool(0).slots();
   kill(1);
   EXPECT_TRUE(at(0).progress().ok());
-  const Slot slot = world_->pool(0).acquire();
+  const Slot slot = world().pool(0).acquire();
   ASSERT_EQ(at(0).link(1).send(slot, 65536, call(3)), Progress::done);
   const uint64_t ticket = at(0).link(1).last_ticket();
   Bytes got(64);
@@ -110,14 +109,14 @@ TEST_F(RdmaTransportTest, ASenderHearsThatItsPeerIsGone) {
   EXPECT_FALSE(at(0).link(1).sent(ticket));
   EXPECT_FALSE(at(0).progress().ok());
   EXPECT_EQ(at(0).send(1, pattern(1, 64), call(5)), Progress::lost);
-  EXPECT_EQ(settled([&] { return world_->pool(0).available(slots) == slots ? Progress::done : Progress::busy; }), Progress::done);
+  EXPECT_EQ(settled([&] { return world().pool(0).available(slots) == slots ? Progress::done : Progress::busy; }), Progress::done);
 }
 
 TEST_F(RdmaTransportTest, WhatArrivedBeforeALossIsThere) {
   make(2);
   for (uint32_t i = 0; i < 3; ++i)
     ASSERT_EQ(settled([&] { return at(1).send(0, pattern(i, i == 1 ? 65536 : 64), call(i)); }), Progress::done);
-  ASSERT_EQ(settled([&] { return world_->transport(1).drained() ? Progress::done : Progress::busy; }), Progress::done);
+  ASSERT_EQ(settled([&] { return world().transport(1).drained() ? Progress::done : Progress::busy; }), Progress::done);
   kill(1);
   for (uint32_t i = 0; i < 3; ++i) {
     Bytes got(i == 1 ? 65536 : 64);
@@ -153,7 +152,7 @@ TEST_F(RdmaTransportTest, ARemovedDeviceEndsItsLinks) {
   ASSERT_NO_FATAL_FAILURE(pass(0, 1, 64, 1));
   fake->remove_device();
   std::vector<pollfd> descriptors;
-  EXPECT_FALSE(world_->transport(0).awaited(descriptors));
+  EXPECT_FALSE(world().transport(0).awaited(descriptors));
   Bytes got(64);
   EXPECT_EQ(at(0).receive(1, got, call(2)), Progress::lost);
   EXPECT_THAT(at(0).link(1).error().message(),
@@ -162,7 +161,7 @@ TEST_F(RdmaTransportTest, ARemovedDeviceEndsItsLinks) {
 
 TEST_F(RdmaTransportTest, WhoWaitsMaySleep) {
   make(2);
-  rdma::RdmaTransport& waiting = world_->transport(0);
+  rdma::RdmaTransport& waiting = world().transport(0);
   std::vector<pollfd> descriptors;
   EXPECT_FALSE(waiting.awaited(descriptors));  // the first time it only asks to be told
   ASSERT_TRUE(waiting.progress().ok());
@@ -183,81 +182,8 @@ TEST_F(RdmaTransportTest, NothingIsLeftBehind) {
   make(3);
   ASSERT_NO_FATAL_FAILURE(pass(0, 2, 65536, 1));
   EXPECT_GT(fake->objects(), before);
-  posts_.clear();
-  world_.reset();
+  unmake();
   EXPECT_EQ(fake->objects(), before);
-}
-
-// ---- ports and addresses ----
-
-rdma::Gid gid(uint32_t index, rdma::GidType type, std::initializer_list<int> begin, std::initializer_list<int> end) {
-  rdma::Gid gid{index, type, {}};
-  std::copy(begin.begin(), begin.end(), gid.address.raw);
-  std::copy(end.begin(), end.end(), gid.address.raw + 16 - end.size());
-  return gid;
-}
-const auto v1 = rdma::GidType::roce_v1, v2 = rdma::GidType::roce_v2, ib = rdma::GidType::infiniband;
-const rdma::Gid local1 = gid(0, v1, {0xfe, 0x80}, {1}), local2 = gid(1, v2, {0xfe, 0x80}, {1}),
-                four1 = gid(2, v1, {}, {0xff, 0xff, 10, 0, 0, 1}), four2 = gid(3, v2, {}, {0xff, 0xff, 10, 0, 0, 1}),
-                other2 = gid(5, v2, {}, {0xff, 0xff, 10, 0, 9, 1}), six2 = gid(7, v2, {0x20, 0x01}, {1});
-
-uint32_t chosen(const std::vector<rdma::Gid>& gids, std::string_view address = "", int wanted = -1) {
-  const auto gid = rdma::choose_gid(gids, wanted, address);
-  EXPECT_TRUE(gid.ok()) << gid.status().message();
-  return gid.ok() ? gid->index : UINT32_MAX;
-}
-
-TEST(RdmaGid, IsChosenByTypeAndRoute) {
-  EXPECT_EQ(chosen({local1, local2, four1, four2}), 3u);
-  EXPECT_EQ(chosen({local1, local2}), 1u);
-  EXPECT_EQ(chosen({local1, four1}), 2u);
-  EXPECT_EQ(chosen({local2, six2}), 7u);
-  EXPECT_EQ(chosen({other2, four2}), 5u);  // the first of equals
-  EXPECT_EQ(chosen({other2, four2}, "10.0.0.1"), 3u);
-  EXPECT_EQ(chosen({four2, six2}, "2001::1"), 7u);
-  EXPECT_EQ(chosen({four1, other2}, "10.0.0.1"), 5u);  // v1 is not routed
-  EXPECT_EQ(chosen({gid(0, ib, {0xfe, 0x80}, {1}), gid(1, ib, {0xfe, 0xc0}, {1})}), 0u);
-}
-
-TEST(RdmaGid, MayBeAskedForByIndex) {
-  EXPECT_EQ(chosen({local1, local2, four1, four2}, "", 0), 0u);
-  const auto none = rdma::choose_gid(std::vector{local1, four2}, 1, "");
-  ASSERT_FALSE(none.ok());
-  EXPECT_EQ(none.status().message(),
-            "TUTTI_RDMA_GID=1: the port has no such address; it has 0 (fe80::1, RoCE v1), 3 (::ffff:10.0.0.1, RoCE v2)");
-  EXPECT_EQ(rdma::choose_gid({}, -1, "").status().message(), "the port has no address (GID)");
-}
-
-TEST_F(RdmaTransportTest, PortsSayWhyTheyDoNotServe) {
-  const auto* fake = fake_verbs();
-  if (!fake) GTEST_SKIP() << "of the fake's ports";
-  fake->set_devices(2);
-  fake->set_port(false);
-  const auto ports = rdma::find_ports(**rdma::Verbs::load(), "");
-  ASSERT_TRUE(ports.ok());
-  ASSERT_EQ(ports->size(), 2u);
-  EXPECT_EQ((*ports)[0].name(), "fake1 port 1");
-  EXPECT_TRUE((*ports)[0].serves());
-  EXPECT_EQ((*ports)[0].fabric(), "RoCE");
-  EXPECT_EQ((*ports)[1].name(), "fake0 port 1");
-  EXPECT_EQ((*ports)[1].objection, "it is down: no cable, or its network interface is down (ip link set … up)");
-}
-
-TEST_F(RdmaTransportTest, InterfacesFilterDevices) {
-  const auto* fake = fake_verbs();
-  if (!fake) GTEST_SKIP() << "of the fake's ports";
-  fake->set_devices(2);
-  const auto serving = [](std::string_view filter) {
-    std::string names;
-    const auto ports = rdma::find_ports(**rdma::Verbs::load(), filter);
-    for (const rdma::Port& port : *ports) names += port.serves() ? port.device + " " : "(" + port.objection + ") ";
-    return names;
-  };
-  EXPECT_EQ(serving(""), "fake0 fake1 ");
-  EXPECT_EQ(serving("fake1"), "fake1 (TUTTI_INTERFACE excludes it) ");
-  EXPECT_EQ(serving("^fake1"), "fake0 (TUTTI_INTERFACE excludes it) ");
-  EXPECT_EQ(serving("=fake"), "(TUTTI_INTERFACE excludes it) (TUTTI_INTERFACE excludes it) ");
-  EXPECT_FALSE(rdma::find_ports(**rdma::Verbs::load(), ",").ok());
 }
 
 TEST_F(RdmaTransportTest, TooLittleLockedMemoryIsExplained) {

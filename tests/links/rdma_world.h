@@ -1,9 +1,8 @@
-// Worlds of `rdma` links in one process, over a real device or the fake one, each rank with slots of its own.
+// Worlds of `rdma` links in one process, over real devices or fake ones, each rank with slots of its own.  Ranks take
+// turns with all ports.
 #pragma once
 
 #include <gtest/gtest.h>
-
-#include <dlfcn.h>
 
 #include <memory>
 #include <string>
@@ -16,20 +15,14 @@
 
 namespace tutti {
 
-// The fake's controls; null where the real library is loaded.
-inline const test::FakeVerbs* fake_verbs() {
-  void* const library = ::dlopen("libibverbs.so.1", RTLD_NOW | RTLD_LOCAL);
-  return library ? static_cast<const test::FakeVerbs*>(::dlsym(library, "tutti_fake_verbs")) : nullptr;
-}
-
 class RdmaWorld {
  public:
   static constexpr bool kSeesLoss = false;  // who sends does; whoever only receives hears it by the control tree
   static bool available() { return !ports().empty(); }
 
   RdmaWorld(int ranks, uint32_t slots, size_t slot_bytes, bool moody = false) {
-    if (const auto* fake = fake_verbs()) fake->set_moody(moody, slots);
-    const rdma::Port port = ports().front();
+    if (const auto* fake = test::fake_verbs()) fake->set_moody(moody, slots);
+    const std::vector<rdma::Port> all_ports = ports();
     const rdma::Verbs& verbs = **rdma::Verbs::load();
     rdma::RdmaOptions options;
     options.size = ranks;
@@ -41,6 +34,7 @@ class RdmaWorld {
     const uint32_t set_aside =
         (landing_slots(LinkUse::collectives) + landing_slots(LinkUse::messages)) * static_cast<uint32_t>(ranks - 1);
     for (options.rank = 0; options.rank < ranks; ++options.rank) {
+      const rdma::Port& port = all_ports[static_cast<size_t>(options.rank) % all_ports.size()];
       names.push_back("rank " + std::to_string(options.rank) + " (host here, pid 1)");
       arenas_.push_back(std::make_unique<HeapArena>(memory::ArenaShape{1, slots + set_aside, slot_bytes}));
       pools_.push_back(std::make_unique<memory::ArenaPool>(arenas_.back()->arena(), 0));
@@ -61,7 +55,7 @@ class RdmaWorld {
   // The fake's objects are counted; its transports go first, since they hold slots.
   ~RdmaWorld() {
     transports_.clear();
-    const auto* fake = fake_verbs();
+    const auto* fake = test::fake_verbs();
     EXPECT_EQ(fake ? fake->receivers_not_ready() : 0, 0u);
   }
 
@@ -106,7 +100,7 @@ class RdmaWorld {
 };
 
 struct MoodyRdmaWorld : RdmaWorld {
-  static bool available() { return RdmaWorld::available() && fake_verbs(); }
+  static bool available() { return RdmaWorld::available() && test::fake_verbs(); }
   MoodyRdmaWorld(int ranks, uint32_t slots, size_t slot_bytes) : RdmaWorld(ranks, slots, slot_bytes, true) {}
 };
 

@@ -1,10 +1,11 @@
-// Worlds of `ucx` links within this process, over TCP on the loopback interface and over shared memory.
+// Worlds of `ucx` links within this process: over TCP on the loopback interface, shared memory, and a verbs device.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,9 +37,10 @@ class UcxWorld {
   int log() const { return log_.get(); }  // what all ranks say
 
  protected:
-  UcxWorld(int ranks, uint32_t slots, size_t slot_bytes, const char* networks) : log_(::memfd_create("log", MFD_CLOEXEC)) {
+  UcxWorld(int ranks, uint32_t slots, size_t slot_bytes, const char* networks, const std::string& device = "lo")
+      : log_(::memfd_create("log", MFD_CLOEXEC)) {
     ::setenv("UCX_TLS", networks, 1);
-    ::setenv("UCX_NET_DEVICES", "lo", 1);
+    ::setenv("UCX_NET_DEVICES", device.c_str(), 1);
     ucx::UcxOptions options;
     options.size = ranks;
     options.name = "test";
@@ -72,6 +74,24 @@ class UcxWorld {
 struct UcxWorldOfSharedMemory : UcxWorld {
   static constexpr bool kSeesLoss = false;
   UcxWorldOfSharedMemory(int ranks, uint32_t slots, size_t slot_bytes) : UcxWorld(ranks, slots, slot_bytes, "sm,self") {}
+};
+
+// Over reliable connections of the first verbs device.  For Soft-RoCE, unless the environment says otherwise:
+struct UcxWorldOfVerbs : UcxWorld {
+  static std::string device() {
+    std::error_code none;
+    const std::filesystem::directory_iterator devices("/sys/class/infiniband", none);
+    return devices == std::filesystem::directory_iterator() ? "" : devices->path().filename().string() + ":1";
+  }
+  static bool available() {
+    if (device().empty() || !UcxWorld::available()) return false;
+    ::setenv("UCX_UD_VERBS_ETH_DGID_CHECK", "n", 0);  // it would drop all datagrams, by which endpoints connect
+    ::setenv("UCX_RC_VERBS_RETRY_COUNT", "6", 0);     // 7 have no end
+    ::setenv("UCX_RC_VERBS_TIMEOUT", "50ms", 0);      // until the next
+    ::setenv("UCX_KEEPALIVE_INTERVAL", "1s", 0);      // so that whoever only receives sees the end of a peer, too
+    return true;
+  }
+  UcxWorldOfVerbs(int ranks, uint32_t slots, size_t slot_bytes) : UcxWorld(ranks, slots, slot_bytes, "rc_v,self", device()) {}
 };
 
 }  // namespace tutti

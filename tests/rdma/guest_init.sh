@@ -55,12 +55,29 @@ add_device() {
   done
 }
 
+# send_by_wire INTERFACE ADDRESS OTHER: what goes from ADDRESS to OTHER, both of this guest, leaves by INTERFACE.
+# The kernel would hand it over by itself, where Soft-RoCE does not look.
+send_by_wire() {
+  on_host ip rule add pref 10 iif lo from "$2" to "$3" lookup "${1#eth}1" &&
+    on_host ip route replace table "${1#eth}1" 10.0.1.0/24 dev "$1" || end "cannot send from $2 to $3 by $1"
+  echo 1 >"/proc/sys/net/ipv4/conf/$1/accept_local" # what comes from an address of this guest
+  echo 1 >"/proc/sys/net/ipv4/conf/$1/arp_ignore"   # each interface answers for its own address
+}
+
 hostname "guest$index"
 on_host ip link set lo up
 number=0
 for link in $links; do # INTERFACE=ADDRESS …
   add_device $number "${link%=*}" "${link#*=}"
   number=$((number + 1))
+done
+if [ $number -gt 1 ]; then # the rule of local addresses goes behind those that are added
+  on_host ip rule add pref 20 lookup local && on_host ip rule del pref 0 || end "cannot move the rule of local addresses"
+fi
+for link in $links; do
+  for other in $links; do
+    [ "$link" = "$other" ] || send_by_wire "${link%=*}" "${link#*=}" "${other#*=}"
+  done
 done
 
 # ---- the command ----

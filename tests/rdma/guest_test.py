@@ -41,32 +41,33 @@ def machine_of(program):
 class Guest(unittest.TestCase):
     @only_in_full
     def test_devices_work(self):
-        """One boot for both: emulation is slow."""
+        """By themselves and with each other."""
         done = guest("--devices", "2", "bash", "-ec", f"""
             for device in rxe0 rxe1; do
               ibv_devinfo -d $device | grep state:
               cat /sys/class/infiniband/$device/ports/1/gids/1
             done
             pingpong() {{ {PINGPONG} }}
-            pingpong rxe0 rxe0 10.0.0.1
-            pingpong rxe1 rxe1 10.0.2.1
+            pingpong rxe0 rxe0 10.0.1.1
+            pingpong rxe0 rxe1 10.0.1.1
+            pingpong rxe1 rxe0 10.0.1.11
             dmesg --level=emerg,alert,crit,err >&2
             sleep 1000000 &""")
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         lines = done.stdout.splitlines()
         states, gids = [line.split() for line in lines if "state:" in line], [line for line in lines if line.startswith("0000:")]
         self.assertEqual(states, [["state:", "PORT_ACTIVE", "(4)"]] * 2)
-        self.assertEqual(gids, ["0000:0000:0000:0000:0000:ffff:0a00:0001", "0000:0000:0000:0000:0000:ffff:0a00:0201"])
-        self.assertEqual(done.stdout.count("100 iters in"), 2)
+        self.assertEqual(gids, ["0000:0000:0000:0000:0000:ffff:0a00:0101", "0000:0000:0000:0000:0000:ffff:0a00:010b"])
+        self.assertEqual(done.stdout.count("100 iters in"), 3)
 
     @only_in_full
     def test_two_hosts(self):
         """And a command that a signal ends, which is told as a shell does."""
-        done = guest("--hosts", "2", "bash", "-c", f"""
+        done = guest("--hosts", "2", "--devices", "2", "bash", "-c", """
             if [ $GUEST_INDEX = 0 ]; then
               ibv_rc_pingpong -d rxe0 -g 1 -n 100 | grep iters
             else
-              until ibv_rc_pingpong -d rxe0 -g 1 -n 100 10.0.1.1 2>/dev/null | grep iters; do :; done
+              until ibv_rc_pingpong -d rxe1 -g 1 -n 100 10.0.1.1 2>/dev/null | grep iters; do :; done
               kill -KILL $$
             fi""")
         self.assertEqual((done.returncode, done.stderr), (137, "guest: the command ended with status 137 in guest 1.\n"), done)

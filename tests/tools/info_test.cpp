@@ -1,8 +1,10 @@
 // tutti-info as a user runs it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -86,6 +88,23 @@ TEST(Info, AnInterfaceThatDoesNotExist) {
   const Outcome run = info("TUTTI_INTERFACE==absent0", "2>&1");
   EXPECT_EQ(run.status, 1);
   EXPECT_THAT(run.output, HasSubstr("TUTTI_INTERFACE=\"=absent0\" matches no interface"));
+}
+
+// The file that is no library is found first.
+TEST(Info, ALibraryOfATransportThatCannotBeLoaded) {
+  if (!json_of(info("", "--json"))["transports"].back()["built"]) GTEST_SKIP() << "this build has no ucx";
+  const std::string folder = testing::TempDir() + "info-test-" + std::to_string(::getpid());
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder + "/libucp.so.0") << "no library\n";
+  const auto said = [&](const std::string& transports) {
+    const auto json = json_of(info("LD_LIBRARY_PATH=" + folder + " TUTTI_TRANSPORT=" + transports, "--json"));
+    EXPECT_THAT(json["errors"], IsEmpty());
+    return json["transports"].back()["devices"][0]["state"].get<std::string>();
+  };
+  EXPECT_EQ(said(""), "not loaded, since tcp connects all ranks and stands before ucx");
+  EXPECT_THAT(said("^tcp"),
+              AllOf(HasSubstr("libucp.so.0 cannot be loaded: "), HasSubstr("; install UCX 1.13 or later (Debian: libucx0)")));
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -36,7 +36,31 @@ Status try_to_register(const Verbs& verbs, const std::string& name) {
   return region.status();
 }
 
-// The ports that serve and are of one fabric, that of the first.
+// Of ports in the order of find_ports(): those that are used, which are of the first one's fabric.
+std::vector<Port> used_ports(std::vector<Port> ports) {
+  const std::string fabric = ports.empty() ? "" : ports.front().fabric();
+  std::erase_if(ports, [&](const Port& port) { return !port.serves() || port.fabric() != fabric; });
+  return ports;
+}
+
+// Ranks of one host take turns with the ports that are near to them, or else with all.  So many of `used`, the first:
+size_t ports_in_turn(const std::vector<Port>& used) {
+  const auto near = static_cast<size_t>(std::count_if(used.begin(), used.end(), [](const Port& port) { return port.near; }));
+  return near > 0 ? near : used.size();
+}
+
+// Which ranks of a host use a port that serves, if not all do.
+std::string whom(const Port& port, const std::vector<Port>& used) {
+  const size_t turns = ports_in_turn(used);
+  const auto first = static_cast<size_t>(
+      std::find_if(used.begin(), used.end(), [&](const Port& each) { return each.name() == port.name(); }) - used.begin());
+  if (first == used.size()) return " but is not used, since " + used[0].name() + " is of another fabric";
+  if (first >= turns) return " but is not used, since " + used[0].name() + " is nearer";
+  if (turns == 1) return "";
+  const auto text = [&](size_t turn) { return std::to_string(first + turn * turns) + (turn < 2 ? ", " : " … of a host"); };
+  return " for ranks " + text(0) + text(1) + text(2);
+}
+
 Result<std::vector<Port>> usable_ports(const CardTerms& terms) {
   const auto verbs = Verbs::load();
   if (!verbs.ok())
@@ -44,8 +68,7 @@ Result<std::vector<Port>> usable_ports(const CardTerms& terms) {
   auto ports = find_ports(**verbs, terms.settings.interface);
   if (!ports.ok()) return ports.status();
   if (ports->empty() || !ports->front().serves()) return Status(Code::unreachable, why_none(*ports));
-  const std::string fabric = ports->front().fabric();
-  std::erase_if(*ports, [&](const Port& port) { return !port.serves() || port.fabric() != fabric; });
+  *ports = used_ports(std::move(*ports));
   for (const Port& port : *ports)
     if (const auto gid = choose_gid(port.gids, terms.settings.rdma_gid, ""); !gid.ok())
       return Status(gid.status().code(), port.name() + ": " + gid.status().message());
@@ -55,7 +78,7 @@ Result<std::vector<Port>> usable_ports(const CardTerms& terms) {
 
 Result<std::optional<Card>> make_card(const CardTerms& terms) {
   const bool asked = terms.settings.transport.asks_for("rdma");
-  if (!asked && ::access("/sys/class/infiniband", F_OK) != 0) return std::optional<Card>();  // most hosts: nothing is loaded
+  if (!asked && ::access(class_folder().c_str(), F_OK) != 0) return std::optional<Card>();  // most hosts: nothing is loaded
   auto ports = usable_ports(terms);
   if (!ports.ok() && asked) return Status(ports.status().code(), "TUTTI_TRANSPORT asks for rdma, but " + ports.status().message());
   if (!ports.ok()) {
@@ -72,12 +95,15 @@ std::vector<TransportDevice> devices(const Settings& settings) {
   if (!verbs.ok()) return {{"no device", verbs.status().message()}};
   const auto ports = find_ports(**verbs, settings.interface);
   if (!ports.ok()) return {{"no device", ports.status().message()}};
+  const std::vector<Port> used = used_ports(*ports);
   std::vector<TransportDevice> all;
   for (const Port& port : *ports) {
     std::string text = port.ethernet ? "RoCE" : "InfiniBand";
     text += ", packets of " + std::to_string(bytes_of(port.mtu)) + " bytes" + (port.near ? ", near" : "") + ": ";
     const auto gid = choose_gid(port.gids, settings.rdma_gid, "");
-    text += !port.serves() ? port.objection : !gid.ok() ? gid.status().message() : "serves by GID " + std::to_string(gid->index);
+    text += !port.serves() ? port.objection
+            : !gid.ok()    ? gid.status().message()
+                           : "serves by GID " + std::to_string(gid->index) + whom(port, used);
     for (const Gid& each : port.gids)
       text += "; GID " + std::to_string(each.index) + " " + each.to_text() + " (" + std::string(name(each.type)) + ")";
     all.push_back({port.name() + (port.network_interface.empty() ? "" : " (" + port.network_interface + ")"), std::move(text)});
@@ -88,22 +114,15 @@ std::vector<TransportDevice> devices(const Settings& settings) {
 
 bool reach(const RankCard& mine, const RankCard& theirs) { return !mine.text.empty() && mine.text == theirs.text; }
 
-// Ranks of one host take turns with the ports that are near to them, or else with all.
-const Port& port_of(const std::vector<Port>& ports, int place_on_host) {
-  const auto near = static_cast<size_t>(std::count_if(ports.begin(), ports.end(), [](const Port& port) { return port.near; }));
-  return ports[static_cast<size_t>(place_on_host) % (near > 0 ? near : ports.size())];
-}
-
 Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
-  const Port& port = port_of(*std::static_pointer_cast<std::vector<Port>>(opening.card->kept), opening.place_on_host);
+  const auto& used = *std::static_pointer_cast<std::vector<Port>>(opening.card->kept);
+  const Port& port = used[static_cast<size_t>(opening.place_on_host) % ports_in_turn(used)];
   const auto verbs = Verbs::load();
   if (!verbs.ok()) return verbs.status();
   const auto gid = choose_gid(port.gids, opening.settings->rdma_gid, opening.address);
   if (!gid.ok()) return gid.status();
   auto device = Device::open(**verbs, port.device);
   if (!device.ok()) return device.status();
-  opening.log.info("rdma: " + port.name() + ", " + std::string(name(gid->type)) + ", GID " + std::to_string(gid->index) + " " +
-                   gid->to_text() + ", packets of " + std::to_string(bytes_of(port.mtu)) + " bytes");
   RdmaOptions options;
   options.rank = opening.rank;
   options.size = opening.size;
@@ -115,10 +134,22 @@ Result<std::unique_ptr<RdmaTransport>> open_port(const Opening& opening) {
   options.memory = opening.slots;
   options.name = opening.communicator;
   options.log = opening.log;
-  return RdmaTransport::open(std::move(options), std::move(*device), port, *gid);
+  auto opened = RdmaTransport::open(std::move(options), std::move(*device), port, *gid);
+  if (opened.ok())
+    opening.log.info("rdma: " + port.name() + ", " + std::string(name(gid->type)) + ", GID " + std::to_string(gid->index) + " " +
+                     gid->to_text() + ", packets of " + std::to_string(bytes_of(port.mtu)) + " bytes");
+  return opened;
 }
 
-Result<Opened> open(const Opening& opening) { return open_by_addresses(opening, open_port); }
+// The card promised what then may be impossible: the slots are to be locked in memory, and other memory was meanwhile.
+Result<Opened> open(const Opening& opening) {
+  return open_by_addresses(opening, [](const Opening& here) -> Result<std::unique_ptr<RdmaTransport>> {
+    auto made = open_port(here);
+    if (made.ok() || here.settings->transport.asks_for("rdma")) return made;
+    here.log.warn("communicator " + here.communicator + ": rdma is not used by this rank: " + made.status().message());
+    return std::unique_ptr<RdmaTransport>();
+  });
+}
 
 }  // namespace
 

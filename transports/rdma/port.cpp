@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -21,10 +22,10 @@
 namespace tutti::rdma {
 namespace {
 
-// A line of a file under /sys/class/infiniband; "" if there is none.
+// The first line of a file of the system about RDMA devices; "" if there is none.
 std::string fact(const std::string& path) {
-  const auto text = read_file("/sys/class/infiniband/" + path, 4096, "a fact of an RDMA device");
-  return text.ok() ? std::string(trim(*text)) : "";
+  const auto text = read_file(class_folder() + "/" + path, 4096, "a fact of an RDMA device");
+  return text.ok() ? text->substr(0, text->find('\n')) : "";
 }
 
 // "0-3,8": whether this thread may run on one of these.
@@ -153,6 +154,12 @@ Result<Gid> choose_gid(std::span<const Gid> gids, int wanted, std::string_view a
     return penalty;
   };
   return *std::min_element(gids.begin(), gids.end(), [&](const Gid& a, const Gid& b) { return rank(a) < rank(b); });
+}
+
+// libibverbs heeds the same variable.
+std::string class_folder() {
+  const char* const system = ::secure_getenv("SYSFS_PATH");
+  return std::string(system ? system : "/sys") + "/class/infiniband";
 }
 
 std::string Port::name() const { return device + " port " + std::to_string(number); }

@@ -47,6 +47,8 @@ struct Port {
 
 constexpr int bytes_of(ibv_mtu mtu) { return 128 << mtu; }  // of a packet's payload
 
+std::string class_folder();  // where the system lists RDMA devices: "/sys/class/infiniband"
+
 // All ports of this machine, those that serve first, of these the near ones.  `filter`: TUTTI_INTERFACE, which names
 // devices or their network interfaces.
 Result<std::vector<Port>> find_ports(const Verbs& verbs, std::string_view filter);

@@ -47,10 +47,16 @@ bool UcxTransport::drive_until(Over over, uint64_t patience_ns) {
   return true;
 }
 
-// Where a communicator has failed, ranks may still be connecting, some to this one without its knowledge; they get a
-// moment for it (see UcxLink::connecting).
+// Where a communicator has failed, ranks may still be connecting (see UcxLink::connecting).  Those that connect to this
+// one do so without its knowledge; they get a moment for it.
 UcxTransport::~UcxTransport() {
-  if (given_up_ && worker_->is_open() && !worker_->is_copy()) (void)drive_until([] { return false; }, kMomentNs);
+  const auto all_connected = [this] {
+    return std::none_of(links_.begin(), links_.end(), [](const auto& link) { return link && link->connecting(); });
+  };
+  if (given_up_ && worker_->is_open() && !worker_->is_copy()) {
+    (void)drive_until([] { return false; }, kMomentNs);
+    (void)drive_until(all_connected, kPatienceNs);
+  }
   close();
 }
 

@@ -5,7 +5,7 @@
 // the write before it.  Between queue pairs there is no order, and when something happens is its own affair: in its
 // moods (set_moody, FAKE_VERBS_MOODY) requests take effect while somebody polls, and completions are handed out later
 // still.  It checks what a device checks: keys, bounds and rights of memory, posted receives, states of queue pairs,
-// lengths of queues.
+// lengths of queues, and that what is sent to an address (GID) is meant for a queue pair of that port.
 #include "fake_verbs.h"
 
 #include <fcntl.h>
@@ -67,6 +67,8 @@ struct Pair {
   ibv_qp_cap most{};
   ibv_qp_state state = IBV_QPS_RESET;
   uint32_t peer = 0, first_sent = 0, first_expected = 0;
+  uint8_t port = 0;
+  ibv_gid from{}, to{};
   std::deque<Send> sends;
   size_t unfinished = 0;  // sends posted whose completion, or that of a later one, has not been polled
   std::deque<std::pair<uint64_t, ibv_sge>> receives;
@@ -83,8 +85,9 @@ struct World {
     for (int i = 0; i < 4; ++i) std::snprintf(device[i].name, sizeof device[i].name, "fake%d", i);
   }
   std::mutex mutex;
-  bool moody = std::getenv("FAKE_VERBS_MOODY") != nullptr, port_up = true;
-  int devices = 1;
+  bool moody = std::getenv("FAKE_VERBS_MOODY") != nullptr;
+  int devices = 1, ports = 1;
+  bool port_up[2] = {true, true};  // of the first device
   std::minstd_rand mood{1};
   uint64_t lockable = UINT64_MAX, locked = 0;
   uint64_t until_failure = UINT64_MAX;
@@ -106,6 +109,24 @@ template <class T, class V>
 T* of(V* verbs) {  // the first member of each is verbs' part
   return reinterpret_cast<T*>(verbs);
 }
+
+// The addresses of a port: link-local ones, and 10.0.0.1 for the first port of the first device, 10.0.1.2 for the
+// second of the second.
+ibv_gid gid_of(int device, uint32_t port, uint32_t index) {
+  ibv_gid gid{};
+  if (index < 2) {
+    gid.raw[0] = 0xfe;
+    gid.raw[1] = 0x80;
+  } else {
+    gid.raw[10] = gid.raw[11] = 0xff;
+    gid.raw[12] = 10;
+  }
+  gid.raw[14] = static_cast<uint8_t>(port - 1);
+  gid.raw[15] = static_cast<uint8_t>(device + 1);
+  return gid;
+}
+
+bool same(const ibv_gid& a, const ibv_gid& b) { return std::memcmp(a.raw, b.raw, sizeof a.raw) == 0; }
 
 // ---- what happens ----
 
@@ -158,8 +179,8 @@ ibv_wc_status carry_out(const Pair& pair, const Send& send, Pair* peer) {
     if (!region || !region->reaches(send.from.addr, bytes)) return IBV_WC_LOC_PROT_ERR;
     from = reinterpret_cast<const std::byte*>(send.from.addr);
   }
-  if (!peer || peer->peer != pair.verbs.qp_num || peer->first_expected != pair.first_sent ||
-      (peer->state != IBV_QPS_RTR && peer->state != IBV_QPS_RTS))
+  if (!peer || peer->peer != pair.verbs.qp_num || peer->first_expected != pair.first_sent || !same(peer->from, pair.to) ||
+      !same(peer->to, pair.from) || (peer->state != IBV_QPS_RTR && peer->state != IBV_QPS_RTS))
     return IBV_WC_RETRY_EXC_ERR;
   if (send.request.opcode == IBV_WR_RDMA_WRITE) {
     const Region* const region = region_of(send.request.wr.rdma.rkey);
@@ -333,15 +354,16 @@ int ibv_close_device(ibv_context* verbs) {
 
 int ibv_query_device(ibv_context*, ibv_device_attr* attributes) {
   *attributes = {};
-  attributes->phys_port_cnt = 1;
+  attributes->phys_port_cnt = static_cast<uint8_t>(world().ports);
   attributes->max_cqe = 32767;
   attributes->max_qp = 1024;
   return 0;
 }
 
-int ibv_query_port(ibv_context* context, uint8_t, _compat_ibv_port_attr* compatible) {
+int ibv_query_port(ibv_context* context, uint8_t port, _compat_ibv_port_attr* compatible) {
+  if (port < 1 || port > world().ports) return EINVAL;
   auto* const attributes = reinterpret_cast<ibv_port_attr*>(compatible);
-  attributes->state = of<Context>(context)->device == 0 && !world().port_up ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
+  attributes->state = of<Context>(context)->device == 0 && !world().port_up[port - 1] ? IBV_PORT_DOWN : IBV_PORT_ACTIVE;
   attributes->max_mtu = IBV_MTU_4096;
   attributes->active_mtu = IBV_MTU_1024;
   attributes->gid_tbl_len = 4;
@@ -350,21 +372,12 @@ int ibv_query_port(ibv_context* context, uint8_t, _compat_ibv_port_attr* compati
 }
 
 int _ibv_query_gid_ex(ibv_context* context, uint32_t port, uint32_t index, ibv_gid_entry* entry, uint32_t, size_t) {
-  if (port != 1 || index > 3) return ENODATA;
+  if (port < 1 || port > static_cast<uint32_t>(world().ports) || index > 3) return ENODATA;
   *entry = {};
   entry->gid_index = index;
-  entry->port_num = 1;
+  entry->port_num = port;
   entry->gid_type = index % 2 == 0 ? IBV_GID_TYPE_ROCE_V1 : IBV_GID_TYPE_ROCE_V2;
-  auto& raw = entry->gid.raw;
-  if (index < 2) {
-    raw[0] = 0xfe;
-    raw[1] = 0x80;
-    raw[15] = static_cast<uint8_t>(of<Context>(context)->device + 1);
-  } else {
-    const uint8_t mapped[16] = {0, 0, 0,    0,    0,  0, 0, 0,
-                                0, 0, 0xff, 0xff, 10, 0, 0, static_cast<uint8_t>(of<Context>(context)->device + 1)};
-    std::memcpy(raw, mapped, sizeof mapped);
-  }
+  entry->gid = gid_of(of<Context>(context)->device, port, index);
   return 0;
 }
 
@@ -497,13 +510,18 @@ int ibv_modify_qp(ibv_qp* qp, ibv_qp_attr* attributes, int mask) {
   const auto moves = [&](ibv_qp_state from, int needed) { return pair.state == from && (mask & needed) == needed; };
   switch (attributes->qp_state) {
     case IBV_QPS_INIT:
-      if (!moves(IBV_QPS_RESET, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS)) return errno = EINVAL;
+      if (!moves(IBV_QPS_RESET, IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS) || attributes->port_num < 1 ||
+          attributes->port_num > world().ports)
+        return errno = EINVAL;
+      pair.port = attributes->port_num;
       break;
     case IBV_QPS_RTR:
       if (!moves(IBV_QPS_INIT, IBV_QP_AV | IBV_QP_PATH_MTU | IBV_QP_DEST_QPN | IBV_QP_RQ_PSN | IBV_QP_MAX_DEST_RD_ATOMIC |
                                    IBV_QP_MIN_RNR_TIMER) ||
-          !attributes->ah_attr.is_global)
+          !attributes->ah_attr.is_global || attributes->ah_attr.port_num != pair.port)
         return errno = EINVAL;
+      pair.to = attributes->ah_attr.grh.dgid;
+      pair.from = gid_of(of<Context>(qp->context)->device, pair.port, attributes->ah_attr.grh.sgid_index);
       pair.peer = attributes->dest_qp_num;
       pair.first_expected = attributes->rq_psn;
       break;
@@ -561,12 +579,21 @@ const tutti::test::FakeVerbs tutti_fake_verbs = {
           world().until_failure = skip;
           world().failure = static_cast<ibv_wc_status>(status);
         },
-    .set_port = [](bool up) { world().port_up = up; },
-    .set_devices = [](int devices) { world().devices = devices; },
+    .set_devices =
+        [](int devices, int ports) {
+          world().devices = devices;
+          world().ports = ports;
+        },
+    .set_port = [](int port, bool up) { world().port_up[port - 1] = up; },
     .set_lockable =
         [](uint64_t bytes) {
           const std::lock_guard lock(world().mutex);
           world().lockable = bytes == UINT64_MAX ? bytes : world().locked + bytes;
+        },
+    .locked =
+        [] {
+          const std::lock_guard lock(world().mutex);
+          return world().locked;
         },
     .remove_device =
         [] {
