@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "device_kernels.h"
+
 namespace tutti {
 namespace {
 
@@ -48,6 +50,8 @@ Communicator::Communicator(std::unique_ptr<CommunicatorParts> parts)
 Communicator::~Communicator() {
   parts_->domain->memory->leave(*this);
   engine_.reset();  // its thread asks the control
+  meeting_.reset();
+  kernels_.reset();
   device_.reset();
   parts_->domain->memory->free_all_of(*this);
   Control::retire(std::move(parts_->control));
@@ -108,10 +112,12 @@ Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
   const uint64_t limit = limit_ns.value_or(parts_->timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
-  while (!failed() && engine_->has_unfinished() && waited < limit) waited = waiter.wait();  // calls on streams
+  const auto has_unfinished = [this] { return engine_->has_unfinished() || (kernels_ && kernels_->has_unfinished()); };
+  while (!failed() && has_unfinished() && waited < limit) waited = waiter.wait();  // calls on streams
   while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();
   if (failed()) return {};
-  const bool late = engine_->has_unfinished() && !limit_ns;
+  const bool late = has_unfinished() && !limit_ns;
+  if (kernels_ && !late) kernels_->leave();
   Status status = parts_->control->goodbye(limit_ns);
   if (!late) return status;
   return Status(Code::timeout, "calls that " + peer_name(-1) + " put on streams have not ended within the communicator's timeout");
@@ -129,12 +135,14 @@ Communicator::Statistics Communicator::statistics() const {
   totals.sent_bytes -= before_.sent_bytes;
   totals.received_bytes -= before_.received_bytes;
   totals.nanoseconds -= before_.nanoseconds;
-  statistics.memory_bytes = parts_->pool->memory_bytes() + engine_->transport_bytes() + device_->memory_bytes();
+  statistics.memory_bytes = parts_->pool->memory_bytes() + engine_->transport_bytes() + device_->memory_bytes() +
+                            (kernels_ ? kernels_->memory_bytes() : 0);
   for (const auto& pool : parts_->message_pools) statistics.memory_bytes += pool ? pool->memory_bytes() : 0;
   std::map<std::string, int> kinds;
   for (const auto& kind : parts_->rank_transports) ++kinds[kind];
   for (const auto& [kind, count] : kinds)
     if (kind != "self") statistics.transports += (statistics.transports.empty() ? "" : ", ") + kind + " " + std::to_string(count);
+  if (kernels_ && parts_->size > 1) statistics.transports += ", cuda " + std::to_string(parts_->size - 1);
   if (const RoutedCall* last = calls_.last()) {
     statistics.algorithm = last->route.name;
     statistics.reason = last->route.reason;

@@ -26,6 +26,8 @@
 
 namespace tutti {
 
+class DeviceKernels;
+
 class Communicator final : private Supervisor, private FamilyMemory::Member {
  public:
   explicit Communicator(std::unique_ptr<CommunicatorParts> parts);
@@ -121,6 +123,16 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   };
   Result<Maker> maker_of(const Call& piece, const Call& whole, PieceNotes& notes);
   Started start_on_device(const Call& call, bool asynchronous);
+  Started start_staged(const Call& call, bool asynchronous, const std::string& why);
+
+  // communicator_kernels.cpp
+  std::string why_never_kernels() const;
+  Status meet_on_devices(const Call& about);
+  Result<std::optional<Route>> kernel_route(const Call& call, std::string& why_not);
+  Result<uint32_t> put_kernels(const Call& call, const Route& route, bool counted);
+  Call with_own_input(const Call& call, std::vector<size_t>& offsets);
+  void hand_out(const Call& list, const std::byte* from);
+  Started start_kernels(const Call& call, const Route& route, bool asynchronous);
   Status unless_lost(Status status);
   Status ended_by(const char* what, const Status& cause);  // this rank ends the communicator; returns why
 
@@ -131,6 +143,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   // Questions of the library's own before a call, in whose name they are asked.
   template <class Number>
   Result<Number> ask_all(Number mine, DataType type, ReduceOp op, const Call& about);
+  Result<bool> all_say(bool yes, const Call& about);  // that it is so
   Result<bool> all_lend(const Call& call, uint64_t bytes);
   Result<const CodecDecision*> decided(const Call& call);
   void note_coded(const Call& call, const RoutedCall& routed, const Packed& packed);
@@ -168,6 +181,11 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   CallLog calls_;
   CodecDecisions codec_decisions_;
   std::unique_ptr<DeviceSide> device_;
+  bool met_on_devices_ = false;
+  std::unique_ptr<DeviceKernels> meeting_;  // until all have agreed
+  std::optional<Status> connected_;         // what came of it at this rank
+  std::unique_ptr<DeviceKernels> kernels_;  // null: calls on device memory go through the host's
+  std::string why_no_kernels_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Dispatch> dispatch_;
 };

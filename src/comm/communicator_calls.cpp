@@ -197,6 +197,12 @@ Result<Number> Communicator::ask_all(Number mine, DataType type, ReduceOp op, co
   return answer;
 }
 
+Result<bool> Communicator::all_say(bool yes, const Call& about) {
+  const auto least = ask_all(static_cast<uint8_t>(yes), DataType::uint8, ReduceOp::min, about);
+  if (!least.ok()) return least.status();
+  return *least == 1;
+}
+
 // ---- calls with a codec ----
 
 Result<const CodecDecision*> Communicator::decided(const Call& call) {
@@ -251,9 +257,9 @@ void Communicator::note_coded(const Call& call, const RoutedCall& routed, const 
 // has begun: if it fails before, the same call comes again, and the others have been answered.
 Result<bool> Communicator::all_lend(const Call& call, uint64_t bytes) {
   if (lent_answer_.number == sequence_of(call)) return lent_answer_.all;
-  const auto least = ask_all(static_cast<uint8_t>(dispatch_->can_lend(call, bytes)), DataType::uint8, ReduceOp::min, call);
-  if (!least.ok()) return least.status();
-  lent_answer_ = {sequence_of(call), *least == 1};
+  const auto all = all_say(dispatch_->can_lend(call, bytes), call);
+  if (!all.ok()) return all.status();
+  lent_answer_ = {sequence_of(call), *all};
   return lent_answer_.all;
 }
 

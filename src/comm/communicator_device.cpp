@@ -1,32 +1,28 @@
-// How a communicator runs a call on device memory: in pieces through the host's memory, each as any other call.
+// How a communicator runs a call on device memory: by kernels (communicator_kernels.cpp), or in pieces through the host's
+// memory, each as any other call.
 #include <utility>
 
 #include "bounced_operation.h"
 #include "clock.h"
 #include "communicator.h"
+#include "device_kernels.h"
 #include "tensor_codec.h"
+#include "with_memory.h"
 
 namespace tutti {
 namespace {
 
 // A call's route, that says where its data go.
-std::shared_ptr<const RoutedCall> through_the_host(const RoutedCall& routed, const Call& call, size_t pieces, uint64_t bytes) {
+std::shared_ptr<const RoutedCall> through_the_host(const RoutedCall& routed, const Call& call, size_t pieces, uint64_t bytes,
+                                                   const std::string& why) {
   auto noted = std::make_shared<RoutedCall>(routed);
   noted->count = call.count;
   noted->bytes = bytes;
   noted->route.reason += "; through the host's memory";
   if (pieces > 1) noted->route.reason += " in " + std::to_string(pieces) + " pieces";
+  if (!why.empty()) noted->route.reason += ", since " + why;
   noted->predictable = false;  // its copies are in no table
   return noted;
-}
-
-template <class Body>
-auto with_memory(Body body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return Status(Code::out_of_memory, "out of memory");
-  }
 }
 
 }  // namespace
@@ -58,7 +54,9 @@ Status Communicator::open_device(int device) {
 Status Communicator::wait(Operation& operation) {
   while (device_->is_open()) {
     if (const auto status = engine_->drive_until(operation, now_ns() + kSecond)) return *status;
-    if (const Status health = device_->health(); !health.ok()) (void)ended_by(" cannot go on in the middle of a call: ", health);
+    Status health = device_->health();
+    if (health.ok() && kernels_) health = kernels_->health();
+    if (!health.ok()) (void)ended_by(" cannot go on in the middle of a call: ", health);
   }
   return engine_->drive(operation);
 }
@@ -102,6 +100,13 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
       return operation;
     }
   }
+  std::string why_staged;
+  const auto route = kernel_route(call, why_staged);
+  if (!route.ok()) return route.status();
+  return *route ? start_kernels(call, **route, asynchronous) : start_staged(call, asynchronous, why_staged);
+}
+
+Communicator::Started Communicator::start_staged(const Call& call, bool asynchronous, const std::string& why) {
   const std::vector<DevicePiece> pieces = cut_for_device(call, parts_->rank, parts_->size, parts_->settings.cuda_piece_bytes);
   const auto titled = [&](const Status& status) {
     return Status(status.code(), "tutti_" + std::string(name(call.collective)) + ": " + status.message());
@@ -118,7 +123,7 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
     if (i == 0) notes = std::move(of_piece);
   }
   const uint64_t bytes = total_count(call, parts_->size) * element_size(call.type);
-  const Routed noted = through_the_host(*notes.routed, call, pieces.size(), bytes);
+  const Routed noted = through_the_host(*notes.routed, call, pieces.size(), bytes, why);
   auto carrier = with_memory([&] { return device_->put(pieces, std::move(*reserved), call.stream); });
   if (!carrier.ok()) return titled(unless_lost(carrier.status()));
   const auto make_all = [&](LinkTable& table) {
@@ -137,7 +142,14 @@ Communicator::Started Communicator::start_on_device(const Call& call, bool async
 
 Status Communicator::put_on_stream(const Call& call) {
   const CallLock lock(call_lock_);
-  return start_on_device(call, true).status();
+  if (Status status = failed_status(); !status.ok()) return status;
+  std::string why_staged;
+  const auto route = kernel_route(call, why_staged);
+  if (!route.ok()) return route.status();
+  if (!*route) return call.codec ? start_on_device(call, true).status() : start_staged(call, true, why_staged).status();
+  const Status status = put_kernels(call, **route, false).status();
+  if (status.ok()) flat_totals_.count_device(dispatch_->bytes_of(call));
+  return status;
 }
 
 // A send's data are copied before it is started; a receive's when it has them.

@@ -32,7 +32,7 @@ Result<cuda::PinnedMemory> DeviceSide::Shared::buffer(size_t bytes) {
       return taken;
     }
   }
-  return cuda::PinnedMemory::allocate(context, bytes);
+  return pool->pinned(bytes);
 }
 
 void DeviceSide::Shared::give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept try {

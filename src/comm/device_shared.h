@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "device_side.h"
+#include "memory_pool.h"
 
 namespace tutti {
 
@@ -25,19 +26,22 @@ struct DeviceSide::Shared {
   enum Word : size_t { fetched, handled, delivered, words };
   static constexpr size_t kWordBytes = 64;  // on a cache line of its own
 
-  Shared(cuda::SharedContext made_context, cuda::Stream to_host, cuda::Stream to_device, cuda::Event between,
-         cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
+  Shared(cuda::SharedContext made_context, cuda::Event between, cuda::PinnedMemory memory, cuda::CUdeviceptr memory_there)
       : context(std::move(made_context)),
+        pool(cuda::MemoryPool::of(context)),
         table(std::move(memory)),
         table_there(memory_there),
-        fetching(std::move(to_host)),
-        delivering(std::move(to_device)),
         event(std::move(between)) {}
+  ~Shared() {
+    pool->give_back(std::move(table));
+    for (auto& buffer : buffers) pool->give_back(std::move(buffer));
+  }
 
   const cuda::SharedContext context;
-  const cuda::PinnedMemory table;  // of the words
+  const std::shared_ptr<cuda::MemoryPool> pool;
+  cuda::PinnedMemory table;  // of the words
   const cuda::CUdeviceptr table_there;
-  const cuda::Stream fetching, delivering;
+  std::optional<cuda::Stream> fetching, delivering;  // made for the first call that goes through the host's memory
   const cuda::Event event;  // of whoever starts a call, from one stream to another
 
   // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.

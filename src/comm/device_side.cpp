@@ -1,5 +1,6 @@
 #include "device_side.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
@@ -54,7 +55,7 @@ class DeviceSide::CallCarrier final : public PieceCarrier {
 // ---- devices ----
 
 DeviceSide::DeviceSide(const CommunicatorParts& parts, const FamilyMemory::Member& member) : parts_(parts), member_(member) {
-  if (!parts_.settings.cuda) return;
+  if (parts_.settings.cuda == DeviceUse::off) return;
   const auto loaded = cuda::Driver::if_loaded(parts_.settings.cuda_library);
   if (loaded.ok()) driver_.store(*loaded, std::memory_order_release);
 }
@@ -73,7 +74,7 @@ DeviceSide::~DeviceSide() {
 
 Result<const cuda::Driver*> DeviceSide::driver() {
   if (const cuda::Driver* known = driver_.load(std::memory_order_acquire)) return known;
-  if (!parts_.settings.cuda)
+  if (parts_.settings.cuda == DeviceUse::off)
     return Status(Code::unsupported, "a stream was given, but TUTTI_CUDA=off keeps this communicator from using devices");
   auto loaded = cuda::Driver::load(parts_.settings.cuda_library);
   if (loaded.ok()) driver_.store(*loaded, std::memory_order_release);
@@ -109,14 +110,17 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
   return cuda::device_of(**loaded, stream_of(stream));
 }
 
+const cuda::SharedContext& DeviceSide::context() const { return shared_->context; }
+
 Status DeviceSide::health() const {
   if (!is_open()) return {};
   const cuda::Context& context = *shared_->context;
   const cuda::BesideCaptures beside(context.driver());
   const cuda::CurrentContext current(context);
   if (!current.status().ok()) return current.status();
-  for (const cuda::Stream* stream : {&shared_->fetching, &shared_->delivering}) {
-    const cuda::Error error = context.driver().call<"cuStreamQuery">(stream->get());
+  for (const auto* stream : {&shared_->fetching, &shared_->delivering}) {
+    if (!*stream) continue;
+    const cuda::Error error = context.driver().call<"cuStreamQuery">((*stream)->get());
     if (error != cuda::Error::success && error != cuda::Error::not_ready)
       return context.failure(error, "copy between device " + std::to_string(context.device()) + " and the host");
   }
@@ -153,26 +157,21 @@ Status DeviceSide::open(int device) {
 }
 
 Status DeviceSide::open_in(const cuda::SharedContext& context) {
-  auto fetching = cuda::Stream::create(context), delivering = cuda::Stream::create(context);
   auto event = cuda::Event::create(context);
-  auto table = cuda::PinnedMemory::allocate(context, Shared::words * Shared::kWordBytes);
-  if (Status status = first_failure({fetching.status(), delivering.status(), event.status(), table.status()}); !status.ok())
+  auto table = cuda::MemoryPool::of(context)->pinned(Shared::words * Shared::kWordBytes);
+  if (Status status = first_failure({event.status(), table.status()}); !status.ok())
     return status;
   const auto there = table->device_address();
   if (!there.ok()) return there.status();
   std::fill_n(table->data(), table->size(), std::byte{});
-  auto shared =
-      std::make_shared<Shared>(context, std::move(*fetching), std::move(*delivering), std::move(*event), std::move(*table), *there);
-  if (Status status = open_ring(*shared); !status.ok()) return status;
-  shared_ = std::move(shared);
+  shared_ = std::make_shared<Shared>(context, std::move(*event), std::move(*table), *there);
   opened_.store(true, std::memory_order_release);
   return {};
 }
 
 // In memory of the family if there is any left that CUDA takes: ranks of this host read it where it lies.
 Status DeviceSide::open_ring(Shared& shared) {
-  shared.ring_bytes = parts_.settings.cuda_piece_bytes;
-  const size_t bytes = 2 * kRing * shared.ring_bytes;
+  const size_t piece = parts_.settings.cuda_piece_bytes, bytes = 2 * kRing * piece;
   std::byte* begin = nullptr;
   if (void* const memory =
           parts_.domain->memory->allocate(member_, {.bytes = bytes + memory::kPage, .zeroed = false, .kept = true})) {
@@ -195,9 +194,10 @@ Status DeviceSide::open_ring(Shared& shared) {
     begin = shared.ring->data();
   }
   for (size_t i = 0; i < kRing; ++i) {
-    shared.inputs[i] = begin + 2 * i * shared.ring_bytes;
-    shared.outputs[i] = shared.inputs[i] + shared.ring_bytes;
+    shared.inputs[i] = begin + 2 * i * piece;
+    shared.outputs[i] = shared.inputs[i] + piece;
   }
+  shared.ring_bytes = piece;
   return {};
 }
 
@@ -208,13 +208,22 @@ Result<DeviceSide::Reserved> DeviceSide::reserve(const std::vector<DevicePiece>&
   const cuda::CurrentContext current(*shared_->context);
   if (!current.status().ok()) return current.status();
   if (stream) {
-    const auto capturing = cuda::is_capturing(*shared_->context, stream_of(stream));
+    const auto capturing = cuda::capture_of(*shared_->context, stream_of(stream));
     if (!capturing.ok()) return capturing.status();
     if (*capturing)
       return Status(Code::unsupported,
                     "the stream is being captured into a graph, and calls that go through the host's memory cannot "
                     "be captured; make this call outside of the capture");
   }
+  for (auto* own : {&shared_->fetching, &shared_->delivering}) {
+    if (*own) continue;
+    auto made = cuda::Stream::create(shared_->context);
+    if (!made.ok()) return made.status();
+    *own = std::move(*made);
+  }
+  const auto has_bytes = [](const DevicePiece& piece) { return piece.in_bytes + piece.out_bytes > 0; };
+  if (shared_->ring_bytes == 0 && std::ranges::any_of(pieces, has_bytes))
+    if (Status status = open_ring(*shared_); !status.ok()) return status;
   Reserved reserved;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const size_t slot = (shared_->pieces + i) % kRing;
@@ -238,14 +247,14 @@ Result<std::unique_ptr<PieceCarrier>> DeviceSide::put(const std::vector<DevicePi
   const cuda::CurrentContext current(*shared.context);
   Status status = first_failure({current.status()});
   if (status.ok()) status = shared.event.record(stream_of(stream));
-  if (status.ok()) status = cuda::wait_for(*shared.context, shared.fetching.get(), shared.event);
+  if (status.ok()) status = cuda::wait_for(*shared.context, shared.fetching->get(), shared.event);
   if (!status.ok()) return status;
   const uint32_t first = shared.pieces;
   auto carrier = std::make_unique<CallCarrier>(shared_, pieces.size(), std::move(reserved.own));
   try {
     status = put_copies(pieces, reserved, first);
     if (stream) {  // even if only some have been put
-      const Status recorded = shared.event.record(shared.delivering.get());
+      const Status recorded = shared.event.record(shared.delivering->get());
       const Status joined = recorded.ok() ? cuda::wait_for(*shared.context, stream_of(stream), shared.event) : recorded;
       if (status.ok() && !joined.ok()) unusable_.store(true);
       if (status.ok()) status = joined;
@@ -277,23 +286,23 @@ Status DeviceSide::put_copies(const std::vector<DevicePiece>& pieces, const Rese
   bool writes = false;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const uint32_t number = first + static_cast<uint32_t>(i);
-    then([&] { return shared.wait(shared.fetching, Shared::delivered, number + 1 - uint32_t{kRing}); });
+    then([&] { return shared.wait(*shared.fetching, Shared::delivered, number + 1 - uint32_t{kRing}); });
     for (const DeviceRun& run : pieces[i].in)
       then([&] {
         return cuda::copy(context, cuda::address_of(reserved.inputs[i] + run.offset), cuda::address_of(run.device), run.bytes,
-                          shared.fetching.get());
+                          shared.fetching->get());
       });
-    count(shared.fetching, Shared::fetched, number + 1);
+    count(*shared.fetching, Shared::fetched, number + 1);
     // Its input first, also where the call has failed and all is let through: it may be the same memory.
-    then([&] { return shared.wait(shared.delivering, Shared::fetched, number + 1); });
-    then([&] { return shared.wait(shared.delivering, Shared::handled, number + 1); });
+    then([&] { return shared.wait(*shared.delivering, Shared::fetched, number + 1); });
+    then([&] { return shared.wait(*shared.delivering, Shared::handled, number + 1); });
     for (const DeviceRun& run : pieces[i].out)
       then([&] {
         writes = true;
         return cuda::copy(context, cuda::address_of(run.device), cuda::address_of(reserved.outputs[i] + run.offset), run.bytes,
-                          shared.delivering.get());
+                          shared.delivering->get());
       });
-    count(shared.delivering, Shared::delivered, number + 1);
+    count(*shared.delivering, Shared::delivered, number + 1);
   }
   if (!status.ok() && writes) unusable_.store(true);
   return status;

@@ -50,6 +50,7 @@ class DeviceSide {
   Status open(int device);
 
   bool is_open() const { return opened_.load(std::memory_order_acquire); }
+  const cuda::SharedContext& context() const;  // once it is open
 
   // A failure of the device that no call has reported.  May wait for functions of CUDA's that other threads are in.
   Status health() const;

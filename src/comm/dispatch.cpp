@@ -179,11 +179,16 @@ void Dispatch::bind(const Call& call, const RoutedCall& routed, PreparedCall& pr
   prepared.binding = std::move(prepared.binding).at_least_one_stripe();
 }
 
+std::vector<StagedData::Input> Dispatch::inputs_of(const Call& call) const {
+  if (call.send_counts || call.inputs) return input_parts(call, parts_.size);
+  const Extent extent = extent_of(call, parts_.rank, parts_.size);
+  return {{call.input, extent.input_at, extent.input}};
+}
+
 std::unique_ptr<StagedData> Dispatch::stage(Call& call, bool wide, bool packs) const {
   const bool stages_output = wide || packs;
   const Extent extent = extent_of(call, parts_.rank, parts_.size);
-  std::vector<StagedData::Input> inputs{{call.input, extent.input_at, extent.input}};
-  if (call.send_counts || call.inputs) inputs = input_parts(call, parts_.size);
+  std::vector<StagedData::Input> inputs = inputs_of(call);
   std::vector<StagedData::Output> outputs;
   if (stages_output && extent.writes) outputs = {{call.output, extent.output_at, extent.output}};
   if (stages_output && call.list_counts) outputs = output_tensors(call);
@@ -264,6 +269,32 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
     if (call.outputs) hold(call.outputs[r]);
   }
   return operation;
+}
+
+// ---- calls that kernels carry out ----
+
+// Of all_to_all_v no rank knows how long the others' blocks are, so all lanes are at work, at a stripe that suits any.
+Result<Dispatch::ForDevice> Dispatch::prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes,
+                                                         uint64_t slot_bytes) {
+  ForDevice prepared;
+  prepared.route = route;
+  prepared.signature = sign(call, route.algorithm, sequence);
+  prepared.program = program_of(route.algorithm, call.collective, call.root).program;
+  const std::pair key(route.algorithm, call.root);
+  auto known = device_programs_.find(key);
+  if (known == device_programs_.end()) {
+    auto flat = flatten(*prepared.program);
+    if (!flat.ok()) return flat.status();
+    known = device_programs_.emplace(key, std::move(*flat)).first;
+  }
+  prepared.flat = &known->second;
+  const size_t element = element_size(call.type);
+  const uint64_t block = call.send_counts ? uint64_t{lanes} * slot_bytes
+                         : call.counts    ? *std::max_element(call.counts, call.counts + parts_.size) * element
+                         : each_rank_has_a_part(call.collective) ? call.count * element
+                                                                 : bytes_of(call) / prepared.program->blocks;
+  prepared.cut = cut_on_device(lanes, slot_bytes, block, prepared.program->widest_run);
+  return prepared;
 }
 
 // ---- messages ----

@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "algorithms.h"
 #include "communicator_parts.h"
+#include "device_program.h"
 #include "engine.h"
 #include "plan.h"
 #include "recent_memory.h"
@@ -95,6 +97,25 @@ class Dispatch {
   Engine::Operations messages(const std::vector<Message>& messages, bool copies, LinkTable& link_table);
   static Routed route_of(const std::vector<Message>& messages);
 
+  // A call as kernels of a device carry it out.
+  struct ForDevice {
+    Route route;
+    Signature signature;
+    std::shared_ptr<const Program> program;
+    const DeviceProgram* flat = nullptr;  // the program as kernels read it
+    Cut cut{1, 64};
+  };
+  // kFlat as route: they do not.
+  Result<Route> route_on_device(const Call& call) const { return tutti::route_on_device(terms_, kind_of(call, bytes_of(call))); }
+  // Partial sums of such a call would be rounded, and no kernel computes them wide.
+  bool rounds_twice(const Call& call, const Route& route) const {
+    return averages_halves(call) && makes_partial_sums(call.collective, route.name, terms_.team);
+  }
+  Result<ForDevice> prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes, uint64_t slot_bytes);
+  // Where the elements of this rank's input lie, and where each would be in a copy of all.
+  std::vector<StagedData::Input> inputs_of(const Call& call) const;
+  uint64_t bytes_of(const Call& call) const { return total_count(call, parts_.size) * element_size(call.type); }
+
   // Fills in what every queued operation has besides.
   std::shared_ptr<Operation> equipped(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const;
 
@@ -134,6 +155,7 @@ class Dispatch {
   RouteTerms terms_;
   Routed last_, last_lent_;
   std::map<std::pair<uint8_t, int>, Compiled> programs_;       // by (algorithm, root)
+  std::map<std::pair<uint8_t, int>, DeviceProgram> device_programs_;  // likewise
   std::map<std::pair<int, bool>, Compiled> message_programs_;  // by (peer, is a send)
   RecentMemory recent_;
 };

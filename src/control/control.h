@@ -31,6 +31,22 @@ struct Stall {
   uint64_t waited_ns = 0;
 };
 
+// Waits for other ranks where no call of this rank's does: kernels of a device.  Called with the control thread's lock
+// held, by that thread or by one that is in the Control.
+class ControlWatch {
+ public:
+  struct Look {
+    std::optional<Stall> stall;     // for Control::stalled(), or timed_out()
+    bool over_time = false;
+    std::optional<Status> failure;  // for Control::fail()
+  };
+  virtual Look look(uint64_t now) = 0;  // four times a second
+  virtual void failed() noexcept = 0;   // the communicator has; once
+
+ protected:
+  ~ControlWatch() = default;
+};
+
 class Control {
  public:
   struct Options {
@@ -75,6 +91,9 @@ class Control {
   // rank whose control thread no longer answers, and fails the communicator with Code::timeout, naming it.  If no
   // verdict comes within a second the caller's own view becomes the failure.
   virtual void timed_out(const Stall& stall) = 0;
+
+  // From now on; null: nobody.  When this returns, nobody is in the one before.
+  virtual void set_watch(ControlWatch* watch) = 0;
 
   // This rank is done, and the others learn of it.  They may still need this process to pass messages on to the ranks
   // below it in the tree.  While this process has other communicators, this returns at once, and retire() keeps the

@@ -25,6 +25,7 @@ constexpr uint64_t kPingPatience = 400 * kMillisecond;
 constexpr uint64_t kProbePause = 1000 * kMillisecond;  // one probe per second is enough for all who ask
 constexpr uint64_t kVerdictPatience = 1000 * kMillisecond;
 constexpr uint64_t kNearlyLateNs = kLateNs - 5000 * kMillisecond;
+constexpr uint64_t kLookPause = 250 * kMillisecond;    // between two at what waits elsewhere
 constexpr uint64_t kExitPatience = 50 * kMillisecond;  // for the last frames of a process that has ended
 
 // Bounds of the time after which a standstill between hosts counts as one.  An interrupted connection resumes only
@@ -185,20 +186,21 @@ void ControlTree::fail(int culprit, const Status& cause) {
 
 void ControlTree::stalled(const Stall& stall) {
   const std::lock_guard lock(thread_->mutex());
-  if (over()) return;
-  last_stall_ = stall;
-  last_stall_at_ = now_ns();
-  if (const auto end = pending_ ? std::nullopt : end_of(stall)) raise({stall.waits_for, false, *end});
-  take_stall(own_stall(FrameKind::stall, stall));
+  take_own_stall(stall);
   thread_->wake();
 }
 
 void ControlTree::timed_out(const Stall& stall) {
   const std::lock_guard lock(thread_->mutex());
-  if (over() || over_time_) return;
-  over_time_ = stall;
-  over_time_until_ = now_ns() + kVerdictPatience;
-  take_stall(own_stall(FrameKind::timed_out, stall));
+  take_own_deadline(stall);
+  thread_->wake();
+}
+
+void ControlTree::set_watch(ControlWatch* watch) {
+  const std::lock_guard lock(thread_->mutex());
+  watch_ = watch;
+  next_look_ = watch ? 0 : UINT64_MAX;
+  if (watch && failed()) watch->failed();
   thread_->wake();
 }
 
@@ -230,6 +232,7 @@ void ControlTree::on_ready(uint32_t which, uint32_t events) {
 uint64_t ControlTree::on_tick(uint64_t now) {
   const uint64_t next_close = close_ended(now);
   if (over()) return next_close;
+  if (now >= next_look_) ask_watch(now);
   if (pending_ && now >= pending_until_) apply(*pending_);
   if (probe_until_ != 0 && now >= probe_until_) end_probe();
   if (over_time_ && now >= over_time_until_ && !over()) {
@@ -246,7 +249,7 @@ uint64_t ControlTree::on_tick(uint64_t now) {
     }
   }
   if (over()) return next_close;
-  uint64_t next = std::min(next_close, parent() == nullptr ? judge_.next() : UINT64_MAX);
+  uint64_t next = std::min({next_close, next_look_, parent() == nullptr ? judge_.next() : UINT64_MAX});
   if (pending_) next = std::min(next, pending_until_);
   if (probe_until_ != 0) next = std::min(next, probe_until_);
   if (over_time_) next = std::min(next, over_time_until_);
@@ -340,11 +343,36 @@ void ControlTree::apply(const Cause& cause) {
   } else {
     failure_ = cause.status;
     failed_.store(true, std::memory_order_release);
+    if (watch_) watch_->failed();
   }
   thread_->changed().notify_all();
 }
 
 // ---- stalls and deadlines ----
+
+void ControlTree::take_own_stall(const Stall& stall) {
+  if (over()) return;
+  last_stall_ = stall;
+  last_stall_at_ = now_ns();
+  if (const auto end = pending_ ? std::nullopt : end_of(stall)) raise({stall.waits_for, false, *end});
+  take_stall(own_stall(FrameKind::stall, stall));
+}
+
+void ControlTree::take_own_deadline(const Stall& stall) {
+  if (over() || over_time_) return;
+  over_time_ = stall;
+  over_time_until_ = now_ns() + kVerdictPatience;
+  take_stall(own_stall(FrameKind::timed_out, stall));
+}
+
+void ControlTree::ask_watch(uint64_t now) {
+  next_look_ = now + kLookPause;
+  const ControlWatch::Look look = watch_->look(now);
+  if (look.failure && !pending_) raise({-1, false, *look.failure});
+  if (!look.stall) return;
+  if (look.over_time) return take_own_deadline(*look.stall);
+  take_own_stall(*look.stall);
+}
 
 ControlFrame ControlTree::own_stall(FrameKind kind, const Stall& stall) const {
   ControlFrame frame = frame_of(kind, options_.rank);

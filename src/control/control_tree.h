@@ -64,6 +64,7 @@ class ControlTree final : public Control, private ControlMember {
   void fail(int culprit, const Status& cause) override;
   void stalled(const Stall& stall) override;
   void timed_out(const Stall& stall) override;
+  void set_watch(ControlWatch* watch) override;
   Status goodbye(std::optional<uint64_t> limit_ns = {}) override;
 
  private:
@@ -81,6 +82,9 @@ class ControlTree final : public Control, private ControlMember {
   void apply(const Cause& cause);
   ControlFrame own_stall(FrameKind kind, const Stall& stall) const;
   void take_stall(const ControlFrame& frame);
+  void take_own_stall(const Stall& stall);
+  void take_own_deadline(const Stall& stall);
+  void ask_watch(uint64_t now);
   void start_probe(uint64_t now);
   void end_probe();
   void suspect(int rank);
@@ -128,6 +132,8 @@ class ControlTree final : public Control, private ControlMember {
   uint64_t last_probe_ = 0;
   std::optional<Stall> over_time_;  // this rank's deadline is over
   uint64_t over_time_until_ = 0;
+  ControlWatch* watch_ = nullptr;
+  uint64_t next_look_ = UINT64_MAX;  // of the watch
   Stall last_stall_;
   uint64_t last_stall_at_ = 0;
   bool leaving_ = false;       // goodbye() has been called

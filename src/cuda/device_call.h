@@ -117,12 +117,16 @@ struct DeviceReport {
     mismatch,  // the peer's message is of another call
   };
   Kind kind;
-  uint32_t peer;  // rank
-  uint32_t step;  // of the plan
+  uint32_t peer;  // rank; in 14 bits
+  uint32_t step;  // of the plan; in 16 bits
+  uint32_t hash;  // of the call
 
-  constexpr uint64_t word() const { return uint64_t{static_cast<uint8_t>(kind)} << 62 | uint64_t{peer} << 32 | step; }
+  constexpr uint64_t word() const {
+    return uint64_t{static_cast<uint8_t>(kind)} << 62 | uint64_t{peer & 0x3FFF} << 48 | uint64_t{step & 0xFFFF} << 32 | hash;
+  }
   static constexpr DeviceReport of(uint64_t word) {
-    return {static_cast<Kind>(word >> 62), static_cast<uint32_t>(word >> 32 & 0x3FFFFFFF), static_cast<uint32_t>(word)};
+    return {static_cast<Kind>(word >> 62), static_cast<uint32_t>(word >> 48 & 0x3FFF), static_cast<uint32_t>(word >> 32 & 0xFFFF),
+            static_cast<uint32_t>(word)};
   }
 };
 

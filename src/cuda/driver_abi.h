@@ -229,7 +229,7 @@ using Functions = EntryTable<
     Entry<"cuEventElapsedTime", 2000, Error(float* milliseconds, CUevent begin, CUevent end)>,
     // Graphs.
     Entry<"cuStreamGetCtx", 9020, Error(CUstream, CUcontext*)>,
-    Entry<"cuStreamIsCapturing", 10000, Error(CUstream, CaptureStatus*)>,
+    Entry<"cuStreamGetCaptureInfo", 10010, Error(CUstream, CaptureStatus*, uint64_t* id)>,
     Entry<"cuStreamBeginCapture", 10010, Error(CUstream, CaptureMode)>,
     Entry<"cuStreamEndCapture", 10000, Error(CUstream, CUgraph*)>,
     Entry<"cuThreadExchangeStreamCaptureMode", 10010, Error(CaptureMode*)>,

@@ -17,5 +17,7 @@ std::span<const std::byte> image(DataType type);
 std::string fold_kernel_name(DataType type, ReduceOp op);
 // Likewise "interpret_uint32_sum".
 std::string interpreter_name(DataType type, ReduceOp op);
+// "scale_float32"; of floats.
+std::string scale_kernel_name(DataType type);
 
 }  // namespace tutti::cuda

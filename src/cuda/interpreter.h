@@ -266,7 +266,7 @@ class Interpreter {
     for (uint32_t polls = 1; !ready(); ++polls) {
       if (polls % Machine::kPolls != 0) continue;
       if (Machine::load_relaxed(header_->given_up) != 0) return false;
-      DeviceReport report{amiss(), static_cast<uint32_t>(peer.rank), instruction.step};
+      DeviceReport report{amiss(), static_cast<uint32_t>(peer.rank), instruction.step, header_->hash};
       const uint64_t now = Machine::nanoseconds();
       if (since == 0) since = now;
       if (report.kind == DeviceReport::Kind::none && now - since > 1'000'000'000) report.kind = DeviceReport::Kind::waits;

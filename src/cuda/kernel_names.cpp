@@ -26,5 +26,6 @@ std::string kernel_name(const char* kind, DataType type, ReduceOp op) {
 
 std::string fold_kernel_name(DataType type, ReduceOp op) { return kernel_name("fold", type, op); }
 std::string interpreter_name(DataType type, ReduceOp op) { return kernel_name("interpret", type, op); }
+std::string scale_kernel_name(DataType type) { return "scale_" + std::string(name(type)); }
 
 }  // namespace tutti::cuda

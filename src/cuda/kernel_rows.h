@@ -32,3 +32,13 @@
 #define TUTTI_ROWS_bfloat16(ROW, Machine) TUTTI_FLOAT_ROWS(ROW, bfloat16, BrainFloat)
 #define TUTTI_ROWS_float32(ROW, Machine) TUTTI_FLOAT_ROWS(ROW, float32, Plain<float>)
 #define TUTTI_ROWS_float64(ROW, Machine) TUTTI_FLOAT_ROWS(ROW, float64, Plain<double>)
+
+// Kernels scale_<type>: ROW(type, format).
+#define TUTTI_SCALES_int8(ROW, Machine)
+#define TUTTI_SCALES_int16(ROW, Machine)
+#define TUTTI_SCALES_int32(ROW, Machine)
+#define TUTTI_SCALES_int64(ROW, Machine)
+#define TUTTI_SCALES_float16(ROW, Machine) ROW(float16, HalfFloat<Machine>)
+#define TUTTI_SCALES_bfloat16(ROW, Machine) ROW(bfloat16, BrainFloat)
+#define TUTTI_SCALES_float32(ROW, Machine) ROW(float32, Plain<float>)
+#define TUTTI_SCALES_float64(ROW, Machine) ROW(float64, Plain<double>)

@@ -3,6 +3,7 @@
 #include "gpu.h"
 #include "interpreter.h"
 #include "kernel_rows.h"
+#include "scale_kernel.h"
 
 namespace tutti::cuda {
 
@@ -26,8 +27,18 @@ constexpr int kFoldBlocks = 2;
     Interpreter<Format, Op, Gpu>(Gpu(), call).run();                     \
   }
 
+#define TUTTI_SCALE_KERNEL(type, Format)                               \
+  extern "C" __global__ void __launch_bounds__(kScaleThreads)          \
+      scale_##type(const __grid_constant__ ScaleCall call) {           \
+    scale_kernel<Format>(Gpu(), call);                                 \
+  }
+
 #define TUTTI_ROWS_OF(family, ROW) TUTTI_ROWS_##family(ROW, Gpu)
-#define TUTTI_KERNELS_OF(family) TUTTI_ROWS_OF(family, TUTTI_FOLD_KERNEL) TUTTI_ROWS_OF(family, TUTTI_INTERPRETER_KERNEL)
+#define TUTTI_SCALES_OF(family, ROW) TUTTI_SCALES_##family(ROW, Gpu)
+#define TUTTI_KERNELS_OF(family)                 \
+  TUTTI_ROWS_OF(family, TUTTI_FOLD_KERNEL)       \
+  TUTTI_ROWS_OF(family, TUTTI_INTERPRETER_KERNEL) \
+  TUTTI_SCALES_OF(family, TUTTI_SCALE_KERNEL)
 TUTTI_KERNELS_OF(TUTTI_FAMILY)
 
 }  // namespace tutti::cuda

@@ -20,9 +20,10 @@ Result<int> Function::resident_blocks(int threads, size_t shared_bytes) const {
   return blocks;
 }
 
-Status Function::launch(unsigned blocks, unsigned threads, const void* parameter, CUstream stream) const {
+Status Function::launch(unsigned blocks, unsigned threads, const void* parameter, CUstream stream,
+                        unsigned shared_bytes) const {
   void* parameters[] = {const_cast<void*>(parameter)};  // the driver only reads it
-  const Error error = context_->driver().call<"cuLaunchKernel">(function_, blocks, 1U, 1U, threads, 1U, 1U, 0U, stream,
+  const Error error = context_->driver().call<"cuLaunchKernel">(function_, blocks, 1U, 1U, threads, 1U, 1U, shared_bytes, stream,
                                                                 &parameters[0], static_cast<void**>(nullptr));
   return context_->check(error, "launch a kernel");
 }

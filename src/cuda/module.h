@@ -18,7 +18,7 @@ class Function {
   // How many blocks a multiprocessor can hold at once.
   Result<int> resident_blocks(int threads, size_t shared_bytes) const;
   // `parameter` is copied before this returns.  The context is current.
-  Status launch(unsigned blocks, unsigned threads, const void* parameter, CUstream stream) const;
+  Status launch(unsigned blocks, unsigned threads, const void* parameter, CUstream stream, unsigned shared_bytes = 0) const;
 
  private:
   SharedContext context_;

@@ -77,12 +77,13 @@ Result<int> device_of(const Driver& driver, CUstream stream) {
   return device;
 }
 
-Result<bool> is_capturing(const Context& context, CUstream stream) {
+Result<std::optional<uint64_t>> capture_of(const Context& context, CUstream stream) {
   CaptureStatus capture = CaptureStatus::none;
-  Status status =
-      context.check(context.driver().call<"cuStreamIsCapturing">(stream, &capture), "tell whether a stream is captured");
+  uint64_t number = 0;
+  Status status = context.check(context.driver().call<"cuStreamGetCaptureInfo">(stream, &capture, &number),
+                                "tell whether a stream is captured");
   if (!status.ok()) return status;
-  return capture != CaptureStatus::none;
+  return capture == CaptureStatus::none ? std::nullopt : std::optional(number);
 }
 
 BesideCaptures::BesideCaptures(const Driver& driver) : driver_(driver) {

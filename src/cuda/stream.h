@@ -4,6 +4,9 @@
 // driver's own handles, since most streams are the user's, and want the context to be current.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "device.h"
 
 namespace tutti::cuda {
@@ -48,7 +51,8 @@ Status write_word(const Context& context, CUdeviceptr word, uint32_t value, CUst
 Status call_host(const Context& context, CUhostFn function, void* argument, CUstream stream);
 // The device whose context a stream is in; of the legacy and the per-thread one the calling thread's.
 Result<int> device_of(const Driver& driver, CUstream stream);
-Result<bool> is_capturing(const Context& context, CUstream stream);
+// The number of the capture that records what is put on the stream; none: it is carried out.
+Result<std::optional<uint64_t>> capture_of(const Context& context, CUstream stream);
 
 // While a thread of the program captures a graph, what allocates or loads is forbidden to all others; in this scope the
 // thread says that its own calls have nothing to do with that.

@@ -48,6 +48,10 @@ struct EngineTotals {
     sent_bytes += other.sent_bytes;
     received_bytes += other.received_bytes;
   }
+  void count_device(uint64_t bytes) {
+    ++operations;
+    input_bytes += bytes;
+  }
   void count_flat(uint64_t bytes, uint32_t ranks) {
     ++operations;
     input_bytes += bytes;

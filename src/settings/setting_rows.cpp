@@ -1,4 +1,5 @@
 // The table of settings.
+#include <algorithm>
 #include <array>
 #include <iterator>
 
@@ -16,7 +17,7 @@ constexpr uint64_t kLongestTimeout = 1000 * 3'600'000'000'000u;  // 1000 h
 constexpr size_t kLongestText = 4096;
 constexpr size_t kLongestHostId = 100;
 constexpr uint64_t kSmallestPiece = 64 << 10, kLargestPiece = 1 << 30, kPage = 4096;
-constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20;
+constexpr uint64_t kSmallestSlot = 4096, kLargestSlot = 1 << 20, kLargestDeviceSlot = 4 << 20;
 static_assert(kMostRanks == 65536);  // as the rows of TUTTI_RANK and TUTTI_SIZE say
 
 Status not_accepted(const std::string& why) { return Status(Code::invalid_argument, why); }
@@ -73,9 +74,20 @@ Status read_slot_bytes(std::string_view text, size_t& value) {
   return {};
 }
 
-Status read_auto_off(std::string_view text, bool& value) {
-  if (text != "auto" && text != "off") return not_accepted(in_quotes(text) + " is neither auto nor off");
-  value = text == "auto";
+Status read_device_use(std::string_view text, DeviceUse& value) {
+  constexpr std::string_view kWords[] = {"off", "auto", "staged", "kernels"};  // in the order of DeviceUse
+  const auto found = std::ranges::find(kWords, text);
+  if (found == std::end(kWords)) return not_accepted(in_quotes(text) + " is none of them" + suggestion(text, kWords));
+  value = static_cast<DeviceUse>(found - std::begin(kWords));
+  return {};
+}
+
+Status read_device_slot(std::string_view text, size_t& value) {
+  const auto bytes = parse_bytes(text);
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes != 0 && (*bytes < kPage || *bytes > kLargestDeviceSlot || *bytes % kPage != 0))
+    return not_accepted(in_quotes(text) + " is neither 0 nor a multiple of 4K up to 4M");
+  value = *bytes;
   return {};
 }
 
@@ -211,10 +223,18 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "v2 "
      "before v1) and route.",
      false, [](std::string_view text, Settings& s) { return read_optional_number(text, 0, 255, s.rdma_gid); }},
-    {"TUTTI_CUDA", "text", "auto", "auto or off",
-     "Whether memory of CUDA devices is recognized. auto: in processes that have loaded CUDA when a communicator is created, and "
-     "once a call names a stream.",
-     false, [](std::string_view text, Settings& s) { return read_auto_off(text, s.cuda); }},
+    {"TUTTI_CUDA", "text", "auto", "auto, off, staged or kernels",
+     "What is done for memory of CUDA devices, which is recognized, unless off, in processes that have loaded CUDA when a "
+     "communicator is created, and once a call names a stream. staged: its data go through the host's memory. auto: kernels "
+     "reduce and move them where all ranks' kernels run at once and reach each other's memory. kernels: also where processes "
+     "share a device by turns, which is slow.",
+     true, [](std::string_view text, Settings& s) { return read_device_use(text, s.cuda); }},
+    {"TUTTI_CUDA_LANES", "number", "0", "0 (automatic) to 128",
+     "Blocks of threads by which a rank's kernel runs. Those of all ranks on a device must fit there at once.", true,
+     [](std::string_view text, Settings& s) { return read_number(text, 0, 128, s.cuda_lanes); }},
+    {"TUTTI_CUDA_SLOT_BYTES", "size", "0", "0 (automatic), or a multiple of 4K up to 4M",
+     "Size of a message slot in a device's memory, of which there are two for each lane of each other rank.", true,
+     [](std::string_view text, Settings& s) { return read_device_slot(text, s.cuda_slot_bytes); }},
     {"TUTTI_CUDA_PIECE_BYTES", "size", "4M", "from 64K to 1G",
      "Data of devices that go through the host's memory do so in pieces of this size; three each way are under way, in memory of "
      "the rank's own.",

@@ -29,6 +29,14 @@ struct TransportSet {
   bool operator==(const TransportSet&) const = default;
 };
 
+// What is done for memory of CUDA devices.
+enum class DeviceUse : uint8_t {
+  off,        // it is not recognized
+  automatic,  // kernels where all ranks' kernels run at once and reach each other's memory, else by way of the host's
+  staged,     // always by way of the host's memory
+  kernels,    // kernels also where those of several processes share a device by turns
+};
+
 struct Settings;
 
 struct SettingRow {
@@ -41,7 +49,7 @@ struct SettingRow {
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
   std::string_view instead = {};  // where a program cannot give it for one communicator: what it can give
 };
-inline constexpr size_t kSettings = 26;
+inline constexpr size_t kSettings = 28;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -73,7 +81,9 @@ struct Settings {
   std::string store;    // "host:port" or "file:/path"
   int tcp_connections = 0;
   int rdma_gid = -1;           // -1: automatic
-  bool cuda = true;            // device memory is recognized
+  DeviceUse cuda = DeviceUse::automatic;
+  int cuda_lanes = 0;          // 0: automatic
+  size_t cuda_slot_bytes = 0;  // 0: automatic
   size_t cuda_piece_bytes = 0;
   std::string cuda_library;    // as dlopen() takes it
   std::string tcp_congestion;  // empty: what suits the path; "system": the system's

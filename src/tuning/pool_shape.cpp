@@ -13,6 +13,8 @@ constexpr size_t kNetLeastStripe = 32 << 10;
 // Over TCP within a host nothing overlaps: the cores that reduce also carry.
 constexpr size_t kLoopbackLeastStripe = 64 << 10;
 
+constexpr uint64_t kDeviceLeastStripe = 8 << 10;  // 16 bytes for each thread of a block
+
 constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
 // Of each rank for messages, divided among its peers; one for each at least.
 constexpr uint32_t kMessageSlots = 16;
@@ -60,6 +62,16 @@ Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, cons
   const size_t even = (block_bytes + lanes - 1) / lanes;  // one stripe a lane
   const size_t wanted = std::max(least / std::max(widest_run, 1u), (even + unit - 1) / unit * unit);
   return {lanes, std::min(most, std::max(wanted / unit * unit, unit))};
+}
+
+Cut cut_on_device(uint32_t lanes, uint64_t slot_bytes, uint64_t block_bytes, uint32_t widest_run) {
+  constexpr uint64_t kUnit = 64, kPlace = 16;  // a message's blocks may begin anywhere in 16 bytes
+  const uint64_t room = slot_bytes / widest_run;
+  const uint64_t most = room < kUnit + kPlace ? kUnit : (room - kPlace) / kUnit * kUnit;
+  const uint64_t even = (block_bytes + lanes - 1) / lanes;
+  const uint64_t stripe = std::min(most, std::max(kDeviceLeastStripe, (even + kUnit - 1) / kUnit * kUnit));
+  const uint64_t stripes = std::max<uint64_t>(1, (block_bytes + stripe - 1) / stripe);
+  return {static_cast<uint32_t>(std::min<uint64_t>(lanes, stripes)), stripe};
 }
 
 }  // namespace tutti

@@ -44,4 +44,8 @@ struct Cut {
 // is heeded as far as the communicator's slots allow.  A message of one unit of each block fits into a slot.
 Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0}, size_t unit = 64);
 
+// The same for kernels of a device: up to `lanes` blocks of threads, of which each takes every so manieth stripe, and
+// slots of this size.
+Cut cut_on_device(uint32_t lanes, uint64_t slot_bytes, uint64_t block_bytes, uint32_t widest_run);
+
 }  // namespace tutti

@@ -258,6 +258,20 @@ Result<Route> route(const RouteTerms& terms, const CallKind& call) {
   return route;
 }
 
+Result<Route> route_on_device(const RouteTerms& terms, const CallKind& call) {
+  const bool has_direct = find_algorithm(call.collective, "direct").has_value();
+  if (terms.deterministic && has_direct) return named(terms, call, "direct", "TUTTI_DETERMINISTIC: rank order");
+  if (auto route = by_option(terms, call)) return std::move(*route);
+  if (auto route = by_setting(terms, call)) return std::move(*route);
+  for (const Algorithm& row : algorithms())
+    if (row.collective == call.collective && row.name == "direct" && !excluded(terms, call, row.name))
+      return named(terms, call, row.name, "devices close together: every rank writes to every other");
+  for (const Algorithm& row : algorithms())
+    if (row.collective == call.collective && !excluded(terms, call, row.name))
+      return named(terms, call, row.name, "TUTTI_ALGORITHM excludes direct");
+  return none_left(call);
+}
+
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call) { return may_be_lent(terms, call) && !told(terms, call); }
 
 bool flat_serves(const RouteTerms& terms, Collective collective, uint64_t bytes) {

@@ -55,6 +55,9 @@ struct Route {
 
 Result<Route> route(const RouteTerms& terms, const CallKind& call);
 
+// The same for kernels of a device, which know plans only: kFlat where a user has asked for that.
+Result<Route> route_on_device(const RouteTerms& terms, const CallKind& call);
+
 // Should ranks that can lend memory at all ask each other whether all their buffers can be lent?  Only if the answer
 // can change the route.
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call);

@@ -2,6 +2,8 @@
 // goes together, failures.  The collectives themselves are tried by the other tests, with API_TEST_DEVICE=1.
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+#include <functional>
 #include <numeric>
 
 #include "codecs.h"
@@ -14,6 +16,17 @@ namespace tutti::test {
 namespace {
 
 using testing::HasSubstr;
+
+// Otherwise kernels carry out what they can.
+bool is_staged() {
+  const char* use = std::getenv("TUTTI_CUDA");
+  return use && std::string_view(use) == "staged";
+}
+
+const cuda::Driver* loaded_driver() {
+  const char* library = std::getenv("TUTTI_CUDA_LIBRARY");
+  return *cuda::Driver::load(library ? library : cuda::kDriverLibrary);
+}
 
 // Each call's input is the output of the one before, and nobody waits in between.
 TEST_F(OnDevice, CallsOnAStreamFollowEachOther) {
@@ -72,7 +85,7 @@ TEST_F(OnDevice, ARequestEndsWithItsOutput) {
     tutti_stats stats{};
     stats.struct_size = sizeof stats;
     ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
-    EXPECT_THAT(stats.last_reason, HasSubstr("through the host's memory in 7 pieces"));
+    EXPECT_THAT(stats.last_reason, HasSubstr(is_staged() ? "through the host's memory in 7 pieces, since TUTTI_CUDA=staged" : "by kernels"));
   });
 }
 
@@ -95,6 +108,10 @@ TEST_F(OnDevice, AStreamGoesOnAfterAFailure) {
   const LocalWorld world(2);
   const DeviceBytes memory(bytes_of(ramp(0)));
   const tutti_call_options options = on_stream(memory.stream());
+  world.run([&](int, tutti_comm* comm) {  // the first call makes what is needed
+    const DeviceBytes small(bytes_of(ramp(0, 10)));
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, small.data(), small.data(), 10, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+  });
   for (int i = 0; i < 3; ++i)
     ASSERT_TRUE(succeeded(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
                           world.comm(0)));
@@ -103,6 +120,77 @@ TEST_F(OnDevice, AStreamGoesOnAfterAFailure) {
   EXPECT_EQ(tutti_comm_status(world.comm(0)), TUTTI_ABORTED);
   EXPECT_THAT(tutti_last_error(world.comm(0)), HasSubstr("aborted the communicator: a test"));
   EXPECT_EQ(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), 1, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_ABORTED);
+}
+
+cuda::CUgraphExec captured(const cuda::Driver& driver, cuda::CUstream stream, const std::function<void()>& calls) {
+  EXPECT_EQ(driver.call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::thread_local_), cuda::Error::success);
+  calls();
+  cuda::CUgraph graph = nullptr;
+  cuda::CUgraphExec ready = nullptr;
+  EXPECT_EQ(driver.call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
+  EXPECT_EQ(driver.call<"cuGraphInstantiateWithFlags">(&ready, graph, 0ULL), cuda::Error::success);
+  EXPECT_EQ(driver.call<"cuGraphDestroy">(graph), cuda::Error::success);
+  return ready;
+}
+
+// Each launch of the graph is the calls again; other calls come between.
+TEST_F(OnDevice, AGraphIsLaunchedAgainAndAgain) {
+  if (is_staged()) GTEST_SKIP() << "for calls by kernels";
+  constexpr size_t kFew = 3000;
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const cuda::Driver& driver = *loaded_driver();
+    const auto context = cuda::Context::retain(driver, 0);
+    const cuda::CurrentContext current(**context);
+    const DeviceBytes memory(bytes_of(ramp(rank, kFew)));
+    const auto stream = static_cast<cuda::CUstream>(memory.stream());
+    const tutti_call_options options = on_stream(stream);
+    const auto sum = [&] {
+      ASSERT_TRUE(
+          succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+    };
+    const cuda::CUgraphExec graph = captured(driver, stream, [&] {
+      sum();
+      ASSERT_TRUE(succeeded(tutti_broadcast(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, 1, &options), comm));
+    });
+    for (int i = 0; i < 3; ++i) ASSERT_EQ(driver.call<"cuGraphLaunch">(graph, stream), cuda::Error::success);
+    sum();
+    ASSERT_EQ(driver.call<"cuGraphLaunch">(graph, stream), cuda::Error::success);
+    const std::vector<float> got = floats_in(memory);
+    for (size_t i = 0; i < kFew; ++i) ASSERT_EQ(got[i], (ramp(0, kFew)[i] + ramp(1, kFew)[i]) * 16) << i;  // five sums
+    EXPECT_EQ(driver.call<"cuGraphExecDestroy">(graph), cuda::Error::success);
+  });
+}
+
+// Kernels that wait for one another end with the communicator, and say why.
+TEST_F(OnDevice, RanksThatCallDifferentThingsAreTold) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, 100)));
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    EXPECT_EQ(tutti_all_reduce(comm, memory.data(), memory.data(), 100, TUTTI_FLOAT32, rank ? TUTTI_MAX : TUTTI_SUM, nullptr),
+              TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("ranks called different things: rank 0"));
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("all_reduce #2 of 100 float32 on devices, sum"));
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("all_reduce #2 of 100 float32 on devices, max"));
+    EXPECT_EQ(floats_in(memory).size(), 100U);  // the device goes on
+  });
+}
+
+TEST_F(OnDevice, ARankThatDoesNotComeIsNamed) {
+  const LocalWorld world(3);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, 100)));
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    if (rank == 1) return;
+    tutti_call_options options;
+    tutti_call_options_init(&options);
+    options.timeout_ms = 2000;
+    EXPECT_EQ(tutti_all_reduce(comm, memory.data(), memory.data(), 100, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_TIMEOUT);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("rank 1"));
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("is late"));
+    EXPECT_EQ(floats_in(memory).size(), 100U);
+  });
 }
 
 TEST_F(OnDevice, HostAndDeviceDoNotMeet) {
@@ -133,20 +221,21 @@ TEST_F(OnDevice, BuffersOfACallAreOfOnePlace) {
   EXPECT_EQ(floats_in(memory), ramp(0));
 }
 
-TEST_F(OnDevice, NothingIsCapturedIntoAGraph) {
+TEST_F(OnDevice, NothingIsCapturedIntoAGraphThatGoesThroughTheHost) {
+  if (!is_staged()) GTEST_SKIP() << "for TUTTI_CUDA=staged";
   const LocalWorld world(1);
   const DeviceBytes memory(bytes_of(ramp(0)));
-  const auto loaded = cuda::Driver::load(std::getenv("TUTTI_CUDA_LIBRARY") ? std::getenv("TUTTI_CUDA_LIBRARY") : "libcuda.so.1");
-  const auto context = cuda::Context::retain(**loaded, 0);
+  const cuda::Driver* const loaded = loaded_driver();
+  const auto context = cuda::Context::retain(*loaded, 0);
   const cuda::CurrentContext current(**context);
   const auto stream = static_cast<cuda::CUstream>(memory.stream());
-  ASSERT_EQ((*loaded)->call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::relaxed), cuda::Error::success);
+  ASSERT_EQ(loaded->call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::relaxed), cuda::Error::success);
   const tutti_call_options options = on_stream(stream);
   EXPECT_EQ(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
             TUTTI_UNSUPPORTED);
   EXPECT_THAT(tutti_last_error(world.comm(0)), HasSubstr("tutti_all_reduce: the stream is being captured into a graph"));
   cuda::CUgraph graph = nullptr;
-  ASSERT_EQ((*loaded)->call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
+  ASSERT_EQ(loaded->call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
   EXPECT_TRUE(succeeded(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options),
                         world.comm(0)));
 }

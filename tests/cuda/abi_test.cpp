@@ -102,7 +102,7 @@ SAME(cuEventQuery, 2000);
 SAME(cuEventSynchronize, 2000);
 SAME(cuEventElapsedTime, 2000);
 SAME(cuStreamGetCtx, 9020);
-SAME(cuStreamIsCapturing, 10000);
+SAME(cuStreamGetCaptureInfo, 10010);
 SAME(cuStreamBeginCapture, 10010);
 SAME(cuStreamEndCapture, 10000);
 SAME(cuThreadExchangeStreamCaptureMode, 10010);

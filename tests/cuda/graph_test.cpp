@@ -54,13 +54,13 @@ TEST_F(CudaGraph, DoesNothingUntilItIsLaunched) {
   const DeviceMemory memory = device_memory(8);
   write(memory.address(), {1, 0});
   const Stream on = stream();
-  EXPECT_FALSE(value_of(is_capturing(*context(), on.get())));
+  EXPECT_FALSE(value_of(capture_of(*context(), on.get())).has_value());
   begin(on.get());
-  EXPECT_TRUE(value_of(is_capturing(*context(), on.get())));
+  EXPECT_TRUE(value_of(capture_of(*context(), on.get())).has_value());
   add(memory.address(), memory.address(), 1, on.get());
   EXPECT_OK(copy(*context(), memory.address() + 4, memory.address(), 4, on.get()));
   CUgraphExec graph = end(on.get());
-  EXPECT_FALSE(value_of(is_capturing(*context(), on.get())));
+  EXPECT_FALSE(value_of(capture_of(*context(), on.get())).has_value());
   finish(on.get());
   EXPECT_EQ(read(memory.address(), 2), (std::vector<uint32_t>{1, 0}));
   for (int i = 0; i < 3; ++i) replay(graph, on.get());
@@ -94,14 +94,14 @@ TEST_F(CudaGraph, ForksAndJoinsByEvents) {
   add(memory.address(), memory.address(), 5, first.get());
   EXPECT_OK(fork.record(first.get()));
   EXPECT_OK(wait_for(*context(), second.get(), fork));
-  EXPECT_TRUE(value_of(is_capturing(*context(), second.get())));
+  EXPECT_TRUE(value_of(capture_of(*context(), second.get())).has_value());
   add(memory.address(), memory.address() + 4, 10, second.get());  // either of these may be first
   add(memory.address(), memory.address() + 8, 20, first.get());
   EXPECT_OK(join.record(second.get()));
   EXPECT_OK(wait_for(*context(), first.get(), join));
   add(memory.address() + 4, memory.address() + 12, 100, first.get());
   CUgraphExec graph = end(first.get());
-  EXPECT_FALSE(value_of(is_capturing(*context(), second.get())));
+  EXPECT_FALSE(value_of(capture_of(*context(), second.get())).has_value());
   for (int i = 0; i < 5; ++i) {
     replay(graph, second.get());
     finish(second.get());

@@ -1,7 +1,9 @@
-// All-reduces on device memory, by ranks that are threads of this process, beside the same call on the host's memory.
+// All-reduces on device memory, by ranks that are threads of this process and share the device: through the host's memory,
+// and by kernels; blocking, one after another on streams, and in graphs; beside the same call on the host's memory.
 #include <tutti/tutti.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 #include "facts.h"
@@ -9,96 +11,176 @@
 namespace tutti::gpu {
 namespace {
 
-constexpr int kRanks = 2;
+struct Way {
+  int ranks;
+  const char *use, *lanes;  // TUTTI_CUDA and TUTTI_CUDA_LANES
+  const char* algorithm = nullptr;
+};
 
 class Group {
  public:
-  Group() {
-    if (tutti_comm_create_local(comms_, kRanks) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(nullptr));
+  explicit Group(const Way& way) : comms_(static_cast<size_t>(way.ranks)) {
+    ::setenv("TUTTI_CUDA", way.use, 1);
+    ::setenv("TUTTI_CUDA_LANES", way.lanes, 1);
+    if (tutti_comm_create_local(comms_.data(), way.ranks) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(nullptr));
   }
   Group(const Group&) = delete;
   ~Group() {
-    run([&](int rank) { tutti_comm_destroy(comms_[rank]); });
+    run([&](size_t rank) { tutti_comm_destroy(comms_[rank]); });
   }
+  // The first error, if there is one, once all have ended.
   template <class Body>
-  void run(Body body) const {
+  std::string run(Body body) const {
+    std::vector<std::string> errors(comms_.size());
     std::vector<std::thread> threads;
-    for (int rank = 0; rank < kRanks; ++rank) threads.emplace_back(body, rank);
+    for (size_t rank = 0; rank < comms_.size(); ++rank)
+      threads.emplace_back([&, rank] {
+        try {
+          body(rank);
+        } catch (const std::exception& failure) {
+          errors[rank] = failure.what();
+        }
+      });
     for (std::thread& thread : threads) thread.join();
+    for (const std::string& error : errors)
+      if (!error.empty()) return error;
+    return {};
   }
-  tutti_comm* comm(int rank) const { return comms_[rank]; }
+  tutti_comm* comm(size_t rank) const { return comms_[rank]; }
+  size_t size() const { return comms_.size(); }
 
  private:
-  tutti_comm* comms_[kRanks] = {};
+  std::vector<tutti_comm*> comms_;
 };
 
 void must(tutti_status status, const tutti_comm* comm) {
   if (status != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(comm));
 }
 
-// The median of what rank 0's calls took.  `then` is part of a call.
-template <class Memory, class Then>
-double microseconds(const Group& group, const std::vector<Memory>& buffers, size_t bytes, int calls, Then then, bool on_stream,
-                    const std::vector<cuda::Stream>& streams) {
-  std::vector<double> took;
-  std::string error;
-  group.run([&](int rank) {
-    try {
-      tutti_call_options options;
-      tutti_call_options_init(&options);
-      if (on_stream) options.stream = streams[static_cast<size_t>(rank)].get();
-      void* const data = buffers[static_cast<size_t>(rank)].data();
-      for (int i = 0; i < calls + 2; ++i) {
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// One size of one way.
+class Series {
+ public:
+  Series(const Session& session, const Group& group, const Way& way, size_t bytes)
+      : session_(session), group_(group), way_(way), bytes_(bytes), calls_(bytes > 4 << 20 ? 12 : 60) {
+    for (size_t rank = 0; rank < group.size(); ++rank) {
+      device_.push_back(session.device_memory(bytes));
+      streams_.push_back(session.stream());
+      need(cuda::fill(*session.context(), device_.back().address(), 0, bytes, streams_.back().get()));
+    }
+    need(session.context()->check(session.driver().call<"cuCtxSynchronize">(), "wait"));
+  }
+
+  // What rank 0's calls took, each by itself.
+  double blocking() {
+    std::vector<double> took;
+    run([&](size_t rank) {
+      for (int i = 0; i < calls_ + 2; ++i) {
         const uint64_t start = now_ns();
-        must(tutti_all_reduce(group.comm(rank), data, data, bytes / sizeof(float), TUTTI_FLOAT32, TUTTI_MAX, &options),
-             group.comm(rank));
-        then(rank);
+        call(rank, nullptr);
         if (rank == 0 && i >= 2) took.push_back(static_cast<double>(now_ns() - start) * 1e-3);
       }
-    } catch (const std::exception& failure) {
-      error = failure.what();
+    });
+    return median(took);
+  }
+  // Many on a stream; the last one waited for.
+  double in_a_row() {
+    return of_many([&](size_t rank) {
+      for (int i = 0; i < calls_; ++i) call(rank, streams_[rank].get());
+    });
+  }
+  double in_a_graph() {
+    std::vector<cuda::CUgraphExec> ready(group_.size());
+    run([&](size_t rank) {
+      const cuda::CurrentContext current(*session_.context());
+      cuda::CUstream const stream = streams_[rank].get();
+      cuda::CUgraph graph = nullptr;
+      check(session_.driver().call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::thread_local_));
+      for (int i = 0; i < calls_; ++i) call(rank, stream);
+      check(session_.driver().call<"cuStreamEndCapture">(stream, &graph));
+      check(session_.driver().call<"cuGraphInstantiateWithFlags">(&ready[rank], graph, 0ULL));
+      check(session_.driver().call<"cuGraphDestroy">(graph));
+    });
+    const double took = of_many([&](size_t rank) {
+      const cuda::CurrentContext current(*session_.context());
+      check(session_.driver().call<"cuGraphLaunch">(ready[rank], streams_[rank].get()));
+    });
+    for (cuda::CUgraphExec graph : ready) (void)session_.driver().call<"cuGraphExecDestroy">(graph);
+    return took;
+  }
+
+ private:
+  void check(cuda::Error error) { need(session_.context()->check(error, "measure calls")); }
+  void call(size_t rank, cuda::CUstream stream) {
+    tutti_call_options options;
+    tutti_call_options_init(&options);
+    options.stream = stream;
+    options.algorithm = way_.algorithm;
+    must(tutti_all_reduce(group_.comm(rank), device_[rank].data(), device_[rank].data(), bytes_ / sizeof(float), TUTTI_FLOAT32,
+                          TUTTI_MAX, &options),
+         group_.comm(rank));
+  }
+  template <class Body>
+  void run(Body body) {
+    if (const std::string error = group_.run(body); !error.empty()) throw std::runtime_error(error);
+  }
+  // The time of a call, over all from the first to the last one's end; the best of five.
+  template <class Body>
+  double of_many(Body body) {
+    double best = HUGE_VAL;
+    for (int turn = 0; turn < 6; ++turn) {
+      double took = 0;
+      run([&](size_t rank) {
+        must(tutti_barrier(group_.comm(rank), nullptr), group_.comm(rank));
+        const uint64_t start = now_ns();
+        body(rank);
+        const cuda::CurrentContext current(*session_.context());
+        check(session_.driver().call<"cuStreamSynchronize">(streams_[rank].get()));
+        if (rank == 0) took = static_cast<double>(now_ns() - start) * 1e-3;
+      });
+      if (turn > 0) best = std::min(best, took / calls_);
     }
-  });
-  if (!error.empty()) throw std::runtime_error(error);
-  std::nth_element(took.begin(), took.begin() + static_cast<ptrdiff_t>(took.size() / 2), took.end());
-  return took[took.size() / 2];
+    return best;
+  }
+
+  const Session& session_;
+  const Group& group_;
+  const Way& way_;
+  const size_t bytes_;
+  const int calls_;
+  std::vector<cuda::DeviceMemory> device_;
+  std::vector<cuda::Stream> streams_;
+};
+
+std::string in_words(size_t bytes) {
+  return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
 }
 
 }  // namespace
 
 void find_calls(const Session& session, Findings& findings) {
-  const Group group;
-  for (const size_t bytes : {size_t{1} << 10, size_t{64} << 10, size_t{1} << 20, size_t{4} << 20, size_t{64} << 20}) {
-    const std::string size = bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
+  constexpr size_t kKi = 1 << 10, kMi = 1 << 20;
+  const Way ways[] = {{2, "staged", "0"},       {2, "auto", "0"},  {2, "auto", "32"},         {2, "auto", "64"},
+                      {4, "auto", "0"},         {4, "auto", "32"}, {4, "auto", "32", "ring"}, {4, "auto", "32", "recursive"},
+                      {8, "auto", "0"}};
+  for (const Way& way : ways) {
+    const bool staged = std::string_view(way.use) == "staged";
     findings.attempt("calls.all_reduce", [&] {
-      std::vector<cuda::DeviceMemory> device;
-      std::vector<cuda::PinnedMemory> host;
-      std::vector<cuda::Stream> streams;
-      for (int rank = 0; rank < kRanks; ++rank) {
-        device.push_back(session.device_memory(bytes));
-        host.push_back(session.pinned_memory(bytes));
-        std::fill_n(host.back().data(), bytes, std::byte{});
-        streams.push_back(session.stream());
-        need(cuda::fill(*session.context(), device.back().address(), 0, bytes, streams.back().get()));
+      const Group group(way);
+      for (const size_t bytes : {kKi, 8 * kKi, 64 * kKi, 512 * kKi, 4 * kMi, 64 * kMi, 256 * kMi}) {
+        if ((staged || way.ranks > 4) && bytes > 64 * kMi) continue;
+        Series series(session, group, way, bytes);
+        std::string of = std::to_string(way.ranks) + " ranks, " + in_words(bytes) + ", " + way.use + ", lanes " + way.lanes;
+        if (way.algorithm) of += std::string(", ") + way.algorithm;
+        findings.number("calls.all_reduce.blocking", series.blocking(), "us", of);
+        findings.number("calls.all_reduce.in_a_row", series.in_a_row(), "us", of);
+        if (!staged) findings.number("calls.all_reduce.in_a_graph", series.in_a_graph(), "us", of);
       }
-      need(session.context()->check(session.driver().call<"cuCtxSynchronize">(), "wait"));
-      const int calls = bytes > 4 << 20 ? 15 : 100;
-      const auto nothing = [](int) {};
-      const auto synchronize = [&](int rank) {
-        const cuda::CurrentContext current(*session.context());
-        need(session.context()->check(session.driver().call<"cuStreamSynchronize">(streams[static_cast<size_t>(rank)].get()),
-                                      "wait"));
-      };
-      const std::string of = "2 ranks, " + size;
-      findings.number("calls.all_reduce_of_host_memory", microseconds(group, host, bytes, calls, nothing, false, streams), "us",
-                      of);
-      findings.number("calls.all_reduce_of_device_memory", microseconds(group, device, bytes, calls, nothing, false, streams), "us",
-                      of);
-      findings.number("calls.all_reduce_on_stream_and_synchronize",
-                      microseconds(group, device, bytes, calls, synchronize, true, streams), "us", of);
-      findings.number("calls.all_reduce_on_stream_each_of_many", microseconds(group, device, bytes, calls, nothing, true, streams),
-                      "us", of + ", till the call returns");
-      group.run(synchronize);
     });
   }
 }

@@ -86,7 +86,7 @@ void calls(const Session& s, Findings& f) {
   f.number("call.event_query_done", Session::host_ns(10'000, [&] { (void)taken(event.is_done()); }), "ns");
   f.number("call.wait_event_done", Session::host_ns(100, [&] { need(cuda::wait_for(*s.context(), other.get(), event)); }), "ns");
   s.finish(other.get());
-  f.number("call.is_capturing", Session::host_ns(10'000, [&] { (void)taken(cuda::is_capturing(*s.context(), on.get())); }), "ns");
+  f.number("call.capture_of", Session::host_ns(10'000, [&] { (void)taken(cuda::capture_of(*s.context(), on.get())); }), "ns");
 
   // While a stream waits for a word of the host.
   const cuda::PinnedMemory word = s.pinned_memory(4096);

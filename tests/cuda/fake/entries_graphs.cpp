@@ -5,10 +5,10 @@
 namespace fake_cuda {
 namespace {
 
-Error is_capturing(CUstream handle, CaptureStatus* status) {
+Error capture_info(CUstream handle, CaptureStatus* status, uint64_t* number) {
   const auto stream = stream_of(handle);
   if (!stream) return Error::invalid_handle;
-  *status = capture_status(*stream);
+  *status = capture_status(*stream, number);
   return Error::success;
 }
 
@@ -63,7 +63,7 @@ Error graph_destroy(CUgraph handle) { return registry<Graph>().remove(handle) ? 
 
 std::vector<Row> graph_rows() {
   return {
-      row<"cuStreamIsCapturing", &is_capturing>(),
+      row<"cuStreamGetCaptureInfo", &capture_info>(),
       row<"cuStreamBeginCapture", &stream_begin_capture>(),
       row<"cuStreamEndCapture", &stream_end_capture>(),
       row<"cuThreadExchangeStreamCaptureMode", &exchange_capture_mode>(),

@@ -106,13 +106,14 @@ Error end_capture(Stream& stream, std::shared_ptr<Graph>& graph) {
   return invalidated ? Error::stream_capture_invalidated : all_joined ? Error::success : Error::stream_capture_unjoined;
 }
 
-CaptureStatus capture_status(Stream& stream) {
+CaptureStatus capture_status(Stream& stream, uint64_t* number) {
   std::shared_ptr<Capture> capture;
   {
     const std::lock_guard lock(stream.capture_mutex);
     capture = stream.capture;
   }
   if (!capture) return CaptureStatus::none;
+  if (number) *number = capture->number;
   const std::lock_guard lock(capture->mutex);
   return capture->invalidated ? CaptureStatus::invalidated : CaptureStatus::active;
 }

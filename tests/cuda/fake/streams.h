@@ -101,6 +101,8 @@ struct Graph {
 };
 
 struct Capture {
+  inline static std::atomic<uint64_t> last_number = 0;
+  const uint64_t number = ++last_number;
   std::mutex mutex;
   CaptureMode mode = CaptureMode::global;
   std::thread::id thread;

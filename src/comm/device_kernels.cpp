@@ -1,0 +1,365 @@
+#include "device_kernels.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <thread>
+
+#include "bytes.h"
+#include "clock.h"
+#include "flat_operation.h"
+#include "of_process.h"
+#include "page.h"
+#include "scale_call.h"
+
+namespace tutti {
+namespace {
+
+constexpr uint32_t kMostLanes = 32;               // without TUTTI_CUDA_LANES
+constexpr uint64_t kArenaBytes = 64 << 20;        // of slots, without TUTTI_CUDA_SLOT_BYTES
+constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
+constexpr uint32_t kShareOfDevice = 4;            // of its blocks a communicator's ranks take one in so many
+constexpr uint64_t kPatienceNs = 10 * kSecond;    // for kernels that are under way when the communicator ends
+constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
+constexpr uint64_t kMismatchNs = 2 * kSecond;     // for other ranks to tell what they have called
+
+struct ProcessNumber {
+  uint64_t words[2] = {};
+  Status status;
+  ProcessNumber() {
+    unsigned char bytes[sizeof words];
+    status = fill_with_random(bytes);
+    std::memcpy(words, bytes, sizeof words);
+  }
+};
+
+template <class T>
+bool equal(const T& a, const T& b) {
+  return std::memcmp(&a, &b, sizeof(T)) == 0;
+}
+
+}  // namespace
+
+DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext context)
+    : parts_(parts), context_(std::move(context)), pool_(cuda::MemoryPool::of(context_)) {
+  const Settings& settings = parts_.settings;
+  shape_.ranks = static_cast<uint32_t>(parts_.size);
+  shape_.lanes = settings.cuda_lanes > 0 ? static_cast<uint32_t>(settings.cuda_lanes) : kMostLanes;
+  const uint64_t slots = std::max<uint64_t>(1, uint64_t{cuda::kChannelSlots} * shape_.lanes * (shape_.ranks - 1));
+  shape_.slot_bytes = settings.cuda_slot_bytes > 0
+                          ? settings.cuda_slot_bytes
+                          : std::clamp(kArenaBytes / slots / memory::kPage * memory::kPage, kLeastSlot, kLargestSlot);
+}
+
+// Nothing is freed here (memory_pool.h).  Where the communicator has failed, kernels of other processes may still write
+// into the arena for a moment, and it stays for them; as does all that kernels use which do not end.
+DeviceKernels::~DeviceKernels() {
+  if (watched_) parts_.control->set_watch(nullptr);
+  if (!context_->is_ours()) return;
+  const bool ended = wait_for_end().ok();
+  const bool shared = std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process);
+  if (!ended || (shared && parts_.control->failed())) new std::shared_ptr<const cuda::DeviceArena>(arena_);
+  if (!ended && context_->lost() == cuda::Error::success) {
+    new auto(std::move(peers_));
+    new auto(std::move(used_));
+    new auto(words_);
+    return;
+  }
+  for (cuda::DeviceMemory& memory : used_.outgrown) pool_->give_back(std::move(memory));
+  for (auto* memory : {&used_.scratch, &used_.temporary})
+    if (*memory) pool_->give_back(std::move(**memory));
+  for (auto& [bytes, memory] : used_.programs) pool_->give_back(std::move(memory));
+}
+
+// ---- before the first call ----
+
+DeviceCard DeviceKernels::make_ready() {
+  const cuda::BesideCaptures beside(context_->driver());
+  auto made = card();
+  if (made.ok()) return std::move(*made);
+  DeviceCard without;
+  made.status().message().copy(without.why, sizeof without.why - 1);
+  return without;
+}
+
+Result<DeviceCard> DeviceKernels::card() {
+  const ProcessNumber& process = of_process<ProcessNumber>();
+  if (!process.status.ok()) return process.status;
+  auto kernels = cuda::KernelSet::of(context_);
+  if (!kernels.ok()) return kernels.status();
+  kernels_ = std::move(*kernels);
+  auto stream = cuda::Stream::create(context_);
+  if (!stream.ok()) return stream.status();
+  stream_ = std::move(*stream);
+  for (auto* event : {&start_, &event_, &captured_event_}) {
+    auto fresh = cuda::Event::create(context_);
+    if (!fresh.ok()) return fresh.status();
+    *event = std::move(*fresh);
+  }
+  if (Status status = open_words(); !status.ok()) return status;
+  auto arena = cuda::DeviceArena::allocate(context_, shape_, pool_, stream_->get());
+  if (!arena.ok()) return arena.status();
+  arena_ = std::move(*arena);
+
+  DeviceCard card;
+  card.device = context_->device();
+  std::memcpy(card.process, process.words, sizeof card.process);
+  const auto uuid = context_->uuid();
+  if (!uuid.ok()) return uuid.status();
+  card.uuid = *uuid;
+  card.arena = arena_->address();
+  card.resident_blocks = static_cast<uint32_t>(kernels_->resident_blocks());
+  if (const auto handle = arena_->shared(); handle.ok()) {
+    card.handle = *handle;
+    card.can_be_opened = 1;
+  }
+  const auto beside = context_->attribute(cuda::DeviceAttribute::mps_enabled);
+  card.runs_beside_others = beside.ok() && *beside != 0;
+  return card;
+}
+
+Status DeviceKernels::open_words() {
+  auto words = pool_->pinned(static_cast<size_t>(Word::count) * kWordBytes);
+  if (!words.ok()) return words.status();
+  std::fill_n(words->data(), words->size(), std::byte{});
+  const auto there = words->device_address();
+  if (!there.ok()) return there.status();
+  words_there_ = *there;
+  words_ = std::shared_ptr<cuda::PinnedMemory>(new cuda::PinnedMemory(std::move(*words)), [pool = pool_](cuda::PinnedMemory* used) {
+    pool->give_back(std::move(*used));
+    delete used;
+  });
+  return {};
+}
+
+Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
+  const auto me = static_cast<size_t>(parts_.rank);
+  const auto of_rank = [&](size_t rank) { return parts_.rank_names[rank] + ": "; };
+  uint32_t lanes = shape_.lanes;
+  for (size_t rank = 0; rank < cards.size(); ++rank) {
+    const DeviceCard& card = cards[rank];
+    if (card.version != DeviceCard::kVersion) return Status(Code::unsupported, of_rank(rank) + "it has another version of Tutti");
+    if (card.arena == 0)
+      return Status(Code::unsupported, of_rank(rank) + std::string(card.why, ::strnlen(card.why, sizeof card.why)));
+    const auto shares_device = [&](const DeviceCard& other) { return equal(other.uuid, card.uuid); };
+    const auto sharing = static_cast<uint32_t>(std::ranges::count_if(cards, shares_device));
+    const bool by_turns = std::ranges::any_of(cards, [&](const DeviceCard& other) {
+      return shares_device(other) && !equal(other.process, card.process) && (!card.runs_beside_others || !other.runs_beside_others);
+    });
+    if (by_turns && parts_.settings.cuda != DeviceUse::kernels)
+      return Status(Code::unsupported, of_rank(rank) + "its device is shared with another process, and their kernels do not run at "
+                                                       "once without NVIDIA's Multi-Process Service");
+    if (sharing > card.resident_blocks)
+      return Status(Code::unsupported, of_rank(rank) + "its device cannot run the kernels of " + std::to_string(sharing) +
+                                           " ranks at once");
+    const uint32_t share = parts_.settings.cuda_lanes > 0 ? 1 : kShareOfDevice;
+    lanes = std::clamp(card.resident_blocks / (share * sharing), 1u, lanes);
+  }
+  lanes_ = lanes;
+  const cuda::BesideCaptures beside(context_->driver());
+  for (size_t rank = 0; rank < cards.size(); ++rank) {
+    const DeviceCard& card = cards[rank];
+    if (equal(card.process, cards[me].process)) {
+      auto arena = cuda::DeviceArena::at(card.arena);
+      if (!arena || arena->bytes() < shape_.bytes()) return Status(Code::internal, of_rank(rank) + "its arena is not there");
+      auto peer = cuda::PeerArena::of_process(*context_, std::move(arena));
+      if (!peer.ok()) return Status(peer.status().code(), of_rank(rank) + peer.status().message());
+      peers_.push_back(std::move(*peer));
+      continue;
+    }
+    if (!card.can_be_opened)
+      return Status(Code::unsupported, of_rank(rank) + "its device's memory cannot be opened by other processes");
+    auto peer = cuda::PeerArena::open(context_, card.handle);
+    if (!peer.ok()) return Status(peer.status().code(), of_rank(rank) + peer.status().message());
+    peers_.push_back(std::move(*peer));
+  }
+  return {};
+}
+
+void DeviceKernels::begin() {
+  watched_ = true;
+  parts_.control->set_watch(this);
+}
+
+// ---- calls ----
+
+void DeviceKernels::begin_call(const Work& work, void* stream) {
+  status_ = {};
+  is_own_ = stream == nullptr;
+  on_ = is_own_ ? stream_->get() : static_cast<cuda::CUstream>(stream);
+  Signature kind = work.signature;
+  kind.sequence = 0;  // a graph is launched again and again
+  hash_ = hash_of(kind);
+  {
+    const std::lock_guard lock(mutex_);
+    known_[hash_] = work;
+  }
+  is_captured_ = any_launched_ = false;
+  if (!is_own_) {
+    const auto capture = cuda::capture_of(*context_, on_);
+    status_ = capture.status();
+    if (!capture.ok()) return;
+    is_captured_ = capture->has_value();
+    if (is_captured_) {
+      if (captured_ == *capture) then([&] { return cuda::wait_for(*context_, on_, *captured_event_); });
+      captured_ = *capture;
+      return;
+    }
+  }
+  if (launched_ && !(is_own_ && on_own_stream_)) then([&] { return cuda::wait_for(*context_, on_, *event_); });
+  if (!is_own_) return;
+  then([&] { return start_->record(cuda::legacy_stream()); });
+  then([&] { return cuda::wait_for(*context_, on_, *start_); });
+}
+
+std::byte* DeviceKernels::grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes) {
+  if (memory && memory->size() >= bytes) return memory->data();
+  const cuda::BesideCaptures beside(context_->driver());
+  auto larger = pool_->device(std::max(bytes, memory ? 2 * memory->size() : size_t{0}));
+  status_ = larger.status();
+  if (!larger.ok()) return nullptr;
+  if (memory) used_.outgrown.push_back(std::move(*memory));
+  memory = std::move(*larger);
+  return memory->data();
+}
+
+std::byte* DeviceKernels::temporary(size_t bytes) { return status_.ok() ? grown(used_.temporary, bytes) : nullptr; }
+
+void DeviceKernels::copy(std::byte* to, const std::byte* from, size_t bytes) {
+  then([&] { return cuda::copy(*context_, cuda::address_of(to), cuda::address_of(from), bytes, on_); });
+}
+
+void DeviceKernels::scale(DataType type, std::byte* to, const std::byte* from, size_t count, double factor) {
+  if (count == 0) return;
+  const cuda::ScaleCall call{from, to, count, factor};
+  const auto blocks = static_cast<unsigned>(std::min<size_t>((count + cuda::kScaleThreads - 1) / cuda::kScaleThreads, 256));
+  then([&] { return kernels_->scaling(type).launch(blocks, cuda::kScaleThreads, &call, on_); });
+}
+
+void DeviceKernels::place_program(cuda::DeviceCall& call, const std::vector<std::byte>& program) {
+  const std::string bytes(reinterpret_cast<const char*>(program.data()), program.size());
+  auto known = used_.programs.find(bytes);
+  if (known == used_.programs.end()) {
+    const cuda::BesideCaptures beside(context_->driver());
+    auto memory = pool_->pinned(program.size());
+    status_ = memory.status();
+    if (!memory.ok()) return;
+    std::ranges::copy(program, memory->data());
+    known = used_.programs.emplace(bytes, std::move(*memory)).first;
+  }
+  const auto there = known->second.device_address();
+  status_ = there.status();
+  if (there.ok()) call.header.program = static_cast<const std::byte*>(cuda::pointer_to(*there));
+}
+
+void DeviceKernels::launch(const Launch& launch) {
+  if (!status_.ok()) return;
+  const auto me = static_cast<uint32_t>(parts_.rank);
+  std::vector<cuda::DevicePeer> peers;
+  for (const int rank : launch.peers) {
+    const auto peer = static_cast<uint32_t>(rank);
+    std::byte* const theirs = peers_[peer].data();
+    peers.push_back({reinterpret_cast<cuda::Channel*>(arena_->data() + shape_.channels_at(peer)),
+                     reinterpret_cast<cuda::Channel*>(theirs + shape_.channels_at(me)), arena_->data() + shape_.slots_at(peer),
+                     theirs + shape_.slots_at(me), peer});
+  }
+  cuda::DeviceCall call{};
+  const std::vector<std::byte> apart = describe(call, launch.program, launch.binding, peers);
+  if (!apart.empty()) place_program(call, apart);
+  cuda::DeviceCallHeader& header = call.header;
+  const uint64_t pitch = cuda::scratch_pitch(launch.binding.stripe_bytes());
+  if (status_.ok()) header.scratch = grown(used_.scratch, std::max<uint64_t>(16, launch.lanes * launch.program.scratch_blocks * pitch));
+  header.given_up = static_cast<const uint32_t*>(cuda::pointer_to(word_there(Word::given_up)));
+  header.report = static_cast<uint64_t*>(cuda::pointer_to(word_there(Word::report)));
+  header.slot_bytes = shape_.slot_bytes;
+  header.hash = hash_;
+  header.divisor = shape_.ranks;
+  header.rank = me;
+  const auto shared = static_cast<unsigned>(cuda::interpreter_shared_bytes(header));
+  const cuda::Function& kernel = kernels_->interpreter(launch.type, launch.op);
+  then([&] { return kernel.launch(launch.lanes, cuda::kInterpreterThreads, &call, on_, shared); });
+  if (!status_.ok()) return;
+  any_launched_ = true;
+  untracked_ = untracked_ || !is_captured_;
+}
+
+Result<uint32_t> DeviceKernels::end_call(bool counted) {
+  if (is_captured_) {
+    then([&] { return captured_event_->record(on_); });
+  } else {
+    if (counted) then([&] { return cuda::write_word(*context_, word_there(Word::ended), counted_ + 1, on_); });
+    then([&] { return event_->record(on_); });
+  }
+  if (!status_.ok()) return status_;
+  untracked_ = false;
+  if (!is_captured_) launched_ = true, on_own_stream_ = is_own_;
+  if (counted) ++counted_;
+  return counted_;
+}
+
+// ---- their end ----
+
+bool DeviceKernels::has_unfinished() const {
+  if (!launched_) return false;
+  const cuda::CurrentContext current(*context_);
+  const auto done = event_->is_done();
+  return done.ok() && !*done;
+}
+
+Status DeviceKernels::health() const {
+  const cuda::CurrentContext current(*context_);
+  if (!current.status().ok()) return current.status();
+  return event_->is_done().status();
+}
+
+Status DeviceKernels::wait_for_end() const {
+  if (untracked_) return Status(Code::system, "no event tells when a kernel of this rank ends");
+  const uint64_t deadline = now_ns() + kPatienceNs;
+  while (launched_ && has_unfinished()) {
+    if (now_ns() > deadline) return Status(Code::timeout, "kernels of this rank do not end");
+    std::this_thread::yield();
+  }
+  return {};
+}
+
+void DeviceKernels::leave() {
+  if (!wait_for_end().ok()) return;
+  peers_.clear();
+}
+
+size_t DeviceKernels::memory_bytes() const { return arena_ ? arena_->bytes() : 0; }
+
+// ---- what is heard of them ----
+
+ControlWatch::Look DeviceKernels::look(uint64_t now) {
+  auto* const said = reinterpret_cast<uint64_t*>(word(Word::report));
+  const uint64_t word = __atomic_exchange_n(said, 0, __ATOMIC_ACQUIRE);
+  if (word == 0) return {};
+  const auto report = cuda::DeviceReport::of(word);
+  const std::lock_guard lock(mutex_);
+  const auto known = known_.find(report.hash);
+  if (known == known_.end() || report.peer >= shape_.ranks) return {};
+  if (waiting_.hash != report.hash || now > waiting_.heard + kForgottenNs)
+    waiting_ = {report.hash, report.peer, now - kSecond, now, 0};
+  waiting_.peer = report.peer;
+  waiting_.heard = now;
+  Look look;
+  const Work& work = known->second;
+  look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, now - waiting_.since};
+  const uint64_t timeout = work.timeout_ns > 0 ? work.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
+  look.over_time = look.stall->waited_ns >= timeout;
+  if (report.kind != cuda::DeviceReport::Kind::mismatch) return look;
+  if (waiting_.mismatch_since == 0) waiting_.mismatch_since = now;
+  if (now >= waiting_.mismatch_since + kMismatchNs)
+    look.failure = Status(Code::mismatch, "ranks called different things: " + parts_.rank_names[static_cast<size_t>(parts_.rank)] +
+                                              " is in " + describe(work.signature) + ", and a message of " +
+                                              parts_.rank_names[report.peer] + " is of another call");
+  return look;
+}
+
+void DeviceKernels::failed() noexcept {
+  parts_.given_up->store(1, std::memory_order_release);
+  __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);
+}
+
+}  // namespace tutti

@@ -1,0 +1,65 @@
+// The memory in which ranks' kernels meet: each rank's device holds, for every other rank and lane, a channel and the
+// slots that this peer fills (device_call.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "device_call.h"
+#include "memory_pool.h"
+
+namespace tutti::cuda {
+
+// Equal at all ranks.
+struct ArenaShape {
+  uint32_t ranks = 1, lanes = 1;
+  uint64_t slot_bytes = 0;  // a multiple of 16
+
+  uint64_t bytes() const { return slots_at(ranks); }
+  uint64_t channels_at(uint32_t peer) const { return uint64_t{peer} * lanes * sizeof(Channel); }
+  uint64_t slots_at(uint32_t peer) const { return channels_at(ranks) + uint64_t{peer} * lanes * kChannelSlots * slot_bytes; }
+};
+
+class DeviceArena {
+ public:
+  // Its channels are zero when this returns, which it waits for on this stream.
+  static Result<std::shared_ptr<const DeviceArena>> allocate(const SharedContext& context, const ArenaShape& shape,
+                                                             std::shared_ptr<MemoryPool> pool, CUstream stream);
+  // That which begins at this address in this process; null: none does.
+  static std::shared_ptr<const DeviceArena> at(CUdeviceptr address);
+  // Gives its memory back: no kernel uses it any more.
+  ~DeviceArena();
+
+  std::byte* data() const { return memory_.data(); }
+  CUdeviceptr address() const { return memory_.address(); }
+  size_t bytes() const { return memory_.size(); }
+  const Context& context() const { return *context_; }
+  Result<CUipcMemHandle> shared() const { return memory_.shared(); }
+
+ private:
+  DeviceArena(SharedContext context, DeviceMemory memory, std::shared_ptr<MemoryPool> pool)
+      : context_(std::move(context)), pool_(std::move(pool)), memory_(std::move(memory)) {}
+  Status clear(uint64_t bytes, CUstream stream) const;
+
+  const SharedContext context_;
+  const std::shared_ptr<MemoryPool> pool_;
+  DeviceMemory memory_;
+};
+
+// Another rank's arena as this rank's kernels reach it.
+class PeerArena {
+ public:
+  // Of this process, on the same device or one that this one reaches.
+  static Result<PeerArena> of_process(const Context& context, std::shared_ptr<const DeviceArena> arena);
+  static Result<PeerArena> open(const SharedContext& context, const CUipcMemHandle& handle);
+  std::byte* data() const { return arena_ ? arena_->data() : opened_->data(); }
+  bool is_of_other_process() const { return opened_.has_value(); }
+
+ private:
+  std::shared_ptr<const DeviceArena> arena_;  // kept for as long as this rank's kernels may write there
+  std::optional<OpenedMemory> opened_;
+};
+
+}  // namespace tutti::cuda
