@@ -288,8 +288,8 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 
 /* Memory of devices.  Buffers of every call may be memory of a CUDA device (of cudaMalloc, of any allocator, managed memory).
  * In one call the buffers are memory of devices at all ranks or at none (else TUTTI_MISMATCH); sends and receives do not care
- * what the other end's is.  A rank uses one device per communicator, that of its first such call, which makes what is
- * needed there.  Pointers are recognized where the process had loaded CUDA before the communicator was created, or once a
+ * what the other end's is.  A rank uses one device per communicator, that of its first such collective, which makes what is
+ * needed there and waits for the other ranks, also if it only starts or is put on a stream.  Pointers are recognized where the process had loaded CUDA before the communicator was created, or once a
  * call has named a stream.  A rank that has no buffer in a call of devices passes a stream, or any pointer to its device.
  *
  *   stream == NULL   The call waits for what the device's legacy default stream holds, and returns when the output is there, as
@@ -300,10 +300,14 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
  *                    calls may differ; calls on several streams are in order among each other only where the streams are.
  *                    Buffers that the call uses stay valid until the stream has passed it.
  *
- * Calls take their places in the order in which they are made, whatever their streams.  They go through the host's memory
- * in pieces (TUTTI_CUDA_PIECE_BYTES) and use the ranks' transports; a stream that is being captured into a graph takes none of them
- * (TUTTI_UNSUPPORTED).  After a failure, streams go on within a second, and outputs of calls on them are undefined;
- * tutti_comm_status, or the next call, says why.  tutti_comm_destroy waits for what is on streams. */
+ * Calls take their places in the order in which they are made, whatever their streams.  Kernels carry them out where the
+ * ranks' devices reach each other's memory; else, and with a codec or a reduction of the caller's, they go through the
+ * host's memory in pieces (TUTTI_CUDA_PIECE_BYTES) and use the ranks' transports (docs/cuda.md; tutti_stats says which).
+ * A call that kernels carry out may be captured into a graph, before its communicator's first one, too.  Each launch of the
+ * graph is such a call: all ranks launch theirs in the same order, and in the same place among their other calls.  A
+ * communicator is destroyed once its graphs have ended.  Other calls are not captured (TUTTI_UNSUPPORTED).
+ * After a failure, streams go on within a second, and outputs of calls on them are undefined; tutti_comm_status, or the
+ * next call, says why.  tutti_comm_destroy waits for what is on streams. */
 
 /* TUTTI_SUCCESS, or the failure that the next call on `comm` would give at once.  Local, does not wait. */
 TUTTI_API tutti_status tutti_comm_status(tutti_comm *comm);

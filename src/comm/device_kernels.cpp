@@ -15,13 +15,13 @@
 namespace tutti {
 namespace {
 
-constexpr uint32_t kMostLanes = 32;               // without TUTTI_CUDA_LANES
-constexpr uint64_t kArenaBytes = 64 << 20;        // of slots, without TUTTI_CUDA_SLOT_BYTES
+constexpr uint32_t kMostLanes = 32;         // without TUTTI_CUDA_LANES
+constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT_BYTES
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
-constexpr uint32_t kShareOfDevice = 4;            // of its blocks a communicator's ranks take one in so many
-constexpr uint64_t kPatienceNs = 10 * kSecond;    // for kernels that are under way when the communicator ends
+constexpr uint32_t kShareOfDevice = 4;                  // of its blocks a communicator's ranks take one in so many
+constexpr uint64_t kPatienceNs = 10 * kSecond;          // for kernels that are under way when the communicator ends
 constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
-constexpr uint64_t kMismatchNs = 2 * kSecond;     // for other ranks to tell what they have called
+constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
 
 struct ProcessNumber {
   uint64_t words[2] = {};
@@ -147,11 +147,12 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
       return shares_device(other) && !equal(other.process, card.process) && (!card.runs_beside_others || !other.runs_beside_others);
     });
     if (by_turns && parts_.settings.cuda != DeviceUse::kernels)
-      return Status(Code::unsupported, of_rank(rank) + "its device is shared with another process, and their kernels do not run at "
-                                                       "once without NVIDIA's Multi-Process Service");
+      return Status(Code::unsupported, of_rank(rank) +
+                                           "its device is shared with another process, and their kernels do not run at "
+                                           "once without NVIDIA's Multi-Process Service");
     if (sharing > card.resident_blocks)
-      return Status(Code::unsupported, of_rank(rank) + "its device cannot run the kernels of " + std::to_string(sharing) +
-                                           " ranks at once");
+      return Status(Code::unsupported,
+                    of_rank(rank) + "its device cannot run the kernels of " + std::to_string(sharing) + " ranks at once");
     const uint32_t share = parts_.settings.cuda_lanes > 0 ? 1 : kShareOfDevice;
     lanes = std::clamp(card.resident_blocks / (share * sharing), 1u, lanes);
   }
@@ -268,7 +269,8 @@ void DeviceKernels::launch(const Launch& launch) {
   if (!apart.empty()) place_program(call, apart);
   cuda::DeviceCallHeader& header = call.header;
   const uint64_t pitch = cuda::scratch_pitch(launch.binding.stripe_bytes());
-  if (status_.ok()) header.scratch = grown(used_.scratch, std::max<uint64_t>(16, launch.lanes * launch.program.scratch_blocks * pitch));
+  if (status_.ok())
+    header.scratch = grown(used_.scratch, std::max<uint64_t>(16, launch.lanes * launch.program.scratch_blocks * pitch));
   header.given_up = static_cast<const uint32_t*>(cuda::pointer_to(word_there(Word::given_up)));
   header.report = static_cast<uint64_t*>(cuda::pointer_to(word_there(Word::report)));
   header.slot_bytes = shape_.slot_bytes;

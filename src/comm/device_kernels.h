@@ -36,15 +36,15 @@ namespace tutti {
 struct DeviceCard {
   static constexpr uint32_t kVersion = 1;  // of device_call.h and of this
   uint32_t version = kVersion;
-  int32_t device = -1;               // ordinal in its process
-  uint64_t process[2] = {};          // a number of the process's that nobody else has drawn
-  cuda::CUuuid uuid{};               // of the device
-  uint64_t arena = 0;                // its address in that process; 0: there is none, see `why`
+  int32_t device = -1;       // ordinal in its process
+  uint64_t process[2] = {};  // a number of the process's that nobody else has drawn
+  cuda::CUuuid uuid{};       // of the device
+  uint64_t arena = 0;        // its address in that process; 0: there is none, see `why`
   cuda::CUipcMemHandle handle{};
-  uint32_t resident_blocks = 0;      // of a kernel, that the device holds at once
-  uint8_t can_be_opened = 0;         // `handle` is one
-  uint8_t runs_beside_others = 0;    // kernels of several processes run on the device at once
-  char why[138] = {};                // what keeps this rank from using kernels
+  uint32_t resident_blocks = 0;    // of a kernel, that the device holds at once
+  uint8_t can_be_opened = 0;       // `handle` is one
+  uint8_t runs_beside_others = 0;  // kernels of several processes run on the device at once
+  char why[138] = {};              // what keeps this rank from using kernels
 };
 static_assert(sizeof(DeviceCard) == 256);
 
@@ -152,7 +152,7 @@ class DeviceKernels final : private ControlWatch {
     std::map<std::string, cuda::PinnedMemory> programs;
   } used_;
 
-  mutable std::mutex mutex_;       // of what follows
+  mutable std::mutex mutex_;        // of what follows
   std::map<uint32_t, Work> known_;  // calls by hash
   struct {
     uint32_t hash = 0, peer = 0;

@@ -85,7 +85,8 @@ TEST_F(OnDevice, ARequestEndsWithItsOutput) {
     tutti_stats stats{};
     stats.struct_size = sizeof stats;
     ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
-    EXPECT_THAT(stats.last_reason, HasSubstr(is_staged() ? "through the host's memory in 7 pieces, since TUTTI_CUDA=staged" : "by kernels"));
+    const char* const way = is_staged() ? "through the host's memory in 7 pieces, since TUTTI_CUDA=staged" : "by kernels";
+    EXPECT_THAT(stats.last_reason, HasSubstr(way));
   });
 }
 

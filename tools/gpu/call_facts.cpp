@@ -1,5 +1,5 @@
-// All-reduces on device memory, by ranks that are threads of this process and share the device: through the host's memory,
-// and by kernels; blocking, one after another on streams, and in graphs; beside the same call on the host's memory.
+// All-reduces on device memory, by ranks that are threads of this process and share the device: through the host's
+// memory, and by kernels; blocking, one after another on streams, and in graphs.
 #include <tutti/tutti.h>
 
 #include <cmath>
@@ -165,8 +165,8 @@ std::string in_words(size_t bytes) {
 
 void find_calls(const Session& session, Findings& findings) {
   constexpr size_t kKi = 1 << 10, kMi = 1 << 20;
-  const Way ways[] = {{2, "staged", "0"},       {2, "auto", "0"},  {2, "auto", "32"},         {2, "auto", "64"},
-                      {4, "auto", "0"},         {4, "auto", "32"}, {4, "auto", "32", "ring"}, {4, "auto", "32", "recursive"},
+  const Way ways[] = {{2, "staged", "0"}, {2, "auto", "0"},  {2, "auto", "32"},         {2, "auto", "64"},
+                      {4, "auto", "0"},   {4, "auto", "32"}, {4, "auto", "32", "ring"}, {4, "auto", "32", "recursive"},
                       {8, "auto", "0"}};
   for (const Way& way : ways) {
     const bool staged = std::string_view(way.use) == "staged";
