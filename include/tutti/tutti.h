@@ -289,8 +289,9 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 /* Memory of devices.  Buffers of every call may be memory of a CUDA device (of cudaMalloc, of any allocator, managed memory).
  * In one call the buffers are memory of devices at all ranks or at none (else TUTTI_MISMATCH); sends and receives do not care
  * what the other end's is.  A rank uses one device per communicator, that of its first such collective, which makes what is
- * needed there and waits for the other ranks, also if it only starts or is put on a stream.  Pointers are recognized where the process had loaded CUDA before the communicator was created, or once a
- * call has named a stream.  A rank that has no buffer in a call of devices passes a stream, or any pointer to its device.
+ * needed there and waits for the other ranks, also if it only starts or is put on a stream.  Pointers are recognized where
+ * the process had loaded CUDA before the communicator was created, or once a call has named a stream.  A rank that has no
+ * buffer in a call of devices passes a stream, or any pointer to its device.
  *
  *   stream == NULL   The call waits for what the device's legacy default stream holds, and returns when the output is there, as
  *                    cudaMemcpy does; with _start the request ends then.

@@ -1,5 +1,5 @@
-// How a communicator runs a call on device memory: by kernels (communicator_kernels.cpp), or in pieces through the host's
-// memory, each as any other call.
+// How a communicator runs a call on device memory: by kernels (communicator_kernels.cpp), or in pieces through the
+// host's memory, each as any other call.
 #include <utility>
 
 #include "bounced_operation.h"

@@ -27,8 +27,8 @@ std::string Communicator::why_never_kernels() const {
   return parts_->size > most ? "there are more than " + std::to_string(most) + " ranks" : "";
 }
 
-// Two calls of the library's own.  Whether kernels can be used all ranks find out alike; why not, each for itself.  A rank
-// that fails in between goes on from there when its call comes again: the others have been answered.
+// Two calls of the library's own.  Whether kernels can be used all ranks find out alike; why not, each for itself.  A
+// rank that fails in between goes on from there when its call comes again: the others have been answered.
 Status Communicator::meet_on_devices(const Call& about) {
   if (met_on_devices_) return {};
   std::string why = why_never_kernels();
@@ -109,13 +109,13 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;
-    kernels_->begin_call({ready->signature, route.name, program.steps, call.timeout_ns}, call.stream);
+    kernels_->begin_call({ready->signature, route.name, program.steps, call.timeout_ns}, call.stream, counted);
     std::vector<size_t> offsets;
     const Call bound = with_own_input(call, offsets);
     const Binding binding = binding_of(bound, parts_->rank, parts_->size, program.blocks, ready->cut.stripe_bytes);
     kernels_->launch({*ready->flat, ranks_of(program), binding, call.type, call.op, ready->cut.lanes});
     if (call.list_counts) hand_out(call, static_cast<const std::byte*>(bound.output));
-    return kernels_->end_call(counted);
+    return kernels_->end_call();
   });
   if (!number.ok()) {
     const Status status(number.status().code(), "tutti_" + std::string(name(call.collective)) + ": " + number.status().message());
@@ -137,9 +137,9 @@ Communicator::Started Communicator::start_kernels(const Call& call, const Route&
   return operation.ok() ? operation : ended_by(kInTheMiddle, operation.status());  // the device carries the call out
 }
 
-// Of a list one tensor is made, as ranks may have cut it differently.  A factor is this rank's alone, and so is an exchange
-// in place, whose input is overwritten while others still wait for it.  In all these the input is read from memory of the
-// rank's own.  `offsets`: of all_to_all_v.
+// Of a list one tensor is made, as ranks may have cut it differently.  A factor is this rank's alone, and so is an
+// exchange in place, whose input is overwritten while others still wait for it.  In all these the input is read from
+// memory of the rank's own.  `offsets`: of all_to_all_v.
 Call Communicator::with_own_input(const Call& call, std::vector<size_t>& offsets) {
   if (!Dispatch::is_staged(call) && !call.list_counts) return call;
   const size_t element = element_size(call.type);

@@ -19,6 +19,7 @@ constexpr uint32_t kMostLanes = 32;         // without TUTTI_CUDA_LANES
 constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT_BYTES
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
 constexpr uint32_t kShareOfDevice = 4;                  // of its blocks a communicator's ranks take one in so many
+constexpr size_t kMostKnown = 1024;                     // calls that are remembered, beside those of graphs
 constexpr uint64_t kPatienceNs = 10 * kSecond;          // for kernels that are under way when the communicator ends
 constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
 constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
@@ -184,33 +185,43 @@ void DeviceKernels::begin() {
 
 // ---- calls ----
 
-void DeviceKernels::begin_call(const Work& work, void* stream) {
+void DeviceKernels::begin_call(const Work& work, void* stream, bool counted) {
   status_ = {};
   is_own_ = stream == nullptr;
+  is_counted_ = counted;
   on_ = is_own_ ? stream_->get() : static_cast<cuda::CUstream>(stream);
   Signature kind = work.signature;
   kind.sequence = 0;  // a graph is launched again and again
   hash_ = hash_of(kind);
-  {
-    const std::lock_guard lock(mutex_);
-    known_[hash_] = work;
-  }
   is_captured_ = any_launched_ = false;
-  if (!is_own_) {
-    const auto capture = cuda::capture_of(*context_, on_);
-    status_ = capture.status();
-    if (!capture.ok()) return;
-    is_captured_ = capture->has_value();
-    if (is_captured_) {
-      if (captured_ == *capture) then([&] { return cuda::wait_for(*context_, on_, *captured_event_); });
-      captured_ = *capture;
-      return;
-    }
+  const auto capture = is_own_ ? Result<std::optional<uint64_t>>(std::nullopt) : cuda::capture_of(*context_, on_);
+  status_ = capture.status();
+  if (!status_.ok()) return;
+  is_captured_ = capture->has_value();
+  if (is_captured_ && counted) {
+    status_ = Status(Code::unsupported,
+                     "the stream is being captured into a graph, and a request cannot tell when a graph is launched; "
+                     "put the call there without a request");
+    return;
+  }
+  note(work);
+  if (is_captured_) {
+    if (captured_ == *capture) then([&] { return cuda::wait_for(*context_, on_, *captured_event_); });
+    captured_ = *capture;
+    return;
   }
   if (launched_ && !(is_own_ && on_own_stream_)) then([&] { return cuda::wait_for(*context_, on_, *event_); });
   if (!is_own_) return;
   then([&] { return start_->record(cuda::legacy_stream()); });
   then([&] { return cuda::wait_for(*context_, on_, *start_); });
+}
+
+void DeviceKernels::note(const Work& work) {
+  const std::lock_guard lock(mutex_);
+  if (known_.size() >= kMostKnown) std::erase_if(known_, [](const auto& entry) { return !entry.second.in_graph; });
+  Known& known = known_[hash_];
+  known.work = work;
+  known.in_graph |= is_captured_;
 }
 
 std::byte* DeviceKernels::grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes) {
@@ -285,17 +296,17 @@ void DeviceKernels::launch(const Launch& launch) {
   untracked_ = untracked_ || !is_captured_;
 }
 
-Result<uint32_t> DeviceKernels::end_call(bool counted) {
+Result<uint32_t> DeviceKernels::end_call() {
   if (is_captured_) {
     then([&] { return captured_event_->record(on_); });
   } else {
-    if (counted) then([&] { return cuda::write_word(*context_, word_there(Word::ended), counted_ + 1, on_); });
+    if (is_counted_) then([&] { return cuda::write_word(*context_, word_there(Word::ended), counted_ + 1, on_); });
     then([&] { return event_->record(on_); });
   }
   if (!status_.ok()) return status_;
   untracked_ = false;
   if (!is_captured_) launched_ = true, on_own_stream_ = is_own_;
-  if (counted) ++counted_;
+  if (is_counted_) ++counted_;
   return counted_;
 }
 
@@ -346,7 +357,7 @@ ControlWatch::Look DeviceKernels::look(uint64_t now) {
   waiting_.peer = report.peer;
   waiting_.heard = now;
   Look look;
-  const Work& work = known->second;
+  const Work& work = known->second.work;
   look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, now - waiting_.since};
   const uint64_t timeout = work.timeout_ns > 0 ? work.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
   look.over_time = look.stall->waited_ns >= timeout;

@@ -1,5 +1,5 @@
-// The kernels of one rank's device that carry out the calls of a communicator: where they meet those of the other ranks,
-// the order in which they are launched, and what is heard of them.
+// The kernels of one rank's device that carry out the calls of a communicator: where they meet those of the other
+// ranks, the order in which they are launched, and what is heard of them.
 //
 // Ranks meet before their first call on device memory: each tells the others by a DeviceCard what device it has and
 // where its arena is, opens the arenas of the others, and all agree on whether every rank could.
@@ -7,9 +7,9 @@
 // Calls are launched in call order, each behind the one before, whatever their streams: two that ran at once could wait
 // for each other's blocks.  A launch that is captured into a graph is in order within its capture only.
 //
-// A kernel that has waited for another rank for a second says so in a word of the host's, again each second.  The control
-// thread looks at that (ControlWatch), whoever launched the kernel, be it a graph.  When the communicator has failed,
-// a word that all kernels look at says so, and they end.
+// A kernel that has waited for another rank for a second says so in a word of the host's, again each second.  The
+// control thread looks at that (ControlWatch), whoever launched the kernel, be it a graph.  When the communicator has
+// failed, a word that all kernels look at says so, and they end.
 //
 // Threads: launches one at a time; the rest any.
 #pragma once
@@ -81,14 +81,14 @@ class DeviceKernels final : private ControlWatch {
   };
   // Begins a call on this stream: behind what was launched before, and behind the legacy default stream if `stream` is
   // none of the user's (null).  From here to end_call() the first error is kept, and nothing more is done after it.
-  void begin_call(const Work& work, void* stream);
+  // `counted`: the device counts the call in ended() when it has ended; its number then is what end_call() gives.
+  void begin_call(const Work& work, void* stream, bool counted);
   // Memory of the rank's own that the present call may use; null after an error.
   std::byte* temporary(size_t bytes);
   void copy(std::byte* to, const std::byte* from, size_t bytes);
   void scale(DataType type, std::byte* to, const std::byte* from, size_t count, double factor);
   void launch(const Launch& launch);
-  // `counted`: the device counts the call in ended() when it has ended; its number then.
-  Result<uint32_t> end_call(bool counted);
+  Result<uint32_t> end_call();
   bool has_launched() const { return any_launched_; }  // some of the last call: if that failed, the ranks are apart
 
   const uint32_t* ended() const { return word(Word::ended); }
@@ -111,6 +111,7 @@ class DeviceKernels final : private ControlWatch {
   void then(Step step) {
     if (status_.ok()) status_ = step();
   }
+  void note(const Work& work);
   std::byte* grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes);
   void place_program(cuda::DeviceCall& call, const std::vector<std::byte>& program);
   Status wait_for_end() const;
@@ -141,7 +142,7 @@ class DeviceKernels final : private ControlWatch {
 
   // Of the present call.
   cuda::CUstream on_ = nullptr;
-  bool is_own_ = false, is_captured_ = false, any_launched_ = false;
+  bool is_own_ = false, is_counted_ = false, is_captured_ = false, any_launched_ = false;
   uint32_t hash_ = 0;
   Status status_;
   // What launches use, graphs at any time.
@@ -152,8 +153,12 @@ class DeviceKernels final : private ControlWatch {
     std::map<std::string, cuda::PinnedMemory> programs;
   } used_;
 
-  mutable std::mutex mutex_;        // of what follows
-  std::map<uint32_t, Work> known_;  // calls by hash
+  mutable std::mutex mutex_;  // of what follows
+  struct Known {
+    Work work;
+    bool in_graph = false;  // and so may be launched at any time
+  };
+  std::map<uint32_t, Known> known_;  // calls by hash
   struct {
     uint32_t hash = 0, peer = 0;
     uint64_t since = 0, heard = 0, mismatch_since = 0;

@@ -111,7 +111,8 @@ class Dispatch {
   bool rounds_twice(const Call& call, const Route& route) const {
     return averages_halves(call) && makes_partial_sums(call.collective, route.name, terms_.team);
   }
-  Result<ForDevice> prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes, uint64_t slot_bytes);
+  Result<ForDevice> prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes,
+                                       uint64_t slot_bytes);
   // Where the elements of this rank's input lie, and where each would be in a copy of all.
   std::vector<StagedData::Input> inputs_of(const Call& call) const;
   uint64_t bytes_of(const Call& call) const { return total_count(call, parts_.size) * element_size(call.type); }

@@ -152,6 +152,11 @@ TEST_F(OnDevice, AGraphIsLaunchedAgainAndAgain) {
     };
     const cuda::CUgraphExec graph = captured(driver, stream, [&] {
       sum();
+      tutti_request* request = nullptr;  // which nobody could end
+      EXPECT_EQ(tutti_barrier_start(comm, &options, &request), TUTTI_UNSUPPORTED);
+      EXPECT_EQ(tutti_all_reduce_start(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, &options, &request),
+                TUTTI_UNSUPPORTED);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("a request cannot tell when a graph is launched"));
       ASSERT_TRUE(succeeded(tutti_broadcast(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, 1, &options), comm));
     });
     for (int i = 0; i < 3; ++i) ASSERT_EQ(driver.call<"cuGraphLaunch">(graph, stream), cuda::Error::success);
