@@ -1,0 +1,152 @@
+// Which calls on device memory kernels carry out, and what becomes of those that they cannot: over a driver of our own,
+// whose moods (tests/cuda/fake/moods.h) a real one has not.
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+#include "device_calls.h"
+#include "device_memory.h"
+#include "local_world.h"
+#include "stream.h"
+
+namespace tutti::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr size_t kFew = 3000;
+
+std::string library() {
+  const char* named = std::getenv("TUTTI_CUDA_LIBRARY");
+  return named ? named : cuda::kDriverLibrary;
+}
+
+bool set_mood(const char* moods) {
+  void* const handle = ::dlopen(library().c_str(), RTLD_NOW | RTLD_NOLOAD);
+  const auto set = handle ? reinterpret_cast<void (*)(const char*)>(::dlsym(handle, "fake_cuda_mood")) : nullptr;
+  if (set) set(moods);
+  return set != nullptr;
+}
+
+std::string reason_of(tutti_comm* comm) {
+  tutti_stats stats{};
+  stats.struct_size = sizeof stats;
+  EXPECT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+  return stats.last_reason;
+}
+
+template <class T>
+T taken(Result<T> result) {
+  EXPECT_TRUE(result.ok()) << result.status().message();
+  return std::move(*result);
+}
+
+// Floats on one of several devices.
+class Floats {
+ public:
+  Floats(int device, const std::vector<float>& values)
+      : context_(taken(cuda::Context::retain(*taken(cuda::Driver::load(library())), device))),
+        stream_(taken(cuda::Stream::create(context_))),
+        host_(taken(cuda::PinnedMemory::allocate(context_, values.size() * sizeof(float)))),
+        memory_(taken(cuda::DeviceMemory::allocate(context_, values.size() * sizeof(float)))) {
+    std::memcpy(host_.data(), values.data(), memory_.size());
+    move(memory_.address(), cuda::address_of(host_.data()));
+  }
+  void* data() const { return memory_.data(); }
+  std::vector<float> values() const {
+    move(cuda::address_of(host_.data()), memory_.address());
+    std::vector<float> values(memory_.size() / sizeof(float));
+    std::memcpy(values.data(), host_.data(), memory_.size());
+    return values;
+  }
+
+ private:
+  void move(cuda::CUdeviceptr to, cuda::CUdeviceptr from) const {
+    const cuda::CurrentContext current(*context_);
+    EXPECT_TRUE(cuda::copy(*context_, to, from, memory_.size(), stream_.get()).ok());
+    EXPECT_EQ(context_->driver().call<"cuStreamSynchronize">(stream_.get()), cuda::Error::success);
+  }
+  const cuda::SharedContext context_;
+  const cuda::Stream stream_;
+  const cuda::PinnedMemory host_;
+  const cuda::DeviceMemory memory_;
+};
+
+class ByKernels : public OnDevice {
+ protected:
+  void TearDown() override { (void)set_mood(""); }
+
+  static std::vector<float> sums() {
+    std::vector<float> sums(kFew);
+    std::ranges::transform(ramp(0, kFew), ramp(1, kFew), sums.begin(), std::plus<>());
+    return sums;
+  }
+
+  // An all-reduce of two ranks, each on the device that `device_of` names; the reason that rank 0 gives.
+  template <class DeviceOf>
+  static std::string reduce(DeviceOf device_of) {
+    const LocalWorld world(2);
+    std::string reason;
+    world.run([&](int rank, tutti_comm* comm) {
+      const Floats memory(device_of(rank), ramp(rank, kFew));
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+      EXPECT_EQ(memory.values(), sums());
+      if (rank == 0) reason = reason_of(comm);
+    });
+    return reason;
+  }
+  static bool has_two_devices() { return (*cuda::Driver::load(library()))->devices() > 1; }
+};
+
+TEST_F(ByKernels, RanksOnOneDeviceAndOnTwo) {
+  EXPECT_THAT(reduce([](int) { return 0; }), HasSubstr("by kernels"));
+  if (!has_two_devices()) GTEST_SKIP() << "for two devices";
+  EXPECT_THAT(reduce([](int rank) { return rank; }), HasSubstr("by kernels"));
+}
+
+TEST_F(ByKernels, DevicesThatDoNotReachEachOther) {
+  if (!has_two_devices() || !set_mood("no-p2p")) GTEST_SKIP() << "for two devices, and a driver that has moods";
+  EXPECT_THAT(reduce([](int rank) { return rank; }),
+              AllOf(HasSubstr("through the host's memory, since rank 1"), HasSubstr("device 0 cannot r")));  // it is cut off
+}
+
+// One rank's trouble is all ranks' reason.
+TEST_F(ByKernels, KernelsThatCannotBeLoaded) {
+  if (!set_mood("fail=cuModuleLoadData:209:1")) GTEST_SKIP() << "this driver has no moods";
+  const auto on_one_device = [](int) { return 0; };
+  EXPECT_THAT(reduce(on_one_device), AllOf(HasSubstr("through the host's memory, since rank "), HasSubstr("CUDA cannot l")));
+  ASSERT_TRUE(set_mood(""));
+  EXPECT_THAT(reduce(on_one_device), HasSubstr("by kernels"));
+}
+
+// Nothing has changed, and the same call succeeds.
+TEST_F(ByKernels, ALaunchThatIsRefused) {
+  if (!set_mood("")) GTEST_SKIP() << "this driver has no moods";
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const Floats memory(0, ramp(rank, kFew)), other(0, ramp(rank, kFew));
+    const auto sum = [&](const Floats& of) {
+      return tutti_all_reduce(comm, of.data(), of.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, nullptr);
+    };
+    ASSERT_TRUE(succeeded(sum(other), comm));
+    ASSERT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));
+    if (rank == 0) {
+      ASSERT_TRUE(set_mood("fail=cuLaunchKernel:701:1"));
+      EXPECT_EQ(sum(memory), TUTTI_SYSTEM);
+      EXPECT_THAT(tutti_last_error(comm), AllOf(HasSubstr("tutti_all_reduce: CUDA cannot launch a kernel"),
+                                                HasSubstr("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")));
+      EXPECT_EQ(memory.values(), ramp(0, kFew));
+    }
+    ASSERT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));
+    ASSERT_TRUE(succeeded(sum(memory), comm));
+    EXPECT_EQ(memory.values(), sums());
+  });
+}
+
+}  // namespace
+}  // namespace tutti::test
