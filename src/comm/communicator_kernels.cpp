@@ -130,7 +130,8 @@ Communicator::Started Communicator::start_kernels(const Call& call, const Route&
   const auto number = put_kernels(call, route, true);
   if (!number.ok()) return number.status();
   const auto make = [&](LinkTable&) {
-    auto operation = std::make_shared<DeviceOperation>(signature, route.name, kernels_->ended(), *number, kernels_->words());
+    auto operation = std::make_shared<DeviceOperation>(signature, route.name, kernels_->ended(), *number, kernels_->hearsay(),
+                                                       kernels_->words());
     return dispatch_->equipped(std::move(operation), call, dispatch_->bytes_of(call));
   };
   auto operation = with_memory([&] { return engine_->start(make, asynchronous); });

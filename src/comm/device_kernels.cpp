@@ -20,7 +20,7 @@ constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
 constexpr uint32_t kShareOfDevice = 4;                  // of its blocks a communicator's ranks take one in so many
 constexpr size_t kMostKnown = 1024;                     // calls that are remembered, beside those of graphs
-constexpr uint64_t kPatienceNs = 10 * kSecond;          // for kernels that are under way when the communicator ends
+constexpr uint64_t kKernelPatienceNs = 10 * kSecond;    // for kernels that are under way when the communicator ends
 constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
 constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
 
@@ -43,6 +43,7 @@ bool equal(const T& a, const T& b) {
 
 DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext context)
     : parts_(parts), context_(std::move(context)), pool_(cuda::MemoryPool::of(context_)) {
+  hearsay_->device = "device " + std::to_string(context_->device());
   const Settings& settings = parts_.settings;
   shape_.ranks = static_cast<uint32_t>(parts_.size);
   shape_.lanes = settings.cuda_lanes > 0 ? static_cast<uint32_t>(settings.cuda_lanes) : kMostLanes;
@@ -327,7 +328,7 @@ Status DeviceKernels::health() const {
 
 Status DeviceKernels::wait_for_end() const {
   if (untracked_) return Status(Code::system, "no event tells when a kernel of this rank ends");
-  const uint64_t deadline = now_ns() + kPatienceNs;
+  const uint64_t deadline = now_ns() + kKernelPatienceNs;
   while (launched_ && has_unfinished()) {
     if (now_ns() > deadline) return Status(Code::timeout, "kernels of this rank do not end");
     std::this_thread::yield();
@@ -348,6 +349,7 @@ ControlWatch::Look DeviceKernels::look(uint64_t now) {
   auto* const said = reinterpret_cast<uint64_t*>(word(Word::report));
   const uint64_t word = __atomic_exchange_n(said, 0, __ATOMIC_ACQUIRE);
   if (word == 0) return {};
+  hearsay_->waiting_ns.store(now, std::memory_order_relaxed);
   const auto report = cuda::DeviceReport::of(word);
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(report.hash);

@@ -26,6 +26,7 @@
 
 #include "communicator_parts.h"
 #include "device_arena.h"
+#include "device_operation.h"
 #include "device_program.h"
 #include "kernel_set.h"
 #include "stream.h"
@@ -93,6 +94,7 @@ class DeviceKernels final : private ControlWatch {
 
   const uint32_t* ended() const { return word(Word::ended); }
   std::shared_ptr<const void> words() const { return words_; }
+  std::shared_ptr<const DeviceHearsay> hearsay() const { return hearsay_; }
 
   bool has_unfinished() const;  // launches, but for those of graphs
   Status health() const;
@@ -127,6 +129,7 @@ class DeviceKernels final : private ControlWatch {
   std::shared_ptr<const cuda::KernelSet> kernels_;
   std::shared_ptr<const cuda::DeviceArena> arena_;
   std::vector<cuda::PeerArena> peers_;  // by rank; of this rank its own
+  const std::shared_ptr<DeviceHearsay> hearsay_ = std::make_shared<DeviceHearsay>();
   std::shared_ptr<cuda::PinnedMemory> words_;
   cuda::CUdeviceptr words_there_ = 0;
   std::optional<cuda::Stream> stream_;  // of calls that are on none of the user's

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -145,6 +146,31 @@ TEST_F(ByKernels, ALaunchThatIsRefused) {
     ASSERT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));
     ASSERT_TRUE(succeeded(sum(memory), comm));
     EXPECT_EQ(memory.values(), sums());
+  });
+}
+
+// Rank 0's device does not come to its call, whose deadline is over: nobody else is to blame.
+TEST_F(ByKernels, AWaitForOnesOwnDeviceHasAnEnd) {
+  const LocalWorld world(2);
+  const cuda::SharedContext device = taken(cuda::Context::retain(*taken(cuda::Driver::load(library())), 0));
+  const auto word = taken(cuda::PinnedMemory::allocate(device, 64));
+  const std::atomic_ref<uint32_t> gate(*reinterpret_cast<uint32_t*>(word.data()));
+  gate = 0;
+  world.run([&](int rank, tutti_comm* comm) {
+    const cuda::CurrentContext current(*device);
+    const Floats memory(0, ramp(rank, kFew)), other(0, ramp(rank, kFew));
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, other.data(), other.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    tutti_call_options options;
+    tutti_call_options_init(&options);
+    if (rank == 0) {
+      ASSERT_TRUE(cuda::wait_for_word(*device, *word.device_address(), 1, cuda::legacy_stream()).ok());
+      options.timeout_ms = 500;
+    }
+    EXPECT_EQ(tutti_all_reduce(comm, memory.data(), memory.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_TIMEOUT);
+    EXPECT_THAT(tutti_last_error(comm), AllOf(HasSubstr("rank 0 ("), HasSubstr(" for its own device in all_reduce #2 of 3000"),
+                                              HasSubstr("device 0 has not carried it out; look for")));
+    gate = 1;
+    EXPECT_EQ(memory.values().size(), kFew);  // streams go on
   });
 }
 
