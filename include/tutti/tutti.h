@@ -304,9 +304,12 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
  * Calls take their places in the order in which they are made, whatever their streams.  Kernels carry them out where the
  * ranks' devices reach each other's memory; else, and with a codec or a reduction of the caller's, they go through the
  * host's memory in pieces (TUTTI_CUDA_PIECE_BYTES) and use the ranks' transports (docs/cuda.md; tutti_stats says which).
- * A call that kernels carry out may be captured into a graph, before its communicator's first one, too.  Each launch of the
- * graph is such a call: all ranks launch theirs in the same order, and in the same place among their other calls.  A
- * communicator is destroyed once its graphs have ended.  Other calls are not captured (TUTTI_UNSUPPORTED).
+ * Kernels want buffers that begin at a multiple of their element's bytes (else TUTTI_INVALID_ARGUMENT).
+ * A call that kernels carry out may be captured into a graph, before its communicator's first one, too; all ranks capture
+ * the same calls.  Each launch of the graph is these calls again: all ranks launch theirs in the same order and in the same
+ * place among their other calls, and each rank orders a launch, by streams or events, with all other calls of the
+ * communicator, blocking ones and other graphs included.  A communicator is destroyed once its graphs have ended.  Other
+ * calls are not captured (TUTTI_UNSUPPORTED).
  * After a failure, streams go on within a second, and outputs of calls on them are undefined; tutti_comm_status, or the
  * next call, says why.  tutti_comm_destroy waits for what is on streams. */
 

@@ -112,12 +112,13 @@ Status Communicator::goodbye(std::optional<uint64_t> limit_ns) {
   const uint64_t limit = limit_ns.value_or(parts_->timeout_ns);
   Waiter waiter;
   uint64_t waited = 0;
-  const auto has_unfinished = [this] { return engine_->has_unfinished() || (kernels_ && kernels_->has_unfinished()); };
+  DeviceKernels* const kernels = ready_kernels_.load(std::memory_order_acquire);
+  const auto has_unfinished = [&] { return engine_->has_unfinished() || (kernels && kernels->has_unfinished()); };
   while (!failed() && has_unfinished() && waited < limit) waited = waiter.wait();  // calls on streams
   while (!failed() && !engine_->drained() && waited < limit) waited = waiter.wait();
   if (failed()) return {};
-  const bool late = has_unfinished() && !limit_ns;
-  if (kernels_ && !late) kernels_->leave();
+  const bool unfinished = has_unfinished(), late = unfinished && !limit_ns;
+  if (kernels && !unfinished) kernels->leave();
   Status status = parts_->control->goodbye(limit_ns);
   if (!late) return status;
   return Status(Code::timeout, "calls that " + peer_name(-1) + " put on streams have not ended within the communicator's timeout");

@@ -128,6 +128,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   // communicator_kernels.cpp
   std::string why_never_kernels() const;
   Status meet_on_devices(const Call& about);
+  Status check_alignment(const Call& call) const;
   Result<std::optional<Route>> kernel_route(const Call& call, std::string& why_not);
   Result<uint32_t> put_kernels(const Call& call, const Route& route, bool counted);
   Call with_own_input(const Call& call, std::vector<size_t>& offsets);
@@ -185,6 +186,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   std::unique_ptr<DeviceKernels> meeting_;  // until all have agreed
   std::optional<Status> connected_;         // what came of it at this rank
   std::unique_ptr<DeviceKernels> kernels_;  // null: calls on device memory go through the host's
+  std::atomic<DeviceKernels*> ready_kernels_{nullptr};  // the same, for threads that do not hold the lock
   std::string why_no_kernels_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Dispatch> dispatch_;

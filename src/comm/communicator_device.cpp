@@ -53,9 +53,15 @@ Status Communicator::open_device(int device) {
 // calls nothing of CUDA while calls are on streams (device_side.h).
 Status Communicator::wait(Operation& operation) {
   while (device_->is_open()) {
-    if (const auto status = engine_->drive_until(operation, now_ns() + kSecond)) return *status;
+    const DeviceKernels* const kernels = ready_kernels_.load(std::memory_order_acquire);
+    if (const auto status = engine_->drive_until(operation, now_ns() + kSecond)) {
+      if (status->ok()) return {};
+      device_->settle();  // what is under way on the device may still write
+      if (kernels) kernels->settle();
+      return *status;
+    }
     Status health = device_->health();
-    if (health.ok() && kernels_) health = kernels_->health();
+    if (health.ok() && kernels) health = kernels->health();
     if (!health.ok()) (void)ended_by(" cannot go on in the middle of a call: ", health);
   }
   return engine_->drive(operation);

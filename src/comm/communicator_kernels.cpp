@@ -53,6 +53,7 @@ Status Communicator::meet_on_devices(const Call& about) {
     if (*all) {
       meeting_->begin();
       kernels_ = std::move(meeting_);
+      ready_kernels_.store(kernels_.get(), std::memory_order_release);
     } else {
       meeting_.reset();
       if_possible([&] { why = connected_->ok() ? "another rank cannot use kernels" : connected_->message(); });
@@ -90,8 +91,26 @@ Result<std::optional<Route>> Communicator::kernel_route(const Call& call, std::s
   return Answer();
 }
 
+// CUDA's loads and stores must be aligned; one that is not would cost the process its context.
+Status Communicator::check_alignment(const Call& call) const {
+  const size_t element = element_size(call.type);
+  const size_t parts = call.list_counts ? call.list_length : static_cast<size_t>(parts_->size);
+  bool aligned = true;
+  const auto check = [&](const void* memory) { aligned = aligned && reinterpret_cast<uintptr_t>(memory) % element == 0; };
+  check(call.input);
+  check(call.output);
+  for (size_t i = 0; call.inputs && i < parts; ++i) check(call.inputs[i]);
+  for (size_t i = 0; call.outputs && i < parts; ++i) check(call.outputs[i]);
+  if (aligned) return {};
+  return Status(Code::invalid_argument, "tutti_" + std::string(name(call.collective)) +
+                                            ": a buffer in a device's memory begins at "
+                                            "an address that is no multiple of its element's " +
+                                            std::to_string(element) + " bytes");
+}
+
 // The number that the device counts to when it has ended, if that is asked for.
 Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route, bool counted) {
+  if (Status status = check_alignment(call); !status.ok()) return status;
   const uint32_t sequence = sequence_of(call);
   const auto ready = dispatch_->prepare_for_device(call, route, sequence, kernels_->lanes(), kernels_->slot_bytes());
   if (!ready.ok()) return ready.status();

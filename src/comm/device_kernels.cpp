@@ -18,9 +18,10 @@ namespace {
 constexpr uint32_t kMostLanes = 32;         // without TUTTI_CUDA_LANES
 constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT_BYTES
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
-constexpr uint32_t kShareOfDevice = 4;                  // of its blocks a communicator's ranks take one in so many
-constexpr size_t kMostKnown = 1024;                     // calls that are remembered, beside those of graphs
-constexpr uint64_t kKernelPatienceNs = 10 * kSecond;    // for kernels that are under way when the communicator ends
+constexpr uint32_t kShareOfDevice = 4;                // of its blocks a communicator's ranks take one in so many
+constexpr size_t kMostKnown = 1024;                   // calls that are remembered, beside those of graphs
+constexpr uint64_t kKernelPatienceNs = 10 * kSecond;  // for kernels that are under way when the communicator ends
+constexpr uint64_t kKernelMomentNs = 200 * kMillisecond;
 constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
 constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
 
@@ -48,9 +49,11 @@ DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext
   shape_.ranks = static_cast<uint32_t>(parts_.size);
   shape_.lanes = settings.cuda_lanes > 0 ? static_cast<uint32_t>(settings.cuda_lanes) : kMostLanes;
   const uint64_t slots = std::max<uint64_t>(1, uint64_t{cuda::kChannelSlots} * shape_.lanes * (shape_.ranks - 1));
+  const uint64_t least = cuda::message_bytes(64, (shape_.ranks + 1) / 2);  // of the widest run that any plan has
   shape_.slot_bytes = settings.cuda_slot_bytes > 0
                           ? settings.cuda_slot_bytes
                           : std::clamp(kArenaBytes / slots / memory::kPage * memory::kPage, kLeastSlot, kLargestSlot);
+  shape_.slot_bytes = std::max(shape_.slot_bytes, (least + memory::kPage - 1) / memory::kPage * memory::kPage);
 }
 
 // Nothing is freed here (memory_pool.h).  Where the communicator has failed, kernels of other processes may still write
@@ -58,13 +61,15 @@ DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext
 DeviceKernels::~DeviceKernels() {
   if (watched_) parts_.control->set_watch(nullptr);
   if (!context_->is_ours()) return;
-  const bool ended = wait_for_end().ok();
+  if (words_) __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);  // for what may still be under way
+  const bool ended = wait_for_end(kKernelPatienceNs).ok();
   const bool shared = std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process);
-  if (!ended || (shared && parts_.control->failed())) new std::shared_ptr<const cuda::DeviceArena>(arena_);
+  if (!ended || shared || !given_back_) new std::shared_ptr<const cuda::DeviceArena>(arena_);
   if (!ended && context_->lost() == cuda::Error::success) {
     new auto(std::move(peers_));
     new auto(std::move(used_));
     new auto(words_);
+    new auto(kernels_);
     return;
   }
   for (cuda::DeviceMemory& memory : used_.outgrown) pool_->give_back(std::move(memory));
@@ -315,30 +320,68 @@ Result<uint32_t> DeviceKernels::end_call() {
 
 bool DeviceKernels::has_unfinished() const {
   if (!launched_) return false;
+  const cuda::BesideCaptures beside(context_->driver());
   const cuda::CurrentContext current(*context_);
   const auto done = event_->is_done();
-  return done.ok() && !*done;
+  return done.ok() ? !*done : context_->lost() == cuda::Error::success;
 }
 
 Status DeviceKernels::health() const {
+  const cuda::BesideCaptures beside(context_->driver());
   const cuda::CurrentContext current(*context_);
   if (!current.status().ok()) return current.status();
   return event_->is_done().status();
 }
 
-Status DeviceKernels::wait_for_end() const {
+Status DeviceKernels::wait_for_end(uint64_t patience_ns) const {
   if (untracked_) return Status(Code::system, "no event tells when a kernel of this rank ends");
-  const uint64_t deadline = now_ns() + kKernelPatienceNs;
-  while (launched_ && has_unfinished()) {
+  const uint64_t deadline = now_ns() + patience_ns;
+  while (has_unfinished()) {
     if (now_ns() > deadline) return Status(Code::timeout, "kernels of this rank do not end");
     std::this_thread::yield();
   }
   return {};
 }
 
+void DeviceKernels::settle() const { (void)wait_for_end(kKernelMomentNs); }
+
+// A peer's kernel that reads this rank's last messages writes into its arena that it has.
+Result<bool> DeviceKernels::all_is_taken() {
+  const cuda::BesideCaptures beside(context_->driver());
+  const cuda::CurrentContext current(*context_);
+  const uint64_t bytes = shape_.channels_at(shape_.ranks);
+  auto copied = pool_->pinned(bytes);
+  if (!copied.ok()) return copied.status();
+  status_ = current.status();
+  then([&] { return cuda::copy(*context_, cuda::address_of(copied->data()), arena_->address(), bytes, stream_->get()); });
+  then([&] { return start_->record(stream_->get()); });
+  for (bool done = false; status_.ok() && !done; std::this_thread::yield()) {
+    const auto asked = start_->is_done();
+    status_ = asked.status();
+    done = asked.ok() && *asked;
+  }
+  if (!status_.ok()) return status_;
+  bool all = true;
+  for (uint64_t at = 0; at < bytes; at += sizeof(cuda::Channel)) {
+    cuda::Channel channel;
+    std::memcpy(&channel, copied->data() + at, sizeof channel);
+    all = all && channel.taken == channel.sent;
+  }
+  pool_->give_back(std::move(*copied));
+  return all;
+}
+
 void DeviceKernels::leave() {
-  if (!wait_for_end().ok()) return;
-  peers_.clear();
+  if (!std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process)) return;
+  given_back_ = false;
+  for (const uint64_t deadline = now_ns() + kKernelPatienceNs; now_ns() < deadline && !parts_.control->failed();) {
+    const auto all = all_is_taken();
+    if (!all.ok()) return;
+    given_back_ = *all;
+    if (given_back_) break;
+    std::this_thread::yield();
+  }
+  if (given_back_) peers_.clear();
 }
 
 size_t DeviceKernels::memory_bytes() const { return arena_ ? arena_->bytes() : 0; }
@@ -346,6 +389,7 @@ size_t DeviceKernels::memory_bytes() const { return arena_ ? arena_->bytes() : 0
 // ---- what is heard of them ----
 
 ControlWatch::Look DeviceKernels::look(uint64_t now) {
+  if (parts_.given_up->load(std::memory_order_acquire) != 0) failed();  // another rank of this host has heard of it first
   auto* const said = reinterpret_cast<uint64_t*>(word(Word::report));
   const uint64_t word = __atomic_exchange_n(said, 0, __ATOMIC_ACQUIRE);
   if (word == 0) return {};
@@ -354,21 +398,24 @@ ControlWatch::Look DeviceKernels::look(uint64_t now) {
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(report.hash);
   if (known == known_.end() || report.peer >= shape_.ranks) return {};
-  if (waiting_.hash != report.hash || now > waiting_.heard + kForgottenNs)
-    waiting_ = {report.hash, report.peer, now - kSecond, now, 0};
-  waiting_.peer = report.peer;
+  const bool same = waiting_.hash == report.hash && now < waiting_.heard + kForgottenNs;
+  if (!same || report.seconds < cuda::DeviceReport::kMostSeconds) waiting_.since = now - report.seconds * kSecond;
+  if (!same) waiting_.mismatch_since = 0;
+  waiting_.hash = report.hash;
   waiting_.heard = now;
   Look look;
   const Work& work = known->second.work;
-  look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, now - waiting_.since};
+  const uint64_t waited = now - waiting_.since;
   const uint64_t timeout = work.timeout_ns > 0 ? work.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
-  look.over_time = look.stall->waited_ns >= timeout;
+  const std::string& me = parts_.rank_names[static_cast<size_t>(parts_.rank)];
+  const std::string& peer = parts_.rank_names[report.peer];
+  look.over_time = waited >= timeout;
+  look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, waited};
   if (report.kind != cuda::DeviceReport::Kind::mismatch) return look;
   if (waiting_.mismatch_since == 0) waiting_.mismatch_since = now;
   if (now >= waiting_.mismatch_since + kMismatchNs)
-    look.failure = Status(Code::mismatch, "ranks called different things: " + parts_.rank_names[static_cast<size_t>(parts_.rank)] +
-                                              " is in " + describe(work.signature) + ", and a message of " +
-                                              parts_.rank_names[report.peer] + " is of another call");
+    look.failure = Status(Code::mismatch, "ranks called different things: " + me + " is in " + describe(work.signature) +
+                                              ", and a message of " + peer + " is of another call");
   return look;
 }
 

@@ -14,7 +14,7 @@
 // Threads: launches one at a time; the rest any.
 #pragma once
 
-#include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -63,7 +63,7 @@ class DeviceKernels final : private ControlWatch {
 
   uint32_t lanes() const { return lanes_; }
   uint64_t slot_bytes() const { return shape_.slot_bytes; }
-  static constexpr int kMostRanks = 256;  // whose programs fit a kernel's own memory
+  static constexpr int kMostRanks = 128;  // whose programs fit a kernel's own memory
 
   struct Launch {
     const DeviceProgram& program;
@@ -98,7 +98,10 @@ class DeviceKernels final : private ControlWatch {
 
   bool has_unfinished() const;  // launches, but for those of graphs
   Status health() const;
-  void leave();  // no more launches: waits for those that are under way, and lets go of other ranks' memory
+  // No more launches, and none is under way: waits until other processes have read what this rank has sent them, and
+  // lets go of their memory.
+  void leave();
+  void settle() const;  // what is under way when a call has failed ends within moments; waits for that
   size_t memory_bytes() const;
 
  private:
@@ -116,7 +119,8 @@ class DeviceKernels final : private ControlWatch {
   void note(const Work& work);
   std::byte* grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes);
   void place_program(cuda::DeviceCall& call, const std::vector<std::byte>& program);
-  Status wait_for_end() const;
+  Status wait_for_end(uint64_t patience_ns) const;
+  Result<bool> all_is_taken();
 
   Look look(uint64_t now) override;
   void failed() noexcept override;
@@ -137,10 +141,10 @@ class DeviceKernels final : private ControlWatch {
   std::optional<cuda::Event> start_, event_, captured_event_;
 
   // Of the last call.
-  bool launched_ = false;             // not into a graph
-  bool untracked_ = false;            // some of it has been launched, and event_ does not tell of its end
-  bool on_own_stream_ = false;        // it was on stream_
-  std::optional<uint64_t> captured_;  // the capture of the last one that was captured
+  std::atomic<bool> launched_ = false;  // not into a graph
+  bool untracked_ = false;              // some of it has been launched, and event_ does not tell of its end
+  bool on_own_stream_ = false;          // it was on stream_
+  std::optional<uint64_t> captured_;    // the capture of the last one that was captured
   uint32_t counted_ = 0;
 
   // Of the present call.
@@ -163,10 +167,11 @@ class DeviceKernels final : private ControlWatch {
   };
   std::map<uint32_t, Known> known_;  // calls by hash
   struct {
-    uint32_t hash = 0, peer = 0;
+    uint32_t hash = 0;
     uint64_t since = 0, heard = 0, mismatch_since = 0;
   } waiting_;
   bool watched_ = false;
+  bool given_back_ = true;  // the arena may be given back: nobody writes into it any more
 };
 
 }  // namespace tutti

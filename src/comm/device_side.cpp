@@ -14,6 +14,7 @@
 namespace tutti {
 namespace {
 
+constexpr uint64_t kMomentNs = 200 * kMillisecond;
 constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies on our streams that nobody needs any more
 
 cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
@@ -131,6 +132,19 @@ Status DeviceSide::health() const {
 bool DeviceSide::is_lost() const {
   if (unusable_.load()) return true;
   return is_open() && !health().ok() && shared_->context->lost() != cuda::Error::success;
+}
+
+void DeviceSide::settle() const {
+  Shared& shared = *shared_;
+  uint32_t pieces = 0;
+  {
+    const std::lock_guard lock(shared.mutex);
+    pieces = shared.pieces;
+  }
+  const uint64_t deadline = now_ns() + kMomentNs;
+  while (pieces > 0 && !shared.has_counted(Shared::delivered, pieces - 1) && now_ns() < deadline &&
+         shared.context->lost() == cuda::Error::success)
+    std::this_thread::yield();
 }
 
 size_t DeviceSide::memory_bytes() const {

@@ -58,6 +58,9 @@ class DeviceSide {
   // After an error: nothing can be done on the device any more.
   bool is_lost() const;
 
+  // Copies of a call that has failed end within moments, if its stream has come to them; waits for that.
+  void settle() const;
+
   size_t memory_bytes() const;  // of the host's, that is kept for copies
 
   // The buffers of a call's pieces; those that do not fit into the ring have some of their own.

@@ -97,13 +97,15 @@ std::optional<Cause> ControlJudge::contradiction(int rank, uint64_t now) {
   return standstill(now);
 }
 
-// If all ranks have stalled for `least` in collectives, and not all in the same: two of them.
+// If all ranks have stalled for `least` in collectives, and not all in the same: two of them.  A rank's device may be
+// in another call than its host: that proves nothing before a deadline is over.
 std::optional<std::pair<int, int>> ControlJudge::apart(uint64_t now, uint64_t least) const {
   int first = 0, last = 0;
   const auto sequence = [this](int r) { return reports_[static_cast<size_t>(r)].stall.signature.sequence; };
   for (int rank = 0; rank < static_cast<int>(reports_.size()); ++rank) {
     const uint64_t waited = reports_[static_cast<size_t>(rank)].stall.waited_ns;
-    if (!fresh(rank, now) || sequence(rank) == 0 || waited < least) return std::nullopt;
+    const bool on_device = (reports_[static_cast<size_t>(rank)].stall.signature.data_type & kOnDevice) != 0;
+    if (!fresh(rank, now) || sequence(rank) == 0 || waited < least || (on_device && least > 0)) return std::nullopt;
     if (sequence(rank) < sequence(first)) first = rank;
     if (sequence(rank) > sequence(last)) last = rank;
   }

@@ -116,17 +116,21 @@ struct DeviceReport {
     waits,     // no word of the peer for a second; said again each second
     mismatch,  // the peer's message is of another call
   };
+  static constexpr uint32_t kMostSeconds = 63;
   Kind kind;
-  uint32_t peer;  // rank; in 14 bits
-  uint32_t step;  // of the plan; in 16 bits
-  uint32_t hash;  // of the call
+  uint32_t seconds;  // for which it has waited; more are kMostSeconds
+  uint32_t peer;     // rank; in 8 bits
+  uint32_t step;     // of the plan; in 16 bits
+  uint32_t hash;     // of the call
 
   constexpr uint64_t word() const {
-    return uint64_t{static_cast<uint8_t>(kind)} << 62 | uint64_t{peer & 0x3FFF} << 48 | uint64_t{step & 0xFFFF} << 32 | hash;
+    const uint64_t time = seconds < kMostSeconds ? seconds : kMostSeconds;
+    return uint64_t{static_cast<uint8_t>(kind)} << 62 | time << 56 | uint64_t{peer & 0xFF} << 48 | uint64_t{step & 0xFFFF} << 32 |
+           hash;
   }
   static constexpr DeviceReport of(uint64_t word) {
-    return {static_cast<Kind>(word >> 62), static_cast<uint32_t>(word >> 48 & 0x3FFF), static_cast<uint32_t>(word >> 32 & 0xFFFF),
-            static_cast<uint32_t>(word)};
+    return {static_cast<Kind>(word >> 62), static_cast<uint32_t>(word >> 56 & 0x3F), static_cast<uint32_t>(word >> 48 & 0xFF),
+            static_cast<uint32_t>(word >> 32 & 0xFFFF), static_cast<uint32_t>(word)};
   }
 };
 

@@ -71,7 +71,8 @@ class Interpreter {
       peers_[p].sent = device_peers_[p].mine[lane].sent;
       peers_[p].received = device_peers_[p].mine[lane].received;
     }
-    machine_.sync();
+    // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
+    if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->given_up) != 0)) return;
     TUTTI_LOOP
     for (uint64_t stripe = lane; stripe < header_->stripes; stripe += machine_.blocks()) {
       TUTTI_LOOP
@@ -261,18 +262,19 @@ class Interpreter {
   template <class Ready, class Amiss>
   TUTTI_DEVICE bool wait_until(const DevicePeer& peer, const DeviceInstruction& instruction, const Ready& ready,
                                const Amiss& amiss) {
-    uint64_t since = 0;
+    uint64_t begin = 0, said = 0;
     TUTTI_LOOP
     for (uint32_t polls = 1; !ready(); ++polls) {
       if (polls % Machine::kPolls != 0) continue;
       if (Machine::load_relaxed(header_->given_up) != 0) return false;
-      DeviceReport report{amiss(), static_cast<uint32_t>(peer.rank), instruction.step, header_->hash};
       const uint64_t now = Machine::nanoseconds();
-      if (since == 0) since = now;
-      if (report.kind == DeviceReport::Kind::none && now - since > 1'000'000'000) report.kind = DeviceReport::Kind::waits;
+      if (begin == 0) begin = said = now;
+      DeviceReport report{amiss(), static_cast<uint32_t>((now - begin) / 1'000'000'000), static_cast<uint32_t>(peer.rank),
+                          instruction.step, header_->hash};
+      if (report.kind == DeviceReport::Kind::none && now - said > 1'000'000'000) report.kind = DeviceReport::Kind::waits;
       if (report.kind != DeviceReport::Kind::none) {
         Machine::store_relaxed(header_->report, report.word());
-        since = now;
+        said = now;
       }
       Machine::pause();
     }
