@@ -289,6 +289,7 @@ void DeviceKernels::launch(const Launch& launch) {
   if (status_.ok())
     header.scratch = grown(used_.scratch, std::max<uint64_t>(16, launch.lanes * launch.program.scratch_blocks * pitch));
   header.given_up = static_cast<const uint32_t*>(cuda::pointer_to(word_there(Word::given_up)));
+  header.void_call = reinterpret_cast<const uint32_t*>(arena_->data());
   header.report = static_cast<uint64_t*>(cuda::pointer_to(word_there(Word::report)));
   header.slot_bytes = shape_.slot_bytes;
   header.hash = hash_;
@@ -343,7 +344,20 @@ Status DeviceKernels::wait_for_end(uint64_t patience_ns) const {
   return {};
 }
 
-void DeviceKernels::settle() const { (void)wait_for_end(kKernelMomentNs); }
+// On a stream of its own: those of the calls may stand still.
+void DeviceKernels::settle() const {
+  const cuda::BesideCaptures beside(context_->driver());
+  const cuda::CurrentContext current(*context_);
+  const auto stream = cuda::Stream::create(context_);
+  const auto written = cuda::Event::create(context_);
+  if (stream.ok() && written.ok() && cuda::write_word(*context_, arena_->address(), 1, stream->get()).ok() &&
+      written->record(stream->get()).ok()) {
+    const uint64_t deadline = now_ns() + kKernelMomentNs;
+    for (auto done = written->is_done(); done.ok() && !*done && now_ns() < deadline; done = written->is_done())
+      std::this_thread::yield();
+  }
+  (void)wait_for_end(kKernelMomentNs);
+}
 
 // A peer's kernel that reads this rank's last messages writes into its arena that it has.
 Result<bool> DeviceKernels::all_is_taken() {
@@ -362,7 +376,7 @@ Result<bool> DeviceKernels::all_is_taken() {
   }
   if (!status_.ok()) return status_;
   bool all = true;
-  for (uint64_t at = 0; at < bytes; at += sizeof(cuda::Channel)) {
+  for (uint64_t at = shape_.channels_at(0); at < bytes; at += sizeof(cuda::Channel)) {
     cuda::Channel channel;
     std::memcpy(&channel, copied->data() + at, sizeof channel);
     all = all && channel.taken == channel.sent;

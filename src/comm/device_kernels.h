@@ -101,7 +101,9 @@ class DeviceKernels final : private ControlWatch {
   // No more launches, and none is under way: waits until other processes have read what this rank has sent them, and
   // lets go of their memory.
   void leave();
-  void settle() const;  // what is under way when a call has failed ends within moments; waits for that
+  // Once the communicator has failed: calls that have not begun write nothing any more; waits a moment for those that
+  // have.
+  void settle() const;
   size_t memory_bytes() const;
 
  private:

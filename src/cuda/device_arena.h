@@ -17,14 +17,17 @@ struct ArenaShape {
   uint32_t ranks = 1, lanes = 1;
   uint64_t slot_bytes = 0;  // a multiple of 16
 
+  // In front of the channels: DeviceCallHeader::void_call.
+  static constexpr uint64_t kHeadBytes = sizeof(Channel);
+
   uint64_t bytes() const { return slots_at(ranks); }
-  uint64_t channels_at(uint32_t peer) const { return uint64_t{peer} * lanes * sizeof(Channel); }
+  uint64_t channels_at(uint32_t peer) const { return kHeadBytes + uint64_t{peer} * lanes * sizeof(Channel); }
   uint64_t slots_at(uint32_t peer) const { return channels_at(ranks) + uint64_t{peer} * lanes * kChannelSlots * slot_bytes; }
 };
 
 class DeviceArena {
  public:
-  // Its channels are zero when this returns, which it waits for on this stream.
+  // Its head and channels are zero when this returns, which it waits for on this stream.
   static Result<std::shared_ptr<const DeviceArena>> allocate(const SharedContext& context, const ArenaShape& shape,
                                                              std::shared_ptr<MemoryPool> pool, CUstream stream);
   // That which begins at this address in this process; null: none does.

@@ -64,7 +64,8 @@ enum class DeviceCut : uint32_t {
 struct DeviceCallHeader {
   const std::byte* program;  // what is behind, where that has not room there
   std::byte* scratch;        // by lane and scratch block
-  const uint32_t* given_up;  // not 0 when the ranks have given up: who sees that writes nothing more
+  const uint32_t* given_up;  // not 0 when the ranks have given up: who sees that writes nothing more; the host's memory
+  const uint32_t* void_call;  // not 0 when calls that have not begun must not begin; of this device, where a look is cheap
   uint64_t* report;          // of this rank; written only where something is amiss (DeviceReport)
   const std::byte* input;    // of a vector
   std::byte* output;         // likewise

@@ -72,7 +72,7 @@ class Interpreter {
       peers_[p].received = device_peers_[p].mine[lane].received;
     }
     // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
-    if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->given_up) != 0)) return;
+    if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->void_call) != 0)) return;
     TUTTI_LOOP
     for (uint64_t stripe = lane; stripe < header_->stripes; stripe += machine_.blocks()) {
       TUTTI_LOOP

@@ -83,7 +83,7 @@ class DeviceRank {
     if (!describe(call, value_of(flatten(program_)), binding, peers).empty()) throw std::runtime_error("the program is too long");
     call.header.scratch = arena_.data() + place_of_scratch();
     auto* const words = static_cast<std::byte*>(pointer_to(value_of(words_.device_address())));
-    call.header.given_up = reinterpret_cast<const uint32_t*>(words);
+    call.header.given_up = call.header.void_call = reinterpret_cast<const uint32_t*>(words);
     call.header.report = reinterpret_cast<uint64_t*>(words + kPlaceOfReport);
     call.header.slot_bytes = kSlotBytes, call.header.hash = hash, call.header.divisor = 1;
     call.header.rank = static_cast<uint32_t>(rank_);

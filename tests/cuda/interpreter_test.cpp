@@ -59,7 +59,7 @@ class DeviceWorld {
     if (!me.program.empty()) call.header.program = me.program.data();
     me.scratch.assign(lanes_ * program.scratch_blocks * cuda::scratch_pitch(binding.stripe_bytes()) / 16 + 1, {});
     call.header.scratch = reinterpret_cast<std::byte*>(me.scratch.data());
-    call.header.given_up = &given_up, call.header.report = &me.report;
+    call.header.given_up = call.header.void_call = &given_up, call.header.report = &me.report;
     call.header.slot_bytes = slot_bytes_, call.header.hash = hash, call.header.divisor = static_cast<uint32_t>(size_);
     call.header.rank = static_cast<uint32_t>(rank);
     return call;
