@@ -1,6 +1,6 @@
 #include "device_program.h"
 
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <set>
 
@@ -125,7 +125,7 @@ std::vector<std::byte> describe(cuda::DeviceCall& call, const DeviceProgram& pro
   header.program_bytes = static_cast<uint32_t>(bytes.size());
   header.program = nullptr;
   if (bytes.size() > sizeof call.program) return bytes;
-  std::memcpy(call.program, bytes.data(), bytes.size());
+  std::ranges::copy(bytes, call.program);
   return {};
 }
 
