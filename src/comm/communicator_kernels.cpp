@@ -128,7 +128,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;
-    kernels_->begin_call({ready->signature, route.name, program.steps, call.timeout_ns}, call.stream, counted);
+    kernels_->begin_call({ready->signature, program.steps, call.timeout_ns}, call.stream, counted);
     std::vector<size_t> offsets;
     const Call bound = with_own_input(call, offsets);
     const Binding binding = binding_of(bound, parts_->rank, parts_->size, program.blocks, ready->cut.stripe_bytes);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
 #include <thread>
 
 #include "bytes.h"
@@ -63,7 +62,7 @@ DeviceKernels::~DeviceKernels() {
   if (!context_->is_ours()) return;
   if (words_) __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);  // for what may still be under way
   const bool ended = wait_for_end(kKernelPatienceNs).ok();
-  const bool shared = std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process);
+  const bool shared = watched_ && std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process);
   if (!ended || shared || !given_back_) new std::shared_ptr<const cuda::DeviceArena>(arena_);
   if (!ended && context_->lost() == cuda::Error::success) {
     new auto(std::move(peers_));

@@ -73,10 +73,9 @@ class DeviceKernels final : private ControlWatch {
     ReduceOp op;
     uint32_t lanes;
   };
-  // A call, which may be several launches (the tensors of a list).
+  // A call, as it is reported on.
   struct Work {
     Signature signature;
-    std::string_view algorithm;
     uint32_t steps = 0;
     uint64_t timeout_ns = 0;
   };

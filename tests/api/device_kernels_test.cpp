@@ -149,6 +149,19 @@ TEST_F(ByKernels, ALaunchThatIsRefused) {
   });
 }
 
+// It would cost the process its context.
+TEST_F(ByKernels, ABufferThatIsNotAligned) {
+  const LocalWorld world(1);
+  tutti_comm* const comm = world.comm(0);
+  const Floats memory(0, ramp(0, kFew));
+  void* const odd = static_cast<std::byte*>(memory.data()) + 1;
+  EXPECT_EQ(tutti_all_reduce(comm, odd, odd, 10, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_INVALID_ARGUMENT);
+  EXPECT_STREQ(tutti_last_error(comm),
+               "tutti_all_reduce: a buffer in a device's memory begins at an address that is no multiple of its element's 4 bytes");
+  EXPECT_TRUE(succeeded(tutti_all_reduce(comm, odd, odd, 10, TUTTI_UINT8, TUTTI_SUM, nullptr), comm));
+  EXPECT_EQ(memory.values(), ramp(0, kFew));
+}
+
 // Rank 0's device does not come to its call, whose deadline is over: nobody else is to blame.
 TEST_F(ByKernels, AWaitForOnesOwnDeviceHasAnEnd) {
   const LocalWorld world(2);
