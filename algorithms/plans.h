@@ -32,6 +32,10 @@ namespace direct {
 extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all, scan, exscan;
 }
 
+namespace exchange {
+extern const Method all_reduce;
+}
+
 namespace hierarchical {
 extern const Method all_reduce, reduce_scatter, all_gather, broadcast, reduce;
 }

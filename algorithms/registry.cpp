@@ -14,6 +14,7 @@ std::span<const Algorithm> algorithms() {
       Algorithm{recursive::all_reduce, "recursive", all_reduce, "middle vectors, any number of ranks"},
       Algorithm{doubling::all_reduce, "doubling", all_reduce, "small vectors"},
       Algorithm{direct::all_reduce, "direct", all_reduce, "few ranks close together; operands in rank order"},
+      Algorithm{exchange::all_reduce, "exchange", all_reduce, "small vectors, few ranks; operands in rank order"},
       Algorithm{hierarchical::all_reduce, "hierarchical", all_reduce, "several hosts, any ranks on each"},
       Algorithm{ring::reduce_scatter, "ring", reduce_scatter, "large vectors, any number of ranks"},
       Algorithm{recursive::reduce_scatter, "recursive", reduce_scatter, "small and middle vectors"},

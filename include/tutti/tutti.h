@@ -274,7 +274,8 @@ typedef struct tutti_reduction {
  * averages are) and lie in memory of the call's own, as large as the input; the input is left as it is. */
 typedef struct tutti_call_options {
   size_t struct_size;    /* sizeof(tutti_call_options); set by tutti_call_options_init */
-  const char *algorithm; /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "hierarchical" */
+  /* NULL: TUTTI_ALGORITHM, else chosen; "ring", "tree", "recursive", "doubling", "direct", "exchange", "hierarchical" */
+  const char *algorithm;
   int timeout_ms;        /* 0: the communicator's.  Longest time without any progress */
   tutti_codec *codec;    /* NULL: elements travel as they are.  all_reduce of sum and avg only, see "gradient compression" */
   const double *factor;  /* NULL: 1.  This rank's input is multiplied by it before it is reduced */

@@ -55,7 +55,7 @@ class Collectives:
     dtype: how to take the memory instead of as the array says ("bfloat16" in a bytearray).  Complex numbers are reduced by their
       parts; elements of types that the library does not know are moved as bytes, and reduced by functions only.
     op: "sum", "prod", "min", "max", "avg"; "band", "bor", "bxor" of integers; a function of two NumPy arrays, or a Reduction.
-    algorithm: "ring", "tree", "recursive", "doubling", "direct", "hierarchical"; None: chosen.
+    algorithm: "ring", "tree", "recursive", "doubling", "direct", "exchange", "hierarchical"; None: chosen.
     timeout: seconds without any progress after which the call fails; None: the communicator's.
     async_op: True: returns a Request at once.  Otherwise the call blocks, without Python's lock, until the result is in this
       rank's output and its input may be written again.

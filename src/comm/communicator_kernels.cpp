@@ -112,7 +112,7 @@ Status Communicator::check_alignment(const Call& call) const {
 Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route, bool counted) {
   if (Status status = check_alignment(call); !status.ok()) return status;
   const uint32_t sequence = sequence_of(call);
-  const auto ready = dispatch_->prepare_for_device(call, route, sequence, kernels_->lanes(), kernels_->slot_bytes());
+  const auto ready = dispatch_->prepare_for_device(call, route, sequence, kernels_->slots());
   if (!ready.ok()) return ready.status();
   const cuda::CurrentContext current(*device_->context());
   if (!current.status().ok()) return current.status();
@@ -124,7 +124,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->count = call.count;
   noted->bytes = dispatch_->bytes_of(call);
   noted->route = route;
-  noted->route.reason += "; by kernels";
+  noted->route.reason += std::string("; by kernels, ") + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]);
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;
@@ -132,7 +132,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
     std::vector<size_t> offsets;
     const Call bound = with_own_input(call, offsets);
     const Binding binding = binding_of(bound, parts_->rank, parts_->size, program.blocks, ready->cut.stripe_bytes);
-    kernels_->launch({*ready->flat, ranks_of(program), binding, call.type, call.op, ready->cut.lanes});
+    kernels_->launch({*ready->flat, ranks_of(program), binding, call.type, call.op, ready->cut.lanes, ready->protocol});
     if (call.list_counts) hand_out(call, static_cast<const std::byte*>(bound.output));
     return kernels_->end_call();
   });

@@ -17,12 +17,17 @@ namespace {
 constexpr uint32_t kMostLanes = 32;         // without TUTTI_CUDA_LANES
 constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT_BYTES
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
+constexpr uint64_t kStampedArenaBytes = 16 << 20;  // of stamped slots
+constexpr uint64_t kLeastStamped = 2 << 10, kLargestStamped = 16 << 10;
 constexpr uint32_t kShareOfDevice = 4;                // of its blocks a communicator's ranks take one in so many
 constexpr size_t kMostKnown = 1024;                   // calls that are remembered, beside those of graphs
 constexpr uint64_t kKernelPatienceNs = 10 * kSecond;  // for kernels that are under way when the communicator ends
 constexpr uint64_t kKernelMomentNs = 200 * kMillisecond;
 constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
 constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
+
+static_assert(static_cast<int>(DeviceProtocol::flagged) == static_cast<int>(cuda::Protocol::flagged));
+static_assert(static_cast<int>(DeviceProtocol::stamped) == static_cast<int>(cuda::Protocol::stamped));
 
 struct ProcessNumber {
   uint64_t words[2] = {};
@@ -49,10 +54,13 @@ DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext
   shape_.lanes = settings.cuda_lanes > 0 ? static_cast<uint32_t>(settings.cuda_lanes) : kMostLanes;
   const uint64_t slots = std::max<uint64_t>(1, uint64_t{cuda::kChannelSlots} * shape_.lanes * (shape_.ranks - 1));
   const uint64_t least = cuda::message_bytes(64, (shape_.ranks + 1) / 2);  // of the widest run that any plan has
-  shape_.slot_bytes = settings.cuda_slot_bytes > 0
-                          ? settings.cuda_slot_bytes
-                          : std::clamp(kArenaBytes / slots / memory::kPage * memory::kPage, kLeastSlot, kLargestSlot);
-  shape_.slot_bytes = std::max(shape_.slot_bytes, (least + memory::kPage - 1) / memory::kPage * memory::kPage);
+  uint64_t flagged = settings.cuda_slot_bytes > 0
+                         ? settings.cuda_slot_bytes
+                         : std::clamp(kArenaBytes / slots / memory::kPage * memory::kPage, kLeastSlot, kLargestSlot);
+  flagged = std::max(flagged, (least + memory::kPage - 1) / memory::kPage * memory::kPage);
+  const uint64_t stamped =
+      std::min(std::clamp(kStampedArenaBytes / slots / 32 * 32, kLeastStamped, kLargestStamped), cuda::stamped_slot_bytes(flagged));
+  shape_.slot_bytes = {flagged, stamped};
 }
 
 // Nothing is freed here (memory_pool.h).  Where the communicator has failed, kernels of other processes may still write
@@ -272,13 +280,14 @@ void DeviceKernels::place_program(cuda::DeviceCall& call, const std::vector<std:
 void DeviceKernels::launch(const Launch& launch) {
   if (!status_.ok()) return;
   const auto me = static_cast<uint32_t>(parts_.rank);
+  const auto protocol = static_cast<cuda::Protocol>(launch.protocol);
   std::vector<cuda::DevicePeer> peers;
   for (const int rank : launch.peers) {
     const auto peer = static_cast<uint32_t>(rank);
     std::byte* const theirs = peers_[peer].data();
-    peers.push_back({reinterpret_cast<cuda::Channel*>(arena_->data() + shape_.channels_at(peer)),
-                     reinterpret_cast<cuda::Channel*>(theirs + shape_.channels_at(me)), arena_->data() + shape_.slots_at(peer),
-                     theirs + shape_.slots_at(me), peer});
+    peers.push_back({reinterpret_cast<cuda::Channel*>(arena_->data() + shape_.channels_at(protocol, peer)),
+                     reinterpret_cast<cuda::Channel*>(theirs + shape_.channels_at(protocol, me)),
+                     arena_->data() + shape_.slots_at(protocol, peer), theirs + shape_.slots_at(protocol, me), peer});
   }
   cuda::DeviceCall call{};
   const std::vector<std::byte> apart = describe(call, launch.program, launch.binding, peers);
@@ -290,7 +299,8 @@ void DeviceKernels::launch(const Launch& launch) {
   header.given_up = static_cast<const uint32_t*>(cuda::pointer_to(word_there(Word::given_up)));
   header.void_call = reinterpret_cast<const uint32_t*>(arena_->data());
   header.report = static_cast<uint64_t*>(cuda::pointer_to(word_there(Word::report)));
-  header.slot_bytes = shape_.slot_bytes;
+  header.protocol = protocol;
+  header.slot_bytes = shape_.slot_bytes[static_cast<size_t>(protocol)];
   header.hash = hash_;
   header.divisor = shape_.ranks;
   header.rank = me;
@@ -362,7 +372,7 @@ void DeviceKernels::settle() const {
 Result<bool> DeviceKernels::all_is_taken() {
   const cuda::BesideCaptures beside(context_->driver());
   const cuda::CurrentContext current(*context_);
-  const uint64_t bytes = shape_.channels_at(shape_.ranks);
+  const uint64_t bytes = shape_.channels_end();
   auto copied = pool_->pinned(bytes);
   if (!copied.ok()) return copied.status();
   status_ = current.status();
@@ -375,7 +385,7 @@ Result<bool> DeviceKernels::all_is_taken() {
   }
   if (!status_.ok()) return status_;
   bool all = true;
-  for (uint64_t at = shape_.channels_at(0); at < bytes; at += sizeof(cuda::Channel)) {
+  for (uint64_t at = cuda::ArenaShape::kHeadBytes; at < bytes; at += sizeof(cuda::Channel)) {
     cuda::Channel channel;
     std::memcpy(&channel, copied->data() + at, sizeof channel);
     all = all && channel.taken == channel.sent;

@@ -29,13 +29,14 @@
 #include "device_operation.h"
 #include "device_program.h"
 #include "kernel_set.h"
+#include "pool_shape.h"
 #include "stream.h"
 
 namespace tutti {
 
 // Plain bytes.  Whatever another process says is checked.
 struct DeviceCard {
-  static constexpr uint32_t kVersion = 1;  // of device_call.h and of this
+  static constexpr uint32_t kVersion = 2;  // of device_call.h and of this
   uint32_t version = kVersion;
   int32_t device = -1;       // ordinal in its process
   uint64_t process[2] = {};  // a number of the process's that nobody else has drawn
@@ -62,7 +63,9 @@ class DeviceKernels final : private ControlWatch {
   void begin();
 
   uint32_t lanes() const { return lanes_; }
-  uint64_t slot_bytes() const { return shape_.slot_bytes; }
+  DeviceSlots slots() const {
+    return {lanes_, shape_.message_bytes(cuda::Protocol::flagged), shape_.message_bytes(cuda::Protocol::stamped)};
+  }
   static constexpr int kMostRanks = 128;  // whose programs fit a kernel's own memory
 
   struct Launch {
@@ -72,6 +75,7 @@ class DeviceKernels final : private ControlWatch {
     DataType type;
     ReduceOp op;
     uint32_t lanes;
+    DeviceProtocol protocol;
   };
   // A call, as it is reported on.
   struct Work {

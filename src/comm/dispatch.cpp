@@ -273,9 +273,9 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
 
 // ---- calls that kernels carry out ----
 
-// Of all_to_all_v no rank knows how long the others' blocks are, so all lanes are at work, at a stripe that suits any.
-Result<Dispatch::ForDevice> Dispatch::prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes,
-                                                         uint64_t slot_bytes) {
+// Of all_to_all_v no rank knows how long the others' blocks are.
+Result<Dispatch::ForDevice> Dispatch::prepare_for_device(const Call& call, const Route& route, uint32_t sequence,
+                                                         const DeviceSlots& slots) {
   ForDevice prepared;
   prepared.route = route;
   prepared.signature = sign(call, route.algorithm, sequence);
@@ -289,11 +289,15 @@ Result<Dispatch::ForDevice> Dispatch::prepare_for_device(const Call& call, const
   }
   prepared.flat = &known->second;
   const size_t element = element_size(call.type);
-  const uint64_t block = call.send_counts ? uint64_t{lanes} * slot_bytes
+  const uint64_t block = call.send_counts ? UINT64_MAX
                          : call.counts    ? *std::max_element(call.counts, call.counts + parts_.size) * element
                          : each_rank_has_a_part(call.collective) ? call.count * element
                                                                  : bytes_of(call) / prepared.program->blocks;
-  prepared.cut = cut_on_device(lanes, slot_bytes, block, prepared.program->widest_run);
+  const auto blocks_moved = algorithms()[route.algorithm].cost.data.value(static_cast<uint64_t>(parts_.size), 1);
+  const auto cutting = cut_on_device(slots, block, blocks_moved, prepared.program->widest_run,
+                                     route.protocol ? route.protocol : parts_.settings.cuda_protocol, route.wish);
+  prepared.protocol = cutting.protocol;
+  prepared.cut = cutting.cut;
   return prepared;
 }
 

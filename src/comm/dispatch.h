@@ -40,9 +40,9 @@ struct PreparedCall {
   Cut cut{1, 64};
   Arithmetic arithmetic;
   PlanOperation::Tags tags;
-  std::unique_ptr<StagedData> staged;   // the call's data, if a StagedOperation is to carry it out
+  std::unique_ptr<StagedData> staged;       // the call's data, if a StagedOperation is to carry it out
   std::unique_ptr<CustomReduction> custom;  // by which it is reduced
-  std::unique_ptr<CodedPayload> coded;  // if it travels compressed
+  std::unique_ptr<CodedPayload> coded;      // if it travels compressed
 
   std::shared_ptr<Operation> make(LinkTable& link_table);  // once
 };
@@ -103,6 +103,7 @@ class Dispatch {
     Signature signature;
     std::shared_ptr<const Program> program;
     const DeviceProgram* flat = nullptr;  // the program as kernels read it
+    DeviceProtocol protocol = DeviceProtocol::flagged;
     Cut cut{1, 64};
   };
   // kFlat as route: they do not.
@@ -111,8 +112,7 @@ class Dispatch {
   bool rounds_twice(const Call& call, const Route& route) const {
     return averages_halves(call) && makes_partial_sums(call.collective, route.name, terms_.team);
   }
-  Result<ForDevice> prepare_for_device(const Call& call, const Route& route, uint32_t sequence, uint32_t lanes,
-                                       uint64_t slot_bytes);
+  Result<ForDevice> prepare_for_device(const Call& call, const Route& route, uint32_t sequence, const DeviceSlots& slots);
   // Where the elements of this rank's input lie, and where each would be in a copy of all.
   std::vector<StagedData::Input> inputs_of(const Call& call) const;
   uint64_t bytes_of(const Call& call) const { return total_count(call, parts_.size) * element_size(call.type); }
@@ -155,9 +155,9 @@ class Dispatch {
   Engine& engine_;
   RouteTerms terms_;
   Routed last_, last_lent_;
-  std::map<std::pair<uint8_t, int>, Compiled> programs_;       // by (algorithm, root)
+  std::map<std::pair<uint8_t, int>, Compiled> programs_;              // by (algorithm, root)
   std::map<std::pair<uint8_t, int>, DeviceProgram> device_programs_;  // likewise
-  std::map<std::pair<int, bool>, Compiled> message_programs_;  // by (peer, is a send)
+  std::map<std::pair<int, bool>, Compiled> message_programs_;         // by (peer, is a send)
   RecentMemory recent_;
 };
 

@@ -22,7 +22,7 @@ Result<std::shared_ptr<const DeviceArena>> DeviceArena::allocate(const SharedCon
   auto memory = pool->device(shape.bytes());
   if (!memory.ok()) return memory.status();
   const std::shared_ptr<const DeviceArena> arena(new DeviceArena(context, std::move(*memory), std::move(pool)));
-  if (Status status = arena->clear(shape.channels_at(shape.ranks), stream); !status.ok()) return status;
+  if (Status status = arena->clear(shape.cleared_bytes(), stream); !status.ok()) return status;
   Arenas& arenas = tutti::of_process<Arenas>();
   const std::lock_guard lock(arenas.mutex);
   arenas.by_address[arena->address()] = arena;

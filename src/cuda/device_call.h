@@ -15,13 +15,37 @@ namespace tutti::cuda {
 inline constexpr uint32_t kChannelSlots = 2;
 inline constexpr uint32_t kInterpreterThreads = 512;  // of a block, at most
 
-// One lane's traffic with one peer, in a rank's own memory.  Numbers of messages go on from launch to launch, so that a
-// graph can be replayed as it is.
+// How messages travel.  Each protocol has channels and slots of its own.
+enum class Protocol : uint32_t {
+  // The slot holds the data, and a word in the channel says that it does.  For any size: at the speed of the memory,
+  // but each message waits for the data to arrive before the word may be written (NCCL calls this Simple).
+  flagged,
+  // Each word of 8 bytes in the slot holds 4 of data and a stamp, and is written and read whole: data that are there
+  // show it themselves.  For small sizes: twice the bytes, and nothing waits (NCCL: LL).
+  stamped,
+};
+inline constexpr uint32_t kProtocols = 2;
+
+// One lane's traffic with one peer by one protocol, in a rank's own memory.  Numbers of messages go on from launch to
+// launch, so that a graph can be replayed as it is.
 struct alignas(128) Channel {
   uint64_t sent, received;        // by this rank; nobody else looks
   uint64_t taken;                 // how many of those sent the peer has read; it writes this
-  uint64_t stamp[kChannelSlots];  // number << 32 | hash of the message in the slot; the peer writes this
+  uint64_t flag[kChannelSlots];  // flagged: number << 32 | hash of the message in the slot; the peer writes this
 };
+
+// The stamps of a message: bits of its number, so that words of an older message are not taken for its, and of the
+// call's hash.  Stamped messages of a channel are numbered without a gap, so what is left in a slot are words of older
+// ones there; one message in every kSweepEvery numbers overwrites the slot to its end.  So no word is older than that
+// many numbers, and none has the stamp that is waited for.
+inline constexpr uint32_t kStampNumberBits = 12;
+inline constexpr uint64_t kSweepEvery = 1 << (kStampNumberBits - 1);
+constexpr uint32_t stamp_of(uint64_t number, uint32_t hash) {
+  return hash << kStampNumberBits | (number & ((1U << kStampNumberBits) - 1));
+}
+constexpr bool sweeps_slot(uint64_t number) { return number % kSweepEvery < kChannelSlots; }
+// Of a slot that holds messages of so many bytes.
+constexpr uint64_t stamped_slot_bytes(uint64_t message_bytes) { return 2 * message_bytes; }
 
 struct DevicePeer {
   Channel* mine;           // by lane, in this rank's memory
@@ -72,11 +96,12 @@ struct DeviceCallHeader {
   uint64_t bytes;            // likewise
   uint64_t stripe_bytes;     // of a block, a multiple of 64
   uint64_t stripes;
-  uint64_t slot_bytes;  // a multiple of 16
+  uint64_t slot_bytes;  // as they lie in memory; a multiple of 16
   uint32_t hash;        // of the call: messages of others are not believed
   uint32_t divisor;     // of averages
   uint32_t rank, blocks;
   DeviceCut cut;
+  Protocol protocol;
   uint32_t program_bytes;
   uint16_t peers, block_rows, instructions, segments, ports, scratch_blocks;
 };
@@ -101,7 +126,7 @@ constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return r
 
 // Shared memory of a block: what is noted of each peer, and the call.
 struct InterpreterPeer {
-  uint64_t sent, received;
+  uint64_t sent, received, taken;  // `taken` as it was when last looked at
   uint64_t in_number, out_number;
   const std::byte* in;
   std::byte* out;

@@ -82,6 +82,20 @@ struct Gpu {
     asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(__cvta_generic_to_global(from)) : "memory");
     return v;
   }
+  TUTTI_DEVICE static StampedPair load_words(const std::byte* from) {
+    StampedPair pair;
+    asm volatile("ld.relaxed.sys.global.v2.u64 {%0, %1}, [%2];"
+                 : "=l"(pair.word[0]), "=l"(pair.word[1])
+                 : "l"(__cvta_generic_to_global(from))
+                 : "memory");
+    return pair;
+  }
+  TUTTI_DEVICE static void store_words(std::byte* to, const StampedPair& pair) {
+    asm volatile("st.relaxed.sys.global.v2.u64 [%0], {%1, %2};"
+                 :
+                 : "l"(__cvta_generic_to_global(to)), "l"(pair.word[0]), "l"(pair.word[1])
+                 : "memory");
+  }
 
   static constexpr uint32_t kPolls = 1024;
   TUTTI_DEVICE static void pause() { __nanosleep(20); }

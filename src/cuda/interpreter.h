@@ -3,8 +3,8 @@
 //   recv         one source, this rank's memory and the slots of those it is passed on to as targets
 //   recv_reduce  two sources in rank order
 //   fold         all of them
-// Messages are written into their receiver's memory.  A flag in its channel says that one is there, another in the
-// sender's that it has been read.
+// Messages are written into their receiver's memory.  A flag in its channel says that one is there, or each word does
+// so itself (Protocol); a word in the sender's channel says that it has been read.
 #pragma once
 
 #include <cstddef>
@@ -70,6 +70,7 @@ class Interpreter {
     for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
       peers_[p].sent = device_peers_[p].mine[lane].sent;
       peers_[p].received = device_peers_[p].mine[lane].received;
+      peers_[p].taken = Machine::load_acquire(&device_peers_[p].mine[lane].taken);
     }
     // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
     if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->void_call) != 0)) return;
@@ -164,7 +165,7 @@ class Interpreter {
                (uint64_t{machine_.block()} * header_->scratch_blocks + segment.scratch + k) * scratch_pitch(header_->stripe_bytes);
       part.own = segment.from_input ? later(input, begin) : home;
       part.home = walk.keeps ? home : nullptr;
-      part.at = walk.at + place;
+      part.at = walk.at + (is_stamped() ? 0 : place);
       part.bytes = end - begin;
       walk.at = (part.at + part.bytes + 15) / 16 * 16;
       return true;
@@ -188,13 +189,24 @@ class Interpreter {
                                                                         : 0;
     if (instruction.take == DeviceTake::recv) operands.own_position = ~0u, operands.n_sources = 1;
     const Divisor divisor(instruction.completes ? header_->divisor : 1);
-    TUTTI_LOOP
-    do compute(operands, divisor);
-    while (next(parts, operands.part));
-    machine_.sync();
+    if (is_stamped() && instruction.ins + instruction.outs > 0) {
+      bool here = true;
+      TUTTI_LOOP
+      do here = here && compute_stamped(operands, divisor, instruction);
+      while (next(parts, operands.part));
+      sweep(instruction, parts.at);
+      if (machine_.any(!here)) return false;
+    } else {
+      TUTTI_LOOP
+      do compute(operands, divisor);
+      while (next(parts, operands.part));
+      machine_.sync();
+    }
     tell_peers(instruction);
     return true;
   }
+
+  TUTTI_DEVICE bool is_stamped() const { return header_->protocol == Protocol::stamped; }
 
   // Narrow elements take the more registers for each vector.
   static constexpr uint32_t kVectors = sizeof(typename Format::Stored) < 4 ? sizeof(typename Format::Stored) : 4;
@@ -206,6 +218,118 @@ class Interpreter {
     } else if (operands.outs > 0 || operands.own_position != 0 || part.own != part.home) {
       fold<Plain<Raw<typename Format::Stored>>, Sum, 4>(machine_, MovedOperands{operands}, part.bytes, Divisor(1), 0, 1);
     }
+  }
+
+  // ---- stamped messages: each thread looks for what it reads ----
+
+  // Eight bytes of each operand at once; the words of several messages are asked for before the first is waited for.
+  TUTTI_DEVICE bool compute_stamped(const PartOperands& operands, const Divisor& divisor, const DeviceInstruction& instruction) {
+    constexpr uint32_t kAtOnce = 8;
+    const DevicePart& part = operands.part;
+    const uint64_t end = (part.bytes + 15) / 16 * 16;  // where the next part begins: no word is left out
+    TUTTI_LOOP
+    for (uint64_t at = machine_.thread() * sizeof(Pair); at < end; at += machine_.threads() * sizeof(Pair)) {
+      const uint64_t left = at < part.bytes ? part.bytes - at : 0, place = 2 * (part.at + at);
+      Pair own{};
+      if (operands.own_position < operands.n_sources) own = load_elements(part.own + at, left);
+      Partial<Format, Op, Pair> result;
+      Pair moved = own;
+      result.begin(own);
+      TUTTI_LOOP
+      for (uint32_t first = 0; first < operands.n_sources; first += kAtOnce) {
+        StampedPair seen[kAtOnce];
+        TUTTI_UNROLL
+        for (uint32_t k = 0; k < kAtOnce; ++k) {
+          const uint32_t s = first + k;
+          if (s < operands.n_sources && s != operands.own_position)
+            seen[k] = Machine::load_words(peers_[message_of(operands, s)].in + place);
+        }
+        TUTTI_UNROLL
+        for (uint32_t k = 0; k < kAtOnce; ++k) {
+          const uint32_t s = first + k;
+          if (s >= operands.n_sources) break;
+          Pair value = own;
+          if (s != operands.own_position) {
+            if (!wait_for_words(seen[k], place, message_of(operands, s), instruction)) return false;
+            value = {{static_cast<uint32_t>(seen[k].word[0]), static_cast<uint32_t>(seen[k].word[1])}};
+          }
+          if (s == 0)
+            result.begin(value), moved = value;
+          else
+            result.add(value);
+        }
+      }
+      if (operands.n_sources > 1) moved = result.finished(divisor);  // what moves as it is keeps its bits
+      if (part.home != nullptr) store_elements(part.home + at, moved, left);
+      TUTTI_LOOP
+      for (uint32_t n = 0; n < operands.outs; ++n) store_stamped(n, place, moved);
+    }
+    return true;
+  }
+
+  TUTTI_DEVICE static uint32_t message_of(const PartOperands& operands, uint32_t source) {
+    return source - (source > operands.own_position);
+  }
+
+  TUTTI_DEVICE bool wait_for_words(StampedPair& seen, uint64_t place, uint32_t message, const DeviceInstruction& instruction) {
+    const uint32_t wanted = stamp_of(peers_[message].in_number, header_->hash);
+    const auto are_here = [&] {
+      return static_cast<uint32_t>(seen.word[0] >> 32) == wanted && static_cast<uint32_t>(seen.word[1] >> 32) == wanted;
+    };
+    if (are_here()) return true;
+    const DevicePeer& peer = device_peers_[ports_[instruction.first_in + message]];
+    return wait_until(
+        peer, instruction,
+        [&] {
+          seen = Machine::load_words(peers_[message].in + place);
+          return are_here();
+        },
+        [&] {
+          const auto is_of_another_call = [&](uint64_t word) {
+            const auto stamp = static_cast<uint32_t>(word >> 32);
+            return stamp != wanted && stamp << (32 - kStampNumberBits) == wanted << (32 - kStampNumberBits);
+          };
+          return is_of_another_call(seen.word[0]) || is_of_another_call(seen.word[1]) ? DeviceReport::Kind::mismatch
+                                                                                      : DeviceReport::Kind::none;
+        });
+  }
+
+  TUTTI_DEVICE void store_stamped(uint32_t message, uint64_t place, const Pair& data) const {
+    const uint64_t stamp = uint64_t{stamp_of(peers_[message].out_number, header_->hash)} << 32;
+    Machine::store_words(peers_[message].out + place, {{stamp | data.word[0], stamp | data.word[1]}});
+  }
+
+  // Of the message so many bytes have been written.
+  TUTTI_DEVICE void sweep(const DeviceInstruction& instruction, uint64_t written) const {
+    TUTTI_LOOP
+    for (uint32_t n = 0; n < instruction.outs; ++n) {
+      if (!sweeps_slot(peers_[n].out_number)) continue;
+      TUTTI_LOOP
+      for (uint64_t at = 2 * written + machine_.thread() * sizeof(StampedPair); at < header_->slot_bytes;
+           at += machine_.threads() * sizeof(StampedPair))
+        store_stamped(n, at, {});
+    }
+  }
+
+  // Up to eight bytes of elements, which are aligned, and no more is asked; behind the end there are zeros.
+  static constexpr uint32_t kElements = sizeof(Pair) / sizeof(typename Format::Stored);
+  using Element = Raw<typename Format::Stored>;
+
+  TUTTI_DEVICE static Pair load_elements(const std::byte* from, uint64_t left) {
+    Element elements[kElements] = {};
+    TUTTI_UNROLL
+    for (uint32_t e = 0; e < kElements; ++e)
+      if (e * sizeof(Element) < left) elements[e] = Machine::template load<Element>(from + e * sizeof(Element));
+    Pair pair;
+    std::memcpy(&pair, elements, sizeof pair);
+    return pair;
+  }
+  TUTTI_DEVICE static void store_elements(std::byte* to, const Pair& pair, uint64_t left) {
+    Element elements[kElements];
+    std::memcpy(elements, &pair, sizeof pair);
+    TUTTI_UNROLL
+    for (uint32_t e = 0; e < kElements; ++e)
+      if (e * sizeof(Element) < left) Machine::store(to + e * sizeof(Element), elements[e]);
   }
 
   // ---- messages: a thread for each ----
@@ -227,7 +351,7 @@ class Interpreter {
       const uint32_t p = ports_[instruction.first_in + n];
       const DevicePeer& peer = device_peers_[p];
       const uint64_t number = ++peers_[p].received;
-      here = wait_for_message(peer.mine[lane].stamp[number % kChannelSlots], number, peer, instruction) && here;
+      if (!is_stamped()) here = wait_for_flag(peer.mine[lane].flag[number % kChannelSlots], number, peer, instruction) && here;
       peers_[n].in = peer.inbox + slot_of(number);
       peers_[n].in_number = number;
     }
@@ -237,42 +361,45 @@ class Interpreter {
       const DevicePeer& peer = device_peers_[p];
       const uint64_t number = ++peers_[p].sent;
       const uint64_t& taken = peer.mine[lane].taken;
-      const auto has_room = [&] { return number - Machine::load_acquire(&taken) <= kChannelSlots; };
-      here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
+      const auto has_room = [&] { return number - (peers_[p].taken = Machine::load_acquire(&taken)) <= kChannelSlots; };
+      if (number - peers_[p].taken > kChannelSlots)
+        here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
       peers_[n].out = peer.outbox + slot_of(number);
       peers_[n].out_number = number;
     }
     return !machine_.any(!here);
   }
 
-  TUTTI_DEVICE bool wait_for_message(const uint64_t& stamp, uint64_t number, const DevicePeer& peer,
-                                     const DeviceInstruction& instruction) {
+  TUTTI_DEVICE bool wait_for_flag(const uint64_t& flag, uint64_t number, const DevicePeer& peer,
+                                  const DeviceInstruction& instruction) {
     const uint64_t wanted = number << 32 | header_->hash;
     uint64_t seen = 0;
     return wait_until(
         peer, instruction,
         [&] {
-          seen = Machine::load_acquire(&stamp);
+          seen = Machine::load_acquire(&flag);
           return seen == wanted;
         },
         [&] { return seen >> 32 == wanted >> 32 ? DeviceReport::Kind::mismatch : DeviceReport::Kind::none; });
   }
 
-  // Looks at the host's memory and at the clock now and then only: both are far away.
+  // Looks at the host's memory and at the clock now and then only: both are far away.  Reports are a second apart: all
+  // threads may wait.
   template <class Ready, class Amiss>
   TUTTI_DEVICE bool wait_until(const DevicePeer& peer, const DeviceInstruction& instruction, const Ready& ready,
                                const Amiss& amiss) {
+    constexpr uint64_t kSecond = 1'000'000'000;
     uint64_t begin = 0, said = 0;
     TUTTI_LOOP
     for (uint32_t polls = 1; !ready(); ++polls) {
       if (polls % Machine::kPolls != 0) continue;
       if (Machine::load_relaxed(header_->given_up) != 0) return false;
       const uint64_t now = Machine::nanoseconds();
-      if (begin == 0) begin = said = now;
-      DeviceReport report{amiss(), static_cast<uint32_t>((now - begin) / 1'000'000'000), static_cast<uint32_t>(peer.rank),
+      if (begin == 0) begin = now;
+      DeviceReport report{amiss(), static_cast<uint32_t>((now - begin) / kSecond), static_cast<uint32_t>(peer.rank),
                           instruction.step, header_->hash};
-      if (report.kind == DeviceReport::Kind::none && now - said > 1'000'000'000) report.kind = DeviceReport::Kind::waits;
-      if (report.kind != DeviceReport::Kind::none) {
+      if (report.kind == DeviceReport::Kind::none && now - begin > kSecond) report.kind = DeviceReport::Kind::waits;
+      if (report.kind != DeviceReport::Kind::none && now - said > kSecond) {
         Machine::store_relaxed(header_->report, report.word());
         said = now;
       }
@@ -284,13 +411,17 @@ class Interpreter {
   TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction) const {
     const uint32_t lane = machine_.block();
     TUTTI_LOOP
-    for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads())
-      Machine::store_release(&device_peers_[ports_[instruction.first_in + n]].theirs[lane].taken, peers_[n].in_number);
+    for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads()) {
+      uint64_t& taken = device_peers_[ports_[instruction.first_in + n]].theirs[lane].taken;
+      // A stamped word that had been overwritten already would not have been taken for this message's.
+      is_stamped() ? Machine::store_relaxed(&taken, peers_[n].in_number) : Machine::store_release(&taken, peers_[n].in_number);
+    }
+    if (is_stamped()) return;
     TUTTI_LOOP
     for (uint32_t n = first_out(); n < instruction.outs; n += machine_.threads()) {
       const uint64_t number = peers_[n].out_number;
       Channel& theirs = device_peers_[ports_[instruction.first_out + n]].theirs[lane];
-      Machine::store_release(&theirs.stamp[number % kChannelSlots], number << 32 | header_->hash);
+      Machine::store_release(&theirs.flag[number % kChannelSlots], number << 32 | header_->hash);
     }
   }
 

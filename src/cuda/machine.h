@@ -11,6 +11,7 @@
 //   load<Unit>(from)        a Unit of bytes at an address that is aligned to it, by one instruction
 //   store(to, unit)         likewise
 //   load_acquire, store_release, load_relaxed, store_relaxed    words that other devices and the host see
+//   load_words, store_words   two such words side by side, in no order, each of them whole
 //   kPolls, pause(), nanoseconds()    for whoever waits: looks at a word between two at the host's, and a clock
 //   from_half, to_half      float16 to float32 and back, rounded to nearest even; not-a-numbers are the caller's care
 #pragma once
@@ -32,6 +33,14 @@ namespace tutti::cuda {
 // The most that a thread reads or writes at once.
 struct alignas(16) Vector {
   uint32_t word[4];
+};
+
+// What is stamped together, and how it travels.
+struct alignas(8) Pair {
+  uint32_t word[2];
+};
+struct alignas(16) StampedPair {
+  uint64_t word[2];
 };
 
 // Bytes of an element, whatever its type.

@@ -20,7 +20,7 @@ namespace tutti {
 struct AlgorithmRule {
   std::optional<Collective> collective;  // none: every collective that has the algorithm
   bool exclude = false;
-  std::string name;  // "ring", "tree", "recursive", "doubling", "direct", "hierarchical", "flat"
+  std::string name;  // "ring", "tree", "recursive", "doubling", "direct", "exchange", "hierarchical", "flat"
   uint64_t from = 0, to = UINT64_MAX;
 
   bool matches(Collective call, uint64_t bytes) const {
@@ -30,7 +30,8 @@ struct AlgorithmRule {
 };
 
 // "flat" is the small-message path inside a host.
-inline constexpr std::string_view kAlgorithmNames[] = {"ring", "tree", "recursive", "doubling", "direct", "hierarchical", "flat"};
+inline constexpr std::string_view kAlgorithmNames[] = {"ring",   "tree",     "recursive",    "doubling",
+                                                       "direct", "exchange", "hierarchical", "flat"};
 
 // The error says which rule is wrong and suggests the nearest word.
 Result<std::vector<AlgorithmRule>> parse_algorithm_rules(std::string_view text);

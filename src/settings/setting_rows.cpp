@@ -82,6 +82,16 @@ Status read_device_use(std::string_view text, DeviceUse& value) {
   return {};
 }
 
+Status read_device_protocol(std::string_view text, std::optional<DeviceProtocol>& value) {
+  const auto found = std::ranges::find(kDeviceProtocols, text);
+  value.reset();
+  if (text == "auto") return {};
+  if (found == std::end(kDeviceProtocols))
+    return not_accepted(in_quotes(text) + " is none of them" + suggestion(text, kDeviceProtocols));
+  value = static_cast<DeviceProtocol>(found - std::begin(kDeviceProtocols));
+  return {};
+}
+
 Status read_device_slot(std::string_view text, size_t& value) {
   const auto bytes = parse_bytes(text);
   if (!bytes.ok()) return bytes.status();
@@ -149,8 +159,8 @@ Status read_host_id(std::string_view text, std::string& value) {
 
 constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_ALGORITHM", "rules", "",
-     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, hierarchical, "
-     "flat",
+     "rules, separated by commas: [collective:][^]name[@from-[to]]; names: ring, tree, recursive, doubling, direct, exchange, "
+     "hierarchical, flat",
      "Which algorithm serves which call, by collective and by bytes of data (from ≤ bytes < to); ^ forbids one. Examples: `ring`, "
      "`^tree`, `recursive@0-64K,ring@64K-`, `all_reduce:direct`. Empty: chosen for each call. TUTTI_DETERMINISTIC beats it.",
      true, [](std::string_view text, Settings& s) { return read_algorithm(text, s.algorithm); }},
@@ -235,6 +245,10 @@ constexpr std::array<SettingRow, kSettings> kRows{{
     {"TUTTI_CUDA_SLOT_BYTES", "size", "0", "0 (automatic), or a multiple of 4K up to 4M",
      "Size of a message slot in a device's memory, of which there are two for each lane of each other rank.", true,
      [](std::string_view text, Settings& s) { return read_device_slot(text, s.cuda_slot_bytes); }},
+    {"TUTTI_CUDA_PROTOCOL", "text", "auto", "auto, flagged or stamped",
+     "How messages of kernels travel. flagged: data, and then a word that they are there, for any size. stamped: each 8 bytes are "
+     "4 of data and a stamp, so that nothing is waited for but the data; for small sizes. auto: by size.",
+     true, [](std::string_view text, Settings& s) { return read_device_protocol(text, s.cuda_protocol); }},
     {"TUTTI_CUDA_PIECE_BYTES", "size", "4M", "from 64K to 1G",
      "Data of devices that go through the host's memory do so in pieces of this size; three each way are under way, in memory of "
      "the rank's own.",

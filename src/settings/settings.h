@@ -17,6 +17,7 @@
 #include "algorithm_rules.h"
 #include "log.h"
 #include "status.h"
+#include "tuning_rules.h"
 
 namespace tutti {
 
@@ -49,7 +50,7 @@ struct SettingRow {
   Status (*parse)(std::string_view text, Settings& settings);  // "" where `standard` is "": back to the default
   std::string_view instead = {};  // where a program cannot give it for one communicator: what it can give
 };
-inline constexpr size_t kSettings = 28;
+inline constexpr size_t kSettings = 29;
 std::span<const SettingRow, kSettings> setting_rows();
 
 // A setting's value as it was written, and where: "default", "environment", "/etc/tutti.conf:7", "rank 0".
@@ -84,6 +85,7 @@ struct Settings {
   DeviceUse cuda = DeviceUse::automatic;
   int cuda_lanes = 0;          // 0: automatic
   size_t cuda_slot_bytes = 0;  // 0: automatic
+  std::optional<DeviceProtocol> cuda_protocol;  // none: by size
   size_t cuda_piece_bytes = 0;
   std::string cuda_library;    // as dlopen() takes it
   std::string tcp_congestion;  // empty: what suits the path; "system": the system's

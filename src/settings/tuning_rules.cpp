@@ -13,7 +13,7 @@ namespace tutti {
 namespace {
 
 constexpr std::string_view kFormat = "tutti-tuning 1";
-constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe", "ns", "bound"};
+constexpr std::string_view kKeys[] = {"ranks", "hosts", "bytes", "use", "lanes", "stripe", "ns", "bound", "device"};
 constexpr uint64_t kAnyRanks = std::numeric_limits<int>::max();
 constexpr uint64_t kMostLanes = 64;
 constexpr uint64_t kSmallestStripe = 64, kLargestStripe = 1 << 20;
@@ -90,6 +90,14 @@ Status read_bound(std::string_view text, TuningRule& rule) {
   return {};
 }
 
+Status read_device(std::string_view text, TuningRule& rule) {
+  const auto found = std::ranges::find(kDeviceProtocols, text);
+  if (found == std::end(kDeviceProtocols))
+    return refused("device=" + in_quotes(text) + " is none of " + listed(kDeviceProtocols) + suggestion(text, kDeviceProtocols));
+  rule.device = static_cast<DeviceProtocol>(found - std::begin(kDeviceProtocols));
+  return {};
+}
+
 Status read_pair(std::string_view key, std::string_view value, TuningRule& rule) {
   if (key == "ranks") return read_interval(key, value, rule.least_ranks, rule.most_ranks);
   if (key == "hosts") return read_interval(key, value, rule.least_hosts, rule.most_hosts);
@@ -99,6 +107,7 @@ Status read_pair(std::string_view key, std::string_view value, TuningRule& rule)
   if (key == "stripe") return read_stripe(value, rule);
   if (key == "ns") return read_ns(value, rule);
   if (key == "bound") return read_bound(value, rule);
+  if (key == "device") return read_device(value, rule);
   return refused(in_quotes(key) + " is unknown; there are " + listed(kKeys) + suggestion(key, kKeys));
 }
 
@@ -133,6 +142,7 @@ Status read_line(std::string_view line, TuningRule& rule) {
   if (rule.algorithm.empty()) return refused("use=algorithm is missing");
   if (rule.algorithm == "flat" && rule.collective != Collective::all_reduce && rule.collective != Collective::barrier)
     return refused("flat serves all_reduce and barrier only");
+  if (rule.algorithm == "flat" && rule.device) return refused("flat is the host's; kernels of a device run plans");
   if (rule.to == UINT64_MAX && rule.from_ns != rule.to_ns) return refused("ns=from-to needs bytes=from-to");
   return {};
 }
@@ -207,6 +217,7 @@ std::string format_tuning_file(const TuningFile& file) {
     if (rule.from_ns > 0) text += " ns=" + std::to_string(rule.from_ns);
     if (rule.to_ns != rule.from_ns) text += "-" + std::to_string(rule.to_ns);
     if (!rule.bound.empty()) text += " bound=" + rule.bound;
+    if (rule.device) text.append(" device=").append(kDeviceProtocols[static_cast<size_t>(*rule.device)]);
     text += '\n';
   }
   return text;

@@ -14,10 +14,13 @@
 //   bytes    of the call's whole data, from ≤ bytes < to
 //   ns       predicted nanoseconds: of calls at either end of `bytes`, or at its beginning if it has no end
 //   bound    which part of the machine takes most of that time
+//   device   flagged or stamped: the line is of calls that a device's kernels carry out, and their protocol; lines
+//            without it are of calls on the host's memory
 //   machine  a number that the predictions follow from (src/tuning/machine_profile.h)
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +29,8 @@
 #include "vocabulary.h"
 
 namespace tutti {
+
+enum class DeviceProtocol : uint8_t { flagged, stamped };
 
 struct TuningRule {
   Collective collective = Collective::all_reduce;
@@ -37,6 +42,7 @@ struct TuningRule {
   size_t stripe_bytes = 0;  // of one block; likewise
   uint64_t from_ns = 0, to_ns = 0;  // predicted, at either end; 0: nothing is
   std::string bound;                // one of kBounds, or ""
+  std::optional<DeviceProtocol> device;
   uint32_t line = 0;                // in the file, for messages
 
   bool matches(Collective call, uint64_t bytes) const {
@@ -54,6 +60,9 @@ struct TuningFile {
   std::vector<TuningRule> rules;
   std::vector<std::string> machine;  // what follows the word in its lines
 };
+
+// How messages of a device's kernels travel (src/cuda/device_call.h).
+inline constexpr std::string_view kDeviceProtocols[] = {"flagged", "stamped"};  // in the order of DeviceProtocol
 
 inline constexpr std::string_view kBounds[] = {"processor", "latency", "link", "interface", "memory"};
 

@@ -51,4 +51,14 @@ Usual usual_algorithm(const RouteTerms& terms, Collective collective, uint64_t b
   }
 }
 
+Usual usual_on_device(Collective collective, uint64_t bytes, int size) {
+  switch (collective) {
+    case Collective::all_reduce:
+      if (bytes * static_cast<uint64_t>(size - 1) <= kStampedUntil) return {"exchange", "small, on devices: one hop"};
+      return {"direct", "devices close together: two hops"};
+    case Collective::barrier: return {"doubling", "fewest messages"};
+    default: return {"direct", "devices close together: one hop"};
+  }
+}
+
 }  // namespace tutti

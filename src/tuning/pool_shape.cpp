@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arena.h"
+#include "fixed_sizes.h"
 
 namespace tutti {
 namespace {
@@ -13,9 +14,10 @@ constexpr size_t kNetLeastStripe = 32 << 10;
 // Over TCP within a host nothing overlaps: the cores that reduce also carry.
 constexpr size_t kLoopbackLeastStripe = 64 << 10;
 
-constexpr uint64_t kDeviceLeastStripe = 8 << 10;  // 16 bytes for each thread of a block
+constexpr uint64_t kFlaggedLeastStripe = 8 << 10;  // 16 bytes for each thread of a block
+constexpr uint64_t kStampedLeastStripe = 4 << 10;  // 8 bytes
 
-constexpr size_t kLargestShare = 16 << 20;   // bytes of each rank: slots, and what they take to be handed over
+constexpr size_t kLargestShare = 16 << 20;  // bytes of each rank: slots, and what they take to be handed over
 // Of each rank for messages, divided among its peers; one for each at least.
 constexpr uint32_t kMessageSlots = 16;
 constexpr size_t kHostSlotBytes = 64 << 10;  // four lanes stay in a core's own cache
@@ -64,14 +66,22 @@ Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, cons
   return {lanes, std::min(most, std::max(wanted / unit * unit, unit))};
 }
 
-Cut cut_on_device(uint32_t lanes, uint64_t slot_bytes, uint64_t block_bytes, uint32_t widest_run) {
+DeviceCutting cut_on_device(const DeviceSlots& slots, uint64_t block_bytes, uint64_t blocks_moved, uint32_t widest_run,
+                            std::optional<DeviceProtocol> protocol, const Cut& wish) {
+  using enum DeviceProtocol;
   constexpr uint64_t kUnit = 64, kPlace = 16;  // a message's blocks may begin anywhere in 16 bytes
-  const uint64_t room = slot_bytes / widest_run;
+  const bool can_be_stamped = block_bytes != UINT64_MAX && slots.stamped_bytes >= widest_run * (kUnit + kPlace);
+  const bool is_small = block_bytes <= kStampedUntil && block_bytes * blocks_moved <= kStampedUntil;
+  if (!can_be_stamped || !protocol) protocol = can_be_stamped && is_small ? stamped : flagged;
+  const uint64_t room = (protocol == stamped ? slots.stamped_bytes : slots.flagged_bytes) / widest_run;
   const uint64_t most = room < kUnit + kPlace ? kUnit : (room - kPlace) / kUnit * kUnit;
-  const uint64_t even = (block_bytes + lanes - 1) / lanes;
-  const uint64_t stripe = std::min(most, std::max(kDeviceLeastStripe, (even + kUnit - 1) / kUnit * kUnit));
-  const uint64_t stripes = std::max<uint64_t>(1, (block_bytes + stripe - 1) / stripe);
-  return {static_cast<uint32_t>(std::min<uint64_t>(lanes, stripes)), stripe};
+  const uint64_t lanes = wish.lanes > 0 ? std::min(wish.lanes, slots.lanes) : slots.lanes;
+  const uint64_t even = block_bytes / lanes + (block_bytes % lanes != 0);
+  const uint64_t least = protocol == stamped ? kStampedLeastStripe : kFlaggedLeastStripe;
+  const uint64_t wanted = std::min(most, wish.stripe_bytes > 0 ? wish.stripe_bytes : std::max(least, even));
+  const uint64_t stripe = (wanted + kUnit - 1) / kUnit * kUnit;
+  const uint64_t stripes = block_bytes / stripe + (block_bytes % stripe != 0);
+  return {*protocol, {static_cast<uint32_t>(std::clamp<uint64_t>(stripes, 1, lanes)), stripe}};
 }
 
 }  // namespace tutti

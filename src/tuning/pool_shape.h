@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "route_terms.h"
 #include "slot.h"
@@ -45,7 +46,17 @@ struct Cut {
 Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0}, size_t unit = 64);
 
 // The same for kernels of a device: up to `lanes` blocks of threads, of which each takes every so manieth stripe, and
-// slots of this size.
-Cut cut_on_device(uint32_t lanes, uint64_t slot_bytes, uint64_t block_bytes, uint32_t widest_run);
+// slots that hold so many bytes of a message.  `protocol`: none: stamped where it is faster.  It is never taken where
+// its slots are too small for the plan, or where it is not known how long the blocks are (UINT64_MAX).
+struct DeviceCutting {
+  DeviceProtocol protocol;
+  Cut cut;
+};
+struct DeviceSlots {
+  uint32_t lanes;
+  uint64_t flagged_bytes, stamped_bytes;
+};
+DeviceCutting cut_on_device(const DeviceSlots& slots, uint64_t block_bytes, uint64_t blocks_moved, uint32_t widest_run,
+                            std::optional<DeviceProtocol> protocol, const Cut& wish = {0, 0});
 
 }  // namespace tutti

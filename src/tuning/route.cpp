@@ -109,13 +109,16 @@ std::optional<Result<Route>> by_setting(const RouteTerms& terms, const CallKind&
   return {};
 }
 
-std::optional<Result<Route>> by_file(const RouteTerms& terms, const CallKind& call) {
+std::optional<Result<Route>> by_file(const RouteTerms& terms, const CallKind& call, bool on_device = false) {
   const int hosts = terms.file.empty() ? 1 : terms.team.hosts();
   for (const TuningRule& rule : terms.file) {
-    if (!rule.matches(call.collective, terms.size, hosts, call.bytes) || excluded(terms, call, rule.algorithm)) continue;
+    if (rule.device.has_value() != on_device || !rule.matches(call.collective, terms.size, hosts, call.bytes) ||
+        excluded(terms, call, rule.algorithm))
+      continue;
     auto route = named(terms, call, rule.algorithm, "TUTTI_TUNING_FILE, line " + std::to_string(rule.line));
     if (!route.ok()) continue;
     route->wish = {rule.lanes, rule.stripe_bytes};
+    route->protocol = rule.device;
     return route;
   }
   return {};
@@ -259,16 +262,17 @@ Result<Route> route(const RouteTerms& terms, const CallKind& call) {
 }
 
 Result<Route> route_on_device(const RouteTerms& terms, const CallKind& call) {
-  const bool has_direct = find_algorithm(call.collective, "direct").has_value();
-  if (terms.deterministic && has_direct) return named(terms, call, "direct", "TUTTI_DETERMINISTIC: rank order");
+  const Usual usual = usual_on_device(call.collective, call.bytes, terms.size);
+  const bool keeps_order = find_algorithm(call.collective, "direct").has_value();  // which is usual then, or exchange
+  if (terms.deterministic && keeps_order) return named(terms, call, usual.name, "TUTTI_DETERMINISTIC: rank order");
   if (auto route = by_option(terms, call)) return std::move(*route);
   if (auto route = by_setting(terms, call)) return std::move(*route);
-  for (const Algorithm& row : algorithms())
-    if (row.collective == call.collective && row.name == "direct" && !excluded(terms, call, row.name))
-      return named(terms, call, row.name, "devices close together: every rank writes to every other");
-  for (const Algorithm& row : algorithms())
-    if (row.collective == call.collective && !excluded(terms, call, row.name))
-      return named(terms, call, row.name, "TUTTI_ALGORITHM excludes direct");
+  if (auto route = by_file(terms, call, true)) return std::move(*route);
+  if (!excluded(terms, call, usual.name)) return named(terms, call, usual.name, std::string(usual.reason));
+  for (const std::string_view name : {std::string_view("direct"), std::string_view()})
+    for (const Algorithm& row : algorithms())
+      if (row.collective == call.collective && (name.empty() || row.name == name) && !excluded(terms, call, row.name))
+        return named(terms, call, row.name, "TUTTI_ALGORITHM excludes " + std::string(usual.name));
   return none_left(call);
 }
 

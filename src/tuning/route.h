@@ -15,6 +15,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -51,6 +52,7 @@ struct Route {
   std::string reason;
   double seconds = 0;  // predicted; 0: it was not
   Cut wish{0, 0};      // of a tuning file; 0: none
+  std::optional<DeviceProtocol> protocol;  // on a device, where somebody has said which
 };
 
 Result<Route> route(const RouteTerms& terms, const CallKind& call);

@@ -101,6 +101,14 @@ class Cpu {
   static void store_release(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_release); }
   static void store_relaxed(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_relaxed); }
   static uint32_t load_relaxed(const uint32_t* from) { return of(from).load(std::memory_order_relaxed); }
+  static StampedPair load_words(const std::byte* from) {
+    const auto* words = reinterpret_cast<const uint64_t*>(from);
+    return {{of(words).load(std::memory_order_relaxed), of(words + 1).load(std::memory_order_relaxed)}};
+  }
+  static void store_words(std::byte* to, const StampedPair& pair) {
+    for (size_t w = 0; w < 2; ++w)
+      of(reinterpret_cast<uint64_t*>(to) + w).store(pair.word[w], std::memory_order_relaxed);
+  }
 
   static constexpr uint32_t kPolls = 4;  // there are more threads than cores
   // Whoever yields again and again takes as much of a core as those that compute, so now and then it rests.

@@ -24,9 +24,9 @@ class CudaInterpreter : public CudaTest {
   }
   const Function& kernel() const { return *kernel_; }
 
-  std::vector<DeviceRank> ranks(int size, size_t count) const {
+  std::vector<DeviceRank> ranks(int size, size_t count, Protocol protocol = Protocol::flagged) const {
     std::vector<DeviceRank> all;
-    for (int rank = 0; rank < size; ++rank) all.emplace_back(context(), rank, size, count);
+    for (int rank = 0; rank < size; ++rank) all.emplace_back(context(), rank, size, count, protocol);
     for (DeviceRank& rank : all)
       for (int peer = 0; peer < size; ++peer) rank.connect(peer, all[static_cast<size_t>(peer)].arena().data());
     return all;
@@ -46,12 +46,15 @@ TEST_F(CudaInterpreter, ReducesBetweenStreams) {
   for (const char* mood : moods) {
     (void)set_mood(mood);
     for (const size_t count : {1U, 255U, 3001U}) {
-      SCOPED_TRACE(testing::Message() << count << " elements, mood " << mood);
-      std::vector<DeviceRank> all = ranks(2, count);
-      for (int n = 0; n < 3; ++n)
-        for (const DeviceRank& rank : all) rank.reduce(kernel());
-      expect_result(all, count, 3);
-      if (HasFatalFailure()) return;
+      for (const Protocol protocol : {Protocol::flagged, Protocol::stamped}) {
+        SCOPED_TRACE(testing::Message() << count << " elements, mood " << mood
+                                        << (protocol == Protocol::stamped ? ", stamped" : ""));
+        std::vector<DeviceRank> all = ranks(2, count, protocol);
+        for (int n = 0; n < 3; ++n)
+          for (const DeviceRank& rank : all) rank.reduce(kernel());
+        expect_result(all, count, 3);
+        if (HasFatalFailure()) return;
+      }
     }
   }
 }

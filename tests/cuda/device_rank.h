@@ -48,8 +48,9 @@ class DeviceRank {
  public:
   static constexpr uint32_t kLanes = 2, kThreads = 128;
 
-  DeviceRank(SharedContext context, int rank, int size, size_t count)
+  DeviceRank(SharedContext context, int rank, int size, size_t count, Protocol protocol = Protocol::flagged)
       : context_(std::move(context)),
+        protocol_(protocol),
         rank_(rank),
         size_(size),
         values_(count),
@@ -85,6 +86,7 @@ class DeviceRank {
     auto* const words = static_cast<std::byte*>(pointer_to(value_of(words_.device_address())));
     call.header.given_up = call.header.void_call = reinterpret_cast<const uint32_t*>(words);
     call.header.report = reinterpret_cast<uint64_t*>(words + kPlaceOfReport);
+    call.header.protocol = protocol_;
     call.header.slot_bytes = kSlotBytes, call.header.hash = hash, call.header.divisor = 1;
     call.header.rank = static_cast<uint32_t>(rank_);
     return call;
@@ -132,7 +134,7 @@ class DeviceRank {
   }
 
  private:
-  static constexpr uint64_t kStripeBytes = 512, kSlotBytes = 1024;
+  static constexpr uint64_t kStripeBytes = 448, kSlotBytes = 1024;
   static constexpr size_t kPlaceOfReport = 8;
   static Plan plan_of(int rank, int size) {
     return algorithms()[*find_algorithm(Collective::all_reduce, "direct")].plan(rank, Team(size), 0);
@@ -145,6 +147,7 @@ class DeviceRank {
   uint64_t scratch_bytes() const { return kLanes * program_.scratch_blocks * scratch_pitch(kStripeBytes); }
 
   SharedContext context_;
+  Protocol protocol_;
   int rank_, size_;
   std::vector<uint32_t> values_;
   Program program_;

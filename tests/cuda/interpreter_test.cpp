@@ -26,6 +26,7 @@ using cuda::Cpu;
 using cuda::DeviceCall;
 using cuda::DevicePeer;
 using cuda::DeviceReport;
+using cuda::Protocol;
 using cuda::Vector;
 using Kernel = void (*)(const Cpu&, const DeviceCall&);
 
@@ -40,11 +41,16 @@ constexpr Kernel kAverageOfHalves = &interpret<cuda::BrainFloat, cuda::Average>;
 // The memory of all ranks' devices, and launches of theirs.
 class DeviceWorld {
  public:
-  DeviceWorld(int size, uint32_t lanes, uint64_t slot_bytes) : size_(size), lanes_(lanes), slot_bytes_(slot_bytes) {
+  // `message_bytes`: the longest.
+  DeviceWorld(int size, uint32_t lanes, uint64_t message_bytes, Protocol protocol = Protocol::flagged)
+      : size_(size),
+        lanes_(lanes),
+        slot_bytes_(protocol == Protocol::stamped ? cuda::stamped_slot_bytes(message_bytes) : message_bytes),
+        protocol_(protocol) {
     const size_t pairs = static_cast<size_t>(size) * lanes;
     for (int rank = 0; rank < size; ++rank)
       ranks_.push_back(
-          {std::vector<Channel>(pairs), std::vector<Vector>(pairs * cuda::kChannelSlots * slot_bytes / 16), {}, {}, {}});
+          {std::vector<Channel>(pairs), std::vector<Vector>(pairs * cuda::kChannelSlots * slot_bytes_ / 16), {}, {}, {}});
   }
 
   // The call of one rank; memory that it needs stays with the world.
@@ -60,6 +66,7 @@ class DeviceWorld {
     me.scratch.assign(lanes_ * program.scratch_blocks * cuda::scratch_pitch(binding.stripe_bytes()) / 16 + 1, {});
     call.header.scratch = reinterpret_cast<std::byte*>(me.scratch.data());
     call.header.given_up = call.header.void_call = &given_up, call.header.report = &me.report;
+    call.header.protocol = protocol_;
     call.header.slot_bytes = slot_bytes_, call.header.hash = hash, call.header.divisor = static_cast<uint32_t>(size_);
     call.header.rank = static_cast<uint32_t>(rank);
     return call;
@@ -83,6 +90,16 @@ class DeviceWorld {
       }
     }
     for (std::thread& thread : running) thread.join();
+  }
+
+  // Where one rank's messages from another lie, and what both count.
+  std::span<Vector> slot(int rank, int peer, uint32_t lane, uint64_t number) {
+    const size_t index = (static_cast<size_t>(peer) * lanes_ + lane) * cuda::kChannelSlots + number % cuda::kChannelSlots;
+    return std::span(ranks_[static_cast<size_t>(rank)].slots).subspan(index * slot_bytes_ / 16, slot_bytes_ / 16);
+  }
+  void begin_counting_at(uint64_t number) {
+    for (Rank& rank : ranks_)
+      for (Channel& channel : rank.channels) channel.sent = channel.received = channel.taken = number;
   }
 
   uint64_t report(int rank) { return std::atomic_ref(ranks_[static_cast<size_t>(rank)].report).load(); }
@@ -115,8 +132,13 @@ class DeviceWorld {
   int size_;
   uint32_t lanes_;
   uint64_t slot_bytes_;
+  Protocol protocol_;
   std::vector<Rank> ranks_;
 };
+
+const Algorithm& algorithm_named(Collective collective, std::string_view name) {
+  return algorithms()[*find_algorithm(collective, name)];
+}
 
 // How a stripe is cut so that every message fits a slot of a kilobyte, or of more where 64 bytes of each block do not.
 struct Cut {
@@ -130,17 +152,18 @@ struct Cut {
   uint64_t slot_bytes = 1024;
 };
 
-class InterpreterTest : public testing::TestWithParam<Algorithm> {};
+using InAProtocol = testing::TestWithParam<std::tuple<Algorithm, Protocol>>;
+class InterpreterTest : public InAProtocol {};
 
 // One after another in the same channels, so that numbers go on; some end with all ranks in one launch.
 TEST_P(InterpreterTest, CarriesOutEveryPlan) {
   constexpr uint32_t kLanes = 2;
-  const Algorithm& algorithm = GetParam();
+  const auto& [algorithm, protocol] = GetParam();
   uint32_t salt = 0;
   for (const int size : test::fewer<std::vector<int>>({2, 3, 4, 5, 8}, {2, 3, 5})) {
     for (const int root : {0, size - 1}) {
       const Cut cut(algorithm, size, root);
-      DeviceWorld world(size, kLanes, cut.slot_bytes);
+      DeviceWorld world(size, kLanes, cut.slot_bytes, protocol);
       for (const size_t count : {0u, 1u, 17u, 250u, 1000u, 5003u}) {
         test::Case c{&algorithm, Team(size), root, count, false, kLanes, cut.stripe_bytes};
         c.in_place = !each_rank_has_a_part(algorithm.collective) && ++salt % 2 == 0;
@@ -162,10 +185,10 @@ TEST_P(InterpreterTest, CarriesOutEveryPlan) {
 }
 
 // What the engine makes of the same floats on the host, bit for bit: the same plans, and arithmetic in the same order.
-class ReductionTest : public testing::TestWithParam<Algorithm> {};
+class ReductionTest : public InAProtocol {};
 
 TEST_P(ReductionTest, HasTheEnginesBits) {
-  const Algorithm& algorithm = GetParam();
+  const auto& [algorithm, protocol] = GetParam();
   constexpr int kSize = 5;
   constexpr uint32_t kLanes = 2;
   const Cut cut(algorithm, kSize, 0);
@@ -175,7 +198,7 @@ TEST_P(ReductionTest, HasTheEnginesBits) {
   host.start([&](int rank, LinkTable& links) { return on_host.operation(rank, links); });
   const Status status = host.finish();
   ASSERT_TRUE(status.ok()) << status.message();
-  DeviceWorld world(kSize, kLanes, cut.slot_bytes);
+  DeviceWorld world(kSize, kLanes, cut.slot_bytes, protocol);
   std::vector<DeviceCall> calls;
   for (int rank = 0; rank < kSize; ++rank) calls.push_back(world.call(rank, on_device.program(rank), on_device.binding(rank), 1));
   world.run(kSumOfFloats, calls, 2, false);
@@ -192,23 +215,27 @@ std::vector<Algorithm> reductions() {
   return result;
 }
 
-std::string label_of(const testing::TestParamInfo<Algorithm>& info) {
-  return std::string(name(info.param.collective)) + "_" + std::string(info.param.name);
+const auto kBoth = testing::Values(Protocol::flagged, Protocol::stamped);
+std::string label_of(const testing::TestParamInfo<std::tuple<Algorithm, Protocol>>& info) {
+  const auto& [algorithm, protocol] = info.param;
+  return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name) +
+         (protocol == Protocol::stamped ? "_stamped" : "_flagged");
 }
-INSTANTIATE_TEST_SUITE_P(Algorithms, InterpreterTest, testing::ValuesIn(algorithms().begin(), algorithms().end()), label_of);
-INSTANTIATE_TEST_SUITE_P(Algorithms, ReductionTest, testing::ValuesIn(reductions()), label_of);
+INSTANTIATE_TEST_SUITE_P(Algorithms, InterpreterTest,
+                         testing::Combine(testing::ValuesIn(algorithms().begin(), algorithms().end()), kBoth), label_of);
+INSTANTIATE_TEST_SUITE_P(Algorithms, ReductionTest, testing::Combine(testing::ValuesIn(reductions()), kBoth), label_of);
 
 // Blocks of one rank's own length each, some of them empty, so that none begins where the one before is aligned.
-class BlocksTest : public testing::TestWithParam<const char*> {};
+class BlocksTest : public testing::TestWithParam<std::tuple<const char*, Protocol>> {};
 
 TEST_P(BlocksTest, AreOfAnyLengthAndPlace) {
-  const Algorithm& algorithm = *std::ranges::find_if(
-      algorithms(), [](const Algorithm& a) { return a.collective == Collective::all_gather && a.name == GetParam(); });
+  const auto& [wanted, protocol] = GetParam();
+  const Algorithm& algorithm = algorithm_named(Collective::all_gather, wanted);
   const std::vector<size_t> lengths = {3, 0, 130, 1, 1000};
   const int size = static_cast<int>(lengths.size());
   const size_t total = std::accumulate(lengths.begin(), lengths.end(), size_t{0});
   const Cut cut(algorithm, size, 0);
-  DeviceWorld world(size, 2, cut.slot_bytes);
+  DeviceWorld world(size, 2, cut.slot_bytes, protocol);
   std::vector<std::vector<uint32_t>> inputs, outputs;
   std::vector<uint32_t> expected;
   for (int rank = 0; rank < size; ++rank) {
@@ -235,11 +262,8 @@ TEST_P(BlocksTest, AreOfAnyLengthAndPlace) {
   for (const auto& output : outputs) EXPECT_EQ(output, expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(AllGather, BlocksTest, testing::Values("ring", "recursive", "direct", "hierarchical"));
-
-const Algorithm& algorithm_named(Collective collective, std::string_view name) {
-  return algorithms()[*find_algorithm(collective, name)];
-}
+INSTANTIATE_TEST_SUITE_P(AllGather, BlocksTest,
+                         testing::Combine(testing::Values("ring", "recursive", "direct", "hierarchical"), kBoth));
 
 TEST(AverageTest, IsRoundedOnceByWhoeverCompletes) {
   constexpr int kSize = 3;
@@ -261,7 +285,7 @@ TEST(AverageTest, IsRoundedOnceByWhoeverCompletes) {
 
 // A pair of ranks, of which the second may call something else or nothing.
 struct Pair {
-  explicit Pair(uint32_t hash_of_second) {
+  explicit Pair(uint32_t hash_of_second, Protocol protocol) : world(2, 1, 1024, protocol) {
     const Algorithm& algorithm = algorithm_named(Collective::all_reduce, "direct");
     for (int rank = 0; rank < 2; ++rank) {
       const Program program = compile(algorithm.plan(rank, Team(2), 0), algorithm.collective, rank, 2, 0);
@@ -277,13 +301,16 @@ struct Pair {
     std::atomic_ref(world.given_up).store(1);
     launch.join();
   }
-  DeviceWorld world{2, 1, 1024};
+  DeviceWorld world;
   uint32_t values[2][64] = {{1, 2}, {3, 4}};  // two blocks, one of which each rank reduces
   std::vector<DeviceCall> calls;
 };
 
-TEST(FailureTest, AnAbsentPeerIsNamedAndNothingMoreIsWritten) {
-  Pair pair(1);
+class FailureTest : public testing::TestWithParam<Protocol> {};
+INSTANTIATE_TEST_SUITE_P(Protocols, FailureTest, kBoth);
+
+TEST_P(FailureTest, AnAbsentPeerIsNamedAndNothingMoreIsWritten) {
+  Pair pair(1, GetParam());
   pair.run_until_report(0, {pair.calls[0]});
   const auto report = DeviceReport::of(pair.world.report(0));
   EXPECT_EQ(report.kind, DeviceReport::Kind::waits);
@@ -292,14 +319,54 @@ TEST(FailureTest, AnAbsentPeerIsNamedAndNothingMoreIsWritten) {
   EXPECT_EQ(pair.values[0][1], 2u);
 }
 
-TEST(FailureTest, AnotherCallIsNotBelieved) {
-  Pair pair(2);
+TEST_P(FailureTest, AnotherCallIsNotBelieved) {
+  Pair pair(2, GetParam());
   pair.run_until_report(0, pair.calls);
   const auto report = DeviceReport::of(pair.world.report(0));
   EXPECT_EQ(report.kind, DeviceReport::Kind::mismatch);
   EXPECT_EQ(report.peer, 1u);
   EXPECT_EQ(pair.values[0][0], 1u);
   EXPECT_EQ(pair.values[1][0], 3u);
+}
+
+// Words that are left in a slot may be as old as a message that overwrote all of it, and no older.
+TEST(StampTest, SomeMessagesOverwriteTheirSlots) {
+  for (const uint64_t before : {cuda::kSweepEvery - 1, cuda::kSweepEvery, cuda::kSweepEvery + 1, (uint64_t{1} << 32) - 1}) {
+    SCOPED_TRACE(before);
+    Pair pair(1, Protocol::stamped);
+    pair.world.begin_counting_at(before);
+    pair.world.run(kSumOfIntegers, pair.calls, 3, false);
+    EXPECT_EQ(pair.values[0][0], 4u);
+    EXPECT_EQ(pair.values[1][1], 6u);
+    // Of 64 bytes each; the third lies where the first was.
+    const uint64_t first = before + 1, third = first + 2;
+    const auto bears = [](uint32_t stamp, uint64_t number) { return stamp == cuda::stamp_of(number, 1); };
+    for (int rank = 0; rank < 2; ++rank) {
+      size_t of_both = 0, of_third = 0;
+      const std::span<Vector> slot = pair.world.slot(rank, 1 - rank, 0, first);
+      for (const Vector& words : slot)
+        for (const uint32_t stamp : {words.word[1], words.word[3]}) {
+          of_both += bears(stamp, first) || bears(stamp, third);
+          of_third += bears(stamp, third);
+        }
+      EXPECT_EQ(of_both, cuda::sweeps_slot(first) ? 2 * slot.size() : 16);
+      EXPECT_EQ(of_third, 16U);
+    }
+  }
+}
+
+// Of the same kind of call: the message before, and the oldest that may be left.
+TEST(StampTest, OlderWordsAreNotBelieved) {
+  for (const uint64_t age : {uint64_t{cuda::kChannelSlots}, cuda::kSweepEvery}) {
+    Pair pair(1, Protocol::stamped);
+    constexpr uint64_t kBefore = 5 * cuda::kSweepEvery;
+    pair.world.begin_counting_at(kBefore);
+    for (Vector& words : pair.world.slot(0, 1, 0, kBefore + 1))
+      words.word[1] = words.word[3] = cuda::stamp_of(kBefore + 1 - age, 1);
+    pair.run_until_report(0, {pair.calls[0]});
+    EXPECT_EQ(DeviceReport::of(pair.world.report(0)).kind, DeviceReport::Kind::waits);
+    EXPECT_EQ(pair.values[0][0], 1u);
+  }
 }
 
 // The programs of many ranks do not fit behind the header of a call.

@@ -339,7 +339,7 @@ TEST(SettingRows, OnlyTheseShapeTheWire) {
     if (row.shapes_wire) names.push_back(row.name);
   EXPECT_THAT(names, ElementsAre("TUTTI_ALGORITHM", "TUTTI_LANES", "TUTTI_SLOT_BYTES", "TUTTI_DETERMINISTIC", "TUTTI_TUNING",
                                  "TUTTI_TUNING_FILE", "TUTTI_TUNING_CACHE", "TUTTI_TCP_CONNECTIONS", "TUTTI_CUDA",
-                                 "TUTTI_CUDA_LANES", "TUTTI_CUDA_SLOT_BYTES", "TUTTI_CUDA_PIECE_BYTES"));
+                                 "TUTTI_CUDA_LANES", "TUTTI_CUDA_SLOT_BYTES", "TUTTI_CUDA_PROTOCOL", "TUTTI_CUDA_PIECE_BYTES"));
 }
 
 TEST(SettingRows, TheDocumentIsUpToDate) {

@@ -44,6 +44,9 @@ TEST(TuningRules, EveryKeyIsRead) {
   EXPECT_EQ(rule.lanes, 3u);
   EXPECT_EQ(rule.stripe_bytes, 128u << 10);
   EXPECT_EQ(rule.line, 4u);
+  EXPECT_EQ(rule.device, std::nullopt);
+  EXPECT_EQ(tuning_rules_in("all_reduce use=exchange device=stamped").at(0).device, DeviceProtocol::stamped);
+  EXPECT_EQ(tuning_rules_in("all_reduce use=direct device=flagged").at(0).device, DeviceProtocol::flagged);
 }
 
 TEST(TuningRules, Matches) {
@@ -70,9 +73,11 @@ TEST(TuningRules, RefusedWithFileAndLine) {
   EXPECT_THAT(line_error("all_reduce rank=2 use=ring"), HasSubstr("\"rank\" is unknown"));
   EXPECT_THAT(line_error("all_reduce ring"), HasSubstr("expected key=value"));
   EXPECT_THAT(line_error("broadcast use=flat"), HasSubstr("flat serves all_reduce and barrier only"));
-  for (const char* bad : {"ranks=0", "ranks=", "ranks=3-2", "ranks=-2", "ranks=99999999999", "hosts=x", "bytes=1K", "bytes=2K-1K",
-                          "bytes=x-", "lanes=0", "lanes=65", "stripe=63", "stripe=100", "stripe=2M", "stripe=x", "ns=0",
-                          "ns=1-", "ns=1-0", "ns=1x", "ns=99999999999999999", "ns=1-2", "bound=lnk", "bound="})
+  for (const char* bad : {"ranks=0",  "ranks=",    "ranks=3-2",   "ranks=-2",      "ranks=99999999999",
+                          "hosts=x",  "bytes=1K",  "bytes=2K-1K", "bytes=x-",      "lanes=0",
+                          "lanes=65", "stripe=63", "stripe=100",  "stripe=2M",     "stripe=x",
+                          "ns=0",     "ns=1-",     "ns=1-0",      "ns=1x",         "ns=99999999999999999",
+                          "ns=1-2",   "bound=lnk", "bound=",      "device=stampd", "device="})
     line_error("all_reduce " + std::string(bad) + " use=ring");
 }
 
@@ -112,7 +117,8 @@ TEST(TuningRules, FormatIsReadBack) {
       "all_reduce ranks=2-8 hosts=2- bytes=64K- use=ring lanes=2 stripe=256K\n"
       "barrier use=flat\n"
       "reduce bytes=0-64K use=tree ns=1200-900 bound=latency\n"
-      "reduce bytes=64K- use=ring ns=900 bound=interface\n";
+      "reduce bytes=64K- use=ring ns=900 bound=interface\n"
+      "all_reduce bytes=0-256K use=exchange device=stamped\n";
   const auto parsed = parse_tuning_file(text, "f");
   ASSERT_TRUE(parsed.ok()) << parsed.status().message();
   EXPECT_EQ(format_tuning_file(*parsed), text);

@@ -5,6 +5,7 @@
 
 #include "all_plans.h"
 #include "arena.h"
+#include "fixed_sizes.h"
 #include "pool_shape.h"
 #include "program.h"
 #include "sample_teams.h"
@@ -116,6 +117,52 @@ TEST(Pool, HoldsAllLanesOfAWave) {
         EXPECT_EQ(cut.lanes, standard_lanes(true));
       }
     }
+}
+
+// ---- calls that a device's kernels carry out ----
+
+constexpr DeviceSlots kSlots{.lanes = 32, .flagged_bytes = 512 << 10, .stamped_bytes = 8 << 10};
+
+TEST(DeviceCut, StampsWhatIsSmall) {
+  const auto protocol = [](uint64_t block_bytes, uint64_t blocks_moved, uint32_t widest_run = 1, DeviceSlots slots = kSlots) {
+    return cut_on_device(slots, block_bytes, blocks_moved, widest_run, {}).protocol;
+  };
+  EXPECT_EQ(protocol(0, 1), DeviceProtocol::stamped);
+  EXPECT_EQ(protocol(kStampedUntil, 1), DeviceProtocol::stamped);
+  EXPECT_EQ(protocol(kStampedUntil + 1, 1), DeviceProtocol::flagged);
+  EXPECT_EQ(protocol(kStampedUntil / 14, 14), DeviceProtocol::stamped);
+  EXPECT_EQ(protocol(kStampedUntil / 14 + 1, 14), DeviceProtocol::flagged);
+  EXPECT_EQ(protocol(uint64_t{1} << 63, 2), DeviceProtocol::flagged) << "whose product is 0";
+  EXPECT_EQ(protocol(64, 1, 102), DeviceProtocol::stamped);
+  EXPECT_EQ(protocol(64, 1, 103), DeviceProtocol::flagged) << "80 bytes of each block do not fit";
+}
+
+TEST(DeviceCut, TakesTheProtocolThatIsAskedFor) {
+  const auto asked = [](uint64_t block_bytes, uint32_t widest_run, DeviceProtocol wanted) {
+    return cut_on_device(kSlots, block_bytes, 1, widest_run, wanted).protocol;
+  };
+  EXPECT_EQ(asked(64 << 20, 1, DeviceProtocol::stamped), DeviceProtocol::stamped);
+  EXPECT_EQ(asked(64, 1, DeviceProtocol::flagged), DeviceProtocol::flagged);
+  EXPECT_EQ(asked(64, 103, DeviceProtocol::stamped), DeviceProtocol::flagged);
+  EXPECT_EQ(asked(UINT64_MAX, 1, DeviceProtocol::stamped), DeviceProtocol::flagged) << "nobody knows how long";
+}
+
+TEST(DeviceCut, FillsLanesAndFitsSlots) {
+  const auto cut_of = [](uint64_t block_bytes, uint32_t widest_run, const Cut& wish = {0, 0}) {
+    const Cut cut = cut_on_device(kSlots, block_bytes, 1, widest_run, {}, wish).cut;
+    return std::pair(cut.lanes, cut.stripe_bytes);
+  };
+  using Shape = std::pair<uint32_t, size_t>;
+  EXPECT_EQ(cut_of(0, 1), Shape(1, 4096));
+  EXPECT_EQ(cut_of(4096, 1), Shape(1, 4096));
+  EXPECT_EQ(cut_of(4097, 1), Shape(2, 4096));
+  EXPECT_EQ(cut_of(200 << 10, 1), Shape(32, 6400));
+  EXPECT_EQ(cut_of(1 << 20, 1), Shape(32, 32 << 10));
+  EXPECT_EQ(cut_of(1 << 30, 1), Shape(32, (512 << 10) - 64));
+  EXPECT_EQ(cut_of(1 << 30, 4), Shape(32, (128 << 10) - 64));
+  EXPECT_EQ(cut_of(UINT64_MAX, 1), Shape(32, (512 << 10) - 64));
+  EXPECT_EQ(cut_of(1 << 20, 1, {4, 0}), Shape(4, 256 << 10));
+  EXPECT_EQ(cut_of(1 << 20, 1, {64, 1024}), Shape(32, 1024));
 }
 
 }  // namespace

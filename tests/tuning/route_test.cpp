@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "algorithms.h"
+#include "fixed_sizes.h"
 
 namespace tutti {
 namespace {
@@ -52,6 +53,51 @@ TEST(Route, EachRungPrecedesThoseBelow) {
   EXPECT_EQ(why(terms, call), "doubling: option of the call");
   terms.deterministic = true;
   EXPECT_EQ(why(terms, call), "direct: TUTTI_DETERMINISTIC: rank order");
+}
+
+std::string why_on_device(const RouteTerms& terms, const CallKind& call) {
+  const auto found = route_on_device(terms, call);
+  return found.ok() ? std::string(found->name) + ": " + found->reason : found.status().message();
+}
+
+TEST(RouteOnDevice, EachRungPrecedesThoseBelow) {
+  RouteTerms terms = host_of(4);
+  CallKind call{Collective::all_reduce, kLarge};
+  EXPECT_EQ(why_on_device(terms, call), "direct: devices close together: two hops");
+  call.bytes = kStampedUntil / 3;  // which each of four sends to the others
+  EXPECT_EQ(why_on_device(terms, call), "exchange: small, on devices: one hop");
+  ++call.bytes;
+  EXPECT_EQ(why_on_device(terms, call), "direct: devices close together: two hops");
+  terms.file = file(
+      "all_reduce bytes=0- use=tree lanes=1\n"
+      "all_reduce bytes=0-1M use=recursive device=stamped lanes=3 stripe=4K\n");
+  EXPECT_EQ(why(terms, call), "tree: TUTTI_TUNING_FILE, line 2");
+  const auto of_file = route_on_device(terms, call);
+  EXPECT_EQ(of_file->reason, "TUTTI_TUNING_FILE, line 3");
+  EXPECT_EQ(of_file->name, "recursive");
+  EXPECT_EQ(of_file->protocol, DeviceProtocol::stamped);
+  EXPECT_EQ(of_file->wish.lanes, 3u);
+  EXPECT_EQ(of_file->wish.stripe_bytes, 4096u);
+  terms.rules = *parse_algorithm_rules("ring");
+  EXPECT_EQ(why_on_device(terms, call), "ring: TUTTI_ALGORITHM");
+  call.wanted = "doubling";
+  EXPECT_EQ(why_on_device(terms, call), "doubling: option of the call");
+  terms.deterministic = true;
+  EXPECT_EQ(why_on_device(terms, call), "direct: TUTTI_DETERMINISTIC: rank order");
+  call.bytes = 1000;
+  EXPECT_EQ(why_on_device(terms, call), "exchange: TUTTI_DETERMINISTIC: rank order");
+}
+
+TEST(RouteOnDevice, WhatIsExcludedIsNotTaken) {
+  RouteTerms terms = host_of(4);
+  const CallKind small{Collective::all_reduce, 1000}, gather{Collective::all_gather, 1000};
+  terms.rules = *parse_algorithm_rules("^exchange");
+  EXPECT_EQ(why_on_device(terms, small), "direct: TUTTI_ALGORITHM excludes exchange");
+  terms.rules = *parse_algorithm_rules("^exchange,^direct");
+  EXPECT_EQ(why_on_device(terms, small), "ring: TUTTI_ALGORITHM excludes exchange");
+  EXPECT_EQ(why_on_device(terms, gather), "ring: TUTTI_ALGORITHM excludes direct");
+  terms.rules = *parse_algorithm_rules("^ring,^recursive,^direct,^hierarchical");
+  EXPECT_EQ(why_on_device(terms, gather), "TUTTI_ALGORITHM excludes every algorithm for all_gather of 1000");
 }
 
 TEST(Route, TheSameLadderServesCallsWithACodec) {

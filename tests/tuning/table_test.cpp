@@ -176,7 +176,8 @@ TEST(Table, TheMachineDecides) {
 // Two ranks, and bytes that are dear to reduce: doubling reduces all of them once, the ring half of them, in twice as
 // many messages.
 TEST(Table, FixedSizesBreakTies) {
-  const RouteTerms terms = terms_of(2, {0, 1});
+  RouteTerms terms = terms_of(2, {0, 1});
+  terms.rules = *parse_algorithm_rules("^exchange");  // of two ranks the same as doubling
   const auto machine = [](double latency_s) {
     MachineProfile profile = machine_with(latency_s, 1e-9);
     profile.reduce_byte_s = 5e-9;
@@ -206,7 +207,7 @@ TEST(Table, FixedSizesBreakTies) {
   const auto found = route(with_table(terms, machine(tie)), {Collective::all_reduce, 64 << 10});
   EXPECT_THAT(found->reason, testing::MatchesRegex("predicted [0-9.]+ .+s, mostly [a-z]+; tied with [a-z]+ [0-9.]+ .+s"));
   RouteTerms without = terms;  // what is forbidden wins no tie
-  without.rules = *parse_algorithm_rules("^doubling");
+  without.rules = *parse_algorithm_rules("^doubling,^exchange");
   EXPECT_NE(chosen(without, machine(tie), 64 << 10), "doubling");
 }
 
