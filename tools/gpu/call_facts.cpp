@@ -15,6 +15,7 @@ struct Way {
   int ranks;
   const char *use, *lanes;  // TUTTI_CUDA and TUTTI_CUDA_LANES
   const char* algorithm = nullptr;
+  const char* protocol = "auto";  // TUTTI_CUDA_PROTOCOL
 };
 
 class Group {
@@ -22,6 +23,7 @@ class Group {
   explicit Group(const Way& way) : comms_(static_cast<size_t>(way.ranks)) {
     ::setenv("TUTTI_CUDA", way.use, 1);
     ::setenv("TUTTI_CUDA_LANES", way.lanes, 1);
+    ::setenv("TUTTI_CUDA_PROTOCOL", way.protocol, 1);
     if (tutti_comm_create_local(comms_.data(), way.ranks) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(nullptr));
   }
   Group(const Group&) = delete;
@@ -165,18 +167,33 @@ std::string in_words(size_t bytes) {
 
 void find_calls(const Session& session, Findings& findings) {
   constexpr size_t kKi = 1 << 10, kMi = 1 << 20;
-  const Way ways[] = {{2, "staged", "0"}, {2, "auto", "0"},  {2, "auto", "32"},         {2, "auto", "64"},
-                      {4, "auto", "0"},   {4, "auto", "32"}, {4, "auto", "32", "ring"}, {4, "auto", "32", "recursive"},
-                      {8, "auto", "0"}};
+  const Way ways[] = {{2, "staged", "0"},
+                      {2, "auto", "0"},
+                      {2, "auto", "32"},
+                      {2, "auto", "64"},
+                      {4, "auto", "0"},
+                      {4, "auto", "32"},
+                      {4, "auto", "32", "ring"},
+                      {4, "auto", "32", "recursive"},
+                      {8, "auto", "0"},
+                      // Where one protocol and one plan overtake the other.
+                      {2, "auto", "0", "direct", "flagged"},
+                      {2, "auto", "0", "direct", "stamped"},
+                      {2, "auto", "0", "exchange", "stamped"},
+                      {4, "auto", "0", "direct", "flagged"},
+                      {4, "auto", "0", "direct", "stamped"},
+                      {4, "auto", "0", "exchange", "stamped"}};
   for (const Way& way : ways) {
-    const bool staged = std::string_view(way.use) == "staged";
+    const bool staged = std::string_view(way.use) == "staged", stamped = std::string_view(way.protocol) == "stamped";
     findings.attempt("calls.all_reduce", [&] {
       const Group group(way);
-      for (const size_t bytes : {kKi, 8 * kKi, 64 * kKi, 512 * kKi, 4 * kMi, 64 * kMi, 256 * kMi}) {
+      for (const size_t bytes : {kKi, 8 * kKi, 64 * kKi, 256 * kKi, 512 * kKi, 4 * kMi, 64 * kMi, 256 * kMi}) {
         if ((staged || way.ranks > 4) && bytes > 64 * kMi) continue;
+        if (stamped && bytes > 4 * kMi) continue;
         Series series(session, group, way, bytes);
         std::string of = std::to_string(way.ranks) + " ranks, " + in_words(bytes) + ", " + way.use + ", lanes " + way.lanes;
         if (way.algorithm) of += std::string(", ") + way.algorithm;
+        if (way.protocol != std::string_view("auto")) of += std::string(", ") + way.protocol;
         findings.number("calls.all_reduce.blocking", series.blocking(), "us", of);
         findings.number("calls.all_reduce.in_a_row", series.in_a_row(), "us", of);
         if (!staged) findings.number("calls.all_reduce.in_a_graph", series.in_a_graph(), "us", of);
