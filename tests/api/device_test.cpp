@@ -168,6 +168,21 @@ TEST_F(OnDevice, AGraphIsLaunchedAgainAndAgain) {
   });
 }
 
+// The messages of one rank are stamped, those of the other are not, so neither sees any of the other's.
+TEST_F(OnDevice, RanksThatCallDifferentSizesAreTold) {
+  const LocalWorld world(2);
+  constexpr size_t kLarge = 200'000;
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, kLarge)));
+    const auto sum = [&](size_t count) {
+      return tutti_all_reduce(comm, memory.data(), memory.data(), count, TUTTI_FLOAT32, TUTTI_SUM, nullptr);
+    };
+    ASSERT_TRUE(succeeded(sum(100), comm));
+    EXPECT_EQ(sum(rank == 0 ? 100 : kLarge), TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm), AllOf(HasSubstr("of 100 float32"), HasSubstr("of 200000 float32")));
+  });
+}
+
 // Kernels that wait for one another end with the communicator, and say why.
 TEST_F(OnDevice, RanksThatCallDifferentThingsAreTold) {
   const LocalWorld world(2);
