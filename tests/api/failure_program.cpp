@@ -21,6 +21,8 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -214,9 +216,19 @@ void stopped(Rank& rank) {
   if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
   const Floats in(100'000, 1.0F);
   Floats out(in.size(), -1.0F);
+  std::optional<DeviceBytes> on_device;  // in place
+  Bytes content(in.size() * sizeof(float));
+  std::memcpy(content.data(), in.data(), content.size());
+  if (DeviceBytes::wanted()) on_device.emplace(content);
+  const auto output = [&] {
+    const auto bytes = std::as_bytes(std::span(out));
+    return on_device ? on_device->content() : Bytes(bytes.begin(), bytes.end());
+  };
   tutti_request* request = nullptr;
   const auto start = [&] {
-    return tutti_all_reduce_start(rank.comm(), in.data(), out.data(), in.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request);
+    const void* const input = on_device ? static_cast<const void*>(on_device->data()) : in.data();
+    void* const to = on_device ? static_cast<void*>(on_device->data()) : out.data();
+    return tutti_all_reduce_start(rank.comm(), input, to, in.size(), TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request);
   };
   tutti_stats stats{};
   stats.struct_size = sizeof stats;
@@ -233,13 +245,14 @@ void stopped(Rank& rank) {
     status = start();
   }
   if (status == TUTTI_SUCCESS) status = tutti_wait(request);
-  const Floats then = out;
+  const Bytes then = output();
   rank.report(status);
   usleep(200'000);
-  if (out != then) say("WRITTEN AFTERWARDS");
+  if (output() != then) say("WRITTEN AFTERWARDS");
   // Over streams alone it may read what was sent to it before it hears of the failure.
   const std::string transports = stats.transports;
-  const bool shares_memory = transports.find("tcp") == std::string::npos && transports.find("ucx") == std::string::npos;
+  const bool shares_memory =
+      !on_device && transports.find("tcp") == std::string::npos && transports.find("ucx") == std::string::npos;
   if (stops && shares_memory && rank.argument() == "between calls" && out != Floats(in.size(), -1.0F)) say("WRITTEN AFTER WAKING");
   rank.destroy();
 }
