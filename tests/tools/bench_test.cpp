@@ -3,15 +3,12 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "bench_run.h"
 #include "sanitized.h"
 
 namespace {
@@ -23,62 +20,6 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
-
-// A run of tutti-bench whose temporary files are in a directory of its own.
-class Bench : public testing::Test {
- protected:
-  Bench() {
-    EXPECT_NE(mkdtemp(directory_.data()), nullptr);
-    setenv("TMPDIR", directory_.c_str(), 1);
-  }
-  ~Bench() override {
-    std::filesystem::remove_all(directory_);
-    unsetenv("TMPDIR");
-  }
-
-  // Starts it with small buffers; its stderr goes where its stdout goes.
-  void start(const std::string& arguments, const std::string& environment = "") {
-    output_.clear();
-    pipe_ = popen(("exec env " + environment + " " TUTTI_BENCH " " + arguments + " --rotate 1M 2>&1").c_str(), "r");
-    ASSERT_NE(pipe_, nullptr);
-  }
-  // Reads on until a line contains `text`, and returns that line; "" at the end.
-  std::string read_until(const std::string& text) {
-    char line[4096];
-    while (std::fgets(line, sizeof line, pipe_) != nullptr) {
-      output_ += line;
-      if (std::string_view(line).find(text) != std::string_view::npos) return line;
-    }
-    return "";
-  }
-  int finish() {
-    char line[4096];
-    while (std::fgets(line, sizeof line, pipe_) != nullptr) output_ += line;
-    const int ended = pclose(pipe_);
-    return WIFEXITED(ended) ? WEXITSTATUS(ended) : -1;
-  }
-  int run(const std::string& arguments, const std::string& environment = "") {
-    start(arguments, environment);
-    return finish();
-  }
-
-  // The table's rows, split into columns.
-  std::vector<std::vector<std::string>> rows() const {
-    std::vector<std::vector<std::string>> rows;
-    std::istringstream lines(output_);
-    for (std::string line; std::getline(lines, line);) {
-      if (line.starts_with('#')) continue;
-      std::istringstream columns(line);
-      rows.emplace_back(std::istream_iterator<std::string>(columns), std::istream_iterator<std::string>());
-    }
-    return rows;
-  }
-  bool nothing_left() const { return std::filesystem::is_empty(directory_); }
-
-  std::string directory_ = testing::TempDir() + "bench-test-XXXXXX";
-  std::string output_;
-  FILE* pipe_ = nullptr;
-};
 
 // The launchers' variables around it do not concern the ranks that it starts itself.
 TEST_F(Bench, StartsRanksInABatchScriptAndBesideHalfALauncher) {
@@ -106,6 +47,25 @@ TEST_F(Bench, BindsItsRanksToCoresOfTheirOwn) {
   EXPECT_THAT(output_, HasSubstr(none));
   EXPECT_EQ(run("barrier --bind socket"), 2);
   EXPECT_THAT(output_, HasSubstr("--bind takes core or none, not \"socket\""));
+}
+
+TEST_F(Bench, RanksMayBeThreads) {
+  const std::string path = directory_ + "/out.json";
+  ASSERT_EQ(run("all_reduce --ranks 3 --threads -b 4 -e 4K -f 32 -n 2 -w 1 -J " + path), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr("# 3 ranks over memory 2: 4 KiB all-reduce in "));
+  EXPECT_THAT(rows(), SizeIs(3));
+  for (const auto& row : rows()) EXPECT_EQ(row[8], "0");
+  const auto json = nlohmann::json::parse(std::ifstream(path), nullptr, false);
+  EXPECT_EQ(json["config"]["threads"], true);
+  for (const auto& rank : json["config"]["devices"]) EXPECT_EQ(rank["pid"], json["config"]["devices"][0]["pid"]);
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+  if (CPU_COUNT(&allowed) > 1) {
+    EXPECT_EQ(run("barrier --ranks 2 --threads -n 5"), 0) << output_;
+    EXPECT_THAT(output_, HasSubstr("# Binding: each rank has cores of its own.\n"));
+  }
+  EXPECT_EQ(run("all_reduce --threads", "TUTTI_RANK=0 TUTTI_SIZE=1"), 2);
+  EXPECT_THAT(output_, HasSubstr("--threads starts the ranks, and a launcher has started them already."));
 }
 
 TEST_F(Bench, TableIsThatOfNcclTests) {

@@ -14,12 +14,16 @@
 namespace tutti::bench {
 namespace {
 
+constexpr std::array<std::string_view, 3> kLaunches{"blocking", "stream", "graph"};
+
 // The command line as text; reading the text is ours, so that every complaint is a sentence.
 struct Texts {
   std::string collective, ranks, transport, algorithm, min = "4", max, step, factor, iterations, warmup = "5", check = "1";
   std::string types = "float", ops = "sum", root = "0", across = "3", json, rotate, bind = "core";
-  std::optional<std::string> codec;  // an empty one is a mistake, not none
-  bool osu = false, huge_pages = false;
+  std::string launch = "blocking";
+  std::optional<std::string> device;  // empty: any
+  std::optional<std::string> codec;   // an empty one is a mistake, not none
+  bool osu = false, huge_pages = false, threads = false;
 };
 
 std::string listed_codecs() {
@@ -31,11 +35,11 @@ std::string listed_codecs() {
 void declare(CLI::App& app, Texts& texts) {
   app.add_option("collective", texts.collective,
                  "all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, "
-                 "all_to_all, scan, exscan, barrier or send_recv")
-      ->required();
-  app.add_option("--ranks", texts.ranks, "Processes to start; default: one per core, at least 2");
+                 "all_to_all, scan, exscan, barrier or send_recv");
+  app.add_option("--ranks", texts.ranks, "Ranks to start; default: one per core, at least 2");
+  app.add_flag("--threads", texts.threads, "Start the ranks as threads of one process instead of processes");
   app.add_option("--bind", texts.bind,
-                 "core: each process that is started gets cores of its own if there are enough; none: the system places them")
+                 "core: each rank that is started gets cores of its own if there are enough; none: the system places them")
       ->capture_default_str();
   app.add_option("--transport", texts.transport, "shm, tcp, rdma or ucx; default: what Tutti chooses");
   app.add_option("--algorithm", texts.algorithm, "A name, a rule as of TUTTI_ALGORITHM, or \"all\": one table for each");
@@ -63,6 +67,13 @@ void declare(CLI::App& app, Texts& texts) {
   app.add_option("-J,--json", texts.json, "Also write the results to this file");
   app.add_option("--rotate", texts.rotate, "Memory per rank that the buffers rotate over; default: enough to leave the caches");
   app.add_flag("--huge-pages", texts.huge_pages, "Ask for huge pages for the buffers, as memory of many allocators has them");
+  app.add_option("--device", texts.device,
+                 "Buffers in CUDA devices' memory: the ranks of a host have these in turn, such as 0 or 0,2; without numbers: all")
+      ->expected(0, 1);
+  app.add_option("--launch", texts.launch,
+                 "With --device. blocking: each call is waited for; stream: calls are put on a stream, and waited for together; "
+                 "graph: they are captured into a graph, and its launch is waited for")
+      ->capture_default_str();
   app.add_flag("--osu", texts.osu, "Print the columns of the OSU benchmarks");
   app.set_version_flag("--version", std::string("tutti-bench ") + tutti_version());
 }
@@ -166,9 +177,36 @@ Status read_codec(const Texts& texts, Options& options) {
   return {};
 }
 
+// After the collective.
+Status read_device(const Texts& texts, Options& options) {
+  const auto launch = std::ranges::find(kLaunches, texts.launch);
+  if (launch == kLaunches.end()) return unknown("launch", texts.launch, kLaunches);
+  options.launch = static_cast<Launch>(launch - kLaunches.begin());
+  options.on_device = texts.device.has_value();
+  if (!options.on_device)
+    return options.launch == Launch::blocking ? Status() : wrong("--launch " + texts.launch + " takes --device as well.");
+  for (const std::string_view word : texts.device->empty() ? std::vector<std::string_view>() : split(*texts.device, ',')) {
+    int device = 0;
+    if (Status s = read_count("--device", std::string(trim(word)), 0, device); !s.ok()) return s;
+    options.devices.push_back(device);
+  }
+  if (texts.huge_pages) return wrong("--huge-pages are the host's: they do not go with --device.");
+  if (options.kind == Kind::barrier && options.launch != Launch::stream)
+    return wrong("A barrier has no buffers, and goes through the host's memory: with --device it takes --launch stream.");
+  if (!options.codec.empty() && options.launch != Launch::blocking)
+    return wrong("A codec serves one call at a time: --codec takes --launch blocking.");
+  if (options.kind == Kind::send_recv && options.launch != Launch::blocking)
+    return wrong("Messages are not put on streams: send_recv takes --launch blocking.");
+  return {};
+}
+
 Status read(const Texts& texts, Options& options) {
+  if (texts.collective.empty())
+    return wrong(kind_named(texts.device.value_or("")) ? "The collective comes first: what follows --device names devices."
+                                                       : "collective is required.");
   if (Status s = read_choices(texts, options); !s.ok()) return s;
   if (Status s = read_codec(texts, options); !s.ok()) return s;
+  if (Status s = read_device(texts, options); !s.ok()) return s;
   if (Status s = read_sizes(texts, options); !s.ok()) return s;
   if (Status s = read_count("-w", texts.warmup, 0, options.warmup); !s.ok()) return s;
   if (Status s = read_count("-c", texts.check, 0, options.check); !s.ok()) return s;
@@ -183,6 +221,7 @@ Status read(const Texts& texts, Options& options) {
   }
   if (texts.bind != "core" && texts.bind != "none") return wrong("--bind takes core or none, not " + in_quotes(texts.bind) + ".");
   options.binds = texts.bind == "core";
+  options.threads = texts.threads;
   options.transport = texts.transport;
   options.algorithm = texts.algorithm;
   options.json = texts.json;
@@ -194,6 +233,8 @@ Status read(const Texts& texts, Options& options) {
 }
 
 }  // namespace
+
+std::string_view name(Launch launch) { return kLaunches[static_cast<size_t>(launch)]; }
 
 std::vector<uint64_t> Options::sizes() const {
   std::vector<uint64_t> sizes;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench_types.h"
@@ -14,10 +15,16 @@ namespace tutti::bench {
 // How one time is made of every rank's; the numbers are those of nccl-tests' -a.
 enum class Across : int { rank0 = 0, average = 1, minimum = 2, maximum = 3 };
 
+// How calls on devices are made: each waited for; or all that are measured together put on a stream, or in a graph that
+// is launched there, and waited for once.
+enum class Launch { blocking, stream, graph };
+std::string_view name(Launch launch);
+
 struct Options {
   Kind kind = Kind::all_reduce;
   std::optional<int> ranks;  // to start, or to find under a launcher
   bool binds = true;         // the ranks that it starts, each to cores of its own
+  bool threads = false;      // these are threads of one process
   std::string transport;     // "": TUTTI_TRANSPORT
   std::string algorithm;     // "": TUTTI_ALGORITHM, else Tutti's choice; a rule as of TUTTI_ALGORITHM; "all"
   std::string codec;         // "": elements travel as they are
@@ -35,6 +42,9 @@ struct Options {
   std::string json;           // path; "": none
   uint64_t rotate_bytes = 0;  // per rank; 0: enough to leave the caches
   bool huge_pages = false;    // for the buffers
+  bool on_device = false;     // the buffers
+  std::vector<int> devices;   // of the ranks of a host, in turn; empty: all
+  Launch launch = Launch::blocking;
   bool osu = false;
 
   bool sweeps() const { return algorithm == "all"; }

@@ -37,6 +37,13 @@ std::vector<CoreThreads> usable_cores_and_threads(const std::string& root) {
   return by_core(allowed, root);
 }
 
+void bind_to(const std::vector<int>& threads) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int thread : threads) CPU_SET(static_cast<size_t>(thread), &set);
+  if (!threads.empty()) sched_setaffinity(0, sizeof set, &set);
+}
+
 std::vector<std::vector<int>> share_out(int ranks, std::span<const CoreThreads> cores) {
   const auto p = static_cast<size_t>(ranks);
   std::vector<std::vector<int>> shares(p);

@@ -55,12 +55,12 @@ Result<CodecHandle> open_codec(const std::string& spec, const Workload& work) {
 }
 
 CodecTrial::CodecTrial(const Job& job, const Workload& work, const std::string& spec, const std::string& algorithm,
-                       std::byte* memory)
+                       const Rotation& rotation)
     : job_(job),
       work_(work),
       text_(spec),
       algorithm_(algorithm),
-      memory_(memory),
+      rotation_(rotation),
       spec_(*parse_codec(spec)),
       gradients_(work.type, work.count, work.rank, work.ranks) {
   const auto codec = make_codec(spec_);
@@ -69,13 +69,17 @@ CodecTrial::CodecTrial(const Job& job, const Workload& work, const std::string& 
 }
 
 Status CodecTrial::one_call(const Workload& work, bool in_place, tutti_codec* codec) {
-  const Placed data = place(work, memory_, in_place);
+  const size_t slot_bytes = work.buffer_bytes();
+  const Placed data = seen(work, in_place);
   gradients_.fill(data.input, work.count, 0);
   tutti_call_options options;
   tutti_call_options_init(&options);
   if (!algorithm_.empty()) options.algorithm = algorithm_.c_str();
   options.codec = codec;
-  return job_.failure(call(job_.comm(), work, data, &options));
+  if (!codec) return job_.failure(call(job_.comm(), work, data, &options));
+  if (Status s = rotation_.send(0, slot_bytes); !s.ok()) return s;
+  const tutti_status status = call(job_.comm(), work, place(work, rotation_.slot(0, slot_bytes), in_place), &options);
+  return status == TUTTI_SUCCESS ? rotation_.fetch(0, slot_bytes) : job_.failure(status);
 }
 
 Result<CodecTrial::Carried> CodecTrial::carry(bool in_place, tutti_codec* codec) {
@@ -111,7 +115,7 @@ Status CodecTrial::first_call(bool in_place, CodecFigures& figures) {
   figures.spec = tutti_codec_spec(codec->get());
   figures.how = coded->stats.last_codec;
   figures.wire_bytes = coded->sent;
-  const std::byte* output = place(work_, memory_, in_place).output;
+  const std::byte* output = seen(work_, in_place).output;
   const uint64_t bits = digest(output, work_.bytes());
   const auto alike = equal_on_all_ranks(bits);
   if (!alike.ok()) return alike.status();
@@ -147,7 +151,7 @@ Status CodecTrial::many_calls(CodecFigures& figures) {
   auto codec = open_codec(text_, work);
   if (!codec.ok()) return codec.status();
   const double divisor = work.op == TUTTI_AVG ? work.ranks : 1;
-  const std::byte* output = place(work, memory_, false).output;
+  const std::byte* output = seen(work, false).output;
   std::vector<double> sums(work.count);
   double first = 0;
   for (int t = 1; t <= kCodecCalls; ++t) {

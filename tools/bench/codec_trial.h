@@ -14,6 +14,7 @@
 
 #include "gradients.h"
 #include "job.h"
+#include "rotation.h"
 #include "spec.h"
 #include "workload.h"
 
@@ -27,11 +28,11 @@ using CodecHandle = std::unique_ptr<tutti_codec, DestroyCodec>;
 Result<CodecHandle> open_codec(const std::string& spec, const Workload& work);
 
 struct CodecFigures {
-  std::string spec;                  // canonical
-  std::string how;                   // tutti_stats.last_codec
-  uint64_t wire_bytes = 0;           // payload that a rank sent in a call, the most of all ranks
-  uint64_t plain_bytes = 0;          // the same without the codec, by the same algorithm
-  double error_once = 0;             // ‖output - exact‖ / ‖exact‖ of the first call
+  std::string spec;          // canonical
+  std::string how;           // tutti_stats.last_codec
+  uint64_t wire_bytes = 0;   // payload that a rank sent in a call, the most of all ranks
+  uint64_t plain_bytes = 0;  // the same without the codec, by the same algorithm
+  double error_once = 0;     // ‖output - exact‖ / ‖exact‖ of the first call
   // The same of the mean of kCodecCalls outputs; none: with momentum, which multiplies gradients.
   std::optional<double> error_mean;
   bool kept_promises = true;
@@ -44,8 +45,8 @@ inline constexpr size_t kMeanElements = 1 << 20;  // the mean is taken of tensor
 
 class CodecTrial {
  public:
-  // `memory`: work.buffer_bytes().
-  CodecTrial(const Job& job, const Workload& work, const std::string& spec, const std::string& algorithm, std::byte* memory);
+  // In the first slot.
+  CodecTrial(const Job& job, const Workload& work, const std::string& spec, const std::string& algorithm, const Rotation& rotation);
 
   // Each is collective; the figures are equal on all ranks.
   Result<CodecFigures> run(bool in_place);
@@ -56,7 +57,9 @@ class CodecTrial {
     tutti_stats stats;  // after the call
   };
   Result<Carried> carry(bool in_place, tutti_codec* codec);
+  // Without a codec on the host's memory: kernels of devices do not count what they send.
   Status one_call(const Workload& work, bool in_place, tutti_codec* codec);
+  Placed seen(const Workload& work, bool in_place) const { return place(work, rotation_.view(0, work.buffer_bytes()), in_place); }
   Status first_call(bool in_place, CodecFigures& figures);
   Status many_calls(CodecFigures& figures);
   Result<double> norms(tutti_codec* codec) const;  // Σ_ranks ‖residual‖
@@ -65,7 +68,7 @@ class CodecTrial {
   const Job& job_;
   Workload work_;
   std::string text_, algorithm_;
-  std::byte* memory_;
+  const Rotation& rotation_;
   CodecSpec spec_;
   bool feedback_, random_;
   Gradients gradients_;

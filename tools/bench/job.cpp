@@ -17,6 +17,15 @@ Result<Job> Job::join() {
   return Job(comm);
 }
 
+Result<std::vector<Job>> Job::start(int ranks) {
+  std::vector<tutti_comm*> comms(static_cast<size_t>(ranks));
+  const tutti_status created = tutti_comm_create_local(comms.data(), ranks);
+  if (created != TUTTI_SUCCESS) return as_status(created, tutti_last_error(nullptr));
+  std::vector<Job> jobs;
+  for (tutti_comm* comm : comms) jobs.push_back(Job(comm));
+  return jobs;
+}
+
 Status Job::failure(tutti_status code) const {
   return code == TUTTI_SUCCESS ? Status() : as_status(code, tutti_last_error(comm()));
 }

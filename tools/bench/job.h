@@ -13,7 +13,8 @@ namespace tutti::bench {
 
 class Job {
  public:
-  static Result<Job> join();  // where and as which rank, the environment says
+  static Result<Job> join();                         // where and as which rank, the environment says
+  static Result<std::vector<Job>> start(int ranks);  // all of a job, for threads of this process
 
   int rank() const { return rank_; }
   int size() const { return size_; }
@@ -24,6 +25,7 @@ class Job {
   Status failure(tutti_status code) const;
   Status barrier() const { return failure(tutti_barrier(comm(), nullptr)); }
   tutti_stats stats() const;
+  void abort(const Status& why) const { tutti_comm_abort(comm(), why.message().c_str()); }
   Status leave();  // waits for the others
 
   // Every rank's value, by rank.

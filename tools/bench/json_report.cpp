@@ -67,12 +67,17 @@ Result<JsonReport> JsonReport::create(const std::string& path, int argc, char** 
   return report;
 }
 
-void JsonReport::describe(const Options& options, const Roster& roster, const Rotation& rotation, const MemcpyLimit& limit) {
-  ordered_json devices = ordered_json::array();
+void JsonReport::describe(const Options& options, const Roster& roster, const std::vector<DeviceInfo>& devices,
+                          const Rotation& rotation, const MemcpyLimit& limit) {
+  ordered_json ranks = ordered_json::array();
   for (size_t r = 0; r < roster.ranks.size(); ++r) {
     const RankInfo& rank = roster.ranks[r];
     const int cores = CPU_COUNT(&rank.cores);
-    devices.push_back({{"rank", r}, {"pid", rank.pid}, {"hostname", rank.host}, {"cores", cores}});
+    ranks.push_back({{"rank", r}, {"pid", rank.pid}, {"hostname", rank.host}, {"cores", cores}});
+    if (devices.empty()) continue;
+    ranks.back()["device"] = devices[r].device;
+    ranks.back()["device_pci"] = devices[r].pci_bus_id;
+    ranks.back()["device_name"] = devices[r].name;
   }
   document_["config"] = {{"collective", name(options.kind)},
                          {"ranks", roster.ranks.size()},
@@ -90,7 +95,10 @@ void JsonReport::describe(const Options& options, const Roster& roster, const Ro
                          {"average", static_cast<int>(options.across)},
                          {"rotated_bytes", rotation.bytes()},
                          {"huge_pages", rotation.huge_pages()},
-                         {"devices", devices}};
+                         {"memory", options.on_device ? "cuda" : "host"},
+                         {"launch", name(options.launch)},
+                         {"threads", options.threads},
+                         {"devices", ranks}};
   document_["memcpy"] = {{"bytes", limit.bytes}, {"gb_per_s", limit.plain_gbps}, {"non_temporal_gb_per_s", limit.streamed_gbps}};
   document_["results"] = ordered_json::array();
 }

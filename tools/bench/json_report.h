@@ -15,7 +15,9 @@ class JsonReport {
   // Opens the file at once, so that a bad path is known before the measurement.
   static Result<JsonReport> create(const std::string& path, int argc, char** argv);
 
-  void describe(const Options& options, const Roster& roster, const Rotation& rotation, const MemcpyLimit& limit);
+  // `devices`: by rank; empty: buffers are in the host's memory.
+  void describe(const Options& options, const Roster& roster, const std::vector<DeviceInfo>& devices, const Rotation& rotation,
+                const MemcpyLimit& limit);
   void add(const Row& row, const std::string& requested_algorithm);
   Status write(const std::vector<Row>& rows);
 

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 #include "algorithms.h"
 #include "bench_options.h"
+#include "binding.h"
 #include "json_report.h"
 #include "launcher_claims.h"
 #include "measure.h"
@@ -19,6 +21,7 @@ struct Session {
   const Options& options;
   const Job& job;
   Roster roster;
+  std::vector<DeviceInfo> devices;  // by rank; none: buffers are in the host's memory
   Rotation rotation;
   PlacementProbe probe;
   Stopwatch watch;
@@ -93,7 +96,7 @@ Status run_sweep(Session& session, Bench& bench) {
     Sweep sweep{title, {}};
     Status s = run_table(session, bench, algorithm, sweep.rows);
     // Such a call fails alike on all ranks and changes nothing.
-    if (s.code() == Code::unsupported && sweep.rows.empty()) {
+    if (s.code() == Code::unsupported && sweep.rows.empty() && !algorithm.empty()) {
       if (session.job.first()) comment("Not possible here: " + s.message());
       continue;
     }
@@ -103,6 +106,25 @@ Status run_sweep(Session& session, Bench& bench) {
   }
   if (session.job.first()) print_fastest(sweeps);
   return {};
+}
+
+// In a device's memory: which, each rank tells all.
+Result<Rotation> open_buffers(const Options& options, const Job& job, const Roster& roster, uint64_t largest,
+                              std::vector<DeviceInfo>& devices) {
+  const Rotation::Wish wish{options.rotate_bytes, largest, options.huge_pages};
+  if (!options.on_device) return Rotation::create(job, roster, wish);
+  const auto driver = Device::load_driver();
+  if (!driver.ok()) return driver.status();
+  auto device = Device::open(**driver, options.devices, roster.place_here());
+  if (!device.ok()) return device.status();
+  const auto mine = (*device)->info();
+  if (!mine.ok()) return mine.status();
+  auto all = job.gather(*mine);
+  if (!all.ok()) return all.status();
+  devices = std::move(*all);
+  const auto is_mine = [&](const DeviceInfo& other) { return std::ranges::equal(other.uuid.bytes, mine->uuid.bytes); };
+  const auto sharing = static_cast<int>(std::ranges::count_if(devices, is_mine));
+  return Rotation::create(job, std::move(*device), sharing, wish);
 }
 
 Result<Session> open_session(const Options& options, const Job& job, int argc, char** argv) {
@@ -122,14 +144,17 @@ Result<Session> open_session(const Options& options, const Job& job, int argc, c
   if (!roster.ok()) return roster.status();
   size_t largest = 0;
   for (const Workload& work : workloads(options, job)) largest = std::max(largest, work.buffer_bytes());
-  auto rotation = Rotation::create(job, *roster, options.rotate_bytes, largest, options.huge_pages);
+  std::vector<DeviceInfo> devices;
+  auto rotation = open_buffers(options, job, *roster, largest, devices);
   if (!rotation.ok()) return rotation.status();
   auto probe = PlacementProbe::create(job, *roster);
   if (!probe.ok()) return probe.status();
   const Stopwatch watch;
   const auto limit = measure_memcpy(job, *rotation, watch, std::max<uint64_t>(options.max_bytes, 1 << 20));
   if (!limit.ok()) return limit.status();
-  return Session{options, job, std::move(*roster), std::move(*rotation), std::move(*probe), watch, *limit, std::move(json), {}};
+  return Session{
+      options,         job, std::move(*roster), std::move(devices), std::move(*rotation), std::move(*probe), watch, *limit,
+      std::move(json), {}};
 }
 
 // Returns the number of wrong values.
@@ -139,11 +164,14 @@ Result<uint64_t> run(const Options& options, const Job& job, int argc, char** ar
   Session& session = *opened;
   const auto placement = session.probe.look(job, session.watch);
   if (!placement.ok()) return placement.status();
-  if (job.first()) print_opening(options, session.roster, session.rotation, session.limit, *placement);
-  if (session.json) session.json->describe(options, session.roster, session.rotation, session.limit);
+  if (job.first()) print_opening(options, session.roster, session.devices, session.rotation, session.limit, *placement);
+  if (session.json) session.json->describe(options, session.roster, session.devices, session.rotation, session.limit);
   Bench bench(job, options, session.rotation, session.probe, session.watch);
   const Status measured = options.sweeps() ? run_sweep(session, bench) : run_table(session, bench, "", session.rows);
-  if (!measured.ok()) return measured;
+  if (!measured.ok()) {
+    job.abort(measured);  // before memory is freed, for which the calls of other threads would have to end
+    return measured;
+  }
   if (job.first()) print_closing(options, session.rows, session.limit);
   if (session.json)
     if (Status s = session.json->write(session.rows); !s.ok()) return s;
@@ -155,27 +183,61 @@ int complain(int rank, const Status& status) {
   return status.code() == Code::invalid_argument ? 2 : 1;
 }
 
-int run_rank(const Options& options, int rank, int argc, char** argv) {
-  // Each rank reads the same command line, so these agree on all ranks whoever started them.
+// Before communicators are created.  Each rank reads the same command line, so settings agree on all ranks whoever
+// started them.
+Status prepare_process(const Options& options) {
   if (!options.transport.empty()) setenv("TUTTI_TRANSPORT", options.transport.c_str(), 1);
   if (!options.algorithm.empty() && !options.sweeps()) setenv("TUTTI_ALGORITHM", options.algorithm.c_str(), 1);
-  auto job = Job::join();
-  if (!job.ok()) return complain(rank, job.status());
-  const auto wrong = run(options, *job, argc, argv);
+  if (!options.on_device) return {};
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);  // streams of ranks that are threads must not share a queue
+  return Device::load_driver().status();
+}
+
+int run_job(const Options& options, Job& job, int argc, char** argv) {
+  const int rank = job.rank();
+  const auto wrong = run(options, job, argc, argv);
   if (!wrong.ok()) {
-    tutti_comm_abort(job->comm(), wrong.status().message().c_str());  // the other ranks must not wait for this one
-    return complain(job->rank(), wrong.status());
+    job.abort(wrong.status());  // the other ranks must not wait for this one
+    return complain(rank, wrong.status());
   }
-  if (Status s = job->leave(); !s.ok()) return complain(rank, s);
+  if (Status s = job.leave(); !s.ok()) return complain(rank, s);
   return *wrong > 0 ? 1 : 0;
+}
+
+int run_rank(const Options& options, int rank, int argc, char** argv) {
+  if (Status s = prepare_process(options); !s.ok()) return complain(rank, s);
+  auto job = Job::join();
+  return job.ok() ? run_job(options, *job, argc, argv) : complain(rank, job.status());
+}
+
+// Returns the first bad rank's exit status.
+int run_threads(const Options& options, int ranks, int argc, char** argv) {
+  if (Status s = prepare_process(options); !s.ok()) return complain(0, s);
+  auto jobs = Job::start(ranks);
+  if (!jobs.ok()) return complain(0, jobs.status());
+  const std::vector<std::vector<int>> cores =
+      options.binds ? share_out(ranks, usable_cores_and_threads()) : std::vector<std::vector<int>>(jobs->size());
+  std::vector<int> results(jobs->size());
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < jobs->size(); ++rank)
+    threads.emplace_back([&, rank] {
+      bind_to(cores[rank]);
+      results[rank] = run_job(options, (*jobs)[rank], argc, argv);
+    });
+  for (std::thread& thread : threads) thread.join();
+  const auto bad = std::ranges::find_if(results, [](int result) { return result != 0; });
+  return bad == results.end() ? 0 : *bad;
 }
 
 int start_or_join(int argc, char** argv) {
   Options options;
   const std::optional<int> rank = launched_rank(process_environment());
   if (const auto status = parse_options(argc, argv, rank.value_or(0) > 0, options)) return *status;
+  if (rank && options.threads)
+    return complain(*rank, Status(Code::invalid_argument, "--threads starts the ranks, and a launcher has started them already."));
   if (rank) return run_rank(options, *rank, argc, argv);
-  return start_ranks(options.ranks.value_or(std::max(2, usable_cores())), argv, options.binds);
+  const int ranks = options.ranks.value_or(std::max(2, usable_cores()));
+  return options.threads ? run_threads(options, ranks, argc, argv) : start_ranks(ranks, argv, options.binds);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 namespace tutti::bench {
@@ -37,14 +38,18 @@ struct Bench::Series {
   tutti_call_options call_options{};
   CodecHandle codec;
   std::optional<Gradients> gradients;  // what is sent with a codec
+  Launch launch;
+  std::map<size_t, Graph> graphs;  // by how many calls are in them
 
-  Series(const Workload& w, bool at_place, const std::string& name, size_t s)
+  Series(const Workload& w, bool at_place, const std::string& name, const Rotation& rotation, Launch way)
       : work(w),
         in_place(at_place),
         algorithm(name),
         pattern(w.type, reduces(w.kind) ? std::optional(w.op) : std::nullopt, w.ranks),
-        slots(s) {
+        slots(rotation.slots(w.buffer_bytes())),
+        launch(way) {
     tutti_call_options_init(&call_options);
+    if (launch != Launch::blocking) call_options.stream = rotation.device()->stream();
     if (!algorithm.empty()) call_options.algorithm = algorithm.c_str();
   }
   Series(const Series&) = delete;  // call_options points into it
@@ -60,10 +65,9 @@ struct Bench::Series {
   }
 };
 
-void Bench::prepare(const Series& series, size_t slot, uint64_t turn) const {
+Status Bench::prepare(const Series& series, size_t slot, uint64_t turn) const {
   const Workload& work = series.work;
-  std::byte* memory = rotation_.slot(slot, work.buffer_bytes());
-  const Placed data = place(work, memory, series.in_place);
+  const Placed data = place(work, rotation_.view(slot, work.buffer_bytes()), series.in_place);
   const bool input_covers_output = series.in_place && work.input_elements() >= work.output_elements();
   if (data.output != nullptr && !(data.input != nullptr && input_covers_output))
     std::memset(data.output, kPoison, work.output_elements() * type_size(work.type));
@@ -71,11 +75,13 @@ void Bench::prepare(const Series& series, size_t slot, uint64_t turn) const {
     series.gradients->fill(data.input, work.count, turn);
   else if (data.input != nullptr)
     series.pattern.fill(data.input, work.input_elements(), work.rank, turn);
+  return rotation_.send(slot, work.buffer_bytes());
 }
 
-uint64_t Bench::wrong_in(const Series& series, size_t slot, uint64_t turn) const {
+Result<uint64_t> Bench::wrong_in(const Series& series, size_t slot, uint64_t turn) const {
   const Workload& work = series.work;
-  const Placed data = place(work, rotation_.slot(slot, work.buffer_bytes()), series.in_place);
+  if (Status s = rotation_.fetch(slot, work.buffer_bytes()); !s.ok()) return s;
+  const Placed data = place(work, rotation_.view(slot, work.buffer_bytes()), series.in_place);
   uint64_t wrong = 0;
   for (const Expected& run : expected_output(work)) {
     const std::byte* found = data.output + run.output_offset * type_size(work.type);
@@ -84,23 +90,67 @@ uint64_t Bench::wrong_in(const Series& series, size_t slot, uint64_t turn) const
   return wrong;
 }
 
-Status Bench::run(const Series& series, int iterations, int checked, std::vector<uint64_t>& times, uint64_t& wrong) {
+Status Bench::call_slot(const Series& series, size_t slot) const {
+  const Placed data = place(series.work, rotation_.slot(slot, series.work.buffer_bytes()), series.in_place);
+  return job_.failure(call(job_.comm(), series.work, data, &series.call_options));
+}
+
+Status Bench::call_each(const Series& series, size_t calls, std::vector<uint64_t>& times) const {
+  uint64_t last = ticks();
+  for (size_t i = 0; i < calls; ++i) {
+    if (Status s = call_slot(series, i); !s.ok()) return s;
+    const uint64_t now = ticks();
+    times.push_back(now - last);
+    last = now;
+  }
+  return {};
+}
+
+Status Bench::put_all(Series& series, size_t calls, std::vector<uint64_t>& times) const {
+  const Device& device = *rotation_.device();
+  const uint64_t start = ticks();
+  if (series.launch == Launch::graph) {
+    if (Status s = device.launch(series.graphs.at(calls)); !s.ok()) return s;
+  } else {
+    for (size_t i = 0; i < calls; ++i)
+      if (Status s = call_slot(series, i); !s.ok()) return s;
+  }
+  if (Status s = device.wait(); !s.ok()) return s;
+  times.insert(times.end(), calls, (ticks() - start) / calls);
+  return job_.failure(tutti_comm_status(job_.comm()));
+}
+
+Status Bench::capture(Series& series, size_t calls) const {
+  if (series.graphs.contains(calls)) return {};
+  auto graph = rotation_.device()->capture([&] {
+    Status status;
+    for (size_t i = 0; i < calls && status.ok(); ++i) status = call_slot(series, i);
+    return status;
+  });
+  if (graph.status().code() == Code::unsupported)
+    return Status(Code::unsupported, graph.status().message() + " (outside of one: " + reason_ + ")");
+  if (!graph.ok()) return graph.status();
+  series.graphs.emplace(calls, std::move(*graph));
+  return {};
+}
+
+Status Bench::run(Series& series, int iterations, int checked, std::vector<uint64_t>& times, uint64_t& wrong) {
   const auto total = static_cast<size_t>(iterations);
   const size_t unchecked = total - std::min(total, static_cast<size_t>(checked));
   for (size_t done = 0; done < total;) {
     const size_t pass = std::min(total - done, series.slots);
-    for (size_t i = 0; i < pass; ++i) prepare(series, i, turn_ + i);
+    for (size_t i = 0; i < pass; ++i)
+      if (Status s = prepare(series, i, turn_ + i); !s.ok()) return s;
+    if (series.launch == Launch::graph)
+      if (Status s = capture(series, pass); !s.ok()) return s;
     if (Status s = job_.barrier(); !s.ok()) return s;
-    uint64_t last = ticks();
-    for (size_t i = 0; i < pass; ++i) {
-      const Placed data = place(series.work, rotation_.slot(i, series.work.buffer_bytes()), series.in_place);
-      const tutti_status status = call(job_.comm(), series.work, data, &series.call_options);
-      if (status != TUTTI_SUCCESS) return job_.failure(status);
-      const uint64_t now = ticks();
-      times.push_back(now - last);
-      last = now;
+    const Status called = series.launch == Launch::blocking ? call_each(series, pass, times) : put_all(series, pass, times);
+    if (!called.ok()) return called;
+    for (size_t i = done < unchecked ? std::min(unchecked - done, pass) : 0; i < pass; ++i) {
+      const auto found = wrong_in(series, i, turn_ + i);
+      if (!found.ok()) return found.status();
+      wrong += *found;
     }
-    for (size_t i = done < unchecked ? std::min(unchecked - done, pass) : 0; i < pass; ++i) wrong += wrong_in(series, i, turn_ + i);
     turn_ += pass;
     done += pass;
   }
@@ -108,7 +158,7 @@ Status Bench::run(const Series& series, int iterations, int checked, std::vector
 }
 
 // Returns how many iterations to time.
-Result<int> Bench::warm_up(const Series& series) {
+Result<int> Bench::warm_up(Series& series) {
   std::vector<uint64_t> times;
   uint64_t wrong = 0;
   const uint64_t start = now_ns();
@@ -163,7 +213,7 @@ Result<Timing> Bench::combine(const std::vector<uint64_t>& times, std::optional<
 }
 
 Result<Timing> Bench::time(const Workload& work, bool in_place, const std::string& algorithm) {
-  Series series(work, in_place, algorithm, rotation_.slots(work.buffer_bytes()));
+  Series series(work, in_place, algorithm, rotation_, options_.launch);
   if (Status s = series.set_codec(options_.codec); !s.ok()) return s;
   const auto iterations = warm_up(series);
   if (!iterations.ok()) return iterations.status();
@@ -181,7 +231,7 @@ Result<Timing> Bench::time_coded(const Workload& work, bool in_place, const std:
                                  std::optional<CodecFigures>& figures) {
   auto timing = time(work, in_place, algorithm);
   if (!timing.ok() || options_.codec.empty()) return timing;
-  CodecTrial trial(job_, work, options_.codec, algorithm, rotation_.slot(0, work.buffer_bytes()));
+  CodecTrial trial(job_, work, options_.codec, algorithm, rotation_);
   auto found = trial.run(in_place);
   if (!found.ok()) return found.status();
   const uint64_t wrong = found->kept_promises ? 0 : work.count;
@@ -192,12 +242,14 @@ Result<Timing> Bench::time_coded(const Workload& work, bool in_place, const std:
 }
 
 Result<Choice> Bench::try_once(const Workload& work, const std::string& algorithm) {
-  Series series(work, false, algorithm, 1);
+  // A call that is put on a stream tells the same, but for a barrier, which has no buffers that would be a device's.
+  Series series(work, false, algorithm, rotation_, work.kind == Kind::barrier ? options_.launch : Launch::blocking);
   if (Status s = series.set_codec(options_.codec); !s.ok()) return s;
   std::vector<uint64_t> times;
   uint64_t wrong = 0;
   if (Status s = run(series, 1, 0, times, wrong); !s.ok()) return s;
   const tutti_stats stats = job_.stats();
+  reason_ = stats.last_reason;
   return Choice{stats.last_algorithm, stats.last_reason, stats.transports, stats.last_lanes, stats.last_stripe_bytes};
 }
 

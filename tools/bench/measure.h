@@ -22,7 +22,7 @@ struct Choice {
 
 struct Timing {
   double time_us = 0;  // mean of the iterations, across ranks as -a says
-  // Of single iterations, each as long as its slowest rank took.
+  // Of single iterations, each as long as its slowest rank took; of calls that were waited for together, their mean.
   double min_us = 0, p50_us = 0, p95_us = 0, p99_us = 0;
   double fastest_rank_us = 0, slowest_rank_us = 0;  // means
   int iterations = 0;
@@ -55,11 +55,16 @@ class Bench {
 
  private:
   struct Series;  // calls that differ only in slot and turn
-  void prepare(const Series& series, size_t slot, uint64_t turn) const;
-  uint64_t wrong_in(const Series& series, size_t slot, uint64_t turn) const;
+  Status prepare(const Series& series, size_t slot, uint64_t turn) const;
+  Result<uint64_t> wrong_in(const Series& series, size_t slot, uint64_t turn) const;
+  Status call_slot(const Series& series, size_t slot) const;
+  // One call for each of the first slots, the buffers being ready; the second puts all on the stream and waits once.
+  Status call_each(const Series& series, size_t calls, std::vector<uint64_t>& times) const;
+  Status put_all(Series& series, size_t calls, std::vector<uint64_t>& times) const;
+  Status capture(Series& series, size_t calls) const;
   // Appends each call's ticks to `times` and adds what is wrong in the last `checked` of them to `wrong`.
-  Status run(const Series& series, int iterations, int checked, std::vector<uint64_t>& times, uint64_t& wrong);
-  Result<int> warm_up(const Series& series);
+  Status run(Series& series, int iterations, int checked, std::vector<uint64_t>& times, uint64_t& wrong);
+  Result<int> warm_up(Series& series);
   Result<Timing> time(const Workload& work, bool in_place, const std::string& algorithm);
   Result<Timing> time_coded(const Workload& work, bool in_place, const std::string& algorithm,
                             std::optional<CodecFigures>& figures);
@@ -71,7 +76,8 @@ class Bench {
   PlacementProbe& probe_;
   const Stopwatch& watch_;
   uint64_t wrong_here_ = 0;
-  uint64_t turn_ = 0;  // iterations so far; every one has other values
+  uint64_t turn_ = 0;   // iterations so far; every one has other values
+  std::string reason_;  // of the last choice
 };
 
 }  // namespace tutti::bench

@@ -13,12 +13,22 @@ namespace {
 
 constexpr uint64_t kUnit = 4096;  // copies are whole pages
 
-using Copy = void (*)(std::byte* to, const std::byte* from, size_t bytes);
+using Copy = Status (*)(const Rotation& rotation, std::byte* to, const std::byte* from, size_t bytes);
 
-void plain(std::byte* to, const std::byte* from, size_t bytes) { std::memcpy(to, from, bytes); }
+Status plain(const Rotation& rotation, std::byte* to, const std::byte* from, size_t bytes) {
+  if (rotation.device()) return rotation.device()->copy(to, from, bytes);
+  std::memcpy(to, from, bytes);
+  return {};
+}
+
+Status fill(const Rotation& rotation, std::byte* memory, unsigned char value, size_t bytes) {
+  if (rotation.device()) return rotation.device()->fill(memory, value, bytes);
+  std::memset(memory, value, bytes);
+  return {};
+}
 
 #if defined(__x86_64__)
-void streamed(std::byte* to, const std::byte* from, size_t bytes) {
+Status streamed(const Rotation&, std::byte* to, const std::byte* from, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) {
     for (size_t j = 0; j < 64; j += 16) {
       const __m128i value = _mm_load_si128(reinterpret_cast<const __m128i*>(from + i + j));
@@ -26,6 +36,7 @@ void streamed(std::byte* to, const std::byte* from, size_t bytes) {
     }
   }
   _mm_sfence();
+  return {};
 }
 #endif
 
@@ -36,10 +47,10 @@ Result<double> rate(const Job& job, const Rotation& rotation, const Stopwatch& w
   std::vector<double> times;
   for (size_t i = 0; i < kRepeats; ++i) {
     std::byte* from = rotation.slot(i % slots, 2 * bytes);
-    std::memset(from, static_cast<int>(i + 1), 2 * bytes);
+    if (Status s = fill(rotation, from, static_cast<unsigned char>(i + 1), 2 * bytes); !s.ok()) return s;
     if (Status s = job.barrier(); !s.ok()) return s;
     const uint64_t start = ticks();
-    copy(from + bytes, from, bytes);
+    if (Status s = copy(rotation, from + bytes, from, bytes); !s.ok()) return s;
     times.push_back(watch.ns(ticks() - start));
   }
   std::ranges::nth_element(times, times.begin() + kRepeats / 2);
@@ -58,6 +69,7 @@ Result<MemcpyLimit> measure_memcpy(const Job& job, const Rotation& rotation, con
   if (!plain_rate.ok()) return plain_rate.status();
   limit.plain_gbps = *plain_rate;
 #if defined(__x86_64__)
+  if (rotation.device()) return limit;
   const auto streamed_rate = rate(job, rotation, watch, limit.bytes, streamed);
   if (!streamed_rate.ok()) return streamed_rate.status();
   limit.streamed_gbps = *streamed_rate;

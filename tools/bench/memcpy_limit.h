@@ -1,4 +1,4 @@
-// How fast all ranks can copy memory at once: what no all-reduce through memory can beat by far.
+// How fast all ranks can copy memory at once, the host's or their devices': what no all-reduce through it beats by far.
 #pragma once
 
 #include "rotation.h"
@@ -9,7 +9,7 @@ namespace tutti::bench {
 struct MemcpyLimit {
   uint64_t bytes = 0;        // of each copy
   double plain_gbps = 0;     // of the slowest rank, 10^9 bytes copied per second
-  double streamed_gbps = 0;  // with non-temporal stores; 0 where this build has none
+  double streamed_gbps = 0;  // with non-temporal stores; 0 where there are none
   double best_gbps() const { return plain_gbps > streamed_gbps ? plain_gbps : streamed_gbps; }
 };
 

@@ -47,6 +47,10 @@ int Roster::hosts() const {
 
 int Roster::ranks_here() const { return static_cast<int>(std::ranges::count(ranks, me().host_key, &RankInfo::host_key)); }
 
+int Roster::place_here() const {
+  return static_cast<int>(std::ranges::count(ranks.begin(), ranks.begin() + self, me().host_key, &RankInfo::host_key));
+}
+
 bool Roster::is_bound() const {
   for (size_t a = 0; a < ranks.size(); ++a)
     for (size_t b = 0; b < a; ++b) {

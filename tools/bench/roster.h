@@ -24,6 +24,7 @@ struct Roster {
   const RankInfo& me() const { return ranks[static_cast<size_t>(self)]; }
   int hosts() const;
   int ranks_here() const;  // on this rank's host
+  int place_here() const;  // among these, from 0
   int cores_here() const;  // that any of them may run on
   bool is_bound() const;   // no two ranks of a host may run on the same core
 };

@@ -42,32 +42,65 @@ uint64_t free_memory_bytes() {
   return available == kUnknown ? uint64_t{1} << 30 : available;
 }
 
-Result<Rotation> Rotation::create(const Job& job, const Roster& roster, uint64_t wanted, uint64_t largest, bool huge_pages) {
-  const auto ranks = static_cast<uint64_t>(roster.ranks_here());
-  const uint64_t free = free_memory_bytes() / ranks;
-  const uint64_t slot = std::max<uint64_t>(stride(largest), 4096);
-  uint64_t bytes = std::max<uint64_t>(wanted, slot);
-  if (wanted == 0) {
-    const uint64_t cold = std::max<uint64_t>(2 * last_level_cache_bytes() / ranks, 64 << 20);
-    bytes = std::max(std::min(std::max(cold, 2 * slot), free / 4), slot);
-  }
-  const auto all = job.gather(bytes <= free / 10 * 9 ? bytes : 0);
+Result<uint64_t> Rotation::agree(const Job& job, const Wish& wish, const Room& room) {
+  const uint64_t slot = std::max<uint64_t>(stride(wish.largest), 4096);
+  uint64_t bytes = std::max<uint64_t>(wish.bytes, slot);
+  if (wish.bytes == 0) bytes = std::max(std::min(std::max(room.beyond_caches, room.slots * slot), room.free / 4), slot);
+  const auto all = job.gather(bytes <= room.free / 10 * 9 ? bytes : 0);
   if (!all.ok()) return all.status();
   bytes = *std::ranges::min_element(*all);
   if (bytes == 0)
-    return Status(Code::out_of_memory, "Buffers of " + describe_bytes(slot) +
-                                           " for each rank of a host do not fit into its free memory (" +
-                                           describe_bytes(free * ranks) + "): choose a smaller -e or fewer ranks.");
-  Rotation rotation;
-  rotation.bytes_ = bytes;
+    return Status(Code::out_of_memory, "Buffers of " + describe_bytes(slot) + " for each rank of a " + room.place +
+                                           " do not fit into its free memory (" + describe_bytes(room.free * room.ranks) +
+                                           "): choose a smaller -e or fewer ranks.");
+  return bytes;
+}
+
+Status Rotation::map(uint64_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return system_error("mapping " + describe_bytes(bytes) + " for buffers");
-  if (huge_pages && madvise(memory, bytes, MADV_HUGEPAGE) != 0)
+  memory_ = std::unique_ptr<std::byte, UnmapBytes>(static_cast<std::byte*>(memory), UnmapBytes{bytes});
+  return {};
+}
+
+Result<Rotation> Rotation::create(const Job& job, const Roster& roster, const Wish& wish) {
+  const auto ranks = static_cast<uint64_t>(roster.ranks_here());
+  const uint64_t cold = std::max<uint64_t>(2 * last_level_cache_bytes() / ranks, 64 << 20);
+  const auto bytes = agree(job, wish, {free_memory_bytes() / ranks, cold, 2, "host", ranks});
+  if (!bytes.ok()) return bytes.status();
+  Rotation rotation;
+  rotation.bytes_ = *bytes;
+  if (Status s = rotation.map(*bytes); !s.ok()) return s;
+  if (wish.huge_pages && madvise(rotation.memory_.get(), *bytes, MADV_HUGEPAGE) != 0)
     return system_error(
         "asking for huge pages (--huge-pages; /sys/kernel/mm/transparent_hugepage/enabled says whether there are any)");
-  rotation.huge_pages_ = huge_pages;
-  rotation.memory_ = std::unique_ptr<std::byte, UnmapBytes>(static_cast<std::byte*>(memory), UnmapBytes{bytes});
+  rotation.huge_pages_ = wish.huge_pages;
   return rotation;
+}
+
+Result<Rotation> Rotation::create(const Job& job, std::shared_ptr<const Device> device, int sharing, const Wish& wish) {
+  const auto free = device->free_bytes(), cache = device->cache_bytes();
+  for (const auto* number : {&free, &cache})
+    if (!number->ok()) return number->status();
+  const auto ranks = static_cast<uint64_t>(sharing);
+  const auto bytes = agree(job, wish, {*free / ranks, std::max<uint64_t>(2 * *cache, 64 << 20), 16, "device", ranks});
+  if (!bytes.ok()) return bytes.status();
+  Rotation rotation;
+  rotation.bytes_ = *bytes;
+  if (Status s = rotation.map(std::max<uint64_t>(stride(wish.largest), 4096)); !s.ok()) return s;
+  auto memory = device->allocate(*bytes);
+  if (!memory.ok()) return memory.status();
+  rotation.on_device_ = std::move(*memory);
+  rotation.device_ = std::move(device);
+  return rotation;
+}
+
+Status Rotation::send(size_t i, size_t slot_bytes) const {
+  return device_ && slot_bytes > 0 ? device_->copy(slot(i, slot_bytes), memory_.get(), slot_bytes) : Status();
+}
+
+Status Rotation::fetch(size_t i, size_t slot_bytes) const {
+  return device_ && slot_bytes > 0 ? device_->copy(memory_.get(), slot(i, slot_bytes), slot_bytes) : Status();
 }
 
 }  // namespace tutti::bench

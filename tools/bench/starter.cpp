@@ -1,6 +1,5 @@
 #include "starter.h"
 
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,14 +40,6 @@ class TemporaryDirectory {
  private:
   std::string path_;
 };
-
-// A rank that cannot be bound runs where the system puts it.
-void bind_to(const std::vector<int>& threads) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int thread : threads) CPU_SET(static_cast<size_t>(thread), &set);
-  if (!threads.empty()) sched_setaffinity(0, sizeof set, &set);
-}
 
 // In the child: becomes rank `rank`, bound to `threads`, if there are any.  Returns only if that is impossible.
 void become_rank(int rank, int ranks, const std::vector<int>& threads, const std::string& store, const sigset_t& signals,

@@ -51,6 +51,19 @@ std::string over(const std::string& transports) {
   return transports.empty() ? "" : " over " + transports;
 }
 
+std::string describe(const DeviceInfo& device) {
+  return std::to_string(device.device) + " [" + device.pci_bus_id + "] " + device.name;
+}
+
+const char* how(Launch launch) {
+  switch (launch) {
+    case Launch::blocking: return "each is waited for";
+    case Launch::stream: return "put on a stream, and waited for together";
+    case Launch::graph: return "captured into a graph, which is launched, and waited for together";
+  }
+  return "";
+}
+
 std::string with_hyphens(Kind kind) {
   std::string text(name(kind));
   std::ranges::replace(text, '_', '-');
@@ -64,8 +77,8 @@ void comment(const std::string& text) {
   std::fflush(stdout);
 }
 
-void print_opening(const Options& options, const Roster& roster, const Rotation& rotation, const MemcpyLimit& limit,
-                   const Placement& placement) {
+void print_opening(const Options& options, const Roster& roster, const std::vector<DeviceInfo>& devices, const Rotation& rotation,
+                   const MemcpyLimit& limit, const Placement& placement) {
   const std::string step =
       options.step_bytes > 0 ? std::to_string(options.step_bytes) + "(bytes)" : std::to_string(options.factor) + "(factor)";
   comment(format("tutti-bench %s: %s, %zu ranks on %d host%s", tutti_version(), name(options.kind).data(), roster.ranks.size(),
@@ -77,11 +90,17 @@ void print_opening(const Options& options, const Roster& roster, const Rotation&
   comment("");
   for (size_t r = 0; r < roster.ranks.size(); ++r)
     comment(format(" Rank %2zu Pid %6d on %10s, cores: %d", r, roster.ranks[r].pid, roster.ranks[r].host,
-                   CPU_COUNT(&roster.ranks[r].cores)));
+                   CPU_COUNT(&roster.ranks[r].cores)) +
+            (devices.empty() ? "" : ", device " + describe(devices[r])));
   comment(roster.is_bound() ? "Binding: each rank has cores of its own." : "Binding: none, ranks share cores.");
   comment("");
-  comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + (rotation.huge_pages() ? " (huge pages)" : "") +
-          " per rank and rewritten (last-level cache " + describe_bytes(last_level_cache_bytes()) + ").");
+  if (options.on_device) {
+    comment("Buffers: in devices' memory, rotated over " + describe_bytes(rotation.bytes()) + " per rank and rewritten.");
+    comment(std::string("Calls: ") + how(options.launch) + ".");
+  } else {
+    comment("Buffers: rotated over " + describe_bytes(rotation.bytes()) + (rotation.huge_pages() ? " (huge pages)" : "") +
+            " per rank and rewritten (last-level cache " + describe_bytes(last_level_cache_bytes()) + ").");
+  }
   std::string streamed = limit.streamed_gbps > 0 ? format(", %.1f with non-temporal stores", limit.streamed_gbps) : "";
   comment("Memcpy: " + describe_bytes(limit.bytes) + " by all ranks at once: " + format("%.1f GB/s per rank", limit.plain_gbps) +
           streamed + ".");
@@ -198,14 +217,15 @@ void print_closing(const Options& options, const std::vector<Row>& rows, const M
   const Row& largest =
       *std::ranges::max_element(rows, {}, [](const Row& row) { return std::pair(row.work.bytes(), -row.out_of_place.time_us); });
   const Timing& timing = largest.out_of_place;
-  std::string text =
-      format("%d rank%s", largest.work.ranks, largest.work.ranks == 1 ? "" : "s") + over(largest.choice.transports) + ": ";
+  std::string text = format("%d rank%s", largest.work.ranks, largest.work.ranks == 1 ? "" : "s") +
+                     (options.on_device ? ", buffers on devices" : over(largest.choice.transports)) + ": ";
   if (options.kind != Kind::barrier) text += describe_bytes(largest.work.bytes()) + " ";
   text += with_hyphens(options.kind) + " in " + duration(timing.time_us);
   if (largest.work.bytes() >= 1 << 20) {
     const double algbw = largest.algbw(timing);
     text += format(", %.1f GB/s algorithm bandwidth", algbw);
-    if (limit.best_gbps() > 0) text += format(" = %.0f %% of this machine's memcpy", 100 * algbw / limit.best_gbps());
+    if (limit.best_gbps() > 0)
+      text += format(" = %.0f %% of this %s's memcpy", 100 * algbw / limit.best_gbps(), options.on_device ? "device" : "machine");
   }
   const uint64_t wrong = wrong_values(rows);
   const bool checked = std::ranges::any_of(rows, [](const Row& row) { return row.out_of_place.wrong.has_value(); });

@@ -21,8 +21,9 @@ struct Chosen {
   Choice choice;
 };
 
-void print_opening(const Options& options, const Roster& roster, const Rotation& rotation, const MemcpyLimit& limit,
-                   const Placement& placement);
+// `devices`: by rank; empty: buffers are in the host's memory.
+void print_opening(const Options& options, const Roster& roster, const std::vector<DeviceInfo>& devices, const Rotation& rotation,
+                   const MemcpyLimit& limit, const Placement& placement);
 // One line for each range of sizes that Tutti treats alike.
 void print_choices(const std::vector<Chosen>& chosen);
 
