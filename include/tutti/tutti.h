@@ -209,7 +209,9 @@ TUTTI_API tutti_status tutti_comm_destroy_within(tutti_comm *comm, int timeout_m
 TUTTI_API int tutti_comm_rank(const tutti_comm *comm);
 TUTTI_API int tutti_comm_size(const tutti_comm *comm);
 
-/* The work of a communicator on this rank since its bootstrap. */
+/* The work of a communicator on this rank since its bootstrap.  Calls on memory of devices count as others do, but where
+ * kernels carry them out: one that is put on a stream counts at once, and one that is captured into a graph then, not when
+ * the graph is launched; what kernels send each other is not counted, nor how long those on streams take. */
 typedef struct tutti_stats {
   size_t struct_size;        /* sizeof(tutti_stats); set by the caller */
   uint64_t operations;       /* finished operations */
@@ -217,10 +219,10 @@ typedef struct tutti_stats {
   uint64_t sent_bytes;       /* payload this rank handed to peers */
   uint64_t received_bytes;   /* payload this rank took from peers */
   uint64_t nanoseconds;      /* from start to end of operations, summed; exchanges by algorithm "flat" are not timed */
-  uint64_t memory_bytes;     /* memory held by the communicator on this rank */
+  uint64_t memory_bytes;     /* memory held by the communicator on this rank, its device's too; not what tutti_alloc gave */
   char last_algorithm[24];   /* of the last operation: "ring", "flat" … */
-  char last_reason[104];     /* why it was chosen */
-  char transports[64];       /* per peer kind: "shm 3, tcp 4" */
+  char last_reason[104];     /* why it was chosen; on devices "by kernels, …", or "staged, since …; …".  May be cut off */
+  char transports[64];       /* per peer kind: "shm 3, tcp 4"; "shm 7, cuda 7" where kernels reach them as well */
   uint32_t last_lanes;       /* stripes in flight */
   uint32_t last_stripe_bytes;
   double last_predicted_us;  /* what the last operation was predicted to take; 0: nothing was predicted */

@@ -95,10 +95,13 @@ void Communicator::begun(const Call& call, const Routed& routed, const Cut& cut)
 template <class Sign>
 Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign sign, CallLock* lock) {
   const auto ranks = static_cast<uint32_t>(parts_->size);
+  const auto count = [&] {
+    if (call.service.mark == 0) flat_totals_.count_flat(exchange.bytes(), ranks);
+  };
   for (uint32_t pauses = parts_->crowded ? 1 : kFlatPauses; pauses > 0; --pauses) {
     exchange.advance();
     if (exchange.finished()) {
-      flat_totals_.count_flat(exchange.bytes(), ranks);
+      count();
       return {};
     }
     cpu_pause();
@@ -106,7 +109,7 @@ Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign 
   for (Waiter waiter(parts_->crowded ? Waiter::kCrowdedPauses : Waiter::kPauses); waiter.wait() < kFlatPatienceNs && !given_up();) {
     exchange.advance();
     if (!exchange.finished()) continue;
-    flat_totals_.count_flat(exchange.bytes(), ranks);
+    count();
     return {};
   }
   try {
@@ -118,7 +121,7 @@ Status Communicator::finish_flat(FlatExchange& exchange, const Call& call, Sign 
     FlatOperation operation(exchange, ranks, sign());
     operation.timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_->timeout_ns.load(std::memory_order_relaxed);
     Status status = engine_->drive_alone(operation);
-    if (status.ok()) flat_totals_.count_flat(exchange.bytes(), ranks);
+    if (status.ok()) count();
     return status;
   }
 }

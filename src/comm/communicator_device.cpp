@@ -12,15 +12,16 @@
 namespace tutti {
 namespace {
 
-// A call's route, that says where its data go.
+// A call's route, that says first where its data go, since what is told of a reason is short (tutti_stats).
 std::shared_ptr<const RoutedCall> through_the_host(const RoutedCall& routed, const Call& call, size_t pieces, uint64_t bytes,
                                                    const std::string& why) {
   auto noted = std::make_shared<RoutedCall>(routed);
   noted->count = call.count;
   noted->bytes = bytes;
-  noted->route.reason += "; through the host's memory";
-  if (pieces > 1) noted->route.reason += " in " + std::to_string(pieces) + " pieces";
-  if (!why.empty()) noted->route.reason += ", since " + why;
+  std::string way = "staged";
+  if (pieces > 1) way += " in " + std::to_string(pieces) + " pieces";
+  if (!why.empty()) way += ", since " + why;
+  noted->route.reason = way + "; " + routed.route.reason;
   noted->predictable = false;  // its copies are in no table
   return noted;
 }

@@ -124,7 +124,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->count = call.count;
   noted->bytes = dispatch_->bytes_of(call);
   noted->route = route;
-  noted->route.reason += std::string("; by kernels, ") + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]);
+  noted->route.reason = "by kernels, " + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]) + "; " + route.reason;
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;

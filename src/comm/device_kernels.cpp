@@ -148,7 +148,7 @@ Status DeviceKernels::open_words() {
 
 Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
   const auto me = static_cast<size_t>(parts_.rank);
-  const auto of_rank = [&](size_t rank) { return parts_.rank_names[rank] + ": "; };
+  const auto of_rank = [&](size_t rank) { return "rank " + std::to_string(rank) + ": "; };  // tutti_stats' reason is short
   uint32_t lanes = shape_.lanes;
   for (size_t rank = 0; rank < cards.size(); ++rank) {
     const DeviceCard& card = cards[rank];
@@ -161,9 +161,7 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
       return shares_device(other) && !equal(other.process, card.process) && (!card.runs_beside_others || !other.runs_beside_others);
     });
     if (by_turns && parts_.settings.cuda != DeviceUse::kernels)
-      return Status(Code::unsupported, of_rank(rank) +
-                                           "its device is shared with another process, and their kernels do not run at "
-                                           "once without NVIDIA's Multi-Process Service");
+      return Status(Code::unsupported, of_rank(rank) + "processes share its device, without NVIDIA's Multi-Process Service");
     if (sharing > card.resident_blocks)
       return Status(Code::unsupported,
                     of_rank(rank) + "its device cannot run the kernels of " + std::to_string(sharing) + " ranks at once");
@@ -407,7 +405,14 @@ void DeviceKernels::leave() {
   if (given_back_) peers_.clear();
 }
 
-size_t DeviceKernels::memory_bytes() const { return arena_ ? arena_->bytes() : 0; }
+size_t DeviceKernels::memory_bytes() const {
+  size_t bytes = arena_ ? arena_->bytes() : 0;
+  for (const auto* memory : {&used_.scratch, &used_.temporary})
+    if (*memory) bytes += (*memory)->size();
+  for (const cuda::DeviceMemory& memory : used_.outgrown) bytes += memory.size();
+  for (const auto& [program, memory] : used_.programs) bytes += memory.size();
+  return bytes;
+}
 
 // ---- what is heard of them ----
 

@@ -107,7 +107,7 @@ class DeviceKernels final : private ControlWatch {
   // Once the communicator has failed: calls that have not begun write nothing any more; waits a moment for those that
   // have.
   void settle() const;
-  size_t memory_bytes() const;
+  size_t memory_bytes() const;  // on the device, and of programs on the host
 
  private:
   enum class Word : size_t { given_up, report, ended, count };

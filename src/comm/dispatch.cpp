@@ -259,6 +259,7 @@ PreparedCall Dispatch::prepare_pair(const Compiled& compiled, Collective collect
 std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operation, const Call& call, uint64_t bytes) const {
   operation->timeout_ns = call.timeout_ns > 0 ? call.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
   operation->input_bytes = bytes;
+  operation->is_users = call.service.mark == 0;
   const auto hold = [&](const void* memory) {
     if (const std::byte* begin = parts_.domain->memory->heap().begin_of(memory)) operation->holds.push_back(begin);
   };

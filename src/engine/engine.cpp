@@ -131,7 +131,7 @@ void Engine::remove_finished(Completions& ended) {
   std::erase_if(operations_, [&](const std::shared_ptr<Operation>& operation) {
     if (!operation->finished()) return false;
     count(*operation);
-    totals_.nanoseconds += now - operation->started_ns;
+    if (operation->is_users) totals_.nanoseconds += now - operation->started_ns;
     if (operation->completion && operation->completion->last_ended()) ended.add(std::move(operation->completion));
     return true;
   });
@@ -139,6 +139,7 @@ void Engine::remove_finished(Completions& ended) {
 }
 
 void Engine::count(const Operation& done) {
+  if (!done.is_users) return;
   ++totals_.operations;
   totals_.input_bytes += done.input_bytes;
   totals_.sent_bytes += done.traffic().sent_bytes;

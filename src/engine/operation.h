@@ -72,6 +72,7 @@ class Operation {
   bool has_moved = true, gave_up = false;
   uint64_t timeout_ns = 0;
   uint64_t input_bytes = 0;
+  bool is_users = true;                    // and so is counted
   std::shared_ptr<Completion> completion;  // of its end; null: nobody asked
   std::shared_ptr<const void> keeps;       // lives as long as this; may be null
   std::vector<const void*> holds;  // memory of tutti_alloc that the call reads or writes: where each allocation begins

@@ -13,6 +13,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::SizeIs;
+using testing::StartsWith;
 
 class BenchOnDevice : public Bench {
  protected:
@@ -86,14 +87,21 @@ TEST_F(BenchOnDevice, SaysWhichWayCallsTook) {
   ASSERT_THAT(json["results"], SizeIs(2));
   EXPECT_EQ(json["results"][1]["transport"], "shm 1, cuda 1");
   EXPECT_EQ(json["results"][1]["algorithm"], "exchange");
-  EXPECT_THAT(json["results"][1]["reason"].get<std::string>(), HasSubstr("by kernels"));
+  EXPECT_THAT(json["results"][1]["reason"].get<std::string>(), StartsWith("by kernels, "));
   EXPECT_EQ(json["results"][1]["in_place"]["nwrong"], 0);
   EXPECT_GT(json["memcpy"]["gb_per_s"], 0);  // of the device
   EXPECT_EQ(json["memcpy"]["non_temporal_gb_per_s"], 0);
 
   json = json_of("all_reduce --ranks 2 --device -b 4 -e 4 -n 4 -w 1", "TUTTI_CUDA=staged");
   EXPECT_EQ(json["results"][0]["transport"], "shm 1");
-  EXPECT_THAT(json["results"][0]["reason"].get<std::string>(), HasSubstr("through the host's memory, since TUTTI_CUDA=staged"));
+  EXPECT_THAT(json["results"][0]["reason"].get<std::string>(), StartsWith("staged, since TUTTI_CUDA=staged; "));
+
+  // Two processes, which the driver of our own says do not run at once.
+  json = json_of("all_reduce --ranks 2 --device 0 -b 4 -e 4 -n 4 -w 1");
+  EXPECT_THAT(json["results"][0]["reason"].get<std::string>(),
+              StartsWith("staged, since rank 0: processes share its device, without NVIDIA's Multi-Process Service; "));
+  json = json_of("all_reduce --ranks 2 --device 0 -b 4 -e 4 -n 4 -w 1", "FAKE_CUDA=mps");
+  EXPECT_THAT(json["results"][0]["reason"].get<std::string>(), StartsWith("by kernels, "));
 
   json = json_of("all_reduce --ranks 2 -b 4 -e 4 -n 4 -w 1");
   EXPECT_EQ(json["config"]["memory"], "host");
@@ -131,7 +139,7 @@ TEST_F(BenchOnDevice, AlgorithmsAreSwept) {
 TEST_F(BenchOnDevice, CodecsGoThroughTheHost) {
   const auto json = json_of("all_reduce --ranks 2 --device --codec int8 -b 64K -e 64K -n 2 -w 1");
   const auto& row = json["results"][0];
-  EXPECT_THAT(row["reason"].get<std::string>(), HasSubstr("through the host's memory"));
+  EXPECT_THAT(row["reason"].get<std::string>(), StartsWith("staged; "));
   EXPECT_EQ(row["out_of_place"]["nwrong"], 0);
   EXPECT_NEAR(row["codec"]["ratio"].get<double>(), 3.97, 0.05);
   EXPECT_NEAR(row["codec"]["error_once"].get<double>(), 0.01, 0.003);
@@ -152,7 +160,7 @@ TEST_F(BenchOnDevice, MistakesAreSentences) {
   };
   for (const auto& [arguments, sentence] : mistakes) {
     EXPECT_EQ(run(arguments), 2) << arguments;
-    EXPECT_THAT(output_, testing::StartsWith(std::string("tutti-bench: ") + sentence));
+    EXPECT_THAT(output_, StartsWith(std::string("tutti-bench: ") + sentence));
   }
 }
 
@@ -183,7 +191,7 @@ TEST_F(BenchOnDevice, WhatCannotBeIsTold) {
       {"--device --launch graph", "FAKE_CUDA=fail=cuGraphLaunch:2:1", "CUDA cannot launch a graph", 1},
       {"--device --launch graph", "TUTTI_CUDA=staged",
        "tutti_all_reduce: the stream is being captured into a graph, and calls that go through the host's memory cannot be "
-       "captured; make this call outside of the capture (outside of one: ",
+       "captured; make this call outside of the capture (outside of one: staged, since TUTTI_CUDA=staged; ",
        1},
       {"--device --launch graph --algorithm all", "TUTTI_CUDA=staged", "\n# Not possible here: tutti_all_reduce: ", 1},
   };

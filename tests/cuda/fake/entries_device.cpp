@@ -44,6 +44,7 @@ constexpr std::array kErrors = std::to_array<ErrorText>({
     {Error::invalid_image, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
     {Error::invalid_context, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
     {Error::map_failed, "CUDA_ERROR_MAP_FAILED", "mapping of buffer object failed"},
+    {Error::no_binary_for_gpu, "CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"},
     {Error::ecc_uncorrectable, "CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"},
     {Error::peer_access_unsupported, "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED",
      "peer access is not supported between these two devices"},
