@@ -91,6 +91,7 @@ Facts gather() {
   facts.locality = locality_of(allowed_cores());
   gather_network(facts);
   gather_transports(facts);
+  facts.cuda = gather_cuda(facts.settings);
   if (facts.errors.empty())  // otherwise the library would say the same once more
     for (const int ranks : {1, 2}) gather_memory(ranks, facts);
   return facts;

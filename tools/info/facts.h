@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda_facts.h"
 #include "locality.h"
 #include "net_address.h"
 #include "settings.h"
@@ -17,9 +18,9 @@ namespace tutti::info {
 
 struct TransportFacts {
   std::string name;
-  bool built = false;    // in this build
-  bool allowed = false;  // by TUTTI_TRANSPORT
-  std::string reach;     // whom it connects
+  bool built = false;                    // in this build
+  bool allowed = false;                  // by TUTTI_TRANSPORT
+  std::string reach;                     // whom it connects
   std::vector<TransportDevice> devices;  // that it found
 };
 
@@ -39,6 +40,7 @@ struct Facts {
   std::vector<Interface> interfaces;
   std::optional<LocalAddress> address;  // that other hosts would be told
   std::vector<TransportFacts> transports;
+  CudaFacts cuda;
   std::vector<MemoryFacts> memory;
   Settings settings;
   std::vector<std::string> warnings;  // names that do not exist

@@ -55,6 +55,32 @@ std::string network(const Facts& facts) {
   return "\nInterfaces\n" + table(rows);
 }
 
+std::string others_of(const CudaDeviceFacts& device) {
+  std::string text;
+  for (const int peer : device.reaches) text += (text.empty() ? "" : ", ") + std::to_string(peer);
+  return text.empty() ? "reaches no other" : "reaches " + text;
+}
+
+std::string cuda(const CudaFacts& facts) {
+  Rows rows;
+  rows.push_back({"driver", facts.driver_version ? "of CUDA " + version_text(*facts.driver_version) + " (" + facts.library + ")"
+                                                 : facts.state});
+  if (facts.driver_version && !facts.state.empty()) rows.push_back({"devices", facts.state});
+  std::string text = table(rows);
+  rows.clear();
+  for (const CudaDeviceFacts& device : facts.devices) {
+    const std::string number = "device " + std::to_string(device.number);
+    if (device.trouble.empty())
+      rows.push_back({number, device.name, device.capability,
+                      describe_bytes(device.memory_bytes) + ", " + describe_bytes(device.free_bytes) + " free", device.pci_bus_id,
+                      device.uuid, others_of(device), device.mps ? "MPS" : "no MPS",
+                      device.kernels.empty() ? "kernels" : "no kernels: " + device.kernels});
+    else
+      rows.push_back({number, device.trouble});
+  }
+  return "\nCUDA\n" + text + table(rows);
+}
+
 std::string memory(const Facts& facts) {
   Rows rows;
   for (const MemoryFacts& m : facts.memory)
@@ -77,7 +103,7 @@ std::string as_text(const Facts& facts) {
   rows.clear();
   for (const TransportFacts& transport : facts.transports)
     for (const TransportDevice& device : transport.devices) rows.push_back({transport.name, device.name, device.state});
-  text += table(rows) + network(facts);
+  text += table(rows) + network(facts) + cuda(facts.cuda);
   if (!facts.memory.empty()) text += memory(facts);
 
   rows.clear();
@@ -100,6 +126,27 @@ nlohmann::ordered_json devices_of(const TransportFacts& transport) {
   auto devices = nlohmann::ordered_json::array();
   for (const TransportDevice& device : transport.devices) devices.push_back({{"name", device.name}, {"state", device.state}});
   return devices;
+}
+
+nlohmann::ordered_json cuda_json(const CudaFacts& facts) {
+  using nlohmann::ordered_json;
+  ordered_json json{{"library", facts.library}, {"state", facts.state}};
+  json["driver_version"] = facts.driver_version ? ordered_json(version_text(*facts.driver_version)) : ordered_json(nullptr);
+  json["devices"] = ordered_json::array();
+  for (const CudaDeviceFacts& device : facts.devices)
+    json["devices"].push_back({{"device", device.number},
+                               {"name", device.name},
+                               {"compute_capability", device.capability},
+                               {"memory_bytes", device.memory_bytes},
+                               {"free_bytes", device.free_bytes},
+                               {"pci_bus_id", device.pci_bus_id},
+                               {"uuid", device.uuid},
+                               {"reaches", device.reaches},
+                               {"mps", device.mps},
+                               {"has_kernels", device.trouble.empty() && device.kernels.empty()},
+                               {"why_no_kernels", device.kernels},
+                               {"trouble", device.trouble}});
+  return json;
 }
 
 }  // namespace
@@ -128,6 +175,7 @@ std::string as_json(const Facts& facts) {
   for (const TransportFacts& t : facts.transports)
     json["transports"].push_back(
         ordered_json{{"name", t.name}, {"built", t.built}, {"allowed", t.allowed}, {"reach", t.reach}, {"devices", devices_of(t)}});
+  json["cuda"] = cuda_json(facts.cuda);
   json["interfaces"] = ordered_json::array();
   for (const Interface& i : facts.interfaces)
     json["interfaces"].push_back(ordered_json{{"name", i.name}, {"up", i.up}, {"address", i.address.host()}});
