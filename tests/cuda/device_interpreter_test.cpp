@@ -80,16 +80,19 @@ TEST_F(CudaInterpreter, RunsAllRanksInOneLaunch) {
   constexpr int kSize = 5;
   constexpr size_t kCount = 1000;
   (void)set_mood("shuffled");
-  std::vector<DeviceRank> all = ranks(kSize, kCount);
-  std::vector<DeviceCall> calls;
-  for (const DeviceRank& rank : all) calls.push_back(rank.call());
-  const DeviceMemory world = device_memory(kSize * sizeof(DeviceCall));
-  EXPECT_OK(copy(*context(), world.address(), address_of(calls.data()), world.size(), all[0].stream()));
-  DeviceCall call = calls[0];  // which says how much of a block's memory is needed
-  call.world = reinterpret_cast<const DeviceCall*>(world.data());
-  for (int n = 0; n < 2; ++n) ASSERT_EQ(all[0].launch(kernel(), call, kSize), Error::success);
-  all[0].finish();
-  expect_result(all, kCount, 2);
+  for (const Protocol protocol : {Protocol::flagged, Protocol::stamped}) {
+    std::vector<DeviceRank> all = ranks(kSize, kCount, protocol);
+    std::vector<DeviceCall> calls;
+    for (const DeviceRank& rank : all) calls.push_back(rank.call());
+    const DeviceMemory world = device_memory(kSize * sizeof(DeviceCall));
+    EXPECT_OK(copy(*context(), world.address(), address_of(calls.data()), world.size(), all[0].stream()));
+    DeviceCall call = calls[0];  // which says how much of a block's memory is needed
+    call.world = reinterpret_cast<const DeviceCall*>(world.data());
+    for (int n = 0; n < 2; ++n) ASSERT_EQ(all[0].launch(kernel(), call, kSize), Error::success);
+    all[0].finish();
+    expect_result(all, kCount, 2);
+    if (HasFatalFailure()) return;
+  }
 }
 
 // A peer that does not come is named, and the stream goes on when the host says so.
