@@ -20,11 +20,8 @@ constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
 constexpr uint64_t kStampedArenaBytes = 16 << 20;  // of stamped slots
 constexpr uint64_t kLeastStamped = 2 << 10, kLargestStamped = 16 << 10;
 constexpr uint32_t kShareOfDevice = 4;                // of its blocks a communicator's ranks take one in so many
-constexpr size_t kMostKnown = 1024;                   // calls that are remembered, beside those of graphs
 constexpr uint64_t kKernelPatienceNs = 10 * kSecond;  // for kernels that are under way when the communicator ends
 constexpr uint64_t kKernelMomentNs = 200 * kMillisecond;
-constexpr uint64_t kForgottenNs = 2500 * kMillisecond;  // after which a kernel that said it waits does so no longer
-constexpr uint64_t kMismatchNs = 2 * kSecond;           // for other ranks to tell what they have called
 
 static_assert(static_cast<int>(DeviceProtocol::flagged) == static_cast<int>(cuda::Protocol::flagged));
 static_assert(static_cast<int>(DeviceProtocol::stamped) == static_cast<int>(cuda::Protocol::stamped));
@@ -47,8 +44,10 @@ bool equal(const T& a, const T& b) {
 }  // namespace
 
 DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext context)
-    : parts_(parts), context_(std::move(context)), pool_(cuda::MemoryPool::of(context_)) {
-  hearsay_->device = "device " + std::to_string(context_->device());
+    : parts_(parts),
+      context_(std::move(context)),
+      pool_(cuda::MemoryPool::of(context_)),
+      reports_(parts, "device " + std::to_string(context_->device())) {
   const Settings& settings = parts_.settings;
   shape_.ranks = static_cast<uint32_t>(parts_.size);
   shape_.lanes = settings.cuda_lanes > 0 ? static_cast<uint32_t>(settings.cuda_lanes) : kMostLanes;
@@ -143,6 +142,7 @@ Status DeviceKernels::open_words() {
     pool->give_back(std::move(*used));
     delete used;
   });
+  reports_.listen(reinterpret_cast<uint64_t*>(word(Word::report)), word(Word::given_up));
   return {};
 }
 
@@ -191,12 +191,12 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
 
 void DeviceKernels::begin() {
   watched_ = true;
-  parts_.control->set_watch(this);
+  parts_.control->set_watch(&reports_);
 }
 
 // ---- calls ----
 
-void DeviceKernels::begin_call(const Work& work, void* stream, bool counted) {
+void DeviceKernels::begin_call(const KernelReports::Work& work, void* stream, bool counted) {
   status_ = {};
   is_own_ = stream == nullptr;
   is_counted_ = counted;
@@ -215,7 +215,7 @@ void DeviceKernels::begin_call(const Work& work, void* stream, bool counted) {
                      "put the call there without a request");
     return;
   }
-  note(work);
+  reports_.note(hash_, work, is_captured_);
   if (is_captured_) {
     if (captured_ == *capture) then([&] { return cuda::wait_for(*context_, on_, *captured_event_); });
     captured_ = *capture;
@@ -225,14 +225,6 @@ void DeviceKernels::begin_call(const Work& work, void* stream, bool counted) {
   if (!is_own_) return;
   then([&] { return start_->record(cuda::legacy_stream()); });
   then([&] { return cuda::wait_for(*context_, on_, *start_); });
-}
-
-void DeviceKernels::note(const Work& work) {
-  const std::lock_guard lock(mutex_);
-  if (known_.size() >= kMostKnown) std::erase_if(known_, [](const auto& entry) { return !entry.second.in_graph; });
-  Known& known = known_[hash_];
-  known.work = work;
-  known.in_graph |= is_captured_;
 }
 
 std::byte* DeviceKernels::grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes) {
@@ -412,44 +404,6 @@ size_t DeviceKernels::memory_bytes() const {
   for (const cuda::DeviceMemory& memory : used_.outgrown) bytes += memory.size();
   for (const auto& [program, memory] : used_.programs) bytes += memory.size();
   return bytes;
-}
-
-// ---- what is heard of them ----
-
-ControlWatch::Look DeviceKernels::look(uint64_t now) {
-  if (parts_.given_up->load(std::memory_order_acquire) != 0) failed();  // another rank of this host has heard of it first
-  auto* const said = reinterpret_cast<uint64_t*>(word(Word::report));
-  const uint64_t word = __atomic_exchange_n(said, 0, __ATOMIC_ACQUIRE);
-  if (word == 0) return {};
-  hearsay_->waiting_ns.store(now, std::memory_order_relaxed);
-  const auto report = cuda::DeviceReport::of(word);
-  const std::lock_guard lock(mutex_);
-  const auto known = known_.find(report.hash);
-  if (known == known_.end() || report.peer >= shape_.ranks) return {};
-  const bool same = waiting_.hash == report.hash && now < waiting_.heard + kForgottenNs;
-  if (!same || report.seconds < cuda::DeviceReport::kMostSeconds) waiting_.since = now - report.seconds * kSecond;
-  if (!same) waiting_.mismatch_since = 0;
-  waiting_.hash = report.hash;
-  waiting_.heard = now;
-  Look look;
-  const Work& work = known->second.work;
-  const uint64_t waited = now - waiting_.since;
-  const uint64_t timeout = work.timeout_ns > 0 ? work.timeout_ns : parts_.timeout_ns.load(std::memory_order_relaxed);
-  const std::string& me = parts_.rank_names[static_cast<size_t>(parts_.rank)];
-  const std::string& peer = parts_.rank_names[report.peer];
-  look.over_time = waited >= timeout;
-  look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, waited};
-  if (report.kind != cuda::DeviceReport::Kind::mismatch) return look;
-  if (waiting_.mismatch_since == 0) waiting_.mismatch_since = now;
-  if (now >= waiting_.mismatch_since + kMismatchNs)
-    look.failure = Status(Code::mismatch, "ranks called different things: " + me + " is in " + describe(work.signature) +
-                                              ", and a message of " + peer + " is of another call");
-  return look;
-}
-
-void DeviceKernels::failed() noexcept {
-  parts_.given_up->store(1, std::memory_order_release);
-  __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);
 }
 
 }  // namespace tutti

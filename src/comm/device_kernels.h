@@ -7,10 +7,6 @@
 // Calls are launched in call order, each behind the one before, whatever their streams: two that ran at once could wait
 // for each other's blocks.  A launch that is captured into a graph is in order within its capture only.
 //
-// A kernel that has waited for another rank for a second says so in a word of the host's, again each second.  The
-// control thread looks at that (ControlWatch), whoever launched the kernel, be it a graph.  When the communicator has
-// failed, a word that all kernels look at says so, and they end.
-//
 // Threads: launches one at a time; the rest any.
 #pragma once
 
@@ -26,8 +22,8 @@
 
 #include "communicator_parts.h"
 #include "device_arena.h"
-#include "device_operation.h"
 #include "device_program.h"
+#include "kernel_reports.h"
 #include "kernel_set.h"
 #include "pool_shape.h"
 #include "stream.h"
@@ -50,7 +46,7 @@ struct DeviceCard {
 };
 static_assert(sizeof(DeviceCard) == 256);
 
-class DeviceKernels final : private ControlWatch {
+class DeviceKernels {
  public:
   DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext context);
   ~DeviceKernels();
@@ -77,16 +73,10 @@ class DeviceKernels final : private ControlWatch {
     uint32_t lanes;
     DeviceProtocol protocol;
   };
-  // A call, as it is reported on.
-  struct Work {
-    Signature signature;
-    uint32_t steps = 0;
-    uint64_t timeout_ns = 0;
-  };
   // Begins a call on this stream: behind what was launched before, and behind the legacy default stream if `stream` is
   // none of the user's (null).  From here to end_call() the first error is kept, and nothing more is done after it.
   // `counted`: the device counts the call in ended() when it has ended; its number then is what end_call() gives.
-  void begin_call(const Work& work, void* stream, bool counted);
+  void begin_call(const KernelReports::Work& work, void* stream, bool counted);
   // Memory of the rank's own that the present call may use; null after an error.
   std::byte* temporary(size_t bytes);
   void copy(std::byte* to, const std::byte* from, size_t bytes);
@@ -97,7 +87,7 @@ class DeviceKernels final : private ControlWatch {
 
   const uint32_t* ended() const { return word(Word::ended); }
   std::shared_ptr<const void> words() const { return words_; }
-  std::shared_ptr<const DeviceHearsay> hearsay() const { return hearsay_; }
+  std::shared_ptr<const DeviceHearsay> hearsay() const { return reports_.hearsay(); }
 
   bool has_unfinished() const;  // launches, but for those of graphs
   Status health() const;
@@ -121,14 +111,10 @@ class DeviceKernels final : private ControlWatch {
   void then(Step step) {
     if (status_.ok()) status_ = step();
   }
-  void note(const Work& work);
   std::byte* grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes);
   void place_program(cuda::DeviceCall& call, const std::vector<std::byte>& program);
   Status wait_for_end(uint64_t patience_ns) const;
   Result<bool> all_is_taken();
-
-  Look look(uint64_t now) override;
-  void failed() noexcept override;
 
   const CommunicatorParts& parts_;
   const cuda::SharedContext context_;
@@ -138,7 +124,7 @@ class DeviceKernels final : private ControlWatch {
   std::shared_ptr<const cuda::KernelSet> kernels_;
   std::shared_ptr<const cuda::DeviceArena> arena_;
   std::vector<cuda::PeerArena> peers_;  // by rank; of this rank its own
-  const std::shared_ptr<DeviceHearsay> hearsay_ = std::make_shared<DeviceHearsay>();
+  KernelReports reports_;
   std::shared_ptr<cuda::PinnedMemory> words_;
   cuda::CUdeviceptr words_there_ = 0;
   std::optional<cuda::Stream> stream_;  // of calls that are on none of the user's
@@ -165,16 +151,6 @@ class DeviceKernels final : private ControlWatch {
     std::map<std::string, cuda::PinnedMemory> programs;
   } used_;
 
-  mutable std::mutex mutex_;  // of what follows
-  struct Known {
-    Work work;
-    bool in_graph = false;  // and so may be launched at any time
-  };
-  std::map<uint32_t, Known> known_;  // calls by hash
-  struct {
-    uint32_t hash = 0;
-    uint64_t since = 0, heard = 0, mismatch_since = 0;
-  } waiting_;
   bool watched_ = false;
   bool given_back_ = true;  // the arena may be given back: nobody writes into it any more
 };
