@@ -1,6 +1,6 @@
 // What is heard of a rank's kernels.  One that has waited for another rank for a second says so in a word of the
-// host's, again each second.  The control thread looks at that, whoever launched the kernel, be it a graph; and when the
-// communicator has failed, a word that all kernels look at tells them, and they end.
+// host's, again each second.  The control thread looks at that, whoever launched the kernel, be it a graph; and when
+// the communicator has failed, a word that all kernels look at tells them, and they end.
 //
 // Threads: any.
 #pragma once
