@@ -319,6 +319,14 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 /* TUTTI_SUCCESS, or the failure that the next call on `comm` would give at once.  Local, does not wait. */
 TUTTI_API tutti_status tutti_comm_status(tutti_comm *comm);
 
+/* As tutti_alloc, memory of a device, of any content: that which calls of `comm` use, or if there have been none the one
+ * whose context is the calling thread's.  Kernels of other ranks read large messages in it where they lie.  Local.  May
+ * wait for the driver.  tutti_free frees it when all that uses it has ended on the device, streams and graphs included;
+ * only what unfinished requests use tutti_free refuses.  The library keeps what is freed for later allocations until the
+ * last communicator of the family (`comm`, those split off it …) has ended.  TUTTI_UNSUPPORTED where there is no CUDA;
+ * TUTTI_OUT_OF_MEMORY. */
+TUTTI_API tutti_status tutti_alloc_device(tutti_comm *comm, size_t bytes, void **memory);
+
 /* output[i] = reduction over ranks of input[i], i < count, on every rank.  In place: output == input. */
 TUTTI_API tutti_status tutti_all_reduce(tutti_comm *comm, const void *input, void *output, size_t count, tutti_dtype dtype,
                                         tutti_op op, const tutti_call_options *options);

@@ -445,6 +445,18 @@ tutti_status tutti_alloc_with(tutti_comm* comm, size_t bytes, unsigned flags, vo
   });
 }
 
+tutti_status tutti_alloc_device(tutti_comm* comm, size_t bytes, void** memory) {
+  return guarded(comm, [&]() -> Status {
+    if (Status status = check_comm(comm); !status.ok()) return status;
+    if (!memory || bytes == 0) return wrong("tutti_alloc_device: memory is NULL or bytes is 0");
+    *memory = nullptr;
+    const auto allocated = comm->communicator->allocate_on_device(bytes);
+    if (!allocated.ok()) return Status(allocated.status().code(), "tutti_alloc_device: " + allocated.status().message());
+    *memory = *allocated;
+    return {};
+  });
+}
+
 tutti_status tutti_free(tutti_comm* comm, void* memory) {
   return guarded(comm, [&]() -> Status {
     if (!comm) return memory ? FamilyMemory::free_kept(memory) : Status();

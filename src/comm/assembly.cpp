@@ -289,7 +289,9 @@ class Assembler {
       parts_->message_pools.push_back(part.count > 0 ? std::make_unique<memory::ArenaPool>(arena, place, heap, part) : nullptr);
     }
     const uint32_t here = arena.shape().ranks;
-    if (static_cast<int>(here) == options_.size) parts_->board = std::make_unique<FlatBoard>(arena, place, here);
+    if (static_cast<int>(here) != options_.size) return;
+    parts_->arena = arena;
+    parts_->board = std::make_unique<FlatBoard>(arena, place, here);
   }
 
   // Opens the kinds that share no memory, if any two ranks need them.  All ranks open the same.

@@ -77,6 +77,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
 
   // Memory that the ranks of this host can read and write where it lies; null: none is left.
   void* allocate(const FamilyMemory::Wish& wish) { return parts_->domain->memory->allocate(*this, wish); }
+  Result<void*> allocate_on_device(size_t bytes);  // of this rank's device, where others' kernels can read it
   Status free(void* memory) { return parts_->domain->memory->free(*this, memory); }
 
   void set_timeout(uint64_t ns);  // of later calls, and of goodbye()

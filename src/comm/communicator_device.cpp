@@ -50,6 +50,16 @@ Status Communicator::open_device(int device) {
   return unless_lost(device_->open(device));
 }
 
+Result<void*> Communicator::allocate_on_device(size_t bytes) {
+  const CallLock lock(call_lock_);
+  if (Status status = failed_status(); !status.ok()) return status;
+  const auto device = device_->present();
+  if (!device.ok()) return device.status();
+  if (Status status = device_->open(*device); !status.ok()) return unless_lost(status);
+  auto memory = parts_->domain->memory->allocate_on(device_->context(), *this, bytes);
+  return memory.ok() ? Result<void*>(*memory) : unless_lost(memory.status());
+}
+
 // A device that fails counts no more pieces, so whoever waits asks about its health now and then: not the engine, which
 // calls nothing of CUDA while calls are on streams (device_side.h).
 Status Communicator::wait(Operation& operation) {

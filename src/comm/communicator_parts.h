@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "arena.h"
 #include "control.h"
 #include "domain.h"
 #include "flat_operation.h"
@@ -41,6 +43,7 @@ struct CommunicatorParts {
   std::unique_ptr<SlotPool> pool;                        // for collectives
   std::vector<std::unique_ptr<SlotPool>> message_pools;  // by rank: for messages to it; null where they go over streams
   std::atomic<uint32_t>* given_up = nullptr;             // of the arena
+  std::optional<memory::Arena> arena;                    // if all ranks share memory
   std::vector<std::unique_ptr<Transport>> transports;
   std::vector<Transport*> transport_of;  // by rank; null for this rank
   std::unique_ptr<FlatBoard> board;      // if all ranks share memory

@@ -69,8 +69,8 @@ DeviceKernels::~DeviceKernels() {
   if (!context_->is_ours()) return;
   if (words_) __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);  // for what may still be under way
   const bool ended = wait_for_end(kKernelPatienceNs).ok();
-  const bool shared = watched_ && std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process);
-  if (!ended || shared || !given_back_) new std::shared_ptr<const cuda::DeviceArena>(arena_);
+  const bool shared = watched_ && std::ranges::any_of(peers_, &cuda::PeerMemory::is_of_other_process);
+  if (!ended || shared || !given_back_) new std::shared_ptr<const cuda::ReachableMemory>(arena_);
   if (!ended && context_->lost() == cuda::Error::success) {
     new auto(std::move(peers_));
     new auto(std::move(used_));
@@ -110,7 +110,7 @@ Result<DeviceCard> DeviceKernels::card() {
     *event = std::move(*fresh);
   }
   if (Status status = open_words(); !status.ok()) return status;
-  auto arena = cuda::DeviceArena::allocate(context_, shape_, pool_, stream_->get());
+  auto arena = cuda::allocate_arena(context_, shape_, pool_, stream_->get());
   if (!arena.ok()) return arena.status();
   arena_ = std::move(*arena);
 
@@ -173,16 +173,16 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
   for (size_t rank = 0; rank < cards.size(); ++rank) {
     const DeviceCard& card = cards[rank];
     if (equal(card.process, cards[me].process)) {
-      auto arena = cuda::DeviceArena::at(card.arena);
+      auto arena = cuda::ReachableMemory::at(card.arena);
       if (!arena || arena->bytes() < shape_.bytes()) return Status(Code::internal, of_rank(rank) + "its arena is not there");
-      auto peer = cuda::PeerArena::of_process(*context_, std::move(arena));
+      auto peer = cuda::PeerMemory::of_process(*context_, std::move(arena));
       if (!peer.ok()) return Status(peer.status().code(), of_rank(rank) + peer.status().message());
       peers_.push_back(std::move(*peer));
       continue;
     }
     if (!card.can_be_opened)
       return Status(Code::unsupported, of_rank(rank) + "its device's memory cannot be opened by other processes");
-    auto peer = cuda::PeerArena::open(context_, card.handle);
+    auto peer = cuda::PeerMemory::open(context_, card.handle);
     if (!peer.ok()) return Status(peer.status().code(), of_rank(rank) + peer.status().message());
     peers_.push_back(std::move(*peer));
   }
@@ -385,7 +385,7 @@ Result<bool> DeviceKernels::all_is_taken() {
 }
 
 void DeviceKernels::leave() {
-  if (!std::ranges::any_of(peers_, &cuda::PeerArena::is_of_other_process)) return;
+  if (!std::ranges::any_of(peers_, &cuda::PeerMemory::is_of_other_process)) return;
   given_back_ = false;
   for (const uint64_t deadline = now_ns() + kKernelPatienceNs; now_ns() < deadline && !parts_.control->failed();) {
     const auto all = all_is_taken();

@@ -122,8 +122,8 @@ class DeviceKernels {
   cuda::ArenaShape shape_;
   uint32_t lanes_ = 0;
   std::shared_ptr<const cuda::KernelSet> kernels_;
-  std::shared_ptr<const cuda::DeviceArena> arena_;
-  std::vector<cuda::PeerArena> peers_;  // by rank; of this rank its own
+  std::shared_ptr<const cuda::ReachableMemory> arena_;
+  std::vector<cuda::PeerMemory> peers_;  // by rank; of this rank its own
   KernelReports reports_;
   std::shared_ptr<cuda::PinnedMemory> words_;
   cuda::CUdeviceptr words_there_ = 0;

@@ -76,7 +76,7 @@ DeviceSide::~DeviceSide() {
 Result<const cuda::Driver*> DeviceSide::driver() {
   if (const cuda::Driver* known = driver_.load(std::memory_order_acquire)) return known;
   if (parts_.settings.cuda == DeviceUse::off)
-    return Status(Code::unsupported, "a stream was given, but TUTTI_CUDA=off keeps this communicator from using devices");
+    return Status(Code::unsupported, "TUTTI_CUDA=off keeps this communicator from using devices");
   auto loaded = cuda::Driver::load(parts_.settings.cuda_library);
   if (loaded.ok()) driver_.store(*loaded, std::memory_order_release);
   return loaded;
@@ -109,6 +109,13 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
   if (all) return *all;
   if (is_open()) return shared_->context->device();
   return cuda::device_of(**loaded, stream_of(stream));
+}
+
+Result<int> DeviceSide::present() {
+  if (is_open()) return shared_->context->device();
+  const auto loaded = driver();
+  if (!loaded.ok()) return loaded.status();
+  return cuda::device_of(**loaded, cuda::legacy_stream());
 }
 
 const cuda::SharedContext& DeviceSide::context() const { return shared_->context; }

@@ -46,6 +46,9 @@ class DeviceSide {
   // (null: none was given).  An error where they are of several.
   Result<int> device_of(std::span<const void* const> pointers, void* stream);
 
+  // The device that calls use, or if there have been none the one whose context is the thread's.
+  Result<int> present();
+
   // Before calls on this device's memory: the first makes what is needed, later ones must be of the same device.
   Status open(int device);
 

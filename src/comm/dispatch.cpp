@@ -261,7 +261,9 @@ std::shared_ptr<Operation> Dispatch::equipped(std::shared_ptr<Operation> operati
   operation->input_bytes = bytes;
   operation->is_users = call.service.mark == 0;
   const auto hold = [&](const void* memory) {
-    if (const std::byte* begin = parts_.domain->memory->heap().begin_of(memory)) operation->holds.push_back(begin);
+    const FamilyMemory& family = *parts_.domain->memory;
+    for (const std::byte* begin : {family.heap().begin_of(memory), family.regions().begin_of(memory)})
+      if (begin) operation->holds.push_back(begin);
   };
   hold(call.input);
   hold(call.output);

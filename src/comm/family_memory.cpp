@@ -82,11 +82,16 @@ Status FamilyMemory::free_kept(void* memory) {
 // `owner`: a member, or this family of what is kept.
 Status FamilyMemory::free_owned_by(const void* owner, void* memory) {
   const std::lock_guard lock(mutex_);
-  const void* const owned_by = heap_.owner_of(memory);
+  const void* const on_device = regions_.owner_of(memory);
+  const void* const owned_by = on_device ? on_device : heap_.owner_of(memory);
   if (!owned_by) return refusal("this memory is not of tutti_alloc on this communicator");
   if (owned_by != owner) return refusal("this memory is of tutti_alloc on another communicator, which alone can free it");
   if (const std::string user = user_of(memory); !user.empty())
     return refusal("the memory is in use by " + user + "; wait for it first (tutti_wait)");
+  if (on_device) {
+    regions_.free(static_cast<std::byte*>(memory));
+    return {};
+  }
   spoil_after_failure();
   if (owner == this) {  // before the address can be given out again
     KeptMemory& kept = of_process<KeptMemory>();
@@ -98,7 +103,8 @@ Status FamilyMemory::free_owned_by(const void* owner, void* memory) {
   return {};
 }
 
-void FamilyMemory::free_all_of(const Member& owner) noexcept {
+template <class Memory>
+void FamilyMemory::free_all_in(Memory& memory, const Member& owner) noexcept {
   const auto is_used = [this](const void* allocation) {
     try {
       return !user_of(allocation).empty();
@@ -106,13 +112,18 @@ void FamilyMemory::free_all_of(const Member& owner) noexcept {
       return true;  // no memory to say by whom
     }
   };
-  const std::lock_guard lock(mutex_);
-  while (std::byte* const memory = heap_.first_of(&owner)) {
-    if (is_used(memory))
-      heap_.disown(memory);
+  while (std::byte* const allocation = memory.first_of(&owner)) {
+    if (is_used(allocation))
+      memory.disown(allocation);
     else
-      heap_.free(memory);
+      memory.free(allocation);
   }
+}
+
+void FamilyMemory::free_all_of(const Member& owner) noexcept {
+  const std::lock_guard lock(mutex_);
+  free_all_in(heap_, owner);
+  free_all_in(regions_, owner);
   if (members_.empty()) heap_.trim();
 }
 

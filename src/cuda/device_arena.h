@@ -6,10 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include "device_call.h"
-#include "memory_pool.h"
+#include "reachable_memory.h"
 
 namespace tutti::cuda {
 
@@ -39,44 +38,8 @@ struct ArenaShape {
   }
 };
 
-class DeviceArena {
- public:
-  // Its cleared_bytes() are zero when this returns, which it waits for on this stream.
-  static Result<std::shared_ptr<const DeviceArena>> allocate(const SharedContext& context, const ArenaShape& shape,
-                                                             std::shared_ptr<MemoryPool> pool, CUstream stream);
-  // That which begins at this address in this process; null: none does.
-  static std::shared_ptr<const DeviceArena> at(CUdeviceptr address);
-  // Gives its memory back: no kernel uses it any more.
-  ~DeviceArena();
-
-  std::byte* data() const { return memory_.data(); }
-  CUdeviceptr address() const { return memory_.address(); }
-  size_t bytes() const { return memory_.size(); }
-  const Context& context() const { return *context_; }
-  Result<CUipcMemHandle> shared() const { return memory_.shared(); }
-
- private:
-  DeviceArena(SharedContext context, DeviceMemory memory, std::shared_ptr<MemoryPool> pool)
-      : context_(std::move(context)), pool_(std::move(pool)), memory_(std::move(memory)) {}
-  Status clear(uint64_t bytes, CUstream stream) const;
-
-  const SharedContext context_;
-  const std::shared_ptr<MemoryPool> pool_;
-  DeviceMemory memory_;
-};
-
-// Another rank's arena as this rank's kernels reach it.
-class PeerArena {
- public:
-  // Of this process, on the same device or one that this one reaches.
-  static Result<PeerArena> of_process(const Context& context, std::shared_ptr<const DeviceArena> arena);
-  static Result<PeerArena> open(const SharedContext& context, const CUipcMemHandle& handle);
-  std::byte* data() const { return arena_ ? arena_->data() : opened_->data(); }
-  bool is_of_other_process() const { return opened_.has_value(); }
-
- private:
-  std::shared_ptr<const DeviceArena> arena_;  // kept for as long as this rank's kernels may write there
-  std::optional<OpenedMemory> opened_;
-};
+// Its cleared_bytes() are zero when this returns, which it waits for on this stream.
+Result<std::shared_ptr<const ReachableMemory>> allocate_arena(const SharedContext& context, const ArenaShape& shape,
+                                                              std::shared_ptr<MemoryPool> pool, CUstream stream);
 
 }  // namespace tutti::cuda

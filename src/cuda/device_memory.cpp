@@ -41,6 +41,18 @@ Result<OpenedMemory> OpenedMemory::open(SharedContext context, const CUipcMemHan
   return OpenedMemory({std::move(context), address});
 }
 
+Result<size_t> OpenedMemory::bytes() const {
+  const Context& context = *memory_.context();
+  const CurrentContext current(context);
+  if (!current.status().ok()) return current.status();
+  CUdeviceptr base = 0;
+  size_t bytes = 0;
+  Status status = context.check(context.driver().call<"cuMemGetAddressRange">(&base, &bytes, address()),
+                                "tell how long another process's memory is");
+  if (!status.ok()) return status;
+  return address() - base < bytes ? bytes - (address() - base) : 0;
+}
+
 Result<PinnedMemory> PinnedMemory::allocate(SharedContext context, size_t bytes) {
   const CurrentContext current(*context);
   if (!current.status().ok()) return current.status();

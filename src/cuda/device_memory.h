@@ -32,6 +32,7 @@ class OpenedMemory {
   static Result<OpenedMemory> open(SharedContext context, const CUipcMemHandle& handle);
   CUdeviceptr address() const { return memory_.get(); }
   std::byte* data() const { return static_cast<std::byte*>(pointer_to(memory_.get())); }
+  Result<size_t> bytes() const;  // of the allocation, as the driver knows it
 
  private:
   explicit OpenedMemory(Held<CUdeviceptr, "cuIpcCloseMemHandle"> memory) : memory_(std::move(memory)) {}

@@ -10,12 +10,14 @@ constexpr uint32_t kOpen = 1, kShut = 2;
 size_t flat_stride(uint32_t ranks) { return round_up(sizeof(FlatCell) + flat_bytes(ranks), 2 * kLine) + kLine; }
 
 struct Offsets {
-  size_t flat, states, windows, given_up, slots, end;
+  size_t flat, states, boards, readings, windows, given_up, slots, end;
   explicit Offsets(const ArenaShape& s) {
     const size_t ranks = s.ranks;
     flat = kLinkUses * ranks * ranks * sizeof(Channel);
     states = flat + ranks * kFlatTurns * flat_stride(s.ranks);
-    windows = states + ranks * (s.slots + kLoans) * sizeof(SlotState);
+    boards = states + ranks * (s.slots + kLoans) * sizeof(SlotState);
+    readings = boards + ranks * sizeof(RegionBoard);
+    windows = readings + ranks * ranks * kRegions * sizeof(std::atomic<uint64_t>);
     given_up = round_up(windows + ranks * sizeof(std::atomic<uint32_t>), kLine);
     slots = round_up(given_up + kLine, kPage);
     end = slots + ranks * s.slots * s.slot_bytes;
@@ -27,7 +29,8 @@ struct Offsets {
 size_t ArenaShape::bytes() const { return round_up(Offsets(*this).end, kPage); }
 
 size_t ArenaShape::bytes_beside_slots() const {
-  return kLinkUses * ranks * sizeof(Channel) + kFlatTurns * flat_stride(ranks) + (slots + kLoans) * sizeof(SlotState);
+  return kLinkUses * ranks * sizeof(Channel) + kFlatTurns * flat_stride(ranks) + (slots + kLoans) * sizeof(SlotState) +
+         sizeof(RegionBoard) + kRegions * ranks * sizeof(std::atomic<uint64_t>);
 }
 
 Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
@@ -38,6 +41,8 @@ Arena::Arena(std::byte* base, const ArenaShape& shape) : shape_(shape) {
   states_ = reinterpret_cast<SlotState*>(base + at.states);
   slots_ = base + at.slots;
   given_up_ = reinterpret_cast<std::atomic<uint32_t>*>(base + at.given_up);
+  boards_ = reinterpret_cast<RegionBoard*>(base + at.boards);
+  readings_ = reinterpret_cast<std::atomic<uint64_t>*>(base + at.readings);
   windows_ = reinterpret_cast<std::atomic<uint32_t>*>(base + at.windows);
 }
 

@@ -1,6 +1,6 @@
 // The memory that the ranks of one host share, as a layout over plain bytes: slot states, channels between each pair
-// of ranks (one for each use), the flat board for small messages, and the slots.  Whoever owns the bytes (heap or
-// memfd) is another's business.
+// of ranks (one for each use), the flat board for small messages, boards that tell of device memory, and the slots.
+// Whoever owns the bytes (heap or memfd) is another's business.
 //
 // Invariants
 //   1. All-zero bytes are a valid empty arena.
@@ -9,6 +9,7 @@
 //   3. A slot belongs to its owning rank while holders == 0; only then may the owning rank hand it out again.
 //   4. A loan is a slot whose bytes lie in the owning rank's own memory (heap.h).  It is handed out and returned like
 //      any other, and nobody writes into it.
+//   5. A rank's board of regions is written by that rank only, reads_from() by the reader only.
 #pragma once
 
 #include <atomic>
@@ -63,6 +64,21 @@ struct alignas(kLine) FlatCell {
 };
 static_assert(sizeof(FlatCell) == kLine);
 
+inline constexpr uint32_t kRegions = 32;  // of device memory, that each rank can publish
+
+// Device memory of a rank's that others may read where it lies, as the rank says.
+struct Region {
+  uint64_t address;  // in its process
+  uint64_t bytes;
+  std::byte handle[64];  // by which other processes open it
+  uint64_t has_handle;
+};
+
+struct RegionBoard {
+  alignas(kLine) std::atomic<uint64_t> published;  // so many of the regions are filled in, and never change again
+  Region regions[kRegions];
+};
+
 struct ArenaShape {
   uint32_t ranks = 1;   // that share it
   uint32_t slots = 64;  // of each rank
@@ -86,6 +102,13 @@ class Arena {
   // Set by a rank that learned that the communicator is dead, for those who have not heard yet (a process that was
   // stopped wakes up to find messages, but nobody waits for it any more): who sees it writes nothing.
   std::atomic<uint32_t>& given_up() const { return *given_up_; }
+
+  // Regions of device memory that `rank` has published; and the call from which on `reader` can read the n-th of them
+  // where it lies, which `reader` writes; 0: none.
+  RegionBoard& regions_of(uint32_t rank) const { return boards_[rank]; }
+  std::atomic<uint64_t>& reads_from(uint32_t rank, uint32_t n, uint32_t reader) const {
+    return readings_[(rank * shape_.ranks + reader) * kRegions + n];
+  }
 
   // Loans are numbered after the slots.
   uint32_t first_loan(uint32_t rank) const { return shape_.ranks * shape_.slots + rank * kLoans; }
@@ -111,7 +134,9 @@ class Arena {
   SlotState* states_;
   std::byte* slots_;
   std::atomic<uint32_t>* given_up_;
-  std::atomic<uint32_t>* windows_;  // of each rank: kOpen, kShut or, within one process, 0
+  RegionBoard* boards_;              // by rank
+  std::atomic<uint64_t>* readings_;  // by rank, reader and region
+  std::atomic<uint32_t>* windows_;   // of each rank: kOpen, kShut or, within one process, 0
   uintptr_t window_ = 0;
 };
 

@@ -367,6 +367,7 @@ TEST_F(Arguments, OtherCalls) {
   tutti_comm* child = nullptr;
   REFUSED(tutti_comm_split(comm_, -2, 0, &child));
   REFUSED(tutti_alloc(comm_, 100, nullptr));
+  REFUSED(tutti_alloc_device(comm_, 100, nullptr));
   REFUSED(tutti_free(comm_, a_));
   REFUSED(tutti_comm_stats(comm_, nullptr));
   tutti_stats stats;
@@ -438,6 +439,7 @@ TEST(NoCommunicator, EveryCallRefuses) {
   EXPECT_EQ(tutti_comm_abort(nullptr, "reason"), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_comm_stats(nullptr, &stats), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_alloc(nullptr, 1, &memory), TUTTI_INVALID_ARGUMENT);
+  EXPECT_EQ(tutti_alloc_device(nullptr, 1, &memory), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_free(nullptr, a), TUTTI_INVALID_ARGUMENT);
   EXPECT_EQ(tutti_comm_destroy(nullptr), TUTTI_SUCCESS);
 }
