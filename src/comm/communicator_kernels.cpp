@@ -140,6 +140,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
     const Status status(number.status().code(), "tutti_" + std::string(name(call.collective)) + ": " + number.status().message());
     return kernels_->has_launched() ? ended_by(kInTheMiddle, status) : unless_lost(status);
   }
+  if (kernels_->has_lent()) noted->route.reason += ", large messages lent";
   begun(call, noted, ready->cut);
   return number;
 }

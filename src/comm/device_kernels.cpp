@@ -19,6 +19,7 @@ constexpr uint64_t kArenaBytes = 64 << 20;  // of slots, without TUTTI_CUDA_SLOT
 constexpr uint64_t kLeastSlot = 16 << 10, kLargestSlot = 512 << 10;
 constexpr uint64_t kStampedArenaBytes = 16 << 20;  // of stamped slots
 constexpr uint64_t kLeastStamped = 2 << 10, kLargestStamped = 16 << 10;
+constexpr uint64_t kLeastLoan = 16 << 10;             // bytes of a message that is worth it
 constexpr uint32_t kShareOfDevice = 4;                // of its blocks a communicator's ranks take one in so many
 constexpr uint64_t kKernelPatienceNs = 10 * kSecond;  // for kernels that are under way when the communicator ends
 constexpr uint64_t kKernelMomentNs = 200 * kMillisecond;
@@ -63,16 +64,20 @@ DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext
 }
 
 // Nothing is freed here (memory_pool.h).  Where the communicator has failed, kernels of other processes may still write
-// into the arena for a moment, and it stays for them; as does all that kernels use which do not end.
+// into the arena for a moment, and read what was lent, and it stays for them; as does all that kernels use which do not end.
 DeviceKernels::~DeviceKernels() {
   if (watched_) parts_.control->set_watch(nullptr);
   if (!context_->is_ours()) return;
   if (words_) __atomic_store_n(word(Word::given_up), 1, __ATOMIC_RELEASE);  // for what may still be under way
   const bool ended = wait_for_end(kKernelPatienceNs).ok();
   const bool shared = watched_ && std::ranges::any_of(peers_, &cuda::PeerMemory::is_of_other_process);
-  if (!ended || shared || !given_back_) new std::shared_ptr<const cuda::ReachableMemory>(arena_);
+  if (!ended || shared || !given_back_) {
+    new std::shared_ptr<const cuda::ReachableMemory>(arena_);
+    if (loans_) new auto(loans_->published());
+  }
   if (!ended && context_->lost() == cuda::Error::success) {
     new auto(std::move(peers_));
+    new auto(std::move(loans_));
     new auto(std::move(used_));
     new auto(words_);
     new auto(kernels_);
@@ -113,6 +118,9 @@ Result<DeviceCard> DeviceKernels::card() {
   auto arena = cuda::allocate_arena(context_, shape_, pool_, stream_->get());
   if (!arena.ok()) return arena.status();
   arena_ = std::move(*arena);
+  auto loans = DeviceLoans::create(parts_, context_, pool_, stream_->get());
+  if (!loans.ok()) return loans.status();
+  loans_ = std::move(*loans);
 
   DeviceCard card;
   card.device = context_->device();
@@ -170,9 +178,11 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
   }
   lanes_ = lanes;
   const cuda::BesideCaptures beside(context_->driver());
+  std::vector<bool> of_this_process;
   for (size_t rank = 0; rank < cards.size(); ++rank) {
     const DeviceCard& card = cards[rank];
-    if (equal(card.process, cards[me].process)) {
+    of_this_process.push_back(equal(card.process, cards[me].process));
+    if (of_this_process.back()) {
       auto arena = cuda::ReachableMemory::at(card.arena);
       if (!arena || arena->bytes() < shape_.bytes()) return Status(Code::internal, of_rank(rank) + "its arena is not there");
       auto peer = cuda::PeerMemory::of_process(*context_, std::move(arena));
@@ -186,6 +196,7 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
     if (!peer.ok()) return Status(peer.status().code(), of_rank(rank) + peer.status().message());
     peers_.push_back(std::move(*peer));
   }
+  loans_->know_processes(std::move(of_this_process));
   return {};
 }
 
@@ -204,7 +215,7 @@ void DeviceKernels::begin_call(const KernelReports::Work& work, void* stream, bo
   Signature kind = work.signature;
   kind.sequence = 0;  // a graph is launched again and again
   hash_ = hash_of(kind);
-  is_captured_ = any_launched_ = false;
+  is_captured_ = any_launched_ = has_lent_ = false;
   const auto capture = is_own_ ? Result<std::optional<uint64_t>>(std::nullopt) : cuda::capture_of(*context_, on_);
   status_ = capture.status();
   if (!status_.ok()) return;
@@ -294,6 +305,14 @@ void DeviceKernels::launch(const Launch& launch) {
   header.hash = hash_;
   header.divisor = shape_.ranks;
   header.rank = me;
+  header.regions = loans_->table();
+  header.least_loan = kLeastLoan;
+  if (!is_captured_) then([&] { return loans_->prepare(on_); });
+  if (protocol == cuda::Protocol::flagged) {
+    const DeviceLoans::Lent lent = loans_->lent(calls_ + 1, launch.peers, launch.binding);
+    std::ranges::copy(lent.regions, header.lent);
+    has_lent_ = lent.any();
+  }
   const auto shared = static_cast<unsigned>(cuda::interpreter_shared_bytes(header));
   const cuda::Function& kernel = kernels_->interpreter(launch.type, launch.op);
   then([&] { return kernel.launch(launch.lanes, cuda::kInterpreterThreads, &call, on_, shared); });
@@ -311,6 +330,8 @@ Result<uint32_t> DeviceKernels::end_call() {
   }
   if (!status_.ok()) return status_;
   untracked_ = false;
+  ++calls_;
+  if (!is_captured_) loans_->note(calls_);
   if (!is_captured_) launched_ = true, on_own_stream_ = is_own_;
   if (is_counted_) ++counted_;
   return counted_;
@@ -394,7 +415,9 @@ void DeviceKernels::leave() {
     if (given_back_) break;
     std::this_thread::yield();
   }
-  if (given_back_) peers_.clear();
+  if (!given_back_) return;
+  peers_.clear();
+  loans_->let_go();
 }
 
 size_t DeviceKernels::memory_bytes() const {

@@ -22,6 +22,7 @@
 
 #include "communicator_parts.h"
 #include "device_arena.h"
+#include "device_loans.h"
 #include "device_program.h"
 #include "kernel_reports.h"
 #include "kernel_set.h"
@@ -83,6 +84,7 @@ class DeviceKernels {
   void scale(DataType type, std::byte* to, const std::byte* from, size_t count, double factor);
   void launch(const Launch& launch);
   Result<uint32_t> end_call();
+  bool has_lent() const { return has_lent_; }          // the last launch may lend
   bool has_launched() const { return any_launched_; }  // some of the last call: if that failed, the ranks are apart
 
   const uint32_t* ended() const { return word(Word::ended); }
@@ -124,6 +126,7 @@ class DeviceKernels {
   std::shared_ptr<const cuda::KernelSet> kernels_;
   std::shared_ptr<const cuda::ReachableMemory> arena_;
   std::vector<cuda::PeerMemory> peers_;  // by rank; of this rank its own
+  std::unique_ptr<DeviceLoans> loans_;
   KernelReports reports_;
   std::shared_ptr<cuda::PinnedMemory> words_;
   cuda::CUdeviceptr words_there_ = 0;
@@ -137,10 +140,11 @@ class DeviceKernels {
   bool on_own_stream_ = false;          // it was on stream_
   std::optional<uint64_t> captured_;    // the capture of the last one that was captured
   uint32_t counted_ = 0;
+  uint64_t calls_ = 0;  // all, captured ones too; equal at all ranks
 
   // Of the present call.
   cuda::CUstream on_ = nullptr;
-  bool is_own_ = false, is_counted_ = false, is_captured_ = false, any_launched_ = false;
+  bool is_own_ = false, is_counted_ = false, is_captured_ = false, any_launched_ = false, has_lent_ = false;
   uint32_t hash_ = 0;
   Status status_;
   // What launches use, graphs at any time.

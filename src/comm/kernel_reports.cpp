@@ -48,6 +48,9 @@ ControlWatch::Look KernelReports::look(uint64_t now) {
   const std::string& peer = parts_.rank_names[report.peer];
   look.over_time = waited >= timeout;
   look.stall = Stall{work.signature, static_cast<int32_t>(report.peer), report.step, work.steps, waited};
+  if (report.kind == cuda::DeviceReport::Kind::stray)
+    look.failure = Status(Code::internal, peer + " has lent " + me + " memory that it has not published, in " +
+                                              describe(work.signature) + "; the two do not work alike");
   if (report.kind != cuda::DeviceReport::Kind::mismatch) return look;
   if (waiting_.mismatch_since == 0) waiting_.mismatch_since = now;
   if (now >= waiting_.mismatch_since + kMismatchNs)

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "loan.h"
+
 namespace tutti::cuda {
 
 // Messages of a channel that may be under way.  A channel of two slots is a link that holds one message besides the one
@@ -29,9 +31,10 @@ inline constexpr uint32_t kProtocols = 2;
 // One lane's traffic with one peer by one protocol, in a rank's own memory.  Numbers of messages go on from launch to
 // launch, so that a graph can be replayed as it is.
 struct alignas(128) Channel {
-  uint64_t sent, received;        // by this rank; nobody else looks
-  uint64_t taken;                 // how many of those sent the peer has read; it writes this
+  uint64_t sent, received;       // by this rank; nobody else looks
+  uint64_t taken;                // how many of those sent the peer has read; it writes this
   uint64_t flag[kChannelSlots];  // flagged: number << 32 | hash of the message in the slot; the peer writes this
+  uint64_t loan[kChannelSlots];  // likewise: LoanWord of that message; the peer writes this
 };
 
 // The stamps of a message: bits of its number, so that words of an older message are not taken for its, and of the
@@ -60,6 +63,7 @@ enum class DeviceTake : uint8_t { nothing, recv, recv_reduce, fold };  // as Tak
 struct DeviceInstruction {
   DeviceTake take;
   uint8_t completes, received_is_left, keeps;
+  uint8_t lends;  // peers may read its value here, in memory that this call does not write any more
   uint16_t own_position, first_in, ins, first_out, outs, first_segment, segments, step;
 };
 
@@ -86,15 +90,18 @@ enum class DeviceCut : uint32_t {
 // Behind it in memory: the peers, the blocks, the instructions (those that only copy an input to the output last), the
 // segments and the ports, each of which is the number of a peer, as a uint16_t.
 struct DeviceCallHeader {
-  const std::byte* program;  // what is behind, where that has not room there
-  std::byte* scratch;        // by lane and scratch block
-  const uint32_t* given_up;  // not 0 when the ranks have given up: who sees that writes nothing more; the host's memory
-  const uint32_t* void_call;  // not 0 when calls that have not begun must not begin; of this device, where a look is cheap
-  uint64_t* report;          // of this rank; written only where something is amiss (DeviceReport)
-  const std::byte* input;    // of a vector
-  std::byte* output;         // likewise
-  uint64_t bytes;            // likewise
-  uint64_t stripe_bytes;     // of a block, a multiple of 64
+  const std::byte* program;     // what is behind, where that has not room there
+  std::byte* scratch;           // by lane and scratch block
+  const uint32_t* given_up;     // not 0 when the ranks have given up: who sees that writes nothing more; the host's memory
+  const uint32_t* void_call;    // not 0 when calls that have not begun must not begin; of this device, where a look is cheap
+  uint64_t* report;             // of this rank; written only where something is amiss (DeviceReport)
+  const DeviceRegion* regions;  // kRegionsOfRank of each rank
+  LentRegion lent[kMostLent];   // what this rank may lend
+  uint64_t least_loan;          // bytes; shorter messages lie in slots
+  const std::byte* input;       // of a vector
+  std::byte* output;            // likewise
+  uint64_t bytes;               // likewise
+  uint64_t stripe_bytes;        // of a block, a multiple of 64
   uint64_t stripes;
   uint64_t slot_bytes;  // as they lie in memory; a multiple of 16
   uint32_t hash;        // of the call: messages of others are not believed
@@ -127,6 +134,7 @@ constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return r
 // Shared memory of a block: what is noted of each peer, and the call.
 struct InterpreterPeer {
   uint64_t sent, received, taken;  // `taken` as it was when last looked at
+  uint64_t lent;                   // the last message that the peer reads in this rank's memory; 0: none
   uint64_t in_number, out_number;
   const std::byte* in;
   std::byte* out;
@@ -141,6 +149,7 @@ struct DeviceReport {
     none,
     waits,     // no word of the peer for a second; said again each second
     mismatch,  // the peer's message is of another call
+    stray,     // the peer's message lies nowhere that this rank knows
   };
   static constexpr uint32_t kMostSeconds = 63;
   Kind kind;

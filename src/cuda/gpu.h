@@ -77,6 +77,11 @@ struct Gpu {
   TUTTI_DEVICE static void store_relaxed(uint64_t* to, uint64_t v) {
     asm volatile("st.relaxed.sys.global.u64 [%0], %1;" : : "l"(__cvta_generic_to_global(to)), "l"(v) : "memory");
   }
+  TUTTI_DEVICE static uint64_t load_relaxed(const uint64_t* from) {
+    uint64_t v;
+    asm volatile("ld.relaxed.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(__cvta_generic_to_global(from)) : "memory");
+    return v;
+  }
   TUTTI_DEVICE static uint32_t load_relaxed(const uint32_t* from) {
     uint32_t v;
     asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(__cvta_generic_to_global(from)) : "memory");

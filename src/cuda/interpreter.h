@@ -5,6 +5,13 @@
 //   fold         all of them
 // Messages are written into their receiver's memory.  A flag in its channel says that one is there, or each word does
 // so itself (Protocol); a word in the sender's channel says that it has been read.
+//
+// Loans (loan.h) are messages as others: they take their number and their room in the channel, only their slot stays
+// empty.  So a rank waits in its program for what it would wait for anyway, and no plan can be stuck that is not
+// without them (tests/plan/deadlock_test.cpp).  What is new is a wait at the end, until all loans have been read, since
+// the caller may write there afterwards.  It is behind all instructions of the lane: whoever has still to read has all
+// that this rank sends, and waits for nothing that this rank does after it.  During the call nothing is written where
+// others may still read: of inputs Instruction::lends_freely says so, and final values are written once.
 #pragma once
 
 #include <cstddef>
@@ -71,6 +78,7 @@ class Interpreter {
       peers_[p].sent = device_peers_[p].mine[lane].sent;
       peers_[p].received = device_peers_[p].mine[lane].received;
       peers_[p].taken = Machine::load_acquire(&device_peers_[p].mine[lane].taken);
+      peers_[p].lent = 0;
     }
     // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
     if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->void_call) != 0)) return;
@@ -80,6 +88,7 @@ class Interpreter {
       for (uint32_t n = 0; n < header_->instructions; ++n)
         if (!carry_out(instructions_[n], stripe)) return;
     }
+    if (header_->lent[0].bytes > 0 && !wait_for_readers()) return;
     for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
       device_peers_[p].mine[lane].sent = peers_[p].sent;
       device_peers_[p].mine[lane].received = peers_[p].received;
@@ -180,9 +189,10 @@ class Interpreter {
     PartOperands operands;
     Walk parts = walk(instruction, stripe);
     if (!next(parts, operands.part)) return true;  // an empty message does not travel, as both its ends know
-    if (!wait_for_messages(instruction)) return false;
+    const uint64_t loan = loan_of(instruction, operands.part, parts);
+    if (!wait_for_messages(instruction, operands.part, parts, loan != 0)) return false;
     operands.messages = peers_;
-    operands.outs = instruction.outs;
+    operands.outs = loan != 0 ? 0 : instruction.outs;
     operands.n_sources = 1u + instruction.ins;
     operands.own_position = instruction.take == DeviceTake::recv_reduce ? instruction.received_is_left
                             : instruction.take == DeviceTake::fold      ? instruction.own_position
@@ -202,7 +212,7 @@ class Interpreter {
       while (next(parts, operands.part));
       machine_.sync();
     }
-    tell_peers(instruction);
+    tell_peers(instruction, loan);
     return true;
   }
 
@@ -215,7 +225,7 @@ class Interpreter {
     const DevicePart& part = operands.part;
     if (operands.n_sources > 1) {
       fold<Format, Op, kVectors>(machine_, operands, part.bytes, divisor, 0, 1);
-    } else if (operands.outs > 0 || operands.own_position != 0 || part.own != part.home) {
+    } else if (operands.targets() > 0 && (operands.outs > 0 || operands.own_position != 0 || part.own != part.home)) {
       fold<Plain<Raw<typename Format::Stored>>, Sum, 4>(machine_, MovedOperands{operands}, part.bytes, Divisor(1), 0, 1);
     }
   }
@@ -343,7 +353,7 @@ class Interpreter {
     return (uint64_t{machine_.block()} * kChannelSlots + number % kChannelSlots) * header_->slot_bytes;
   }
 
-  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction) {
+  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest, bool lends) {
     const uint32_t lane = machine_.block();
     bool here = true;
     TUTTI_LOOP
@@ -351,8 +361,10 @@ class Interpreter {
       const uint32_t p = ports_[instruction.first_in + n];
       const DevicePeer& peer = device_peers_[p];
       const uint64_t number = ++peers_[p].received;
-      if (!is_stamped()) here = wait_for_flag(peer.mine[lane].flag[number % kChannelSlots], number, peer, instruction) && here;
-      peers_[n].in = peer.inbox + slot_of(number);
+      if (is_stamped())
+        peers_[n].in = peer.inbox + slot_of(number);
+      else
+        here = wait_for_flag(peers_[n].in, number, peer, instruction, first, rest) && here;
       peers_[n].in_number = number;
     }
     TUTTI_LOOP
@@ -364,23 +376,76 @@ class Interpreter {
       const auto has_room = [&] { return number - (peers_[p].taken = Machine::load_acquire(&taken)) <= kChannelSlots; };
       if (number - peers_[p].taken > kChannelSlots)
         here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
+      if (lends) peers_[p].lent = number;
       peers_[n].out = peer.outbox + slot_of(number);
       peers_[n].out_number = number;
     }
     return !machine_.any(!here);
   }
 
-  TUTTI_DEVICE bool wait_for_flag(const uint64_t& flag, uint64_t number, const DevicePeer& peer,
-                                  const DeviceInstruction& instruction) {
+  // Of a message that begins with this part.
+  TUTTI_DEVICE bool wait_for_flag(const std::byte*& message, uint64_t number, const DevicePeer& peer,
+                                  const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) {
+    const Channel& channel = peer.mine[machine_.block()];
     const uint64_t wanted = number << 32 | header_->hash;
     uint64_t seen = 0;
     return wait_until(
         peer, instruction,
         [&] {
-          seen = Machine::load_acquire(&flag);
-          return seen == wanted;
+          seen = Machine::load_acquire(&channel.flag[number % kChannelSlots]);
+          if (seen != wanted) return false;
+          const uint64_t loan = Machine::load_relaxed(&channel.loan[number % kChannelSlots]);
+          message = loan == 0 ? peer.inbox + slot_of(number) : lent_by(peer, LoanWord::of(loan), first, rest);
+          return message != nullptr;
         },
-        [&] { return seen >> 32 == wanted >> 32 ? DeviceReport::Kind::mismatch : DeviceReport::Kind::none; });
+        [&] {
+          if (seen == wanted) return DeviceReport::Kind::stray;
+          return seen >> 32 == wanted >> 32 ? DeviceReport::Kind::mismatch : DeviceReport::Kind::none;
+        });
+  }
+
+  // ---- loans ----
+
+  // The word of a loan of this instruction's value, if that is one part; 0: it goes into slots.
+  TUTTI_DEVICE uint64_t loan_of(const DeviceInstruction& instruction, const DevicePart& first, Walk rest) const {
+    if (!instruction.lends || header_->lent[0].bytes == 0 || first.bytes < header_->least_loan) return 0;
+    DevicePart more;
+    if (next(rest, more)) return 0;
+    const std::byte* const value = instruction.take == DeviceTake::nothing ? first.own : first.home;
+    TUTTI_LOOP
+    for (uint32_t n = 0; n < kMostLent; ++n) {
+      const LentRegion& region = header_->lent[n];
+      const uint64_t offset = reinterpret_cast<uintptr_t>(value) - reinterpret_cast<uintptr_t>(region.base);
+      if (offset < region.bytes && first.bytes <= region.bytes - offset) return LoanWord{region.number, offset}.word();
+    }
+    return 0;
+  }
+
+  // Where the message begins, if its first part is there; null if not all of it is in memory that the peer has lent to
+  // this rank, or if its elements are not aligned.
+  TUTTI_DEVICE const std::byte* lent_by(const DevicePeer& peer, const LoanWord& loan, const DevicePart& first, Walk rest) const {
+    if (loan.region >= kRegionsOfRank || loan.offset % sizeof(typename Format::Stored) != 0) return nullptr;
+    DevicePart last = first;
+    TUTTI_LOOP
+    while (next(rest, last)) continue;
+    const uint64_t bytes = last.at + last.bytes - first.at;
+    const DeviceRegion& region = header_->regions[peer.rank * kRegionsOfRank + loan.region];
+    if (loan.offset > region.bytes || bytes > region.bytes - loan.offset) return nullptr;
+    return later(region.base, loan.offset - first.at);
+  }
+
+  TUTTI_DEVICE bool wait_for_readers() {
+    bool all = true;
+    TUTTI_LOOP
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
+      const uint64_t lent = peers_[p].lent;
+      const uint64_t& taken = device_peers_[p].mine[machine_.block()].taken;
+      const auto has_read = [&] { return Machine::load_acquire(&taken) >= lent; };
+      all = wait_until(device_peers_[p], instructions_[header_->instructions - 1], has_read,
+                       [] { return DeviceReport::Kind::none; }) &&
+            all;
+    }
+    return !machine_.any(!all);
   }
 
   // Looks at the host's memory and at the clock now and then only: both are far away.  Reports are a second apart: all
@@ -408,7 +473,7 @@ class Interpreter {
     return true;
   }
 
-  TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction) const {
+  TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction, uint64_t loan) const {
     const uint32_t lane = machine_.block();
     TUTTI_LOOP
     for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads()) {
@@ -421,6 +486,7 @@ class Interpreter {
     for (uint32_t n = first_out(); n < instruction.outs; n += machine_.threads()) {
       const uint64_t number = peers_[n].out_number;
       Channel& theirs = device_peers_[ports_[instruction.first_out + n]].theirs[lane];
+      Machine::store_relaxed(&theirs.loan[number % kChannelSlots], loan);
       Machine::store_release(&theirs.flag[number % kChannelSlots], number << 32 | header_->hash);
     }
   }

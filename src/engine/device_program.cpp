@@ -74,6 +74,7 @@ Result<DeviceProgram> flatten(const Program& program) {
     cuda::DeviceInstruction to{};
     to.take = static_cast<cuda::DeviceTake>(from.take);
     to.completes = from.completes, to.received_is_left = from.received_is_left, to.keeps = from.keeps;
+    to.lends = !from.outs.empty() && (from.take == Take::nothing ? from.lends_freely : from.keeps && from.last_touch);
     to.own_position = narrow(from.own_position), to.step = narrow(from.step);
     to.first_in = narrow(flat.ports.size()), to.ins = narrow(from.ins.size());
     add_ports(flat, from.ins, narrow);

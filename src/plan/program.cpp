@@ -56,6 +56,7 @@ class Compiler {
     uint32_t first = kNone;      // the first instruction that touches the block
     uint32_t next = kNone;       // while looking ahead from an instruction: the next one that touches it
     bool reduced_later = false;  // likewise: a later one writes a reduction over its destination
+    bool written_later = false;  // likewise: anything
     bool written = false;        // while placing: its destination holds the current value
     bool sent = false;           // likewise: an earlier instruction may send it from memory
     uint32_t scratch = kNone;
@@ -146,6 +147,7 @@ class Compiler {
     each_block(i, [&](uint32_t, BlockState& state) {
       state.next = i;
       state.reduced_later |= reduces_in_memory;
+      state.written_later |= instruction.keeps;
     });
   }
 
@@ -167,15 +169,17 @@ class Compiler {
 
   // A send may lend its blocks if all that is later written over them are final values received from others: these
   // contain what was sent, so it has been read by then.  (In place, a reduction could write while the receiver, waiting
-  // likewise, still reads.)  It may offer their destination if nothing touched it before and the next to touch it is
-  // one plain receive of the same run from the same peer.
+  // likewise, still reads.  The result of an exscan, of lower ranks alone, does not contain it: before that is written,
+  // readers must be waited for.)  It may offer their destination if nothing touched it before and the next to touch it
+  // is one plain receive of the same run from the same peer.
   void find_loans(uint32_t i) {
     Instruction& send = program_.instructions[i];
-    send.lends = true;
+    send.lends = send.lends_freely = true;
     uint32_t next = kNone;
     bool untouched = true, all_output = true;
     each_block(i, [&](uint32_t block, const BlockState& state) {
       send.lends &= !state.reduced_later;
+      send.lends_freely &= send.lends && !(collective_ == Collective::exscan && state.written_later);
       untouched &= state.first == i;
       all_output &= is_output(block);
       next = std::min(next, state.next);

@@ -44,6 +44,7 @@ struct Instruction {
   bool last_touch = false;        // no later instruction reads or writes these blocks here
   bool after_flush = false;       // overwrites memory that an earlier send of this lane may still be sending from
   bool lends = false;             // send: nothing here overwrites these blocks before the receiver must have read them
+  bool lends_freely = false;      // lends, and what overwrites these blocks contains them: nobody need wait before it
   // send: the same peer returns these blocks, and nothing touches their destination meanwhile, so it may fill it
   bool offers = false;
   uint32_t own_position = 0;  // fold: place of this rank among the contributions

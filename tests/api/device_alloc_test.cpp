@@ -1,13 +1,14 @@
 // Memory of tutti_alloc_device: whose it is, and what of it kernels read where it lies.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "device_calls.h"
-#include "device_memory.h"
+#include "lent_memory.h"
 #include "local_world.h"
-#include "stream.h"
 
 namespace tutti::test {
 namespace {
@@ -17,52 +18,11 @@ using testing::Not;
 
 constexpr size_t kLong = 300'000;  // floats
 
-const cuda::SharedContext& device_of_tests() {
-  static const cuda::SharedContext made = [] {
-    const char* library = std::getenv("TUTTI_CUDA_LIBRARY");
-    return *cuda::Context::retain(**cuda::Driver::load(library ? library : cuda::kDriverLibrary), 0);
-  }();
-  return made;
-}
-
 template <class T>
 T made_by(Result<T> result) {
   EXPECT_TRUE(result.ok()) << result.status().message();
   return std::move(*result);
 }
-
-// Floats in memory of tutti_alloc_device.
-class Lent {
- public:
-  Lent(tutti_comm* comm, const std::vector<float>& values)
-      : host_(made_by(cuda::PinnedMemory::allocate(device_of_tests(), values.size() * sizeof(float)))),
-        stream_(made_by(cuda::Stream::create(device_of_tests()))) {
-    const cuda::CurrentContext current(*device_of_tests());
-    EXPECT_TRUE(succeeded(tutti_alloc_device(comm, host_.size(), &memory_), comm));
-    write(values);
-  }
-  void* data() const { return memory_; }
-  void write(const std::vector<float>& values) const {
-    std::memcpy(host_.data(), values.data(), host_.size());
-    move(cuda::address_of(memory_), cuda::address_of(host_.data()));
-  }
-  std::vector<float> values() const {
-    move(cuda::address_of(host_.data()), cuda::address_of(memory_));
-    std::vector<float> values(host_.size() / sizeof(float));
-    std::memcpy(values.data(), host_.data(), host_.size());
-    return values;
-  }
-
- private:
-  void move(cuda::CUdeviceptr to, cuda::CUdeviceptr from) const {
-    const cuda::CurrentContext current(*device_of_tests());
-    EXPECT_TRUE(cuda::copy(*device_of_tests(), to, from, host_.size(), stream_.get()).ok());
-    EXPECT_EQ(device_of_tests()->driver().call<"cuStreamSynchronize">(stream_.get()), cuda::Error::success);
-  }
-  void* memory_ = nullptr;
-  cuda::PinnedMemory host_;
-  cuda::Stream stream_;
-};
 
 std::vector<float> sum_of(int ranks) {
   std::vector<float> sum(kLong);
@@ -85,7 +45,7 @@ TEST_F(AllocDevice, ServesTheWholeFamilyAndIsFreedWhereItWasMade) {
     const cuda::CurrentContext current(*device_of_tests());
     tutti_comm* part = nullptr;
     ASSERT_TRUE(succeeded(tutti_comm_split(comm, 0, 0, &part), comm));
-    const Lent input(comm, ramp(rank, kLong)), output(part, ramp(rank, kLong));
+    const LentFloats input(comm, ramp(rank, kLong)), output(part, ramp(rank, kLong));
     for (tutti_comm* const user : {comm, part}) {
       ASSERT_TRUE(succeeded(all_reduce(user, input.data(), output.data()), user));
       EXPECT_EQ(output.values(), sum_of(2));
@@ -110,13 +70,13 @@ TEST_F(AllocDevice, ServesTheWholeFamilyAndIsFreedWhereItWasMade) {
 TEST_F(AllocDevice, WhatARequestUsesIsNotFreed) {
   const LocalWorld world(2);
   world.run([](int rank, tutti_comm* comm) {
-    const Lent input(comm, ramp(rank, kLong)), output(comm, ramp(rank, kLong));
+    const LentFloats input(comm, ramp(rank, kLong)), output(comm, ramp(rank, kLong));
     ASSERT_TRUE(succeeded(all_reduce(comm, input.data(), output.data()), comm));
     if (rank == 0) {  // rank 1 does not come before this has been asked
       tutti_request* request = nullptr;
       ASSERT_TRUE(succeeded(
           tutti_all_reduce_start(comm, input.data(), output.data(), kLong, TUTTI_FLOAT32, TUTTI_SUM, nullptr, &request), comm));
-      for (const Lent* used : {&input, &output}) {
+      for (const LentFloats* used : {&input, &output}) {
         EXPECT_EQ(tutti_free(comm, used->data()), TUTTI_INVALID_ARGUMENT);
         EXPECT_THAT(tutti_last_error(comm), HasSubstr("the memory is in use by all_reduce #2"));
       }
@@ -159,6 +119,110 @@ TEST_F(AllocDevice, Refusals) {
   EXPECT_EQ(tutti_alloc_device(comm, size_t{1} << 60, &memory), TUTTI_OUT_OF_MEMORY);
   EXPECT_EQ(memory, nullptr);
   EXPECT_THAT(tutti_last_error(comm), HasSubstr("tutti_alloc_device: CUDA cannot allocate "));
+}
+
+// ---- loans ----
+
+class Loans : public OnDevice {
+ protected:
+  void SetUp() override {
+    OnDevice::SetUp();
+    const char* use = std::getenv("TUTTI_CUDA");
+    if (use && std::string_view(use) == "staged") GTEST_SKIP() << "for kernels";
+  }
+  static std::string reason_of_last(tutti_comm* comm) {
+    tutti_stats stats{};
+    stats.struct_size = sizeof stats;
+    EXPECT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+    return stats.last_reason;
+  }
+  // So often that all ranks know each other's memory.
+  static void meet(tutti_comm* comm, const void* input, void* output) {
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(succeeded(all_reduce(comm, input, output), comm));
+      ASSERT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));
+    }
+  }
+};
+
+TEST_F(Loans, AreReadWhereTheyLie) {
+  const LocalWorld world(3);
+  world.run([](int, tutti_comm* comm) { EXPECT_EQ(check_lent_memory(comm), ""); });
+}
+
+TEST_F(Loans, OfSomeRanksOnly) {
+  const LocalWorld world(3);
+  world.run([](int rank, tutti_comm* comm) {
+    const cuda::CurrentContext current(*device_of_tests());
+    const LentFloats lent(comm, ramp(rank, kLong));
+    const DeviceBytes plain(bytes_of(ramp(rank, kLong)));
+    const void* const input = rank == 1 ? lent.data() : plain.data();
+    const DeviceBytes output(bytes_of(ramp(rank, kLong)));
+    meet(comm, input, output.data());
+    ASSERT_TRUE(succeeded(all_reduce(comm, input, output.data()), comm));
+    EXPECT_EQ(reason_of_last(comm).find("lent") != std::string::npos, rank == 1);
+    EXPECT_EQ(floats_in(output), sum_of(3));
+  });
+}
+
+TEST_F(Loans, SmallMessagesAreStamped) {
+  const LocalWorld world(2);
+  world.run([](int rank, tutti_comm* comm) {
+    const LentFloats lent(comm, ramp(rank, kLong));
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, lent.data(), lent.data(), 10, TUTTI_FLOAT32, TUTTI_MAX, nullptr), comm));
+      ASSERT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));
+    }
+    EXPECT_THAT(reason_of_last(comm), Not(HasSubstr("lent")));
+    EXPECT_EQ(lent.values()[1], std::max(ramp(0, kLong)[1], ramp(1, kLong)[1]));
+  });
+}
+
+// A board has room for 32 regions; what comes later is copied.
+TEST_F(Loans, OnlySoManyRegions) {
+  const LocalWorld world(2);
+  world.run([](int rank, tutti_comm* comm) {
+    void* memory = nullptr;
+    const cuda::CurrentContext current(*device_of_tests());
+    for (int i = 0; i < 31; ++i) ASSERT_TRUE(succeeded(tutti_alloc_device(comm, 4096, &memory), comm));
+    const LentFloats last(comm, ramp(rank, kLong)), late(comm, ramp(rank, kLong));
+    const DeviceBytes output(bytes_of(ramp(rank, kLong)));
+    meet(comm, last.data(), output.data());
+    ASSERT_TRUE(succeeded(all_reduce(comm, last.data(), output.data()), comm));
+    EXPECT_THAT(reason_of_last(comm), HasSubstr("lent"));
+    ASSERT_TRUE(succeeded(all_reduce(comm, late.data(), output.data()), comm));
+    EXPECT_THAT(reason_of_last(comm), Not(HasSubstr("lent")));
+    EXPECT_EQ(floats_in(output), sum_of(2));
+  });
+}
+
+// Each launch of the graph lends what was lent when it was captured.
+TEST_F(Loans, InAGraph) {
+  const LocalWorld world(2);
+  world.run([](int rank, tutti_comm* comm) {
+    const cuda::SharedContext& device = device_of_tests();
+    const cuda::CurrentContext current(*device);
+    const cuda::Driver& driver = device->driver();
+    const LentFloats input(comm, ramp(rank, kLong)), output(comm, ramp(rank, kLong));
+    meet(comm, input.data(), output.data());
+    const cuda::Stream stream = made_by(cuda::Stream::create(device));
+    const tutti_call_options options = on_stream(stream.get());
+    ASSERT_EQ(driver.call<"cuStreamBeginCapture">(stream.get(), cuda::CaptureMode::thread_local_), cuda::Error::success);
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, input.data(), output.data(), kLong, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+    EXPECT_THAT(reason_of_last(comm), HasSubstr("lent"));
+    cuda::CUgraph graph = nullptr;
+    cuda::CUgraphExec ready = nullptr;
+    ASSERT_EQ(driver.call<"cuStreamEndCapture">(stream.get(), &graph), cuda::Error::success);
+    ASSERT_EQ(driver.call<"cuGraphInstantiateWithFlags">(&ready, graph, 0ULL), cuda::Error::success);
+    for (int i = 0; i < 3; ++i) {
+      output.write(ramp(rank + 5, kLong));
+      ASSERT_EQ(driver.call<"cuGraphLaunch">(ready, stream.get()), cuda::Error::success);
+      ASSERT_EQ(driver.call<"cuStreamSynchronize">(stream.get()), cuda::Error::success);
+      EXPECT_EQ(output.values(), sum_of(2));
+    }
+    EXPECT_EQ(driver.call<"cuGraphExecDestroy">(ready), cuda::Error::success);
+    EXPECT_EQ(driver.call<"cuGraphDestroy">(graph), cuda::Error::success);
+  });
 }
 
 }  // namespace

@@ -190,5 +190,14 @@ TEST_P(FamilyProcesses, KeepMemoryBeyondTheFamily) {
 
 INSTANTIATE_TEST_SUITE_P(Over, FamilyProcesses, testing::Values("shm", "tcp", "mixed"), parameter_name);
 
+// By kernels, over a driver that opens one process's memory in another.
+TEST(DeviceLoans, BetweenProcesses) {
+  if (!std::getenv("API_TEST_DEVICE")) GTEST_SKIP() << "API_TEST_DEVICE=1 and TUTTI_CUDA=kernels run it";
+  for (const int size : {2, 4}) {
+    ProcessWorld world(size, {program_from("API_TEST_RANK_PROGRAM"), "lent_memory"}, {}, "shm");
+    for (const Ending& ending : world.wait(60)) EXPECT_EQ(ending.exit_code, 0) << ending.output;
+  }
+}
+
 }  // namespace
 }  // namespace tutti::test

@@ -10,6 +10,7 @@
 #include "device_bytes.h"
 #include "digest.h"
 #include "family_memory.h"
+#include "lent_memory.h"
 #include "random_program.h"
 
 namespace tutti::test {
@@ -73,6 +74,7 @@ std::string stats(tutti_comm* comm, const Arguments&) {
 
 std::string family_memory(tutti_comm* comm, const Arguments&) { return check_family_memory(comm); }
 std::string kept_memory(tutti_comm* comm, const Arguments&) { return check_kept_memory(comm); }
+std::string lent_memory(tutti_comm* comm, const Arguments&) { return check_lent_memory(comm); }
 
 int run(const std::string& action, const Arguments& arguments) {
   static const std::map<std::string, std::string (*)(tutti_comm*, const Arguments&)> kActions = {{"cover", cover},
@@ -82,7 +84,8 @@ int run(const std::string& action, const Arguments& arguments) {
                                                                                                  {"digest", digest},
                                                                                                  {"stats", stats},
                                                                                                  {"family_memory", family_memory},
-                                                                                                 {"kept_memory", kept_memory}};
+                                                                                                 {"kept_memory", kept_memory},
+                                                                                                 {"lent_memory", lent_memory}};
   const auto found = kActions.find(action);
   if (found == kActions.end()) return std::fprintf(stderr, "no action %s\n", action.c_str()), 2;
   (void)DeviceBytes::wanted();  // so that the communicator knows of devices

@@ -100,6 +100,7 @@ class Cpu {
   static uint64_t load_acquire(const uint64_t* from) { return of(from).load(std::memory_order_acquire); }
   static void store_release(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_release); }
   static void store_relaxed(uint64_t* to, uint64_t v) { of(to).store(v, std::memory_order_relaxed); }
+  static uint64_t load_relaxed(const uint64_t* from) { return of(from).load(std::memory_order_relaxed); }
   static uint32_t load_relaxed(const uint32_t* from) { return of(from).load(std::memory_order_relaxed); }
   static StampedPair load_words(const std::byte* from) {
     const auto* words = reinterpret_cast<const uint64_t*>(from);

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,7 +27,9 @@ using cuda::Channel;
 using cuda::Cpu;
 using cuda::DeviceCall;
 using cuda::DevicePeer;
+using cuda::DeviceRegion;
 using cuda::DeviceReport;
+using cuda::LentRegion;
 using cuda::Protocol;
 using cuda::Vector;
 using Kernel = void (*)(const Cpu&, const DeviceCall&);
@@ -49,8 +53,30 @@ class DeviceWorld {
         protocol_(protocol) {
     const size_t pairs = static_cast<size_t>(size) * lanes;
     for (int rank = 0; rank < size; ++rank)
-      ranks_.push_back(
-          {std::vector<Channel>(pairs), std::vector<Vector>(pairs * cuda::kChannelSlots * slot_bytes_ / 16), {}, {}, {}});
+      ranks_.push_back({std::vector<Channel>(pairs),
+                        std::vector<Vector>(pairs * cuda::kChannelSlots * slot_bytes_ / 16),
+                        std::vector<DeviceRegion>(static_cast<size_t>(size) * cuda::kRegionsOfRank),
+                        {},
+                        {},
+                        {},
+                        {}});
+  }
+
+  // Later calls of the rank lend what they have in this memory, which all others know as the region of this number.
+  void lend(int rank, std::span<const int32_t> memory, uint32_t number) {
+    const auto bytes = std::as_bytes(memory);
+    ranks_[static_cast<size_t>(rank)].lent.push_back({bytes.data(), bytes.size(), number});
+    for (Rank& reader : ranks_) region(reader, rank, number) = {bytes.data(), bytes.size()};
+  }
+  // That one memory of a peer's is shorter than this peer takes it for.
+  void cut(int reader, int owner, uint32_t number, uint64_t bytes) {
+    region(ranks_[static_cast<size_t>(reader)], owner, number).bytes = bytes;
+  }
+  void lend_nothing() {
+    for (Rank& rank : ranks_) {
+      rank.lent.clear();
+      std::ranges::fill(rank.regions, DeviceRegion{});
+    }
   }
 
   // The call of one rank; memory that it needs stays with the world.
@@ -69,11 +95,15 @@ class DeviceWorld {
     call.header.protocol = protocol_;
     call.header.slot_bytes = slot_bytes_, call.header.hash = hash, call.header.divisor = static_cast<uint32_t>(size_);
     call.header.rank = static_cast<uint32_t>(rank);
+    call.header.regions = me.regions.data();
+    call.header.least_loan = 1;
+    std::ranges::copy(me.lent, call.header.lent);
     return call;
   }
 
-  // One launch for each rank, or one for all of them.
-  void run(Kernel kernel, const std::vector<DeviceCall>& calls, uint32_t threads, bool in_one_launch) {
+  // One launch for each rank, or one for all of them.  `ended`: what its caller does once a rank's call has ended.
+  void run(Kernel kernel, const std::vector<DeviceCall>& calls, uint32_t threads, bool in_one_launch,
+           const std::function<void(int)>& ended = {}) {
     std::optional<DeviceCall> of_all;
     if (in_one_launch) of_all.emplace().world = calls.data();
     std::vector<std::thread> running;
@@ -89,7 +119,14 @@ class DeviceWorld {
           });
       }
     }
-    for (std::thread& thread : running) thread.join();
+    const uint32_t of_rank = lanes_ * threads;
+    std::vector<std::thread> callers;
+    for (uint32_t rank = 0; rank < calls.size(); ++rank)
+      callers.emplace_back([&, rank] {
+        for (uint32_t n = 0; n < of_rank; ++n) running[rank * of_rank + n].join();
+        if (ended) ended(static_cast<int>(rank));
+      });
+    for (std::thread& caller : callers) caller.join();
   }
 
   // Where one rank's messages from another lie, and what both count.
@@ -109,6 +146,8 @@ class DeviceWorld {
   struct Rank {
     std::vector<Channel> channels;  // by peer and lane
     std::vector<Vector> slots;      // by peer, lane and slot
+    std::vector<DeviceRegion> regions;
+    std::vector<LentRegion> lent;
     std::vector<Vector> scratch;
     std::vector<std::byte> program;
     uint64_t report = 0;
@@ -119,6 +158,10 @@ class DeviceWorld {
     cuda::Barrier barrier;
     std::vector<Vector> shared;
   };
+
+  static DeviceRegion& region(Rank& reader, int owner, uint32_t number) {
+    return reader.regions[static_cast<size_t>(owner) * cuda::kRegionsOfRank + number];
+  }
 
   DevicePeer connect(int rank, int peer) {
     Rank &mine = ranks_[static_cast<size_t>(rank)], &theirs = ranks_[static_cast<size_t>(peer)];
@@ -155,10 +198,27 @@ struct Cut {
 using InAProtocol = testing::TestWithParam<std::tuple<Algorithm, Protocol>>;
 class InterpreterTest : public InAProtocol {};
 
+enum class Loans : uint8_t { none, some, all };
+
+// Of a call whose buffers these are.  Some: other buffers at each rank, and of some not all.
+void lend(DeviceWorld& world, const test::Exercise& exercise, bool in_place, Loans loans, uint32_t salt) {
+  world.lend_nothing();
+  if (loans == Loans::none) return;
+  for (size_t rank = 0; rank < exercise.outputs().size(); ++rank) {
+    uint32_t number = 0;
+    for (const std::span<const int32_t> buffer : {exercise.inputs()[rank], exercise.outputs()[rank]}) {
+      const bool is_input = number++ == 0;
+      const uint32_t kind = static_cast<uint32_t>(rank) + number + salt;
+      if ((is_input && in_place) || buffer.empty() || (loans == Loans::some && kind % 3 == 0)) continue;
+      const bool half = loans == Loans::some && kind % 3 == 1;
+      world.lend(static_cast<int>(rank), half ? buffer.first((buffer.size() + 1) / 2) : buffer, number * 11 + salt % 10);
+    }
+  }
+}
+
 // One after another in the same channels, so that numbers go on; some end with all ranks in one launch.
-TEST_P(InterpreterTest, CarriesOutEveryPlan) {
+void carry_out_every_size(const Algorithm& algorithm, Protocol protocol, Loans loans) {
   constexpr uint32_t kLanes = 2;
-  const auto& [algorithm, protocol] = GetParam();
   uint32_t salt = 0;
   for (const int size : test::fewer<std::vector<int>>({2, 3, 4, 5, 8}, {2, 3, 5})) {
     for (const int root : {0, size - 1}) {
@@ -169,19 +229,32 @@ TEST_P(InterpreterTest, CarriesOutEveryPlan) {
         c.in_place = !each_rank_has_a_part(algorithm.collective) && ++salt % 2 == 0;
         SCOPED_TRACE(testing::Message() << size << " ranks, root " << root << ", " << count << " elements");
         test::Exercise exercise(c, static_cast<int>(salt));
+        lend(world, exercise, c.in_place, loans, salt);
         std::vector<DeviceCall> calls;
         for (int rank = 0; rank < size; ++rank)
           calls.push_back(world.call(rank, exercise.program(rank), exercise.binding(rank), salt + 1));
-        world.run(kSumOfIntegers, calls, 1 + salt % 3, salt % 4 == 0);
+        world.run(kSumOfIntegers, calls, 1 + salt % 3, salt % 4 == 0, [&](int rank) { exercise.use_up(rank); });
         if (algorithm.collective != Collective::barrier) exercise.expect_right();
         for (int rank = 0; rank < size; ++rank) {
           const auto report = DeviceReport::of(world.report(rank));
           ASSERT_NE(report.kind, DeviceReport::Kind::mismatch) << "rank " << rank << " of its peer " << report.peer;
         }
-        if (HasFatalFailure()) return;
+        if (testing::Test::HasFatalFailure()) return;
       }
     }
   }
+}
+
+TEST_P(InterpreterTest, CarriesOutEveryPlan) {
+  const auto& [algorithm, protocol] = GetParam();
+  carry_out_every_size(algorithm, protocol, Loans::none);
+}
+
+class LoansTest : public testing::TestWithParam<std::tuple<Algorithm, Loans>> {};
+
+TEST_P(LoansTest, CarryOutEveryPlan) {
+  const auto& [algorithm, loans] = GetParam();
+  carry_out_every_size(algorithm, Protocol::flagged, loans);
 }
 
 // What the engine makes of the same floats on the host, bit for bit: the same plans, and arithmetic in the same order.
@@ -223,6 +296,14 @@ std::string label_of(const testing::TestParamInfo<std::tuple<Algorithm, Protocol
 }
 INSTANTIATE_TEST_SUITE_P(Algorithms, InterpreterTest,
                          testing::Combine(testing::ValuesIn(algorithms().begin(), algorithms().end()), kBoth), label_of);
+std::string label_of_loans(const testing::TestParamInfo<std::tuple<Algorithm, Loans>>& info) {
+  const auto& [algorithm, loans] = info.param;
+  return std::string(name(algorithm.collective)) + "_" + std::string(algorithm.name) + (loans == Loans::all ? "_all" : "_some");
+}
+INSTANTIATE_TEST_SUITE_P(Algorithms, LoansTest,
+                         testing::Combine(testing::ValuesIn(algorithms().begin(), algorithms().end()),
+                                          testing::Values(Loans::some, Loans::all)),
+                         label_of_loans);
 INSTANTIATE_TEST_SUITE_P(Algorithms, ReductionTest, testing::Combine(testing::ValuesIn(reductions()), kBoth), label_of);
 
 // Blocks of one rank's own length each, some of them empty, so that none begins where the one before is aligned.
@@ -367,6 +448,85 @@ TEST(StampTest, OlderWordsAreNotBelieved) {
     EXPECT_EQ(DeviceReport::of(pair.world.report(0)).kind, DeviceReport::Kind::waits);
     EXPECT_EQ(pair.values[0][0], 1u);
   }
+}
+
+// A broadcast from rank 0 to rank 1, which reads it where it lies.
+struct LentBroadcast {
+  LentBroadcast() {
+    const Algorithm& algorithm = algorithm_named(Collective::broadcast, "direct");
+    world.lend(0, values[0], 3);
+    for (int rank = 0; rank < 2; ++rank) {
+      const Program program = compile(algorithm.plan(rank, Team(2), 0), algorithm.collective, rank, 2, 0);
+      auto* memory = reinterpret_cast<std::byte*>(values[rank].data());
+      calls.push_back(world.call(rank, program, Binding::chunked(memory, memory, 4 * kCount, program.blocks, 256), 1));
+    }
+  }
+  // Rank 1 does not read what this makes of rank 0's loan.
+  template <class Change>
+  static void expect_stray(Change change) {
+    LentBroadcast broadcast;
+    change(broadcast);
+    std::thread launch([&] { broadcast.world.run(kSumOfIntegers, broadcast.calls, 2, false); });
+    while (broadcast.world.report(1) == 0) std::this_thread::yield();
+    const auto report = DeviceReport::of(broadcast.world.report(1));
+    std::atomic_ref(broadcast.world.given_up).store(1);
+    launch.join();
+    EXPECT_EQ(report.kind, DeviceReport::Kind::stray);
+    EXPECT_EQ(report.peer, 0u);
+    EXPECT_EQ(broadcast.values[1], std::vector<int32_t>(kCount));
+  }
+  static constexpr size_t kCount = 64;
+  DeviceWorld world{2, 1, 1024};
+  std::vector<int32_t> values[2] = {std::vector<int32_t>(kCount, 5), std::vector<int32_t>(kCount)};
+  std::vector<DeviceCall> calls;
+};
+
+TEST(LoanTest, IsReadWhereItLies) {
+  LentBroadcast broadcast;
+  broadcast.world.run(kSumOfIntegers, broadcast.calls, 2, false);
+  EXPECT_EQ(broadcast.values[1], std::vector<int32_t>(LentBroadcast::kCount, 5));
+  for (const Vector& untouched : broadcast.world.slot(1, 0, 0, 1)) ASSERT_EQ(untouched.word[0], 0u);
+}
+
+// The call does not end before it has been read, since its caller may then write there.
+TEST(LoanTest, IsWaitedFor) {
+  LentBroadcast broadcast;
+  std::atomic<bool> ended = false;
+  std::thread launch([&] {
+    broadcast.world.run(kSumOfIntegers, {broadcast.calls[0]}, 2, false);
+    ended = true;
+  });
+  while (broadcast.world.report(0) == 0 && !ended) std::this_thread::yield();
+  EXPECT_FALSE(ended);
+  const auto report = DeviceReport::of(broadcast.world.report(0));
+  EXPECT_EQ(report.kind, DeviceReport::Kind::waits);
+  EXPECT_EQ(report.peer, 1u);
+  std::atomic_ref(broadcast.world.given_up).store(1);
+  launch.join();
+}
+
+TEST(LoanTest, IsNotReadBeyondItsRegion) {
+  LentBroadcast::expect_stray([](LentBroadcast& broadcast) { broadcast.world.cut(1, 0, 3, 4 * LentBroadcast::kCount - 4); });
+}
+TEST(LoanTest, IsNotReadInAnUnknownRegion) {
+  LentBroadcast::expect_stray([](LentBroadcast& broadcast) { broadcast.world.cut(1, 0, 3, 0); });
+  LentBroadcast::expect_stray(
+      [](LentBroadcast& broadcast) { broadcast.calls[0].header.lent[0].number = cuda::kRegionsOfRank + 3; });
+}
+TEST(LoanTest, IsNotReadBehindItsRegion) {
+  LentBroadcast::expect_stray([](LentBroadcast& broadcast) {
+    LentRegion& lent = broadcast.calls[0].header.lent[0];
+    lent.base -= 1 << 20;
+    lent.bytes += 1 << 20;
+  });
+}
+TEST(LoanTest, IsNotReadAtAnOddAddress) {
+  LentBroadcast::expect_stray([](LentBroadcast& broadcast) {
+    broadcast.world.cut(1, 0, 3, 4 * LentBroadcast::kCount + 4);
+    LentRegion& lent = broadcast.calls[0].header.lent[0];
+    lent.base -= 1;
+    lent.bytes += 1;
+  });
 }
 
 // The programs of many ranks do not fit behind the header of a call.

@@ -50,6 +50,7 @@ class Exercise {
       outputs_.push_back(room(world, rank, whole_output() ? total() : c.count));
       std::fill(outputs_.back().begin(), outputs_.back().end(), -1);
       if (c.in_place) std::copy(inputs_.back().begin(), inputs_.back().end(), outputs_.back().begin());  // equally long
+      results_.emplace_back();
       programs_.push_back(std::make_shared<const Program>(
           compile(c.algorithm->plan(rank, c.team, c.root), c.algorithm->collective, rank, c.team.size, c.root)));
     }
@@ -72,13 +73,23 @@ class Exercise {
                                            slots(rank, link_table), link_table);
   }
 
+  const std::vector<std::span<int32_t>>& inputs() const { return inputs_; }  // of a case in place outputs() are
   const std::vector<std::span<int32_t>>& outputs() const { return outputs_; }
   const Program& program(int rank) const { return *programs_[static_cast<size_t>(rank)]; }
   Binding binding(int rank) { return bind(rank, program(rank)); }
 
+  // What a caller may do once its call has ended: the result is put aside, and all buffers are overwritten.  Ranks may at
+  // once.
+  void use_up(int rank) {
+    const auto me = static_cast<size_t>(rank);
+    results_[me].assign(outputs_[me].begin(), outputs_[me].end());
+    for (const auto& buffer : {inputs_[me], outputs_[me]}) std::ranges::fill(buffer, -77);
+  }
+
   void expect_right() const {
     for (int rank = 0; rank < case_.team.size; ++rank) {
-      const auto& output = outputs_[static_cast<size_t>(rank)];
+      const auto me = static_cast<size_t>(rank);
+      const std::span<const int32_t> output = results_[me].empty() ? outputs_[me] : std::span<const int32_t>(results_[me]);
       for (size_t i = 0; i < output.size(); ++i) {
         const auto [known, expected] = expectation(rank, i);
         if (!known) continue;
@@ -165,6 +176,7 @@ class Exercise {
   std::minstd_rand random_;
   std::deque<std::vector<int32_t>> plain_;
   std::vector<std::span<int32_t>> inputs_, outputs_;
+  std::vector<std::vector<int32_t>> results_;  // of ranks that have used up their buffers
   std::vector<std::shared_ptr<const Program>> programs_;
 };
 
