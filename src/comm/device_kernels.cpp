@@ -64,7 +64,8 @@ DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext
 }
 
 // Nothing is freed here (memory_pool.h).  Where the communicator has failed, kernels of other processes may still write
-// into the arena for a moment, and read what was lent, and it stays for them; as does all that kernels use which do not end.
+// into the arena for a moment, and read what was lent; both stay for them, as does all that kernels use which do not
+// end.
 DeviceKernels::~DeviceKernels() {
   if (watched_) parts_.control->set_watch(nullptr);
   if (!context_->is_ours()) return;
@@ -301,6 +302,8 @@ void DeviceKernels::launch(const Launch& launch) {
   header.void_call = reinterpret_cast<const uint32_t*>(arena_->data());
   header.report = static_cast<uint64_t*>(cuda::pointer_to(word_there(Word::report)));
   header.protocol = protocol;
+  header.calls = reinterpret_cast<cuda::Channel*>(arena_->data() + shape_.channels_at(cuda::Protocol::flagged, me));
+  header.to_flagged = shape_.channels_at(cuda::Protocol::flagged, 0) - shape_.channels_at(protocol, 0);
   header.slot_bytes = shape_.slot_bytes[static_cast<size_t>(protocol)];
   header.hash = hash_;
   header.divisor = shape_.ranks;

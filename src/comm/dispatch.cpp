@@ -297,8 +297,9 @@ Result<Dispatch::ForDevice> Dispatch::prepare_for_device(const Call& call, const
                          : each_rank_has_a_part(call.collective) ? call.count * element
                                                                  : bytes_of(call) / prepared.program->blocks;
   const auto blocks_moved = algorithms()[route.algorithm].cost.data.value(static_cast<uint64_t>(parts_.size), 1);
-  const auto cutting = cut_on_device(slots, block, blocks_moved, prepared.program->widest_run,
-                                     route.protocol ? route.protocol : parts_.settings.cuda_protocol, route.wish);
+  const auto cutting =
+      cut_on_device(slots, block, blocks_moved, prepared.program->widest_run,
+                    route.protocol ? route.protocol : parts_.settings.cuda_protocol, call.send_counts ? Cut{0, 0} : route.wish);
   prepared.protocol = cutting.protocol;
   prepared.cut = cutting.cut;
   return prepared;

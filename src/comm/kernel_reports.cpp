@@ -28,7 +28,9 @@ void KernelReports::note(uint32_t hash, const Work& work, bool in_graph) {
 
 ControlWatch::Look KernelReports::look(uint64_t now) {
   if (parts_.given_up->load(std::memory_order_acquire) != 0) failed();  // another rank of this host has heard of it first
-  const uint64_t word = __atomic_exchange_n(report_, 0, __ATOMIC_ACQUIRE);
+  const uint64_t waits = __atomic_exchange_n(&reports_[0], 0, __ATOMIC_ACQUIRE);
+  const uint64_t worse = __atomic_exchange_n(&reports_[1], 0, __ATOMIC_ACQUIRE);
+  const uint64_t word = worse != 0 ? worse : waits;
   if (word == 0) return {};
   hearsay_->waiting_ns.store(now, std::memory_order_relaxed);
   const auto report = cuda::DeviceReport::of(word);

@@ -26,8 +26,8 @@ class KernelReports final : public ControlWatch {
   };
 
   KernelReports(const CommunicatorParts& parts, std::string device);
-  // The words: the report, and the order to end.  Before the control thread is told of this; they outlive that.
-  void listen(uint64_t* report, uint32_t* given_up) { report_ = report, given_up_ = given_up; }
+  // The words: the two of reports, and the order to end.  Before the control thread is told of this; they outlive that.
+  void listen(uint64_t* reports, uint32_t* given_up) { reports_ = reports, given_up_ = given_up; }
   // A call that is about to be launched, by which its kernels name it.
   void note(uint32_t hash, const Work& work, bool in_graph);
   std::shared_ptr<const DeviceHearsay> hearsay() const { return hearsay_; }
@@ -43,7 +43,7 @@ class KernelReports final : public ControlWatch {
 
   const CommunicatorParts& parts_;
   const std::shared_ptr<DeviceHearsay> hearsay_ = std::make_shared<DeviceHearsay>();
-  uint64_t* report_ = nullptr;
+  uint64_t* reports_ = nullptr;
   uint32_t* given_up_ = nullptr;
   std::mutex mutex_;                 // of what follows
   std::map<uint32_t, Known> known_;  // by hash

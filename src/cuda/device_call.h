@@ -16,6 +16,7 @@ namespace tutti::cuda {
 // that its receiver is reading, and no plan needs more (tests/plan/deadlock_test.cpp).
 inline constexpr uint32_t kChannelSlots = 2;
 inline constexpr uint32_t kInterpreterThreads = 512;  // of a block, at most
+inline constexpr uint32_t kCallsTold = 4;             // the last ones
 
 // How messages travel.  Each protocol has channels and slots of its own.
 enum class Protocol : uint32_t {
@@ -35,13 +36,20 @@ struct alignas(128) Channel {
   uint64_t taken;                // how many of those sent the peer has read; it writes this
   uint64_t flag[kChannelSlots];  // flagged: number << 32 | hash of the message in the slot; the peer writes this
   uint64_t loan[kChannelSlots];  // likewise: LoanWord of that message; the peer writes this
+  uint64_t called[kCallsTold];   // of flagged channels: count << 32 | hash of the peer's last calls; the peer writes this
 };
+
+// The calls of a lane are counted, whatever their protocol; the count goes on from launch to launch, too.  Messages bear
+// their call's hash mixed with its count, so that one of another call is not believed, not even of a like call before
+// or after.  And each rank tells its peers what it calls: where calls differ in protocol, no message shows that.
+constexpr uint32_t mixed(uint32_t hash, uint64_t count) { return hash ^ (static_cast<uint32_t>(count) * 0x9E3779B1U); }
 
 // The stamps of a message: bits of its number, so that words of an older message are not taken for its, and of the
 // call's hash.  Stamped messages of a channel are numbered without a gap, so what is left in a slot are words of older
 // ones there; one message in every kSweepEvery numbers overwrites the slot to its end.  So no word is older than that
-// many numbers, and none has the stamp that is waited for.
-inline constexpr uint32_t kStampNumberBits = 12;
+// many numbers, and none has the stamp that is waited for.  (22 bits of the hash are left, beside what ranks tell each
+// other of their calls.)
+inline constexpr uint32_t kStampNumberBits = 10;
 inline constexpr uint64_t kSweepEvery = 1 << (kStampNumberBits - 1);
 constexpr uint32_t stamp_of(uint64_t number, uint32_t hash) {
   return hash << kStampNumberBits | (number & ((1U << kStampNumberBits) - 1));
@@ -94,7 +102,9 @@ struct DeviceCallHeader {
   std::byte* scratch;           // by lane and scratch block
   const uint32_t* given_up;     // not 0 when the ranks have given up: who sees that writes nothing more; the host's memory
   const uint32_t* void_call;    // not 0 when calls that have not begun must not begin; of this device, where a look is cheap
-  uint64_t* report;             // of this rank; written only where something is amiss (DeviceReport)
+  uint64_t* report;             // two words of this rank: who waits, and what is worse; else not written (DeviceReport)
+  Channel* calls;               // by lane, of this rank with itself: `received` counts calls
+  uint64_t to_flagged;          // bytes from this protocol's channels to the flagged ones
   const DeviceRegion* regions;  // kRegionsOfRank of each rank
   LentRegion lent[kMostLent];   // what this rank may lend
   uint64_t least_loan;          // bytes; shorter messages lie in slots
@@ -105,6 +115,8 @@ struct DeviceCallHeader {
   uint64_t stripes;
   uint64_t slot_bytes;  // as they lie in memory; a multiple of 16
   uint32_t hash;        // of the call: messages of others are not believed
+  uint32_t mixed_hash;  // each lane's own, as is the next: it puts them there
+  uint64_t call;        // its count
   uint32_t divisor;     // of averages
   uint32_t rank, blocks;
   DeviceCut cut;
@@ -135,7 +147,7 @@ constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return r
 struct InterpreterPeer {
   uint64_t sent, received, taken;  // `taken` as it was when last looked at
   uint64_t lent;                   // the last message that the peer reads in this rank's memory; 0: none
-  uint64_t in_number, out_number;
+  uint64_t in_number, out_number, out_loan;
   const std::byte* in;
   std::byte* out;
 };

@@ -61,7 +61,7 @@ class Interpreter {
     peers_ = reinterpret_cast<InterpreterPeer*>(at);
     at += call.header.peers * sizeof(InterpreterPeer);
     copy(at, reinterpret_cast<const std::byte*>(&call.header), sizeof(DeviceCallHeader));
-    header_ = reinterpret_cast<const DeviceCallHeader*>(at);
+    header_ = reinterpret_cast<DeviceCallHeader*>(at);
     at += sizeof(DeviceCallHeader);
     copy(at, call.header.program != nullptr ? call.header.program : call.program, call.header.program_bytes);
     device_peers_ = reinterpret_cast<const DevicePeer*>(at);
@@ -74,6 +74,10 @@ class Interpreter {
 
   TUTTI_DEVICE void run() {
     const uint32_t lane = machine_.block();
+    if (machine_.thread() == 0) {
+      header_->call = header_->calls[lane].received + 1;
+      header_->mixed_hash = mixed(header_->hash, header_->call);
+    }
     for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
       peers_[p].sent = device_peers_[p].mine[lane].sent;
       peers_[p].received = device_peers_[p].mine[lane].received;
@@ -82,6 +86,7 @@ class Interpreter {
     }
     // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
     if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->void_call) != 0)) return;
+    tell_call();
     TUTTI_LOOP
     for (uint64_t stripe = lane; stripe < header_->stripes; stripe += machine_.blocks()) {
       TUTTI_LOOP
@@ -93,6 +98,7 @@ class Interpreter {
       device_peers_[p].mine[lane].sent = peers_[p].sent;
       device_peers_[p].mine[lane].received = peers_[p].received;
     }
+    if (machine_.thread() == 0) header_->calls[lane].received = header_->call;
   }
 
  private:
@@ -190,7 +196,7 @@ class Interpreter {
     Walk parts = walk(instruction, stripe);
     if (!next(parts, operands.part)) return true;  // an empty message does not travel, as both its ends know
     const uint64_t loan = loan_of(instruction, operands.part, parts);
-    if (!wait_for_messages(instruction, operands.part, parts, loan != 0)) return false;
+    if (!wait_for_messages(instruction, operands.part, parts, loan)) return false;
     operands.messages = peers_;
     operands.outs = loan != 0 ? 0 : instruction.outs;
     operands.n_sources = 1u + instruction.ins;
@@ -204,7 +210,7 @@ class Interpreter {
       TUTTI_LOOP
       do here = here && compute_stamped(operands, divisor, instruction);
       while (next(parts, operands.part));
-      sweep(instruction, parts.at);
+      here = here && sweep(instruction, parts.at);
       if (machine_.any(!here)) return false;
     } else {
       TUTTI_LOOP
@@ -212,7 +218,7 @@ class Interpreter {
       while (next(parts, operands.part));
       machine_.sync();
     }
-    tell_peers(instruction, loan);
+    tell_peers(instruction);
     return true;
   }
 
@@ -234,7 +240,7 @@ class Interpreter {
 
   // Eight bytes of each operand at once; the words of several messages are asked for before the first is waited for.
   TUTTI_DEVICE bool compute_stamped(const PartOperands& operands, const Divisor& divisor, const DeviceInstruction& instruction) {
-    constexpr uint32_t kAtOnce = 8;
+    constexpr uint32_t kAtOnce = sizeof(typename Format::Stored) < 8 ? 8 : 4;  // as there are registers
     const DevicePart& part = operands.part;
     const uint64_t end = (part.bytes + 15) / 16 * 16;  // where the next part begins: no word is left out
     TUTTI_LOOP
@@ -282,7 +288,7 @@ class Interpreter {
   }
 
   TUTTI_DEVICE bool wait_for_words(StampedPair& seen, uint64_t place, uint32_t message, const DeviceInstruction& instruction) {
-    const uint32_t wanted = stamp_of(peers_[message].in_number, header_->hash);
+    const uint32_t wanted = stamp_of(peers_[message].in_number, header_->mixed_hash);
     const auto are_here = [&] {
       return static_cast<uint32_t>(seen.word[0] >> 32) == wanted && static_cast<uint32_t>(seen.word[1] >> 32) == wanted;
     };
@@ -305,20 +311,31 @@ class Interpreter {
   }
 
   TUTTI_DEVICE void store_stamped(uint32_t message, uint64_t place, const Pair& data) const {
-    const uint64_t stamp = uint64_t{stamp_of(peers_[message].out_number, header_->hash)} << 32;
+    const uint64_t stamp = uint64_t{stamp_of(peers_[message].out_number, header_->mixed_hash)} << 32;
     Machine::store_words(peers_[message].out + place, {{stamp | data.word[0], stamp | data.word[1]}});
   }
 
-  // Of the message so many bytes have been written.
-  TUTTI_DEVICE void sweep(const DeviceInstruction& instruction, uint64_t written) const {
+  // What is behind the data of messages that overwrite their slots.  It is waited for, too: when a message is taken, all of
+  // it has been written.
+  TUTTI_DEVICE bool sweep(const DeviceInstruction& instruction, uint64_t data_bytes) {
+    const uint64_t begin = 2 * data_bytes + machine_.thread() * sizeof(StampedPair),
+                   step = machine_.threads() * sizeof(StampedPair);
     TUTTI_LOOP
     for (uint32_t n = 0; n < instruction.outs; ++n) {
       if (!sweeps_slot(peers_[n].out_number)) continue;
       TUTTI_LOOP
-      for (uint64_t at = 2 * written + machine_.thread() * sizeof(StampedPair); at < header_->slot_bytes;
-           at += machine_.threads() * sizeof(StampedPair))
-        store_stamped(n, at, {});
+      for (uint64_t at = begin; at < header_->slot_bytes; at += step) store_stamped(n, at, {});
     }
+    TUTTI_LOOP
+    for (uint32_t n = 0; n < instruction.ins; ++n) {
+      if (!sweeps_slot(peers_[n].in_number)) continue;
+      TUTTI_LOOP
+      for (uint64_t at = begin; at < header_->slot_bytes; at += step) {
+        StampedPair seen{};
+        if (!wait_for_words(seen, at, n, instruction)) return false;
+      }
+    }
+    return true;
   }
 
   // Up to eight bytes of elements, which are aligned, and no more is asked; behind the end there are zeros.
@@ -353,7 +370,8 @@ class Interpreter {
     return (uint64_t{machine_.block()} * kChannelSlots + number % kChannelSlots) * header_->slot_bytes;
   }
 
-  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest, bool lends) {
+  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest,
+                                      uint64_t loan) {
     const uint32_t lane = machine_.block();
     bool here = true;
     TUTTI_LOOP
@@ -376,7 +394,8 @@ class Interpreter {
       const auto has_room = [&] { return number - (peers_[p].taken = Machine::load_acquire(&taken)) <= kChannelSlots; };
       if (number - peers_[p].taken > kChannelSlots)
         here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
-      if (lends) peers_[p].lent = number;
+      if (loan != 0) peers_[p].lent = number;
+      peers_[n].out_loan = loan;
       peers_[n].out = peer.outbox + slot_of(number);
       peers_[n].out_number = number;
     }
@@ -387,7 +406,7 @@ class Interpreter {
   TUTTI_DEVICE bool wait_for_flag(const std::byte*& message, uint64_t number, const DevicePeer& peer,
                                   const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) {
     const Channel& channel = peer.mine[machine_.block()];
-    const uint64_t wanted = number << 32 | header_->hash;
+    const uint64_t wanted = number << 32 | header_->mixed_hash;
     uint64_t seen = 0;
     return wait_until(
         peer, instruction,
@@ -407,10 +426,8 @@ class Interpreter {
   // ---- loans ----
 
   // The word of a loan of this instruction's value, if that is one part; 0: it goes into slots.
-  TUTTI_DEVICE uint64_t loan_of(const DeviceInstruction& instruction, const DevicePart& first, Walk rest) const {
-    if (!instruction.lends || header_->lent[0].bytes == 0 || first.bytes < header_->least_loan) return 0;
-    DevicePart more;
-    if (next(rest, more)) return 0;
+  TUTTI_DEVICE uint64_t loan_of(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) const {
+    if (!instruction.lends || header_->lent[0].bytes == 0 || first.bytes < header_->least_loan || rest.segment < rest.end) return 0;
     const std::byte* const value = instruction.take == DeviceTake::nothing ? first.own : first.home;
     TUTTI_LOOP
     for (uint32_t n = 0; n < kMostLent; ++n) {
@@ -448,6 +465,22 @@ class Interpreter {
     return !machine_.any(!all);
   }
 
+  // ---- what is called ----
+
+  TUTTI_DEVICE Channel& flagged(Channel* channels) const { return later(channels, header_->to_flagged)[machine_.block()]; }
+
+  TUTTI_DEVICE void tell_call() const {
+    TUTTI_LOOP
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads())
+      Machine::store_relaxed(&flagged(device_peers_[p].theirs).called[header_->call % kCallsTold],
+                             header_->call << 32 | header_->hash);
+  }
+  TUTTI_DEVICE bool calls_otherwise(const DevicePeer& peer) const {
+    const uint64_t told = Machine::load_relaxed(&flagged(peer.mine).called[header_->call % kCallsTold]),
+                   mine = header_->call << 32 | header_->hash;
+    return told >> 32 == mine >> 32 && told != mine;
+  }
+
   // Looks at the host's memory and at the clock now and then only: both are far away.  Reports are a second apart: all
   // threads may wait.
   template <class Ready, class Amiss>
@@ -457,23 +490,24 @@ class Interpreter {
     uint64_t begin = 0, said = 0;
     TUTTI_LOOP
     for (uint32_t polls = 1; !ready(); ++polls) {
+      if (polls > Machine::kPolls) Machine::pause();  // from then on others may have the device
       if (polls % Machine::kPolls != 0) continue;
       if (Machine::load_relaxed(header_->given_up) != 0) return false;
       const uint64_t now = Machine::nanoseconds();
       if (begin == 0) begin = now;
       DeviceReport report{amiss(), static_cast<uint32_t>((now - begin) / kSecond), static_cast<uint32_t>(peer.rank),
                           instruction.step, header_->hash};
+      if (report.kind == DeviceReport::Kind::none && calls_otherwise(peer)) report.kind = DeviceReport::Kind::mismatch;
       if (report.kind == DeviceReport::Kind::none && now - begin > kSecond) report.kind = DeviceReport::Kind::waits;
       if (report.kind != DeviceReport::Kind::none && now - said > kSecond) {
-        Machine::store_relaxed(header_->report, report.word());
+        Machine::store_relaxed(&header_->report[report.kind != DeviceReport::Kind::waits], report.word());
         said = now;
       }
-      Machine::pause();
     }
     return true;
   }
 
-  TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction, uint64_t loan) const {
+  TUTTI_DEVICE void tell_peers(const DeviceInstruction& instruction) const {
     const uint32_t lane = machine_.block();
     TUTTI_LOOP
     for (uint32_t n = first_in(); n < instruction.ins; n += machine_.threads()) {
@@ -486,14 +520,14 @@ class Interpreter {
     for (uint32_t n = first_out(); n < instruction.outs; n += machine_.threads()) {
       const uint64_t number = peers_[n].out_number;
       Channel& theirs = device_peers_[ports_[instruction.first_out + n]].theirs[lane];
-      Machine::store_relaxed(&theirs.loan[number % kChannelSlots], loan);
-      Machine::store_release(&theirs.flag[number % kChannelSlots], number << 32 | header_->hash);
+      Machine::store_relaxed(&theirs.loan[number % kChannelSlots], peers_[n].out_loan);
+      Machine::store_release(&theirs.flag[number % kChannelSlots], number << 32 | header_->mixed_hash);
     }
   }
 
   const Machine& machine_;
   InterpreterPeer* peers_;  // numbers are by peer, messages by port
-  const DeviceCallHeader* header_;
+  DeviceCallHeader* header_;
   const DevicePeer* device_peers_;
   const DeviceBlock* blocks_;
   const DeviceInstruction* instructions_;

@@ -69,12 +69,13 @@ Cut cut(const RouteTerms& terms, uint64_t block_bytes, uint32_t widest_run, cons
 DeviceCutting cut_on_device(const DeviceSlots& slots, uint64_t block_bytes, uint64_t blocks_moved, uint32_t widest_run,
                             std::optional<DeviceProtocol> protocol, const Cut& wish) {
   using enum DeviceProtocol;
-  constexpr uint64_t kUnit = 64, kPlace = 16;  // a message's blocks may begin anywhere in 16 bytes
-  const bool can_be_stamped = block_bytes != UINT64_MAX && slots.stamped_bytes >= widest_run * (kUnit + kPlace);
+  constexpr uint64_t kUnit = 64;
+  const bool can_be_stamped = block_bytes != UINT64_MAX && slots.stamped_bytes >= widest_run * kUnit;
   const bool is_small = block_bytes <= kStampedUntil && block_bytes * blocks_moved <= kStampedUntil;
   if (!can_be_stamped || !protocol) protocol = can_be_stamped && is_small ? stamped : flagged;
   const uint64_t room = (protocol == stamped ? slots.stamped_bytes : slots.flagged_bytes) / widest_run;
-  const uint64_t most = room < kUnit + kPlace ? kUnit : (room - kPlace) / kUnit * kUnit;
+  const uint64_t place = protocol == stamped ? 0 : 16;  // a flagged message's blocks may begin anywhere in so many bytes
+  const uint64_t most = room < kUnit + place ? kUnit : (room - place) / kUnit * kUnit;
   const uint64_t lanes = wish.lanes > 0 ? std::min(wish.lanes, slots.lanes) : slots.lanes;
   const uint64_t even = block_bytes / lanes + (block_bytes % lanes != 0);
   const uint64_t least = protocol == stamped ? kStampedLeastStripe : kFlaggedLeastStripe;

@@ -252,6 +252,41 @@ TEST_F(OnDevice, RanksThatCallDifferentSizesAreTold) {
   });
 }
 
+// A root's kernel ends when it has sent, whatever the others call.
+TEST_F(OnDevice, ARootThatHasSentSomethingElseIsTold) {
+  const LocalWorld world(2);
+  constexpr size_t kLarge = 200'000;
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, kLarge)));
+    const auto broadcast = [&](size_t count) {
+      return tutti_broadcast(comm, memory.data(), memory.data(), count, TUTTI_FLOAT32, 0, nullptr);
+    };
+    ASSERT_TRUE(succeeded(broadcast(100), comm));
+    const tutti_status first = broadcast(rank == 0 ? 100 : kLarge);
+    if (rank == 1) {
+      EXPECT_EQ(first, TUTTI_MISMATCH);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("broadcast #2 of 200000 float32"));
+    }
+    EXPECT_EQ(tutti_barrier(comm, nullptr), TUTTI_MISMATCH);
+  });
+}
+
+// Each finds a message of the size that it waits for, but of the other call.
+TEST_F(OnDevice, CallsInAnotherOrderAreTold) {
+  const LocalWorld world(2);
+  constexpr size_t kLarge = 200'000;
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, kLarge)));
+    const auto broadcast = [&](size_t count) {
+      return tutti_broadcast(comm, memory.data(), memory.data(), count, TUTTI_FLOAT32, 0, nullptr);
+    };
+    ASSERT_TRUE(succeeded(broadcast(100), comm));
+    (void)broadcast(rank == 0 ? 100 : kLarge);  // of the root both may succeed
+    (void)broadcast(rank == 0 ? kLarge : 100);
+    EXPECT_EQ(tutti_barrier(comm, nullptr), TUTTI_MISMATCH);
+  });
+}
+
 // Kernels that wait for one another end with the communicator, and say why.
 TEST_F(OnDevice, RanksThatCallDifferentThingsAreTold) {
   const LocalWorld world(2);

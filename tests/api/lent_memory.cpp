@@ -69,8 +69,8 @@ void LentFloats::move(cuda::CUdeviceptr to, cuda::CUdeviceptr from) const {
   if (!status.ok()) throw std::runtime_error(status.message());
 }
 
-// A call's memory is published in it, mapped by others in that or their next one, and lent in the one after.  Callers write
-// into it as soon as a call has ended.
+// A call's memory is published in it, mapped by others in that or their next one, and lent in the one after.  Callers
+// write into it as soon as a call has ended.
 std::string check_lent_memory(tutti_comm* comm) try {
   constexpr int kCalls = 6;
   const int rank = tutti_comm_rank(comm), size = tutti_comm_size(comm);
@@ -87,7 +87,8 @@ std::string check_lent_memory(tutti_comm* comm) try {
     stats.struct_size = sizeof stats;
     if (tutti_comm_stats(comm, &stats) != TUTTI_SUCCESS) return tutti_last_error(comm);
     const std::string reason = stats.last_reason;
-    if (call != 1 && (reason.find("lent") != std::string::npos) != (call > 1)) return "call " + std::to_string(call) + ": " + reason;
+    const bool lends = reason.find("lent") != std::string::npos;
+    if (call != 1 && lends != (call > 1)) return "call " + std::to_string(call) + ": " + reason;
     if (tutti_barrier(comm, nullptr) != TUTTI_SUCCESS) return tutti_last_error(comm);
   }
   if (tutti_broadcast(comm, rank == 0 ? first.data() : nullptr, second.data(), kLentCount, TUTTI_FLOAT32, 0, nullptr) !=

@@ -86,6 +86,7 @@ class DeviceRank {
     auto* const words = static_cast<std::byte*>(pointer_to(value_of(words_.device_address())));
     call.header.given_up = call.header.void_call = reinterpret_cast<const uint32_t*>(words);
     call.header.report = reinterpret_cast<uint64_t*>(words + kPlaceOfReport);
+    call.header.calls = reinterpret_cast<Channel*>(arena_.data() + place_of_channels(rank_));
     call.header.protocol = protocol_;
     call.header.slot_bytes = kSlotBytes, call.header.hash = hash, call.header.divisor = 1;
     call.header.rank = static_cast<uint32_t>(rank_);

@@ -91,7 +91,8 @@ class DeviceWorld {
     if (!me.program.empty()) call.header.program = me.program.data();
     me.scratch.assign(lanes_ * program.scratch_blocks * cuda::scratch_pitch(binding.stripe_bytes()) / 16 + 1, {});
     call.header.scratch = reinterpret_cast<std::byte*>(me.scratch.data());
-    call.header.given_up = call.header.void_call = &given_up, call.header.report = &me.report;
+    call.header.given_up = call.header.void_call = &given_up, call.header.report = me.reports;
+    call.header.calls = &me.channels[static_cast<size_t>(rank) * lanes_];
     call.header.protocol = protocol_;
     call.header.slot_bytes = slot_bytes_, call.header.hash = hash, call.header.divisor = static_cast<uint32_t>(size_);
     call.header.rank = static_cast<uint32_t>(rank);
@@ -139,7 +140,11 @@ class DeviceWorld {
       for (Channel& channel : rank.channels) channel.sent = channel.received = channel.taken = number;
   }
 
-  uint64_t report(int rank) { return std::atomic_ref(ranks_[static_cast<size_t>(rank)].report).load(); }
+  uint64_t report(int rank) {  // the worst
+    uint64_t* const reports = ranks_[static_cast<size_t>(rank)].reports;
+    const uint64_t worse = std::atomic_ref(reports[1]).load();
+    return worse != 0 ? worse : std::atomic_ref(reports[0]).load();
+  }
   uint32_t given_up = 0;
 
  private:
@@ -150,7 +155,7 @@ class DeviceWorld {
     std::vector<LentRegion> lent;
     std::vector<Vector> scratch;
     std::vector<std::byte> program;
-    uint64_t report = 0;
+    uint64_t reports[2] = {};
   };
   struct Block {
     Block(uint32_t threads, uint64_t bytes) : barrier(threads), shared((bytes + Cpu::kOwnBytes) / 16 + 1) {}
@@ -421,7 +426,8 @@ TEST(StampTest, SomeMessagesOverwriteTheirSlots) {
     EXPECT_EQ(pair.values[1][1], 6u);
     // Of 64 bytes each; the third lies where the first was.
     const uint64_t first = before + 1, third = first + 2;
-    const auto bears = [](uint32_t stamp, uint64_t number) { return stamp == cuda::stamp_of(number, 1); };
+    const uint32_t hash = cuda::mixed(1, before + 1);  // of the call that comes next
+    const auto bears = [&](uint32_t stamp, uint64_t number) { return stamp == cuda::stamp_of(number, hash); };
     for (int rank = 0; rank < 2; ++rank) {
       size_t of_both = 0, of_third = 0;
       const std::span<Vector> slot = pair.world.slot(rank, 1 - rank, 0, first);
@@ -443,7 +449,7 @@ TEST(StampTest, OlderWordsAreNotBelieved) {
     constexpr uint64_t kBefore = 5 * cuda::kSweepEvery;
     pair.world.begin_counting_at(kBefore);
     for (Vector& words : pair.world.slot(0, 1, 0, kBefore + 1))
-      words.word[1] = words.word[3] = cuda::stamp_of(kBefore + 1 - age, 1);
+      words.word[1] = words.word[3] = cuda::stamp_of(kBefore + 1 - age, cuda::mixed(1, kBefore + 1));
     pair.run_until_report(0, {pair.calls[0]});
     EXPECT_EQ(DeviceReport::of(pair.world.report(0)).kind, DeviceReport::Kind::waits);
     EXPECT_EQ(pair.values[0][0], 1u);
@@ -466,8 +472,12 @@ struct LentBroadcast {
   static void expect_stray(Change change) {
     LentBroadcast broadcast;
     change(broadcast);
-    std::thread launch([&] { broadcast.world.run(kSumOfIntegers, broadcast.calls, 2, false); });
-    while (broadcast.world.report(1) == 0) std::this_thread::yield();
+    std::atomic<bool> ended = false;
+    std::thread launch([&] {
+      broadcast.world.run(kSumOfIntegers, broadcast.calls, 2, false);
+      ended = true;
+    });
+    while (broadcast.world.report(1) == 0 && !ended) std::this_thread::yield();
     const auto report = DeviceReport::of(broadcast.world.report(1));
     std::atomic_ref(broadcast.world.given_up).store(1);
     launch.join();

@@ -78,8 +78,8 @@ class Exercise {
   const Program& program(int rank) const { return *programs_[static_cast<size_t>(rank)]; }
   Binding binding(int rank) { return bind(rank, program(rank)); }
 
-  // What a caller may do once its call has ended: the result is put aside, and all buffers are overwritten.  Ranks may at
-  // once.
+  // What a caller may do once its call has ended: the result is put aside, and all buffers are overwritten.  Ranks may
+  // do so at once.
   void use_up(int rank) {
     const auto me = static_cast<size_t>(rank);
     results_[me].assign(outputs_[me].begin(), outputs_[me].end());

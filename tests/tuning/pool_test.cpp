@@ -133,8 +133,8 @@ TEST(DeviceCut, StampsWhatIsSmall) {
   EXPECT_EQ(protocol(kStampedUntil / 14, 14), DeviceProtocol::stamped);
   EXPECT_EQ(protocol(kStampedUntil / 14 + 1, 14), DeviceProtocol::flagged);
   EXPECT_EQ(protocol(uint64_t{1} << 63, 2), DeviceProtocol::flagged) << "whose product is 0";
-  EXPECT_EQ(protocol(64, 1, 102), DeviceProtocol::stamped);
-  EXPECT_EQ(protocol(64, 1, 103), DeviceProtocol::flagged) << "80 bytes of each block do not fit";
+  EXPECT_EQ(protocol(64, 1, 128), DeviceProtocol::stamped);
+  EXPECT_EQ(protocol(64, 1, 129), DeviceProtocol::flagged) << "64 bytes of each block do not fit";
 }
 
 TEST(DeviceCut, TakesTheProtocolThatIsAskedFor) {
@@ -143,7 +143,7 @@ TEST(DeviceCut, TakesTheProtocolThatIsAskedFor) {
   };
   EXPECT_EQ(asked(64 << 20, 1, DeviceProtocol::stamped), DeviceProtocol::stamped);
   EXPECT_EQ(asked(64, 1, DeviceProtocol::flagged), DeviceProtocol::flagged);
-  EXPECT_EQ(asked(64, 103, DeviceProtocol::stamped), DeviceProtocol::flagged);
+  EXPECT_EQ(asked(64, 129, DeviceProtocol::stamped), DeviceProtocol::flagged);
   EXPECT_EQ(asked(UINT64_MAX, 1, DeviceProtocol::stamped), DeviceProtocol::flagged) << "nobody knows how long";
 }
 
@@ -157,6 +157,7 @@ TEST(DeviceCut, FillsLanesAndFitsSlots) {
   EXPECT_EQ(cut_of(4096, 1), Shape(1, 4096));
   EXPECT_EQ(cut_of(4097, 1), Shape(2, 4096));
   EXPECT_EQ(cut_of(200 << 10, 1), Shape(32, 6400));
+  EXPECT_EQ(cut_of(kStampedUntil, 1), Shape(32, 8192)) << "all in one stripe a lane";
   EXPECT_EQ(cut_of(1 << 20, 1), Shape(32, 32 << 10));
   EXPECT_EQ(cut_of(1 << 30, 1), Shape(32, (512 << 10) - 64));
   EXPECT_EQ(cut_of(1 << 30, 4), Shape(32, (128 << 10) - 64));
