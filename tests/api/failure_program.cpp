@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "device_bytes.h"
+#include "lent_memory.h"
 
 namespace tutti::test {
 namespace {
@@ -138,7 +139,16 @@ class Rank {
   tutti_status all_reduce_on_host(const tutti_call_options* options) {
     return tutti_all_reduce(comm_, in_.data(), out_.data(), in_.size(), TUTTI_FLOAT32, TUTTI_SUM, options);
   }
+  // With API_TEST_LENT=1 large ones from and into memory that peers read where it lies.
   tutti_status all_reduce_on_device(const tutti_call_options* options) {
+    if (std::getenv("API_TEST_LENT") && in_.size() >= 100'000) {
+      if (!lent_) lent_.emplace(comm_, in_);
+      lent_->write(in_);
+      const tutti_status status =
+          tutti_all_reduce(comm_, lent_->data(), lent_->data(), in_.size(), TUTTI_FLOAT32, TUTTI_SUM, options);
+      out_ = lent_->values();
+      return status;
+    }
     Bytes content(in_.size() * sizeof(float));
     std::memcpy(content.data(), in_.data(), content.size());
     const DeviceBytes memory(content);
@@ -150,6 +160,7 @@ class Rank {
   }
 
   std::string argument_;
+  std::optional<LentFloats> lent_;
   Holdings before_;
   tutti_comm* comm_ = nullptr;
   int rank_ = -1, size_ = 0;
