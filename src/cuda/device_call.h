@@ -39,9 +39,9 @@ struct alignas(128) Channel {
   uint64_t called[kCallsTold];   // of flagged channels: count << 32 | hash of the peer's last calls; the peer writes this
 };
 
-// The calls of a lane are counted, whatever their protocol; the count goes on from launch to launch, too.  Messages bear
-// their call's hash mixed with its count, so that one of another call is not believed, not even of a like call before
-// or after.  And each rank tells its peers what it calls: where calls differ in protocol, no message shows that.
+// The calls of a lane are counted, whatever their protocol; the count goes on from launch to launch, too.  Messages
+// bear their call's hash mixed with its count, so that one of another call is not believed, not even of a like call
+// before or after.  And each rank tells its peers what it calls: where calls differ in protocol, no message shows that.
 constexpr uint32_t mixed(uint32_t hash, uint64_t count) { return hash ^ (static_cast<uint32_t>(count) * 0x9E3779B1U); }
 
 // The stamps of a message: bits of its number, so that words of an older message are not taken for its, and of the

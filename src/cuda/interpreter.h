@@ -315,8 +315,8 @@ class Interpreter {
     Machine::store_words(peers_[message].out + place, {{stamp | data.word[0], stamp | data.word[1]}});
   }
 
-  // What is behind the data of messages that overwrite their slots.  It is waited for, too: when a message is taken, all of
-  // it has been written.
+  // What is behind the data of messages that overwrite their slots.  It is waited for, too: when a message is taken,
+  // all of it has been written.
   TUTTI_DEVICE bool sweep(const DeviceInstruction& instruction, uint64_t data_bytes) {
     const uint64_t begin = 2 * data_bytes + machine_.thread() * sizeof(StampedPair),
                    step = machine_.threads() * sizeof(StampedPair);

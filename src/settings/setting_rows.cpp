@@ -243,7 +243,7 @@ constexpr std::array<SettingRow, kSettings> kRows{{
      "Blocks of threads by which a rank's kernel runs. Those of all ranks on a device must fit there at once.", true,
      [](std::string_view text, Settings& s) { return read_number(text, 0, 128, s.cuda_lanes); }},
     {"TUTTI_CUDA_SLOT_BYTES", "size", "0", "0 (automatic), or a multiple of 4K up to 4M",
-     "Size of a message slot in a device's memory, of which there are two for each lane of each other rank.", true,
+     "Size of a slot of flagged messages in a device's memory, of which there are two for each lane of each other rank.", true,
      [](std::string_view text, Settings& s) { return read_device_slot(text, s.cuda_slot_bytes); }},
     {"TUTTI_CUDA_PROTOCOL", "text", "auto", "auto, flagged or stamped",
      "How messages of kernels travel. flagged: data, and then a word that they are there, for any size. stamped: each 8 bytes are "

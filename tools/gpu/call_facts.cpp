@@ -16,6 +16,7 @@ struct Way {
   const char *use, *lanes;  // TUTTI_CUDA and TUTTI_CUDA_LANES
   const char* algorithm = nullptr;
   const char* protocol = "auto";  // TUTTI_CUDA_PROTOCOL
+  bool lent = false;              // the buffers are of tutti_alloc_device
 };
 
 class Group {
@@ -70,12 +71,23 @@ class Series {
  public:
   Series(const Session& session, const Group& group, const Way& way, size_t bytes)
       : session_(session), group_(group), way_(way), bytes_(bytes), calls_(bytes > 4 << 20 ? 12 : 60) {
+    const cuda::CurrentContext current(*session.context());
     for (size_t rank = 0; rank < group.size(); ++rank) {
-      device_.push_back(session.device_memory(bytes));
+      void* lent = nullptr;
+      if (way.lent)
+        must(tutti_alloc_device(group.comm(rank), bytes, &lent), group.comm(rank));
+      else
+        device_.push_back(session.device_memory(bytes));
+      buffers_.push_back(way.lent ? lent : device_.back().data());
       streams_.push_back(session.stream());
-      need(cuda::fill(*session.context(), device_.back().address(), 0, bytes, streams_.back().get()));
+      need(cuda::fill(*session.context(), cuda::address_of(buffers_.back()), 0, bytes, streams_.back().get()));
     }
     need(session.context()->check(session.driver().call<"cuCtxSynchronize">(), "wait"));
+  }
+
+  Series(const Series&) = delete;
+  ~Series() {
+    for (size_t rank = 0; way_.lent && rank < buffers_.size(); ++rank) (void)tutti_free(group_.comm(rank), buffers_[rank]);
   }
 
   // What rank 0's calls took, each by itself.
@@ -123,8 +135,8 @@ class Series {
     tutti_call_options_init(&options);
     options.stream = stream;
     options.algorithm = way_.algorithm;
-    must(tutti_all_reduce(group_.comm(rank), device_[rank].data(), device_[rank].data(), bytes_ / sizeof(float), TUTTI_FLOAT32,
-                          TUTTI_MAX, &options),
+    must(tutti_all_reduce(group_.comm(rank), buffers_[rank], buffers_[rank], bytes_ / sizeof(float), TUTTI_FLOAT32, TUTTI_MAX,
+                          &options),
          group_.comm(rank));
   }
   template <class Body>
@@ -156,6 +168,7 @@ class Series {
   const size_t bytes_;
   const int calls_;
   std::vector<cuda::DeviceMemory> device_;
+  std::vector<void*> buffers_;  // by rank
   std::vector<cuda::Stream> streams_;
 };
 
@@ -182,7 +195,10 @@ void find_calls(const Session& session, Findings& findings) {
                       {2, "auto", "0", "exchange", "stamped"},
                       {4, "auto", "0", "direct", "flagged"},
                       {4, "auto", "0", "direct", "stamped"},
-                      {4, "auto", "0", "exchange", "stamped"}};
+                      {4, "auto", "0", "exchange", "stamped"},
+                      {2, "auto", "0", nullptr, "auto", true},
+                      {2, "auto", "64", nullptr, "auto", true},
+                      {4, "auto", "0", nullptr, "auto", true}};
   for (const Way& way : ways) {
     const bool staged = std::string_view(way.use) == "staged", stamped = std::string_view(way.protocol) == "stamped";
     findings.attempt("calls.all_reduce", [&] {
@@ -190,10 +206,12 @@ void find_calls(const Session& session, Findings& findings) {
       for (const size_t bytes : {kKi, 8 * kKi, 64 * kKi, 256 * kKi, 512 * kKi, 4 * kMi, 64 * kMi, 256 * kMi}) {
         if ((staged || way.ranks > 4) && bytes > 64 * kMi) continue;
         if (stamped && bytes > 4 * kMi) continue;
+        if (way.lent && bytes < 512 * kKi) continue;
         Series series(session, group, way, bytes);
         std::string of = std::to_string(way.ranks) + " ranks, " + in_words(bytes) + ", " + way.use + ", lanes " + way.lanes;
         if (way.algorithm) of += std::string(", ") + way.algorithm;
         if (way.protocol != std::string_view("auto")) of += std::string(", ") + way.protocol;
+        if (way.lent) of += ", lent";
         findings.number("calls.all_reduce.blocking", series.blocking(), "us", of);
         findings.number("calls.all_reduce.in_a_row", series.in_a_row(), "us", of);
         if (!staged) findings.number("calls.all_reduce.in_a_graph", series.in_a_graph(), "us", of);
