@@ -57,7 +57,7 @@ ControlWatch::Look KernelReports::look(uint64_t now) {
   if (waiting_.mismatch_since == 0) waiting_.mismatch_since = now;
   if (now >= waiting_.mismatch_since + kMismatchNs)
     look.failure = Status(Code::mismatch, "ranks called different things: " + me + " is in " + describe(work.signature) +
-                                              ", and a message of " + peer + " is of another call");
+                                              ", and a message of " + peer + " is of another call, or of another length");
   return look;
 }
 

@@ -34,7 +34,7 @@ inline constexpr uint32_t kProtocols = 2;
 struct alignas(128) Channel {
   uint64_t sent, received;       // by this rank; nobody else looks
   uint64_t taken;                // how many of those sent the peer has read; it writes this
-  uint64_t flag[kChannelSlots];  // flagged: number << 32 | hash of the message in the slot; the peer writes this
+  uint64_t flag[kChannelSlots];  // flagged: flag_of() of the message in the slot; the peer writes this
   uint64_t loan[kChannelSlots];  // likewise: LoanWord of that message; the peer writes this
   uint64_t called[kCallsTold];   // of flagged channels: count << 32 | hash of the peer's last calls; the peer writes this
 };
@@ -43,6 +43,10 @@ struct alignas(128) Channel {
 // bear their call's hash mixed with its count, so that one of another call is not believed, not even of a like call
 // before or after.  And each rank tells its peers what it calls: where calls differ in protocol, no message shows that.
 constexpr uint32_t mixed(uint32_t hash, uint64_t count) { return hash ^ (static_cast<uint32_t>(count) * 0x9E3779B1U); }
+// Of an exchange each rank knows its own lengths only, so a flag says how long its message is, too.
+constexpr uint64_t flag_of(uint64_t number, uint32_t mixed_hash, uint64_t bytes) {
+  return number << 32 | (mixed_hash ^ (static_cast<uint32_t>(bytes) * 0x85EBCA6BU));
+}
 
 // The stamps of a message: bits of its number, so that words of an older message are not taken for its, and of the
 // call's hash.  Stamped messages of a channel are numbered without a gap, so what is left in a slot are words of older
@@ -147,7 +151,7 @@ constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return r
 struct InterpreterPeer {
   uint64_t sent, received, taken;  // `taken` as it was when last looked at
   uint64_t lent;                   // the last message that the peer reads in this rank's memory; 0: none
-  uint64_t in_number, out_number, out_loan;
+  uint64_t in_number, out_number, out_flag, out_loan;
   const std::byte* in;
   std::byte* out;
 };

@@ -396,17 +396,21 @@ class Interpreter {
         here = wait_until(peer, instruction, has_room, [] { return DeviceReport::Kind::none; }) && here;
       if (loan != 0) peers_[p].lent = number;
       peers_[n].out_loan = loan;
+      peers_[n].out_flag = flag_of(number, header_->mixed_hash, told_bytes(first));
       peers_[n].out = peer.outbox + slot_of(number);
       peers_[n].out_number = number;
     }
     return !machine_.any(!here);
   }
 
+  // Of an exchange, whose messages are one part each; of other calls the parts may be others at the two ends.
+  TUTTI_DEVICE uint64_t told_bytes(const DevicePart& first) const { return header_->cut == DeviceCut::exchange ? first.bytes : 0; }
+
   // Of a message that begins with this part.
   TUTTI_DEVICE bool wait_for_flag(const std::byte*& message, uint64_t number, const DevicePeer& peer,
                                   const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) {
     const Channel& channel = peer.mine[machine_.block()];
-    const uint64_t wanted = number << 32 | header_->mixed_hash;
+    const uint64_t wanted = flag_of(number, header_->mixed_hash, told_bytes(first));
     uint64_t seen = 0;
     return wait_until(
         peer, instruction,
@@ -521,7 +525,7 @@ class Interpreter {
       const uint64_t number = peers_[n].out_number;
       Channel& theirs = device_peers_[ports_[instruction.first_out + n]].theirs[lane];
       Machine::store_relaxed(&theirs.loan[number % kChannelSlots], peers_[n].out_loan);
-      Machine::store_release(&theirs.flag[number % kChannelSlots], number << 32 | header_->mixed_hash);
+      Machine::store_release(&theirs.flag[number % kChannelSlots], peers_[n].out_flag);
     }
   }
 

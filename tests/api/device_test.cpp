@@ -287,6 +287,19 @@ TEST_F(OnDevice, CallsInAnotherOrderAreTold) {
   });
 }
 
+TEST_F(OnDevice, AMessageOfAnotherLengthIsTold) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes input(bytes_of(ramp(rank, 300))), output(bytes_of(ramp(rank, 300)));
+    // Rank 0 sends 100 elements to rank 1, which wants 99.
+    const size_t send_counts[] = {50, 100}, from_me[] = {0, 50};
+    const size_t recv_counts[] = {rank == 0 ? size_t{50} : 99, rank == 0 ? size_t{50} : 100}, to_me[] = {0, 100};
+    (void)tutti_all_to_all_v(comm, input.data(), send_counts, from_me, output.data(), recv_counts, to_me, TUTTI_FLOAT32, nullptr);
+    EXPECT_EQ(tutti_barrier(comm, nullptr), TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm), HasSubstr("all_to_all #1"));
+  });
+}
+
 // Kernels that wait for one another end with the communicator, and say why.
 TEST_F(OnDevice, RanksThatCallDifferentThingsAreTold) {
   const LocalWorld world(2);
