@@ -13,8 +13,10 @@
 namespace tutti::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 constexpr size_t kLong = 300'000;  // floats
 
@@ -162,6 +164,24 @@ TEST_F(Loans, OfSomeRanksOnly) {
     ASSERT_TRUE(succeeded(all_reduce(comm, input, output.data()), comm));
     EXPECT_EQ(reason_of_last(comm).find("lent") != std::string::npos, rank == 1);
     EXPECT_EQ(floats_in(output), sum_of(3));
+  });
+}
+
+TEST_F(Loans, BetweenTwoDevices) {
+  const cuda::Driver& driver = device_of_tests()->driver();
+  if (driver.devices() < 2) GTEST_SKIP() << "for two devices";
+  const cuda::SharedContext devices[] = {device_of_tests(), made_by(cuda::Context::retain(driver, 1))};
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const cuda::SharedContext& device = devices[rank];
+    const cuda::CurrentContext current(*device);
+    const LentFloats input(comm, ramp(rank, kLong), device), output(comm, ramp(rank, kLong), device);
+    EXPECT_EQ((*cuda::recognize(driver, input.data())).device, rank);
+    meet(comm, input.data(), output.data());
+    output.write(ramp(rank, kLong));
+    ASSERT_TRUE(succeeded(all_reduce(comm, input.data(), output.data()), comm));
+    EXPECT_THAT(reason_of_last(comm), AllOf(StartsWith("by kernels, "), HasSubstr("lent")));
+    EXPECT_EQ(output.values(), sum_of(2));
   });
 }
 

@@ -199,5 +199,11 @@ TEST(DeviceLoans, BetweenProcesses) {
   }
 }
 
+TEST(DeviceLoans, BetweenProcessesThatCannotOpenThem) {
+  if (!std::getenv("API_TEST_DEVICE")) GTEST_SKIP() << "API_TEST_DEVICE=1 and TUTTI_CUDA=kernels run it";
+  ProcessWorld world(2, {program_from("API_TEST_RANK_PROGRAM"), "unopened_memory"}, {}, "shm");
+  for (const Ending& ending : world.wait(60)) EXPECT_EQ(ending.exit_code, 0) << ending.output;
+}
+
 }  // namespace
 }  // namespace tutti::test

@@ -1,5 +1,7 @@
 #include "lent_memory.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -31,20 +33,46 @@ std::vector<float> sum_of_inputs(int size, int call) {
   return sum;
 }
 
+const char* library() {
+  const char* named = std::getenv("TUTTI_CUDA_LIBRARY");
+  return named ? named : cuda::kDriverLibrary;
+}
+
+void set_mood_of_driver(const char* moods) {
+  void* const handle = ::dlopen(library(), RTLD_NOW | RTLD_NOLOAD);
+  const auto set = handle ? reinterpret_cast<void (*)(const char*)>(::dlsym(handle, "fake_cuda_mood")) : nullptr;
+  if (!set) throw std::runtime_error("this driver has no moods");
+  set(moods);
+}
+
+std::string reason_of_last_call(tutti_comm* comm) {
+  tutti_stats stats{};
+  stats.struct_size = sizeof stats;
+  if (tutti_comm_stats(comm, &stats) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(comm));
+  return stats.last_reason;
+}
+
+// The library's reason; then a barrier.
+std::string sum_in_place(tutti_comm* comm, void* memory) {
+  if (tutti_all_reduce(comm, memory, memory, kLentCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr) != TUTTI_SUCCESS)
+    throw std::runtime_error(tutti_last_error(comm));
+  std::string reason = reason_of_last_call(comm);
+  if (tutti_barrier(comm, nullptr) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(comm));
+  return reason;
+}
+
 }  // namespace
 
 const cuda::SharedContext& device_of_tests() {
-  static const cuda::SharedContext made = [] {
-    const char* library = std::getenv("TUTTI_CUDA_LIBRARY");
-    return needed(cuda::Context::retain(*needed(cuda::Driver::load(library ? library : cuda::kDriverLibrary)), 0));
-  }();
+  static const cuda::SharedContext made = [] { return needed(cuda::Context::retain(*needed(cuda::Driver::load(library())), 0)); }();
   return made;
 }
 
-LentFloats::LentFloats(tutti_comm* comm, const std::vector<float>& values)
-    : host_(needed(cuda::PinnedMemory::allocate(device_of_tests(), values.size() * sizeof(float)))),
-      stream_(needed(cuda::Stream::create(device_of_tests()))) {
-  const cuda::CurrentContext current(*device_of_tests());
+LentFloats::LentFloats(tutti_comm* comm, const std::vector<float>& values, cuda::SharedContext device)
+    : device_(std::move(device)),
+      host_(needed(cuda::PinnedMemory::allocate(device_, values.size() * sizeof(float)))),
+      stream_(needed(cuda::Stream::create(device_))) {
+  const cuda::CurrentContext current(*device_);
   if (tutti_alloc_device(comm, host_.size(), &memory_) != TUTTI_SUCCESS) throw std::runtime_error(tutti_last_error(comm));
   write(values);
 }
@@ -62,10 +90,9 @@ std::vector<float> LentFloats::values() const {
 }
 
 void LentFloats::move(cuda::CUdeviceptr to, cuda::CUdeviceptr from) const {
-  const cuda::Context& device = *device_of_tests();
-  const cuda::CurrentContext current(device);
-  Status status = cuda::copy(device, to, from, host_.size(), stream_.get());
-  if (status.ok()) status = device.check(device.driver().call<"cuStreamSynchronize">(stream_.get()), "copy floats");
+  const cuda::CurrentContext current(*device_);
+  Status status = cuda::copy(*device_, to, from, host_.size(), stream_.get());
+  if (status.ok()) status = device_->check(device_->driver().call<"cuStreamSynchronize">(stream_.get()), "copy floats");
   if (!status.ok()) throw std::runtime_error(status.message());
 }
 
@@ -83,10 +110,7 @@ std::string check_lent_memory(tutti_comm* comm) try {
       return tutti_last_error(comm);
     if (!in_place) first.write(std::vector<float>(kLentCount, -1));
     if (output.values() != sum_of_inputs(size, call)) return "all_reduce " + std::to_string(call) + " is wrong";
-    tutti_stats stats{};
-    stats.struct_size = sizeof stats;
-    if (tutti_comm_stats(comm, &stats) != TUTTI_SUCCESS) return tutti_last_error(comm);
-    const std::string reason = stats.last_reason;
+    const std::string reason = reason_of_last_call(comm);
     const bool lends = reason.find("lent") != std::string::npos;
     if (call != 1 && lends != (call > 1)) return "call " + std::to_string(call) + ": " + reason;
     if (tutti_barrier(comm, nullptr) != TUTTI_SUCCESS) return tutti_last_error(comm);
@@ -102,6 +126,33 @@ std::string check_lent_memory(tutti_comm* comm) try {
   if (tutti_all_reduce(comm, again.data(), second.data(), kLentCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr) != TUTTI_SUCCESS)
     return tutti_last_error(comm);
   return second.values() == sum_of_inputs(size, 9) ? "" : "the last all_reduce is wrong";
+} catch (const std::exception& error) {
+  return error.what();
+}
+
+// Rank 0's driver neither tells nor opens a handle, once the ranks have met.
+std::string check_memory_that_cannot_be_opened(tutti_comm* comm) try {
+  const int rank = tutti_comm_rank(comm), size = tutti_comm_size(comm);
+  const auto plain = needed(cuda::DeviceMemory::allocate(device_of_tests(), kLentCount * sizeof(float)));
+  (void)sum_in_place(comm, plain.data());
+  // What is wrong in the last of four calls, or in the result of one.
+  const auto check = [&](const LentFloats& memory, bool lends) -> std::string {
+    std::string reason;
+    for (int call = 0; call < 4; ++call) {
+      memory.write(input_of(rank, call));
+      reason = sum_in_place(comm, memory.data());
+      if (memory.values() != sum_of_inputs(size, call)) return "all_reduce " + std::to_string(call) + " is wrong: " + reason;
+    }
+    const bool right = reason.starts_with("by kernels, ") && (reason.find("lent") != std::string::npos) == lends;
+    return right ? "" : std::string(lends ? "not lent: " : "lent: ") + reason;
+  };
+  if (rank == 0) set_mood_of_driver("no-ipc");
+  const LentFloats unopened(comm, input_of(rank, 0));
+  std::string wrong = check(unopened, false);
+  if (rank == 0) set_mood_of_driver("");
+  const LentFloats opened(comm, input_of(rank, 0));
+  if (wrong.empty()) wrong = check(opened, true);
+  return wrong.empty() ? check(unopened, false) : wrong;
 } catch (const std::exception& error) {
   return error.what();
 }

@@ -75,17 +75,20 @@ std::string stats(tutti_comm* comm, const Arguments&) {
 std::string family_memory(tutti_comm* comm, const Arguments&) { return check_family_memory(comm); }
 std::string kept_memory(tutti_comm* comm, const Arguments&) { return check_kept_memory(comm); }
 std::string lent_memory(tutti_comm* comm, const Arguments&) { return check_lent_memory(comm); }
+std::string unopened_memory(tutti_comm* comm, const Arguments&) { return check_memory_that_cannot_be_opened(comm); }
 
 int run(const std::string& action, const Arguments& arguments) {
-  static const std::map<std::string, std::string (*)(tutti_comm*, const Arguments&)> kActions = {{"cover", cover},
-                                                                                                 {"sample", sample},
-                                                                                                 {"program", program},
-                                                                                                 {"split", split_program},
-                                                                                                 {"digest", digest},
-                                                                                                 {"stats", stats},
-                                                                                                 {"family_memory", family_memory},
-                                                                                                 {"kept_memory", kept_memory},
-                                                                                                 {"lent_memory", lent_memory}};
+  static const std::map<std::string, std::string (*)(tutti_comm*, const Arguments&)> kActions = {
+      {"cover", cover},
+      {"sample", sample},
+      {"program", program},
+      {"split", split_program},
+      {"digest", digest},
+      {"stats", stats},
+      {"family_memory", family_memory},
+      {"kept_memory", kept_memory},
+      {"lent_memory", lent_memory},
+      {"unopened_memory", unopened_memory}};
   const auto found = kActions.find(action);
   if (found == kActions.end()) return std::fprintf(stderr, "no action %s\n", action.c_str()), 2;
   (void)DeviceBytes::wanted();  // so that the communicator knows of devices
