@@ -40,6 +40,8 @@ void interpret(const Cpu& machine, const DeviceCall& call) {
 }
 constexpr Kernel kSumOfIntegers = &interpret<cuda::Plain<uint32_t>, cuda::Sum>;
 constexpr Kernel kSumOfFloats = &interpret<cuda::Plain<float>, cuda::Sum>;
+constexpr Kernel kSumOfBytes = &interpret<cuda::Plain<uint8_t>, cuda::Sum>;
+constexpr Kernel kSumOfDoubles = &interpret<cuda::Plain<double>, cuda::Sum>;
 constexpr Kernel kAverageOfHalves = &interpret<cuda::BrainFloat, cuda::Average>;
 
 // The memory of all ranks' devices, and launches of theirs.
@@ -351,22 +353,56 @@ TEST_P(BlocksTest, AreOfAnyLengthAndPlace) {
 INSTANTIATE_TEST_SUITE_P(AllGather, BlocksTest,
                          testing::Combine(testing::Values("ring", "recursive", "direct", "hierarchical"), kBoth));
 
-TEST(AverageTest, IsRoundedOnceByWhoeverCompletes) {
-  constexpr int kSize = 3;
-  const Algorithm& algorithm = algorithm_named(Collective::all_reduce, "direct");
-  const Cut cut(algorithm, kSize, 0);
-  DeviceWorld world(kSize, 1, cut.slot_bytes);
-  // 1, 1 and 1 + 2^-7 in bfloat16: the sum, 3 + 2^-7, has no place there, a third of it rounds to 1.
-  std::vector<std::vector<uint16_t>> values(kSize, std::vector<uint16_t>(100, 0x3F80));
-  values[2].assign(100, 0x3F81);
+// An all-reduce in place; the vectors of the ranks.
+template <class T>
+void reduce_in_place(Kernel kernel, std::string_view name, Protocol protocol, std::vector<std::vector<T>>& values) {
+  const int size = static_cast<int>(values.size());
+  const Algorithm& algorithm = algorithm_named(Collective::all_reduce, name);
+  const Cut cut(algorithm, size, 0);
+  DeviceWorld world(size, 2, cut.slot_bytes, protocol);
   std::vector<DeviceCall> calls;
-  for (int rank = 0; rank < kSize; ++rank) {
-    const Program program = compile(algorithm.plan(rank, Team(kSize), 0), algorithm.collective, rank, kSize, 0);
-    auto* memory = reinterpret_cast<std::byte*>(values[static_cast<size_t>(rank)].data());
-    calls.push_back(world.call(rank, program, Binding::chunked(memory, memory, 200, program.blocks, cut.stripe_bytes), 1));
+  for (int rank = 0; rank < size; ++rank) {
+    const Program program = compile(algorithm.plan(rank, Team(size), 0), algorithm.collective, rank, size, 0);
+    auto& mine = values[static_cast<size_t>(rank)];
+    auto* memory = reinterpret_cast<std::byte*>(mine.data());
+    calls.push_back(
+        world.call(rank, program, Binding::chunked(memory, memory, mine.size() * sizeof(T), program.blocks, cut.stripe_bytes), 1));
   }
-  world.run(kAverageOfHalves, calls, 2, false);
-  for (const auto& value : values) EXPECT_EQ(value, std::vector<uint16_t>(100, 0x3F80));
+  world.run(kernel, calls, 2, false);
+}
+
+class ElementTest : public testing::TestWithParam<std::tuple<const char*, Protocol>> {};
+INSTANTIATE_TEST_SUITE_P(AllReduce, ElementTest, testing::Combine(testing::Values("direct", "exchange", "ring"), kBoth));
+
+TEST_P(ElementTest, AveragesAreRoundedOnceByWhoeverCompletes) {
+  const auto& [name, protocol] = GetParam();
+  if (name == std::string_view("ring")) GTEST_SKIP() << "it makes partial sums";
+  // 1, 1 and 1 + 2^-7 in bfloat16: the sum, 3 + 2^-7, has no place there, a third of it rounds to 1.
+  std::vector<std::vector<uint16_t>> values(3, std::vector<uint16_t>(101, 0x3F80));
+  values[2].assign(101, 0x3F81);
+  reduce_in_place(kAverageOfHalves, name, protocol, values);
+  for (const auto& value : values) EXPECT_EQ(value, std::vector<uint16_t>(101, 0x3F80));
+}
+
+TEST_P(ElementTest, AreOfAnyWidth) {
+  const auto& [name, protocol] = GetParam();
+  for (const size_t count : {1u, 7u, 1003u}) {
+    SCOPED_TRACE(count);
+    std::vector<std::vector<uint8_t>> narrow(3, std::vector<uint8_t>(count));
+    std::vector<std::vector<double>> wide(3, std::vector<double>(count));
+    for (size_t rank = 0; rank < 3; ++rank)
+      for (size_t i = 0; i < count; ++i) {
+        narrow[rank][i] = static_cast<uint8_t>(100 * rank + i);
+        wide[rank][i] = 0.5 * static_cast<double>(100 * rank + i);
+      }
+    reduce_in_place(kSumOfBytes, name, protocol, narrow);
+    reduce_in_place(kSumOfDoubles, name, protocol, wide);
+    for (size_t rank = 0; rank < 3; ++rank)
+      for (size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(narrow[rank][i], static_cast<uint8_t>(300 + 3 * i)) << "rank " << rank << ", element " << i;
+        ASSERT_EQ(wide[rank][i], 0.5 * static_cast<double>(300 + 3 * i)) << "rank " << rank << ", element " << i;
+      }
+  }
 }
 
 // A pair of ranks, of which the second may call something else or nothing.
