@@ -98,7 +98,7 @@ class Lenders : public CudaTest {
   std::array<SharedContext, kRanks> contexts_;
   std::array<std::optional<Stream>, kRanks> streams_;
   std::array<std::unique_ptr<DeviceLoans>, kRanks> loans_;
-  const Nobody nobody_;
+  Nobody nobody_;
 };
 
 TEST_F(Lenders, LendFromTheCallOnThatAllPeersCanRead) {
