@@ -52,6 +52,8 @@ def main():
         used = registers(fatbin.with_suffix(".resources"), architecture)
         for name, code in disassembly(cuobjdump, str(fatbin), architecture):
             kind, row = name.split("_", 1)
+            if kind == "scale":  # which has one source
+                continue
             rows.setdefault(tuple(row.split("_")), {})[kind] = (used[name], per_vector(code))
     print("| type | operator | fold: registers | instructions | interpreter: registers | instructions |")
     print("|---|---|---|---|---|---|")
