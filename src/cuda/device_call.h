@@ -72,7 +72,7 @@ struct DevicePeer {
 
 enum class DeviceTake : uint8_t { nothing, recv, recv_reduce, fold };  // as Take
 
-struct DeviceInstruction {
+struct alignas(4) DeviceInstruction {  // segments follow in memory
   DeviceTake take;
   uint8_t completes, received_is_left, keeps;
   uint8_t lends;  // peers may read its value here, in memory that this call does not write any more
@@ -84,6 +84,8 @@ struct DeviceSegment {
   uint16_t count, scratch;
   uint8_t from_input, in_output;
 };
+static_assert(sizeof(DeviceInstruction) % alignof(DeviceSegment) == 0);
+static_assert(sizeof(DeviceSegment) % alignof(uint16_t) == 0);  // of the ports, which follow these
 
 // A block that is a place of its own.
 struct DeviceBlock {

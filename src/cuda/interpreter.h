@@ -240,7 +240,7 @@ class Interpreter {
 
   // Eight bytes of each operand at once; the words of several messages are asked for before the first is waited for.
   TUTTI_DEVICE bool compute_stamped(const PartOperands& operands, const Divisor& divisor, const DeviceInstruction& instruction) {
-    constexpr uint32_t kAtOnce = sizeof(typename Format::Stored) < 8 ? 8 : 4;  // as there are registers
+    constexpr uint32_t kAtOnce = 4;  // with more, registers spill on some architectures
     const DevicePart& part = operands.part;
     const uint64_t end = (part.bytes + 15) / 16 * 16;  // where the next part begins: no word is left out
     TUTTI_LOOP
