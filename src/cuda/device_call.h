@@ -105,7 +105,7 @@ enum class DeviceCut : uint32_t {
 // segments and the ports, each of which is the number of a peer, as a uint16_t.
 struct DeviceCallHeader {
   const std::byte* program;     // what is behind, where that has not room there
-  std::byte* scratch;           // by lane and scratch block
+  std::byte* scratch;           // by lane and scratch block; each lane goes on with its own
   const uint32_t* given_up;     // not 0 when the ranks have given up: who sees that writes nothing more; the host's memory
   const uint32_t* void_call;    // not 0 when calls that have not begun must not begin; of this device, where a look is cheap
   uint64_t* report;             // two words of this rank: who waits, and what is worse; else not written (DeviceReport)
@@ -145,6 +145,11 @@ static_assert(sizeof(DeviceCall) <= kMostParameterBytes);
 
 // Between scratch blocks, so that each can begin where its messages do.
 constexpr uint64_t scratch_pitch(uint64_t stripe_bytes) { return stripe_bytes + 16; }
+
+// Of a lane.
+constexpr uint64_t scratch_bytes(const DeviceCallHeader& header) {
+  return header.scratch_blocks * scratch_pitch(header.stripe_bytes);
+}
 
 // The most bytes that a run of so many blocks takes in a slot.
 constexpr uint64_t message_bytes(uint64_t stripe_bytes, uint64_t run) { return run * (stripe_bytes + 16); }

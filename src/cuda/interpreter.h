@@ -20,16 +20,9 @@
 
 #include "device_call.h"
 #include "fold.h"
+#include "parts.h"
 
 namespace tutti::cuda {
-
-// A piece of an instruction's blocks that lies in one place.
-struct DevicePart {
-  const std::byte* own;  // this rank's value
-  std::byte* home;       // where the new one is kept; null if it is not
-  uint64_t at;           // in the message
-  uint64_t bytes;
-};
 
 struct PartOperands {
   DevicePart part;
@@ -65,27 +58,17 @@ class Interpreter {
     at += sizeof(DeviceCallHeader);
     copy(at, call.header.program != nullptr ? call.header.program : call.program, call.header.program_bytes);
     device_peers_ = reinterpret_cast<const DevicePeer*>(at);
-    blocks_ = reinterpret_cast<const DeviceBlock*>(at += call.header.peers * sizeof(DevicePeer));
+    const auto* const blocks = reinterpret_cast<const DeviceBlock*>(at += call.header.peers * sizeof(DevicePeer));
     instructions_ = reinterpret_cast<const DeviceInstruction*>(at += call.header.block_rows * sizeof(DeviceBlock));
-    segments_ = reinterpret_cast<const DeviceSegment*>(at += call.header.instructions * sizeof(DeviceInstruction));
+    const auto* const segments = reinterpret_cast<const DeviceSegment*>(at += call.header.instructions * sizeof(DeviceInstruction));
+    parts_ = {header_, blocks, segments};
     ports_ = reinterpret_cast<const uint16_t*>(at + call.header.segments * sizeof(DeviceSegment));
     machine.sync();
   }
 
   TUTTI_DEVICE void run() {
     const uint32_t lane = machine_.block();
-    if (machine_.thread() == 0) {
-      header_->call = header_->calls[lane].received + 1;
-      header_->mixed_hash = mixed(header_->hash, header_->call);
-    }
-    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
-      peers_[p].sent = device_peers_[p].mine[lane].sent;
-      peers_[p].received = device_peers_[p].mine[lane].received;
-      peers_[p].taken = Machine::load_acquire(&device_peers_[p].mine[lane].taken);
-      peers_[p].lent = 0;
-    }
-    // A call whose ranks have given up before it came to its turn writes nothing: its caller may have returned.
-    if (machine_.any(machine_.thread() == 0 && Machine::load_relaxed(header_->void_call) != 0)) return;
+    if (begin_lane(lane)) return;
     tell_call();
     TUTTI_LOOP
     for (uint64_t stripe = lane; stripe < header_->stripes; stripe += machine_.blocks()) {
@@ -102,90 +85,38 @@ class Interpreter {
   }
 
  private:
+  // Returns whether the ranks have given up before the call came to its turn: then it writes nothing, as its caller may
+  // have returned.  None of what is asked for here depends on the rest, so all of it is one trip to the memory; what
+  // acquires comes last, since nothing behind it is asked for before it is there.
+  TUTTI_DEVICE bool begin_lane(uint32_t lane) {
+    const bool is_first = machine_.thread() == 0;
+    uint64_t calls = 0;
+    uint32_t is_void = 0;
+    if (is_first) {
+      calls = Machine::load_relaxed(&header_->calls[lane].received);
+      is_void = Machine::load_relaxed(header_->void_call);
+    }
+    TUTTI_LOOP
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
+      const Channel& mine = device_peers_[p].mine[lane];
+      const uint64_t sent = Machine::load_relaxed(&mine.sent), received = Machine::load_relaxed(&mine.received);
+      peers_[p].taken = Machine::load_acquire(&mine.taken);
+      peers_[p].sent = sent;
+      peers_[p].received = received;
+      peers_[p].lent = 0;
+    }
+    if (is_first) {
+      header_->call = calls + 1;
+      header_->mixed_hash = mixed(header_->hash, header_->call);
+      header_->scratch += lane * scratch_bytes(*header_);
+    }
+    return machine_.any(is_void != 0);
+  }
+
   // By words: everything that is copied is a multiple of 8 bytes, and aligned.
   TUTTI_DEVICE void copy(std::byte* to, const std::byte* from, uint64_t bytes) {
     for (uint64_t at = machine_.thread() * sizeof(uint64_t); at < bytes; at += machine_.threads() * sizeof(uint64_t))
       std::memcpy(to + at, from + at, sizeof(uint64_t));
-  }
-
-  // ---- where things are ----
-
-  // VectorCut::at of src/plan/cut.h.
-  TUTTI_DEVICE uint64_t boundary(uint64_t length, uint32_t block) const {
-    const uint64_t units = (length + 63) / 64, at = units * block / header_->blocks * 64;
-    return at < length ? at : length;
-  }
-
-  TUTTI_DEVICE const DeviceBlock& block(uint32_t number) const {
-    if (header_->cut == DeviceCut::blocks) return blocks_[number];
-    const uint32_t ranks = header_->block_rows / 2, source = number / ranks, destination = number % ranks;
-    return source == header_->rank ? blocks_[destination] : blocks_[ranks + source];
-  }
-
-  // The parts of an instruction's blocks in a stripe, one after another.  Both ends of a message reckon alike.
-  struct Walk {
-    uint64_t stripe;
-    uint32_t segment, end;  // the present one, and the one behind the last
-    uint32_t k = 0;         // block of the segment
-    uint64_t at = 0;        // where the message has come to
-    bool keeps;
-  };
-
-  TUTTI_DEVICE Walk walk(const DeviceInstruction& instruction, uint64_t stripe) const {
-    Walk walk;
-    walk.stripe = stripe;
-    walk.segment = instruction.first_segment;
-    walk.end = walk.segment + instruction.segments;
-    walk.keeps = instruction.keeps;
-    return walk;
-  }
-
-  // So many bytes behind `base`, which may be null: then nobody follows what comes out.
-  template <class Pointer>
-  TUTTI_DEVICE static Pointer later(Pointer base, uint64_t bytes) {
-    return reinterpret_cast<Pointer>(reinterpret_cast<uintptr_t>(base) + bytes);
-  }
-
-  // Returns false where there is no more; empty blocks are no parts.
-  TUTTI_DEVICE bool next(Walk& walk, DevicePart& part) const {
-    TUTTI_LOOP
-    while (walk.segment < walk.end) {
-      const DeviceSegment& segment = segments_[walk.segment];
-      const bool in_scratch = !segment.in_output && (walk.keeps || !segment.from_input);
-      const uint32_t k = walk.k;
-      uint32_t run = 1;
-      uint64_t place = 0, begin, end;
-      const std::byte* input = header_->input;
-      std::byte* output = header_->output;
-      if (header_->cut == DeviceCut::vector) {
-        if (!in_scratch) run = segment.count;  // one piece of the caller's memory
-        const uint64_t chunk = header_->stripe_bytes * header_->blocks, start = walk.stripe * chunk;
-        const uint64_t left = header_->bytes - start, length = left < chunk ? left : chunk;
-        begin = start + boundary(length, segment.block + k);
-        end = start + boundary(length, segment.block + k + run);
-      } else {
-        const DeviceBlock& from = block(segment.block + k);
-        const uint64_t to = (walk.stripe + 1) * header_->stripe_bytes;
-        begin = walk.stripe * header_->stripe_bytes;
-        end = to < from.bytes ? to : from.bytes;
-        input = from.input, output = from.output, place = from.place;
-      }
-      if ((walk.k += run) == segment.count) walk.k = 0, ++walk.segment;
-      if (begin >= end) continue;
-      std::byte* home = nullptr;
-      if (segment.in_output)
-        home = later(output, begin);
-      else if (in_scratch)
-        home = header_->scratch + place +
-               (uint64_t{machine_.block()} * header_->scratch_blocks + segment.scratch + k) * scratch_pitch(header_->stripe_bytes);
-      part.own = segment.from_input ? later(input, begin) : home;
-      part.home = walk.keeps ? home : nullptr;
-      part.at = walk.at + (is_stamped() ? 0 : place);
-      part.bytes = end - begin;
-      walk.at = (part.at + part.bytes + 15) / 16 * 16;
-      return true;
-    }
-    return false;
   }
 
   // ---- instructions ----
@@ -193,8 +124,8 @@ class Interpreter {
   // Returns false if the ranks have given up.
   TUTTI_DEVICE bool carry_out(const DeviceInstruction& instruction, uint64_t stripe) {
     PartOperands operands;
-    Walk parts = walk(instruction, stripe);
-    if (!next(parts, operands.part)) return true;  // an empty message does not travel, as both its ends know
+    PartWalk parts(instruction, stripe);
+    if (!parts_.next(parts, operands.part)) return true;  // an empty message does not travel, as both its ends know
     const uint64_t loan = loan_of(instruction, operands.part, parts);
     if (!wait_for_messages(instruction, operands.part, parts, loan)) return false;
     operands.messages = peers_;
@@ -209,13 +140,13 @@ class Interpreter {
       bool here = true;
       TUTTI_LOOP
       do here = here && compute_stamped(operands, divisor, instruction);
-      while (next(parts, operands.part));
+      while (parts_.next(parts, operands.part));
       here = here && sweep(instruction, parts.at);
       if (machine_.any(!here)) return false;
     } else {
       TUTTI_LOOP
       do compute(operands, divisor);
-      while (next(parts, operands.part));
+      while (parts_.next(parts, operands.part));
       machine_.sync();
     }
     tell_peers(instruction);
@@ -338,11 +269,19 @@ class Interpreter {
     return true;
   }
 
-  // Up to eight bytes of elements, which are aligned, and no more is asked; behind the end there are zeros.
+  // Up to eight bytes of elements, which alone need be aligned; behind the end there are zeros.
   static constexpr uint32_t kElements = sizeof(Pair) / sizeof(typename Format::Stored);
   using Element = Raw<typename Format::Stored>;
 
+  TUTTI_DEVICE static bool is_whole(const std::byte* at, uint64_t left) {
+    return left >= sizeof(Pair) && reinterpret_cast<uintptr_t>(at) % sizeof(Pair) == 0;
+  }
+
   TUTTI_DEVICE static Pair load_elements(const std::byte* from, uint64_t left) {
+    if (is_whole(from, left)) {
+      const uint64_t both = Machine::template load<uint64_t>(from);
+      return {{static_cast<uint32_t>(both), static_cast<uint32_t>(both >> 32)}};
+    }
     Element elements[kElements] = {};
     TUTTI_UNROLL
     for (uint32_t e = 0; e < kElements; ++e)
@@ -352,6 +291,7 @@ class Interpreter {
     return pair;
   }
   TUTTI_DEVICE static void store_elements(std::byte* to, const Pair& pair, uint64_t left) {
+    if (is_whole(to, left)) return Machine::store(to, uint64_t{pair.word[1]} << 32 | pair.word[0]);
     Element elements[kElements];
     std::memcpy(elements, &pair, sizeof pair);
     TUTTI_UNROLL
@@ -370,7 +310,7 @@ class Interpreter {
     return (uint64_t{machine_.block()} * kChannelSlots + number % kChannelSlots) * header_->slot_bytes;
   }
 
-  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest,
+  TUTTI_DEVICE bool wait_for_messages(const DeviceInstruction& instruction, const DevicePart& first, const PartWalk& rest,
                                       uint64_t loan) {
     const uint32_t lane = machine_.block();
     bool here = true;
@@ -408,7 +348,7 @@ class Interpreter {
 
   // Of a message that begins with this part.
   TUTTI_DEVICE bool wait_for_flag(const std::byte*& message, uint64_t number, const DevicePeer& peer,
-                                  const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) {
+                                  const DeviceInstruction& instruction, const DevicePart& first, const PartWalk& rest) {
     const Channel& channel = peer.mine[machine_.block()];
     const uint64_t wanted = flag_of(number, header_->mixed_hash, told_bytes(first));
     uint64_t seen = 0;
@@ -430,7 +370,7 @@ class Interpreter {
   // ---- loans ----
 
   // The word of a loan of this instruction's value, if that is one part; 0: it goes into slots.
-  TUTTI_DEVICE uint64_t loan_of(const DeviceInstruction& instruction, const DevicePart& first, const Walk& rest) const {
+  TUTTI_DEVICE uint64_t loan_of(const DeviceInstruction& instruction, const DevicePart& first, const PartWalk& rest) const {
     if (!instruction.lends || header_->lent[0].bytes == 0 || first.bytes < header_->least_loan || rest.segment < rest.end) return 0;
     const std::byte* const value = instruction.take == DeviceTake::nothing ? first.own : first.home;
     TUTTI_LOOP
@@ -444,11 +384,12 @@ class Interpreter {
 
   // Where the message begins, if its first part is there; null if not all of it is in memory that the peer has lent to
   // this rank, or if its elements are not aligned.
-  TUTTI_DEVICE const std::byte* lent_by(const DevicePeer& peer, const LoanWord& loan, const DevicePart& first, Walk rest) const {
+  TUTTI_DEVICE const std::byte* lent_by(const DevicePeer& peer, const LoanWord& loan, const DevicePart& first,
+                                        PartWalk rest) const {
     if (loan.region >= kRegionsOfRank || loan.offset % sizeof(typename Format::Stored) != 0) return nullptr;
     DevicePart last = first;
     TUTTI_LOOP
-    while (next(rest, last)) continue;
+    while (parts_.next(rest, last)) continue;
     const uint64_t bytes = last.at + last.bytes - first.at;
     const DeviceRegion& region = header_->regions[peer.rank * kRegionsOfRank + loan.region];
     if (loan.offset > region.bytes || bytes > region.bytes - loan.offset) return nullptr;
@@ -485,17 +426,18 @@ class Interpreter {
     return told >> 32 == mine >> 32 && told != mine;
   }
 
-  // Looks at the host's memory and at the clock now and then only: both are far away.  Reports are a second apart: all
-  // threads may wait.
+  // Looks at the host's memory and at the clock now and then only, one warp of the block after another: both are far
+  // away, the host answers one look after another, and all threads may wait.
   template <class Ready, class Amiss>
   TUTTI_DEVICE bool wait_until(const DevicePeer& peer, const DeviceInstruction& instruction, const Ready& ready,
                                const Amiss& amiss) {
     constexpr uint64_t kSecond = 1'000'000'000;
+    const uint32_t warps = (machine_.threads() + kWarp - 1) / kWarp, warp = machine_.thread() / kWarp;
     uint64_t begin = 0, said = 0;
     TUTTI_LOOP
     for (uint32_t polls = 1; !ready(); ++polls) {
       if (polls > Machine::kPolls) Machine::pause();  // from then on others may have the device
-      if (polls % Machine::kPolls != 0) continue;
+      if (polls % Machine::kPolls != 0 || polls / Machine::kPolls % warps != warp) continue;
       if (Machine::load_relaxed(header_->given_up) != 0) return false;
       const uint64_t now = Machine::nanoseconds();
       if (begin == 0) begin = now;
@@ -533,9 +475,8 @@ class Interpreter {
   InterpreterPeer* peers_;  // numbers are by peer, messages by port
   DeviceCallHeader* header_;
   const DevicePeer* device_peers_;
-  const DeviceBlock* blocks_;
+  Parts parts_;
   const DeviceInstruction* instructions_;
-  const DeviceSegment* segments_;
   const uint16_t* ports_;
 };
 

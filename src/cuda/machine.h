@@ -30,6 +30,8 @@
 
 namespace tutti::cuda {
 
+inline constexpr uint32_t kWarp = 32;  // threads that look at one word together cost one look
+
 // The most that a thread reads or writes at once.
 struct alignas(16) Vector {
   uint32_t word[4];

@@ -215,13 +215,18 @@ Result<Route> predicted(const RouteTerms& terms, const CallKind& call) {
   return named(terms, call, best.algorithm, std::move(reason));
 }
 
-Result<Route> by_fixed_sizes(const RouteTerms& terms, const CallKind& call) {
-  const Usual usual = usual_algorithm(terms, call.collective, call.bytes);
+// Where TUTTI_ALGORITHM excludes it, the first plan that is left; on devices direct before others.
+Result<Route> usual_or_another(const RouteTerms& terms, const CallKind& call, const Usual& usual, std::string_view then = {}) {
   if (!excluded(terms, call, usual.name)) return named(terms, call, usual.name, std::string(usual.reason));
+  const std::string reason = "TUTTI_ALGORITHM excludes " + std::string(usual.name);
+  if (find_algorithm(call.collective, then) && !excluded(terms, call, then)) return named(terms, call, then, reason);
   for (const Algorithm& row : algorithms())
-    if (row.collective == call.collective && !excluded(terms, call, row.name))
-      return named(terms, call, row.name, "TUTTI_ALGORITHM excludes " + std::string(usual.name));
+    if (row.collective == call.collective && !excluded(terms, call, row.name)) return named(terms, call, row.name, reason);
   return none_left(call);
+}
+
+Result<Route> by_fixed_sizes(const RouteTerms& terms, const CallKind& call) {
+  return usual_or_another(terms, call, usual_algorithm(terms, call.collective, call.bytes));
 }
 
 Result<Route> by_table(const RouteTerms& terms, const CallKind& call) {
@@ -268,12 +273,7 @@ Result<Route> route_on_device(const RouteTerms& terms, const CallKind& call) {
   if (auto route = by_option(terms, call)) return std::move(*route);
   if (auto route = by_setting(terms, call)) return std::move(*route);
   if (auto route = by_file(terms, call, true)) return std::move(*route);
-  if (!excluded(terms, call, usual.name)) return named(terms, call, usual.name, std::string(usual.reason));
-  for (const std::string_view name : {std::string_view("direct"), std::string_view()})
-    for (const Algorithm& row : algorithms())
-      if (row.collective == call.collective && (name.empty() || row.name == name) && !excluded(terms, call, row.name))
-        return named(terms, call, row.name, "TUTTI_ALGORITHM excludes " + std::string(usual.name));
-  return none_left(call);
+  return usual_or_another(terms, call, usual, "direct");
 }
 
 bool asks_whether_lent(const RouteTerms& terms, const CallKind& call) { return may_be_lent(terms, call) && !told(terms, call); }

@@ -183,12 +183,13 @@ void miss_a_member(int timeout_ms, bool latecomer_is_told) {
   world.run([&](int rank, tutti_comm* comm) {
     tutti_comm* group = nullptr;
     if (rank == 2)
-      while (failed < 2) std::this_thread::yield();
+      for (int before = failed; before < 2; before = failed) failed.wait(before);
     EXPECT_EQ(tutti_comm_create_group(comm, ranks, 3, 0, timeout_ms, &group), TUTTI_UNREACHABLE);
     EXPECT_EQ(group, nullptr);
     const std::string missing = rank != 2 || latecomer_is_told ? "rank 2 (" : "rank 0 (";
     EXPECT_THAT(tutti_last_error(comm), AllOf(HasSubstr(missing), HasSubstr(" did not take part in tutti_comm_create_group")));
     ++failed;
+    failed.notify_all();
   });
   world.run([&](int rank, tutti_comm* comm) {
     EXPECT_TRUE(succeeded(tutti_barrier(comm, nullptr), comm));

@@ -160,7 +160,7 @@ class DeviceWorld {
     uint64_t reports[2] = {};
   };
   struct Block {
-    Block(uint32_t threads, uint64_t bytes) : barrier(threads), shared((bytes + Cpu::kOwnBytes) / 16 + 1) {}
+    Block(uint32_t threads, uint64_t bytes) : barrier(threads), shared(bytes / 16 + 1) {}
     std::byte* memory() { return reinterpret_cast<std::byte*>(shared.data()); }
     cuda::Barrier barrier;
     std::vector<Vector> shared;

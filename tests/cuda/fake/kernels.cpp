@@ -22,17 +22,15 @@ using tutti::cuda::Cpu;
 class Team {
  public:
   Team(const Launch& launch, uint32_t threads)
-      : launch_(launch), threads_(threads), barrier_(threads), shared_(new std::byte[Cpu::kOwnBytes + launch.shared_bytes]) {
-    std::memset(shared_.get(), 0, Cpu::kOwnBytes);
-  }
+      : launch_(launch), threads_(threads), barrier_(threads), shared_(new std::byte[launch.shared_bytes]) {}
 
   // What one thread does for a block.
   void run(uint32_t block, uint32_t thread, const void* parameter) {
-    if (thread == 0) std::memset(shared_.get() + Cpu::kOwnBytes, 0xDB, launch_.shared_bytes);
-    barrier_.arrive_and_wait();
+    if (thread == 0) std::memset(shared_.get(), 0xDB, launch_.shared_bytes);
+    barrier_.arrive_and_wait(false);
     const Cpu::Grid grid{launch_.blocks, threads_};
     launch_.kernel->run(parameter, Cpu(grid, block % launch_.blocks, thread, &barrier_, shared_.get(), block / launch_.blocks));
-    barrier_.arrive_and_wait();
+    barrier_.arrive_and_wait(false);
   }
 
  private:
