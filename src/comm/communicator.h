@@ -184,9 +184,9 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   CodecDecisions codec_decisions_;
   std::unique_ptr<DeviceSide> device_;
   bool met_on_devices_ = false;
-  std::unique_ptr<DeviceKernels> meeting_;  // until all have agreed
-  std::optional<Status> connected_;         // what came of it at this rank
-  std::unique_ptr<DeviceKernels> kernels_;  // null: calls on device memory go through the host's
+  std::unique_ptr<DeviceKernels> meeting_;              // until all have agreed
+  std::optional<Status> connected_, heard_;             // what came of it at this rank
+  std::unique_ptr<DeviceKernels> kernels_;              // null: calls on device memory go through the host's
   std::atomic<DeviceKernels*> ready_kernels_{nullptr};  // the same, for threads that do not hold the lock
   std::string why_no_kernels_;
   std::unique_ptr<Engine> engine_;

@@ -27,7 +27,7 @@ std::string Communicator::why_never_kernels() const {
   return parts_->size > most ? "there are more than " + std::to_string(most) + " ranks" : "";
 }
 
-// Two calls of the library's own.  Whether kernels can be used all ranks find out alike; why not, each for itself.  A
+// Some calls of the library's own.  Whether kernels can be used all ranks find out alike; why not, each for itself.  A
 // rank that fails in between goes on from there when its call comes again: the others have been answered.
 Status Communicator::meet_on_devices(const Call& about) {
   if (met_on_devices_) return {};
@@ -48,7 +48,11 @@ Status Communicator::meet_on_devices(const Call& about) {
       if (Status status = run_service(question); !status.ok()) return status;
       connected_ = with_memory([&] { return meeting_->connect(cards); });
     }
-    const auto all = all_say(connected_->ok(), about);
+    auto all = all_say(connected_->ok(), about);
+    if (all.ok() && *all) {
+      if (!heard_) heard_ = with_memory([&] { return meeting_->hear(); });
+      all = all_say(heard_->ok(), about);
+    }
     if (!all.ok()) return all.status();
     if (*all) {
       meeting_->begin();
@@ -56,7 +60,11 @@ Status Communicator::meet_on_devices(const Call& about) {
       ready_kernels_.store(kernels_.get(), std::memory_order_release);
     } else {
       meeting_.reset();
-      if_possible([&] { why = connected_->ok() ? "another rank cannot use kernels" : connected_->message(); });
+      if_possible([&] {
+        why = !connected_->ok()         ? connected_->message()
+              : heard_ && !heard_->ok() ? heard_->message()
+                                        : "another rank cannot use kernels";
+      });
     }
   }
   met_on_devices_ = true;

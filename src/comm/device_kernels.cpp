@@ -42,6 +42,10 @@ bool equal(const T& a, const T& b) {
   return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 
+std::string of_rank(size_t rank) { return "rank " + std::to_string(rank) + ": "; }  // tutti_stats' reason is short
+
+constexpr double kGreeting = 1;  // what each rank writes into all arenas
+
 }  // namespace
 
 DeviceKernels::DeviceKernels(const CommunicatorParts& parts, cuda::SharedContext context)
@@ -119,6 +123,13 @@ Result<DeviceCard> DeviceKernels::card() {
   auto arena = cuda::allocate_arena(context_, shape_, pool_, stream_->get());
   if (!arena.ok()) return arena.status();
   arena_ = std::move(*arena);
+  const cuda::CurrentContext current(*context_);
+  status_ = current.status();
+  on_ = stream_->get();
+  scale_word(arena_->data() + cuda::ArenaShape::greeting_at(static_cast<uint64_t>(parts_.rank)),
+             cuda::pointer_to(word_there(Word::greeting)));
+  wait_on_own_stream();
+  if (!status_.ok()) return status_;
   auto loans = DeviceLoans::create(parts_, context_, pool_, stream_->get());
   if (!loans.ok()) return loans.status();
   loans_ = std::move(*loans);
@@ -151,13 +162,12 @@ Status DeviceKernels::open_words() {
     pool->give_back(std::move(*used));
     delete used;
   });
+  std::memcpy(word(Word::greeting), &kGreeting, sizeof kGreeting);
   reports_.listen(reinterpret_cast<uint64_t*>(word(Word::report)), word(Word::given_up));
   return {};
 }
 
 Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
-  const auto me = static_cast<size_t>(parts_.rank);
-  const auto of_rank = [&](size_t rank) { return "rank " + std::to_string(rank) + ": "; };  // tutti_stats' reason is short
   uint32_t lanes = shape_.lanes;
   for (size_t rank = 0; rank < cards.size(); ++rank) {
     const DeviceCard& card = cards[rank];
@@ -179,6 +189,14 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
   }
   lanes_ = lanes;
   const cuda::BesideCaptures beside(context_->driver());
+  const cuda::CurrentContext current(*context_);
+  if (!current.status().ok()) return current.status();
+  if (Status status = open_peers(cards); !status.ok()) return status;
+  return greet();
+}
+
+Status DeviceKernels::open_peers(std::span<const DeviceCard> cards) {
+  const auto me = static_cast<size_t>(parts_.rank);
   std::vector<bool> of_this_process;
   for (size_t rank = 0; rank < cards.size(); ++rank) {
     const DeviceCard& card = cards[rank];
@@ -199,6 +217,48 @@ Status DeviceKernels::connect(std::span<const DeviceCard> cards) {
   }
   loans_->know_processes(std::move(of_this_process));
   return {};
+}
+
+// By the kernel that multiplies by a factor: copies may go another way than what kernels read and write.
+Status DeviceKernels::greet() {
+  const size_t ranks = peers_.size();
+  auto words = pool_->pinned(ranks * sizeof(double));
+  if (!words.ok()) return words.status();
+  const auto there = words->device_address();
+  if (!there.ok()) return there.status();
+  std::vector<double> read(ranks);
+  std::memcpy(words->data(), read.data(), ranks * sizeof(double));
+  const auto me = static_cast<uint64_t>(parts_.rank);
+  for (size_t rank = 0; rank < ranks; ++rank) {
+    std::byte* const arena = peers_[rank].data();
+    scale_word(arena + cuda::ArenaShape::greeting_at(me), cuda::pointer_to(word_there(Word::greeting)));
+    scale_word(cuda::pointer_to(*there + rank * sizeof(double)), arena + cuda::ArenaShape::greeting_at(rank));
+  }
+  wait_on_own_stream();
+  if (!status_.ok()) return status_;
+  std::memcpy(read.data(), words->data(), ranks * sizeof(double));
+  pool_->give_back(std::move(*words));
+  for (size_t rank = 0; rank < ranks; ++rank)
+    if (!equal(read[rank], kGreeting))
+      return Status(Code::unsupported, of_rank(rank) + "this rank's device reads other data in its memory");
+  return {};
+}
+
+Status DeviceKernels::hear() {
+  const cuda::BesideCaptures beside(context_->driver());
+  const cuda::CurrentContext current(*context_);
+  if (!current.status().ok()) return current.status();
+  auto seen = look_at_arena(cuda::ArenaShape::kHeadBytes);
+  if (!seen.ok()) return seen.status();
+  Status status;
+  for (size_t rank = 0; rank < peers_.size() && status.ok(); ++rank) {
+    double greeting = 0;
+    std::memcpy(&greeting, seen->data() + cuda::ArenaShape::greeting_at(rank), sizeof greeting);
+    if (!equal(greeting, kGreeting))
+      status = Status(Code::unsupported, of_rank(rank) + "what its device writes into this one's memory gets lost");
+  }
+  pool_->give_back(std::move(*seen));
+  return status;
 }
 
 void DeviceKernels::begin() {
@@ -382,27 +442,39 @@ void DeviceKernels::settle() const {
   (void)wait_for_end(kKernelMomentNs);
 }
 
-// A peer's kernel that reads this rank's last messages writes into its arena that it has.
-Result<bool> DeviceKernels::all_is_taken() {
-  const cuda::BesideCaptures beside(context_->driver());
-  const cuda::CurrentContext current(*context_);
-  const uint64_t bytes = shape_.channels_end();
-  auto copied = pool_->pinned(bytes);
-  if (!copied.ok()) return copied.status();
-  status_ = current.status();
-  then([&] { return cuda::copy(*context_, cuda::address_of(copied->data()), arena_->address(), bytes, stream_->get()); });
+void DeviceKernels::wait_on_own_stream() {
   then([&] { return start_->record(stream_->get()); });
   for (bool done = false; status_.ok() && !done; std::this_thread::yield()) {
     const auto asked = start_->is_done();
     status_ = asked.status();
     done = asked.ok() && *asked;
   }
+}
+
+Result<cuda::PinnedMemory> DeviceKernels::look_at_arena(uint64_t bytes) {
+  auto copied = pool_->pinned(bytes);
+  if (!copied.ok()) return copied;
+  status_ = cuda::copy(*context_, cuda::address_of(copied->data()), arena_->address(), bytes, stream_->get());
+  wait_on_own_stream();
   if (!status_.ok()) return status_;
+  return copied;
+}
+
+// A peer's kernel that has begun the last call with this rank, and has read all messages of it, has nothing more to
+// write into its arena.
+Result<bool> DeviceKernels::all_is_taken() {
+  const cuda::BesideCaptures beside(context_->driver());
+  const cuda::CurrentContext current(*context_);
+  if (!current.status().ok()) return current.status();
+  const uint64_t bytes = shape_.channels_end();
+  auto copied = look_at_arena(bytes);
+  if (!copied.ok()) return copied.status();
   bool all = true;
   for (uint64_t at = cuda::ArenaShape::kHeadBytes; at < bytes; at += sizeof(cuda::Channel)) {
     cuda::Channel channel;
     std::memcpy(&channel, copied->data() + at, sizeof channel);
-    all = all && channel.taken == channel.sent;
+    const bool has_begun = channel.told == 0 || channel.called[channel.told % cuda::kCallsTold] >> 32 == channel.told;
+    all = all && has_begun && channel.taken == channel.sent;
   }
   pool_->give_back(std::move(*copied));
   return all;

@@ -2,7 +2,8 @@
 // ranks, the order in which they are launched, and what is heard of them.
 //
 // Ranks meet before their first call on device memory: each tells the others by a DeviceCard what device it has and
-// where its arena is, opens the arenas of the others, and all agree on whether every rank could.
+// where its arena is, opens the arenas of the others and writes a word there, and all agree on whether every rank could
+// and has found the words of all others.
 //
 // Calls are launched in call order, each behind the one before, whatever their streams: two that ran at once could wait
 // for each other's blocks.  A launch that is captured into a graph is in order within its capture only.
@@ -54,8 +55,12 @@ class DeviceKernels {
 
   // What this rank tells the others.  To be called once, before connect().
   DeviceCard make_ready();
-  // All ranks' cards, by rank.  An error: kernels cannot be used, and why.
+  // All ranks' cards, by rank.  An error: kernels cannot be used, and why.  Drivers have called memory reachable where
+  // what was written got lost on its way (virtual machines, PCIe switches that translate addresses), so each rank reads
+  // and writes a word in the memory of all others.
   Status connect(std::span<const DeviceCard> cards);
+  // All ranks have connected: whether their words have come.
+  Status hear();
   // All ranks have connected: from now on the control thread looks after the kernels.
   void begin();
 
@@ -63,7 +68,7 @@ class DeviceKernels {
   DeviceSlots slots() const {
     return {lanes_, shape_.message_bytes(cuda::Protocol::flagged), shape_.message_bytes(cuda::Protocol::stamped)};
   }
-  static constexpr int kMostRanks = 128;  // whose programs fit a kernel's own memory
+  static constexpr int kMostRanks = cuda::ArenaShape::kMostRanks;  // whose programs fit a kernel's own memory
 
   struct Launch {
     const DeviceProgram& program;
@@ -93,8 +98,8 @@ class DeviceKernels {
 
   bool has_unfinished() const;  // launches, but for those of graphs
   Status health() const;
-  // No more launches, and none is under way: waits until other processes have read what this rank has sent them, and
-  // lets go of their memory.
+  // No more launches, and none is under way: waits until other processes have begun what they call with this rank, and
+  // have read what it has sent them; lets go of their memory.
   void leave();
   // Once the communicator has failed: calls that have not begun write nothing any more; waits a moment for those that
   // have.
@@ -102,7 +107,7 @@ class DeviceKernels {
   size_t memory_bytes() const;  // on the device, and of programs on the host
 
  private:
-  enum class Word : size_t { given_up, report, ended, count };
+  enum class Word : size_t { given_up, report, ended, greeting, count };
   static constexpr size_t kWordBytes = 64;
 
   Result<DeviceCard> card();
@@ -116,6 +121,14 @@ class DeviceKernels {
   std::byte* grown(std::optional<cuda::DeviceMemory>& memory, size_t bytes);
   void place_program(cuda::DeviceCall& call, const std::vector<std::byte>& program);
   Status wait_for_end(uint64_t patience_ns) const;
+  Status open_peers(std::span<const DeviceCard> cards);
+  Status greet();
+  void scale_word(void* to, const void* from) {
+    scale(DataType::float64, static_cast<std::byte*>(to), static_cast<const std::byte*>(from), 1, 1);
+  }
+  // The beginning of the arena as it is now.
+  Result<cuda::PinnedMemory> look_at_arena(uint64_t bytes);
+  void wait_on_own_stream();
   Result<bool> all_is_taken();
 
   const CommunicatorParts& parts_;

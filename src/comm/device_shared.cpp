@@ -6,7 +6,7 @@
 namespace tutti {
 namespace {
 
-constexpr size_t kMostKept = 64 << 20;  // bytes of buffers of no ring
+constexpr size_t kMostKept = 64 << 20;  // bytes of buffers of no ring; more are for all communicators of the process
 
 // Not freed: copies may still use it.
 void leave_alone(cuda::PinnedMemory memory) noexcept {
@@ -38,8 +38,11 @@ Result<cuda::PinnedMemory> DeviceSide::Shared::buffer(size_t bytes) {
 void DeviceSide::Shared::give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept try {
   const std::lock_guard lock(mutex);
   for (auto& buffer : used) {
-    if (free && kept + buffer.size() > kMostKept) continue;
     const size_t bytes = buffer.size();
+    if (free && kept + bytes > kMostKept) {
+      pool->give_back(std::move(buffer));  // not freed: that would wait for kernels, which may wait for what comes next here
+      continue;
+    }
     (free ? buffers : late).push_back(std::move(buffer));
     if (free) kept += bytes;
   }

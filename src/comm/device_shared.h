@@ -34,6 +34,7 @@ struct DeviceSide::Shared {
         event(std::move(between)) {}
   ~Shared() {
     pool->give_back(std::move(table));
+    if (ring) pool->give_back(std::move(*ring));
     for (auto& buffer : buffers) pool->give_back(std::move(buffer));
   }
 

@@ -115,6 +115,8 @@ Result<int> DeviceSide::present() {
   if (is_open()) return shared_->context->device();
   const auto loaded = driver();
   if (!loaded.ok()) return loaded.status();
+  cuda::CUcontext current = nullptr;  // a thread that has none yet is on the first device, as CUDA's runtime has it
+  if ((*loaded)->call<"cuCtxGetCurrent">(&current) == cuda::Error::success && !current) return 0;
   return cuda::device_of(**loaded, cuda::legacy_stream());
 }
 
@@ -209,7 +211,7 @@ Status DeviceSide::open_ring(Shared& shared) {
     }
   }
   if (!shared.of_family) {
-    auto pinned = cuda::PinnedMemory::allocate(shared.context, bytes);
+    auto pinned = shared.pool->pinned(bytes);
     if (!pinned.ok()) return pinned.status();
     shared.ring = std::move(*pinned);
     begin = shared.ring->data();

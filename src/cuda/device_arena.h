@@ -17,8 +17,11 @@ struct ArenaShape {
   uint32_t ranks = 1, lanes = 1;
   std::array<uint64_t, kProtocols> slot_bytes{};  // by protocol, as they lie in memory; multiples of 16
 
-  // In front of the channels: DeviceCallHeader::void_call.
-  static constexpr uint64_t kHeadBytes = sizeof(Channel);
+  // In front of the channels: DeviceCallHeader::void_call, and for each peer a word that it writes when it has come.
+  static constexpr uint32_t kMostRanks = 128;
+  static constexpr uint64_t greeting_at(uint64_t peer) { return sizeof(Channel) + peer * sizeof(double); }
+  static constexpr uint64_t kHeadBytes = sizeof(Channel) + kMostRanks * sizeof(double);
+  static_assert(kHeadBytes % alignof(Channel) == 0);
 
   // What begins as zeros: all but the flagged slots.
   uint64_t cleared_bytes() const { return slots_at(Protocol::flagged, 0); }

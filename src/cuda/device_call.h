@@ -36,7 +36,9 @@ struct alignas(128) Channel {
   uint64_t taken;                // how many of those sent the peer has read; it writes this
   uint64_t flag[kChannelSlots];  // flagged: flag_of() of the message in the slot; the peer writes this
   uint64_t loan[kChannelSlots];  // likewise: LoanWord of that message; the peer writes this
-  uint64_t called[kCallsTold];   // of flagged channels: count << 32 | hash of the peer's last calls; the peer writes this
+  // Of flagged channels:
+  uint64_t called[kCallsTold];  // count << 32 | hash of the peer's last calls with this rank; the peer writes this
+  uint64_t told;                // the count of this rank's last call with the peer; nobody else looks
 };
 
 // The calls of a lane are counted, whatever their protocol; the count goes on from launch to launch, too.  Messages

@@ -416,9 +416,11 @@ class Interpreter {
 
   TUTTI_DEVICE void tell_call() const {
     TUTTI_LOOP
-    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads())
+    for (uint32_t p = machine_.thread(); p < header_->peers; p += machine_.threads()) {
       Machine::store_relaxed(&flagged(device_peers_[p].theirs).called[header_->call % kCallsTold],
                              header_->call << 32 | header_->hash);
+      flagged(device_peers_[p].mine).told = header_->call;
+    }
   }
   TUTTI_DEVICE bool calls_otherwise(const DevicePeer& peer) const {
     const uint64_t told = Machine::load_relaxed(&flagged(peer.mine).called[header_->call % kCallsTold]),

@@ -69,6 +69,17 @@ TEST_F(AllocDevice, ServesTheWholeFamilyAndIsFreedWhereItWasMade) {
   });
 }
 
+TEST_F(AllocDevice, AThreadThatIsOnNoDeviceYetIsOnTheFirst) {
+  const LocalWorld world(1);
+  world.run([](int, tutti_comm* comm) {
+    void* memory = nullptr;
+    ASSERT_TRUE(succeeded(tutti_alloc_device(comm, 64, &memory), comm));
+    const auto place = made_by(cuda::recognize(device_of_tests()->driver(), memory));
+    EXPECT_EQ(place.place, cuda::MemoryPlace::device);
+    EXPECT_EQ(place.device, 0);
+  });
+}
+
 TEST_F(AllocDevice, WhatARequestUsesIsNotFreed) {
   const LocalWorld world(2);
   world.run([](int rank, tutti_comm* comm) {

@@ -103,6 +103,15 @@ TEST_F(BenchOnDevice, SaysWhichWayCallsTook) {
   json = json_of("all_reduce --ranks 2 --device 0 -b 4 -e 4 -n 4 -w 1", "FAKE_CUDA=mps");
   EXPECT_THAT(json["results"][0]["reason"].get<std::string>(), StartsWith("by kernels, "));
 
+  // Drivers that open another process's memory though nothing comes there.
+  for (const auto& [mood, why] : {std::pair("no-ipc", "its device's memory cannot be opened by other processes"),
+                                  {"deaf", "what its device writes into this one's memory gets lost"},
+                                  {"blind", "this rank's device reads other data in its memory"}}) {
+    json = json_of("all_reduce --ranks 2 --device -b 4 -e 4 -n 4 -w 1", "FAKE_CUDA=" + std::string(mood));
+    EXPECT_THAT(json["results"][0]["reason"].get<std::string>(), AllOf(StartsWith("staged, since rank "), HasSubstr(why)));
+    EXPECT_EQ(json["results"][0]["in_place"]["nwrong"], 0);
+  }
+
   json = json_of("all_reduce --ranks 2 -b 4 -e 4 -n 4 -w 1");
   EXPECT_EQ(json["config"]["memory"], "host");
   EXPECT_EQ(json["config"]["launch"], "blocking");

@@ -31,13 +31,20 @@ Error module_load(CUmodule* handle, const void* image) {
   if (const Error error = in_context(context); error != Error::success) return error;
   if (const Error error = unsafe_call(); error != Error::success) return error;
   if (!image) return Error::invalid_value;
+  context->synchronize();
   auto module = std::make_shared<Module>();
   module->context = context;
   *handle = registry<Module>().add<CUmodule>(std::move(module));
   return Error::success;
 }
 
-Error module_unload(CUmodule handle) { return registry<Module>().remove(handle) ? Error::success : Error::invalid_handle; }
+Error module_unload(CUmodule handle) {
+  const auto module = registry<Module>().find(handle);
+  if (!module) return Error::invalid_handle;
+  module->context->synchronize();
+  registry<Module>().remove(handle);
+  return Error::success;
+}
 
 Error module_function(CUfunction* handle, CUmodule of, const char* name) {
   const auto module = registry<Module>().find(of);

@@ -30,7 +30,7 @@ Error end(Kind kind, uintptr_t base) {
   Context* context = nullptr;
   if (const Error error = in_context(context); error != Error::success) return error;
   if (const Error error = unsafe_call(); error != Error::success) return error;
-  if (kind == Kind::device) context->synchronize();
+  context->synchronize();
   return release(kind, base);
 }
 

@@ -47,10 +47,10 @@ void protect(const Table& memory, int protection) {
 }
 
 // Of `fd`, or anonymous memory; an access behind its last page is one too many.
-std::byte* map(int fd, size_t bytes) {
+std::byte* map(int fd, size_t bytes, bool shared = true) {
   void* room = ::mmap(nullptr, bytes + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return nullptr;
-  const int flags = MAP_FIXED | (fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+  const int flags = MAP_FIXED | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : shared ? MAP_SHARED : MAP_PRIVATE);
   if (::mmap(room, bytes, PROT_READ | PROT_WRITE, flags, fd, 0) == room) return static_cast<std::byte*>(room);
   ::munmap(room, bytes + kPage);
   return nullptr;
@@ -197,7 +197,7 @@ Error open_handle(const CUipcMemHandle& handle, uintptr_t& base) {
     unmap(a);
     return Error::invalid_value;
   }
-  a.mapping = map(a.fd, a.mapped);
+  a.mapping = map(moods().blind ? -1 : a.fd, a.mapped, !moods().deaf);
   if (!a.mapping) {
     unmap(a);
     return Error::map_failed;

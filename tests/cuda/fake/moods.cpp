@@ -50,6 +50,10 @@ void read(State& state, const std::string& text) {
       moods.register_ = false;
     else if (name == "mps")
       moods.mps = true;
+    else if (name == "deaf")
+      moods.deaf = true;
+    else if (name == "blind")
+      moods.blind = true;
     else if (name == "gone")
       moods.gone = true;
     else if (name == "devices")

@@ -8,6 +8,8 @@
 //   version=N       the driver's (13000)
 //   memory=N        MiB that a device has (8192)
 //   no-ipc          no memory can be shared between processes
+//   deaf            what this process writes into memory of another, once opened, does not come there
+//   blind           nor does it read what is there
 //   no-p2p          no device reaches another
 //   no-register     host memory cannot be registered
 //   mps             contexts are shared by MPS
@@ -25,7 +27,8 @@ namespace fake_cuda {
 using tutti::cuda::Error;
 
 struct Moods {
-  bool late = false, shuffled = false, guarded = false, ipc = true, p2p = true, register_ = true, mps = false, gone = false;
+  bool late = false, shuffled = false, guarded = false, ipc = true, p2p = true, register_ = true, mps = false, gone = false,
+       deaf = false, blind = false;
   bool may_fail = false;  // some failure is planned
   int devices = 2, version = 13000;
   uint64_t memory = uint64_t{8} << 30;
