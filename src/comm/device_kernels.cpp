@@ -111,6 +111,7 @@ Result<DeviceCard> DeviceKernels::card() {
   auto kernels = cuda::KernelSet::of(context_);
   if (!kernels.ok()) return kernels.status();
   kernels_ = std::move(*kernels);
+  pool_->hold(kernels_);
   auto stream = cuda::Stream::create(context_);
   if (!stream.ok()) return stream.status();
   stream_ = std::move(*stream);

@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "device_memory.h"
@@ -23,6 +25,11 @@ class MemoryPool {
   // Nothing on the device uses it any more.
   void give_back(DeviceMemory memory) noexcept { keep(device_, std::move(memory)); }
   void give_back(PinnedMemory memory) noexcept { keep(pinned_, std::move(memory)); }
+  // Kernels, which to unload waits, too: they stay as long as the pool.
+  void hold(std::shared_ptr<const void> kernels) {
+    const std::lock_guard lock(mutex_);
+    held_.insert(std::move(kernels));
+  }
 
  private:
   explicit MemoryPool(SharedContext context) : context_(std::move(context)) {}
@@ -55,6 +62,7 @@ class MemoryPool {
   std::mutex mutex_;
   std::vector<DeviceMemory> device_;
   std::vector<PinnedMemory> pinned_;
+  std::set<std::shared_ptr<const void>> held_;
 };
 
 }  // namespace tutti::cuda
