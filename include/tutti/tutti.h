@@ -11,7 +11,7 @@
  * Units: every `count` is in elements of `dtype`, every `bytes` in bytes.
  * Buffers: belong to the caller; they must stay valid (and, for _start calls, untouched) until the operation has ended.  Input and
  *   output may be the same memory exactly where a function says "in place"; any other overlap is TUTTI_INVALID_ARGUMENT.
- *   Any address is right; multiples of the element's size are fast.
+ *   Any address in the host's memory is right; multiples of the element's size are fast.
  * Blocking: a plain call returns when the result is in this rank's output and its input may be written again; it does not mean
  *   that other ranks have finished.  A _start call returns at once with a request, which tutti_wait or tutti_test ends; a thread
  *   of the library's, one for the process, created by its first _start call, carries it on.
@@ -291,10 +291,11 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
 
 /* Memory of devices.  Buffers of every call may be memory of a CUDA device (of cudaMalloc, of any allocator, managed memory).
  * In one call the buffers are memory of devices at all ranks or at none (else TUTTI_MISMATCH); sends and receives do not care
- * what the other end's is.  A rank uses one device per communicator, that of its first such collective, which makes what is
- * needed there and waits for the other ranks, also if it only starts or is put on a stream.  Pointers are recognized where
- * the process had loaded CUDA before the communicator was created, or once a call has named a stream.  A rank that has no
- * buffer in a call of devices passes a stream, or any pointer to its device.
+ * what the other end's is.  A rank uses one device per communicator, that of its first call with such memory or of
+ * tutti_alloc_device; its first such collective makes what is needed there and waits for the other ranks, also if it only
+ * starts or is put on a stream.  Pointers are recognized where the process had loaded CUDA before the communicator was
+ * created, or once a call has named a stream; before, and with TUTTI_CUDA=off, they are taken for the host's, where a read
+ * of them crashes.  A rank that has no buffer in a call of devices passes a stream, or any pointer to its device.
  *
  *   stream == NULL   The call waits for what the device's legacy default stream holds, and returns when the output is there, as
  *                    cudaMemcpy does; with _start the request ends then.
@@ -303,6 +304,9 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
  *                    output is there.  cudaStreamLegacy and cudaStreamPerThread are allowed.  Streams of different ranks and
  *                    calls may differ; calls on several streams are in order among each other only where the streams are.
  *                    Buffers that the call uses stay valid until the stream has passed it.
+ *
+ * Sends and receives are not put on a stream: they wait for what the stream in their options, or else the legacy default
+ * stream, holds when they are called, and have read or written their buffer when they return, or when their request ends.
  *
  * Calls take their places in the order in which they are made, whatever their streams.  Kernels carry them out where the
  * ranks' devices reach each other's memory; else, and with a codec or a reduction of the caller's, they go through the
@@ -511,6 +515,7 @@ typedef struct tutti_message_options {
   size_t struct_size;       /* sizeof(tutti_message_options); set by tutti_message_options_init */
   int timeout_ms;           /* 0: the communicator's.  Longest time without any progress */
   tutti_received *received; /* NULL; of a receive: filled in when tutti_recv, tutti_wait or tutti_test returns its success */
+  void *stream;             /* NULL, or a cudaStream_t: what is on it is waited for, see "memory of devices" */
 } tutti_message_options;
 
 TUTTI_API void tutti_message_options_init(tutti_message_options *options);

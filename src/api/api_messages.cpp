@@ -11,7 +11,7 @@
 namespace tutti::api {
 namespace {
 
-constexpr tutti_message_options kDefaultMessageOptions = {sizeof(tutti_message_options), 0, nullptr};
+constexpr tutti_message_options kDefaultMessageOptions = {sizeof(tutti_message_options), 0, nullptr, nullptr};
 
 Status wait_for_all(const tutti_request& request) {
   for (const auto& operation : request.operations)
@@ -40,6 +40,7 @@ Status apply(const tutti_message_options* given, const std::string& who, Message
   if (options.timeout_ms < 0) return wrong("tutti_message_options.timeout_ms is negative");
   if (options.received && message.send) return wrong(who + "tutti_message_options.received is of receives only");
   message.timeout_ns = static_cast<uint64_t>(options.timeout_ms) * 1'000'000;
+  message.stream = options.stream;
   if (options.received) message.tell = [to = options.received](const Received& got) { *to = {got.source, got.tag, got.count}; };
   return {};
 }
@@ -60,9 +61,9 @@ Status check(const tutti_comm* comm, const std::string& who, const Message& mess
 }
 
 Status find_device(Communicator& communicator, const std::string& who, Message& message) {
-  if (!communicator.sees_devices()) return {};
+  if (!message.stream && !communicator.sees_devices()) return {};
   const void* const pointer = message.count > 0 ? message.data : nullptr;
-  const auto device = communicator.device_of(std::span(&pointer, 1), nullptr);
+  const auto device = communicator.device_of(std::span(&pointer, 1), message.stream);
   Status status = device.status();
   if (device.ok() && *device >= 0) {
     message.on_device = true;

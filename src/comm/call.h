@@ -32,6 +32,7 @@ struct Message {
   std::shared_ptr<const void> keeps;  // lives as long as the operation: the buffer, for messages of the library's own
   TellReceived tell;                  // of a receive: when its call returns with success; may be empty
   bool on_device = false;             // `data` is memory of a device
+  void* stream = nullptr;             // then: what it holds is waited for; null: the legacy default stream
   // Of a receive into such memory, which goes through the host's: the operation that carries it on.
   std::function<std::shared_ptr<Operation>(std::shared_ptr<ReceiveOperation>)> wrap;
 };

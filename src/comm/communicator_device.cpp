@@ -175,7 +175,7 @@ Result<Engine::Operations> Communicator::start_device_messages(std::vector<Messa
     if (!message.on_device) continue;
     const size_t bytes = message.count * element_size(message.type);
     if (message.send) {
-      auto fetched = device_->fetch_now(message.data, bytes);
+      auto fetched = device_->fetch_now(message.data, bytes, message.stream);
       if (!fetched.ok()) return unless_lost(fetched.status());
       message.data = fetched->get();
       message.keeps = std::move(*fetched);
@@ -183,7 +183,7 @@ Result<Engine::Operations> Communicator::start_device_messages(std::vector<Messa
     }
     const auto receive = std::make_shared<std::weak_ptr<ReceiveOperation>>();
     const size_t element = element_size(message.type);
-    auto carried = device_->receive(message.data, bytes, [receive, element]() -> size_t {
+    auto carried = device_->receive(message.data, bytes, message.stream, [receive, element]() -> size_t {
       const auto made = receive->lock();
       return made ? made->got().count * element : 0;
     });

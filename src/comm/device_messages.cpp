@@ -66,7 +66,18 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
   Status status_;
 };
 
-Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t bytes, std::function<size_t()> got) {
+Status DeviceSide::record(const cuda::Event& event, void* stream) const {
+  const auto waited_for = stream_of(stream);
+  const auto capturing = stream ? cuda::capture_of(*shared_->context, waited_for) : Result<std::optional<uint64_t>>(std::nullopt);
+  if (!capturing.ok()) return capturing.status();
+  if (*capturing)
+    return Status(Code::unsupported,
+                  "the stream is being captured into a graph, and a message cannot be; send and receive outside of "
+                  "the capture");
+  return event.record(waited_for);
+}
+
+Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t bytes, void* stream, std::function<size_t()> got) {
   const cuda::BesideCaptures beside(shared_->context->driver());
   const cuda::CurrentContext current(*shared_->context);
   if (!current.status().ok()) return current.status();
@@ -74,13 +85,13 @@ Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t
   if (!buffer.ok()) return buffer.status();
   auto start = cuda::Event::create(shared_->context);
   if (!start.ok()) return start.status();
-  if (Status status = start->record(cuda::legacy_stream()); !status.ok()) return status;
+  if (Status status = record(*start, stream); !status.ok()) return status;
   CarriedMessage carried{buffer->data(), nullptr};
   carried.carrier = std::make_unique<MessageCarrier>(shared_, std::move(*start), std::move(*buffer), device, std::move(got));
   return carried;
 }
 
-Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device, size_t bytes) {
+Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device, size_t bytes, void* stream) {
   const cuda::BesideCaptures beside(shared_->context->driver());
   const cuda::CurrentContext current(*shared_->context);
   if (!current.status().ok()) return current.status();
@@ -88,12 +99,13 @@ Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device
   if (!buffer.ok()) return buffer.status();
   const auto event = cuda::Event::create(shared_->context);
   if (!event.ok()) return event.status();
-  const auto stream = shared_->message_stream();
-  if (!stream.ok()) return stream.status();
-  Status status = first_failure({event->record(cuda::legacy_stream()), cuda::wait_for(*shared_->context, *stream, *event)});
+  const auto copies = shared_->message_stream();
+  if (!copies.ok()) return copies.status();
+  Status status = record(*event, stream);
+  if (status.ok()) status = cuda::wait_for(*shared_->context, *copies, *event);
   if (status.ok() && bytes > 0)
-    status = cuda::copy(*shared_->context, cuda::address_of(buffer->data()), cuda::address_of(device), bytes, *stream);
-  if (status.ok()) status = event->record(*stream);
+    status = cuda::copy(*shared_->context, cuda::address_of(buffer->data()), cuda::address_of(device), bytes, *copies);
+  if (status.ok()) status = event->record(*copies);
   for (; status.ok(); std::this_thread::yield()) {
     const auto done = event->is_done();
     status = done.status();

@@ -22,6 +22,8 @@ inline Status first_failure(std::initializer_list<Status> all) {
   return {};
 }
 
+inline cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
+
 struct DeviceSide::Shared {
   enum Word : size_t { fetched, handled, delivered, words };
   static constexpr size_t kWordBytes = 64;  // on a cache line of its own
@@ -43,7 +45,7 @@ struct DeviceSide::Shared {
   cuda::PinnedMemory table;  // of the words
   const cuda::CUdeviceptr table_there;
   std::optional<cuda::Stream> fetching, delivering;  // made for the first call that goes through the host's memory
-  const cuda::Event event;  // of whoever starts a call, from one stream to another
+  const cuda::Event event;                           // of whoever starts a call, from one stream to another
 
   // Piece n of all calls uses the buffers n modulo kRing once piece n - kRing is delivered.
   size_t ring_bytes = 0;

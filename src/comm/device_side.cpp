@@ -17,8 +17,6 @@ namespace {
 constexpr uint64_t kMomentNs = 200 * kMillisecond;
 constexpr uint64_t kPatienceNs = 10 * kSecond;  // for copies on our streams that nobody needs any more
 
-cuda::CUstream stream_of(void* given) { return given ? static_cast<cuda::CUstream>(given) : cuda::legacy_stream(); }
-
 }  // namespace
 
 // All is on the streams; what is left is to read and write words.

@@ -77,16 +77,18 @@ class DeviceSide {
   // on the legacy default stream, which does not wait.
   Result<std::unique_ptr<PieceCarrier>> put(const std::vector<DevicePiece>& pieces, Reserved reserved, void* stream);
 
-  // One message that is received.  `got`: how many bytes are to be delivered.
+  // One message that is received, into what `stream` leaves (null: the legacy default stream).  `got`: how many bytes
+  // are to be delivered.
   struct CarriedMessage {
     std::byte* host = nullptr;
     std::unique_ptr<PieceCarrier> carrier;
   };
-  Result<CarriedMessage> receive(std::byte* device, size_t bytes, std::function<size_t()> got);
-  // Copies at once what the legacy default stream has made of it, and waits for that.
-  Result<std::shared_ptr<std::byte>> fetch_now(const std::byte* device, size_t bytes);
+  Result<CarriedMessage> receive(std::byte* device, size_t bytes, void* stream, std::function<size_t()> got);
+  // Copies at once what that stream has made of it, and waits for that.
+  Result<std::shared_ptr<std::byte>> fetch_now(const std::byte* device, size_t bytes, void* stream);
 
  private:
+  Status record(const cuda::Event& event, void* stream) const;
   struct Shared;
   class CallCarrier;
   class MessageCarrier;

@@ -407,6 +407,52 @@ TEST_F(OnDevice, Messages) {
   });
 }
 
+// What is sent is what the stream leaves, and what is received comes after that.
+TEST_F(OnDevice, MessagesWaitForTheirStream) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const std::vector<float> zeros(kCount);
+    for (int i = 0; i < 5; ++i) {
+      const DeviceBytes memory(bytes_of(ramp(rank))), output(bytes_of(zeros));
+      const tutti_call_options calls = on_stream(memory.stream());
+      tutti_message_options messages;
+      tutti_message_options_init(&messages);
+      messages.stream = memory.stream();
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), output.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &calls), comm));
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, output.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &calls), comm));
+      std::vector<float> expected = ramp(1);
+      const std::vector<float> other = ramp(0);
+      for (size_t k = 0; k < kCount; ++k) expected[k] = 2 * (expected[k] + other[k]);
+      if (rank == 0) {
+        ASSERT_TRUE(succeeded(tutti_send(comm, memory.data(), kCount, TUTTI_FLOAT32, 1, 0, &messages), comm));
+        EXPECT_EQ(floats_in(memory), expected);
+      } else {
+        ASSERT_TRUE(succeeded(tutti_recv(comm, output.data(), kCount, TUTTI_FLOAT32, 0, 0, &messages), comm));
+        EXPECT_EQ(floats_in(output), expected);
+      }
+      int host = 0;
+      EXPECT_EQ(tutti_send(comm, &host, 1, TUTTI_INT32, 1 - rank, 1, &messages), TUTTI_INVALID_ARGUMENT);
+      EXPECT_THAT(tutti_last_error(comm), HasSubstr("tutti_send: a stream was given, and the buffers are the host's memory"));
+    }
+  });
+}
+
+TEST_F(OnDevice, AMessageOfAStreamThatIsCaptured) {
+  const LocalWorld world(1);
+  const DeviceBytes memory(bytes_of(ramp(0)));
+  auto* const stream = static_cast<cuda::CUstream>(memory.stream());
+  tutti_message_options options;
+  tutti_message_options_init(&options);
+  options.stream = stream;
+  const cuda::Driver* const loaded = loaded_driver();
+  ASSERT_EQ(loaded->call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::thread_local_), cuda::Error::success);
+  EXPECT_EQ(tutti_send(world.comm(0), memory.data(), 1, TUTTI_FLOAT32, 0, 0, &options), TUTTI_UNSUPPORTED);
+  EXPECT_THAT(tutti_last_error(world.comm(0)), HasSubstr("the stream is being captured into a graph, and a message cannot be"));
+  cuda::CUgraph graph = nullptr;
+  ASSERT_EQ(loaded->call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
+  ASSERT_EQ(loaded->call<"cuGraphDestroy">(graph), cuda::Error::success);
+}
+
 TEST_F(OnDevice, CodecsGiveTheBitsOfTheHost) {
   for (const char* spec : {"int8", "topk", "bf16"}) {
     const LocalWorld world(3);
