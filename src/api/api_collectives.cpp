@@ -233,6 +233,7 @@ Status find_device(const tutti_comm& comm, Call& call) {
   Communicator& communicator = *comm.communicator;
   if (!call.stream && !communicator.sees_devices()) return {};
   std::vector<const void*> pointers;
+  pointers.reserve(2);
   if (call.collective != Collective::barrier) {
     const Extent extent = extent_of(call, communicator.rank(), communicator.size());
     const size_t parts = call.list_counts ? call.list_length : static_cast<size_t>(communicator.size());

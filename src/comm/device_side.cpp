@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "communicator_parts.h"
 #include "device_shared.h"
+#include "own_memory.h"
 #include "page.h"
 
 namespace tutti {
@@ -90,10 +91,13 @@ Result<int> DeviceSide::device_of(std::span<const void* const> pointers, void* s
   for (const void* pointer : pointers) {
     if (!pointer || pointer == last) continue;  // in place: a look costs a tenth of a microsecond
     last = pointer;
-    const auto known = cuda::recognize(**loaded, pointer);
-    if (!known.ok()) return known.status();
-    const bool on_device = known->place == cuda::MemoryPlace::device || known->place == cuda::MemoryPlace::managed;
-    const int device = on_device ? known->device : -1;
+    int device = -1;
+    if (!is_on_stack_or_heap(pointer)) {
+      const auto known = cuda::recognize(**loaded, pointer);
+      if (!known.ok()) return known.status();
+      const bool on_device = known->place == cuda::MemoryPlace::device || known->place == cuda::MemoryPlace::managed;
+      if (on_device) device = known->device;
+    }
     if (all && *all != device)
       return Status(Code::invalid_argument, "one buffer's memory is " + whose(*all) + " and another's is " + whose(device) +
                                                 "; all buffers of a call are memory of one device, or all are the host's");
@@ -180,8 +184,7 @@ Status DeviceSide::open(int device) {
 Status DeviceSide::open_in(const cuda::SharedContext& context) {
   auto event = cuda::Event::create(context);
   auto table = cuda::MemoryPool::of(context)->pinned(Shared::words * Shared::kWordBytes);
-  if (Status status = first_failure({event.status(), table.status()}); !status.ok())
-    return status;
+  if (Status status = first_failure({event.status(), table.status()}); !status.ok()) return status;
   const auto there = table->device_address();
   if (!there.ok()) return there.status();
   std::fill_n(table->data(), table->size(), std::byte{});
