@@ -234,8 +234,9 @@ Status find_device(const tutti_comm& comm, Call& call) {
   if (!call.stream && !communicator.sees_devices()) return {};
   std::vector<const void*> pointers;
   pointers.reserve(2);
+  Extent extent;
   if (call.collective != Collective::barrier) {
-    const Extent extent = extent_of(call, communicator.rank(), communicator.size());
+    extent = extent_of(call, communicator.rank(), communicator.size());
     const size_t parts = call.list_counts ? call.list_length : static_cast<size_t>(communicator.size());
     if (extent.reads && !call.inputs) pointers.push_back(call.input);
     if (extent.writes && !call.outputs) pointers.push_back(call.output);
@@ -246,6 +247,8 @@ Status find_device(const tutti_comm& comm, Call& call) {
   Status status = device.status();
   if (device.ok() && *device >= 0) {
     call.on_device = true;
+    if (!extent.reads) call.input = nullptr;  // whatever the caller has there, it is not looked at
+    if (!extent.writes) call.output = nullptr;
     status = communicator.open_device(*device);
   }
   return status.ok() ? status : Status(status.code(), title(call) + status.message());

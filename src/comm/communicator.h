@@ -186,6 +186,7 @@ class Communicator final : private Supervisor, private FamilyMemory::Member {
   bool met_on_devices_ = false;
   std::unique_ptr<DeviceKernels> meeting_;              // until all have agreed
   std::optional<Status> connected_, heard_;             // what came of it at this rank
+  std::optional<bool> all_connected_;                   // what all have said
   std::unique_ptr<DeviceKernels> kernels_;              // null: calls on device memory go through the host's
   std::atomic<DeviceKernels*> ready_kernels_{nullptr};  // the same, for threads that do not hold the lock
   std::string why_no_kernels_;

@@ -48,13 +48,19 @@ Status Communicator::meet_on_devices(const Call& about) {
       if (Status status = run_service(question); !status.ok()) return status;
       connected_ = with_memory([&] { return meeting_->connect(cards); });
     }
-    auto all = all_say(connected_->ok(), about);
-    if (all.ok() && *all) {
-      if (!heard_) heard_ = with_memory([&] { return meeting_->hear(); });
-      all = all_say(heard_->ok(), about);
+    if (!all_connected_) {
+      const auto all = all_say(connected_->ok(), about);
+      if (!all.ok()) return all.status();
+      all_connected_ = *all;
     }
-    if (!all.ok()) return all.status();
-    if (*all) {
+    bool all_heard = false;
+    if (*all_connected_) {
+      if (!heard_) heard_ = with_memory([&] { return meeting_->hear(); });
+      const auto all = all_say(heard_->ok(), about);
+      if (!all.ok()) return all.status();
+      all_heard = *all;
+    }
+    if (all_heard) {
       meeting_->begin();
       kernels_ = std::move(meeting_);
       ready_kernels_.store(kernels_.get(), std::memory_order_release);
@@ -132,7 +138,6 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->count = call.count;
   noted->bytes = dispatch_->bytes_of(call);
   noted->route = route;
-  noted->route.reason = "by kernels, " + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]) + "; " + route.reason;
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;
@@ -148,7 +153,8 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
     const Status status(number.status().code(), "tutti_" + std::string(name(call.collective)) + ": " + number.status().message());
     return kernels_->has_launched() ? ended_by(kInTheMiddle, status) : unless_lost(status);
   }
-  if (kernels_->has_lent()) noted->route.reason += ", large messages lent";
+  noted->route.reason = "by kernels, " + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]) +
+                        (kernels_->has_lent() ? ", large messages lent; " : "; ") + route.reason;
   begun(call, noted, ready->cut);
   return number;
 }

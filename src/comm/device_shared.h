@@ -51,8 +51,19 @@ struct DeviceSide::Shared {
   size_t ring_bytes = 0;
   std::array<std::byte*, kRing> inputs{}, outputs{};
   std::optional<cuda::PinnedMemory> ring;
-  std::optional<cuda::HostRegistration> registration;  // or of the family's memory, which other ranks read where it lies
-  void* of_family = nullptr;
+  struct FamilyRing {  // or of the family's memory, which other ranks read where it lies
+    void* memory = nullptr;
+    std::byte* begin = nullptr;
+    std::optional<cuda::HostRegistration> registration;
+    FamilyRing() = default;
+    FamilyRing(const FamilyRing&) = delete;
+    FamilyRing& operator=(const FamilyRing&) = delete;
+    ~FamilyRing() {
+      registration.reset();
+      if (memory) (void)FamilyMemory::free_kept(memory);
+    }
+  };
+  std::shared_ptr<FamilyRing> family_ring;
   uint32_t pieces = 0;  // that are on the streams
 
   std::mutex mutex;                         // of what follows

@@ -68,8 +68,10 @@ DeviceSide::~DeviceSide() {
     Shared::leave(std::move(shared_));
     return;
   }
-  shared_->registration.reset();
-  if (shared_->of_family) (void)FamilyMemory::free_kept(shared_->of_family);
+  if (!shared_->family_ring) return;
+  // To end the registration would wait for all kernels of the context.  After a failure others may still read there.
+  const std::weak_ptr<const void> family = member_.failed() ? nullptr : parts_.domain->memory;
+  shared_->pool->park(family, 2 * kRing * shared_->ring_bytes, std::move(shared_->family_ring));
 }
 
 Result<const cuda::Driver*> DeviceSide::driver() {
@@ -197,21 +199,26 @@ Status DeviceSide::open_in(const cuda::SharedContext& context) {
 Status DeviceSide::open_ring(Shared& shared) {
   const size_t piece = parts_.settings.cuda_piece_bytes, bytes = 2 * kRing * piece;
   std::byte* begin = nullptr;
-  if (void* const memory =
-          parts_.domain->memory->allocate(member_, {.bytes = bytes + memory::kPage, .zeroed = false, .kept = true})) {
-    const auto address = reinterpret_cast<uintptr_t>(memory);
-    begin = static_cast<std::byte*>(memory) + (0 - address) % memory::kPage;
-    auto registration = cuda::HostRegistration::make(shared.context, begin, bytes);
+  const auto& family = parts_.domain->memory;
+  if (const auto parked = shared.pool->unpark(family, bytes)) {
+    shared.family_ring = std::static_pointer_cast<Shared::FamilyRing>(parked);
+  } else {
+    auto ring = std::make_shared<Shared::FamilyRing>();
+    ring->memory = family->allocate(member_, {.bytes = bytes + memory::kPage, .zeroed = false, .kept = true});
+    ring->begin = static_cast<std::byte*>(ring->memory) + (0 - reinterpret_cast<uintptr_t>(ring->memory)) % memory::kPage;
+    auto registration = ring->memory ? cuda::HostRegistration::make(shared.context, ring->begin, bytes)
+                                     : Result<cuda::HostRegistration>(Status(Code::out_of_memory, "the family has no more memory"));
     if (registration.ok()) {
-      shared.registration = std::move(*registration);
-      shared.of_family = memory;
+      ring->registration = std::move(*registration);
+      shared.family_ring = std::move(ring);
     } else {
       parts_.log.info("communicator " + parts_.name +
                       ": memory of the device is copied by way of private host memory: " + registration.status().message());
-      (void)FamilyMemory::free_kept(memory);
     }
   }
-  if (!shared.of_family) {
+  if (shared.family_ring) {
+    begin = shared.family_ring->begin;
+  } else {
     auto pinned = shared.pool->pinned(bytes);
     if (!pinned.ok()) return pinned.status();
     shared.ring = std::move(*pinned);

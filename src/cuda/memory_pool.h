@@ -30,6 +30,25 @@ class MemoryPool {
     const std::lock_guard lock(mutex_);
     held_.insert(std::move(kernels));
   }
+  // Likewise what belongs to an owner that may end earlier, until somebody asks for it who has the same owner.
+  void park(std::weak_ptr<const void> owner, size_t bytes, std::shared_ptr<void> what) noexcept {
+    try {
+      const std::lock_guard lock(mutex_);
+      parked_.push_back({std::move(owner), bytes, std::move(what)});
+    } catch (const std::bad_alloc&) {  // then it ends
+    }
+  }
+  std::shared_ptr<void> unpark(const std::shared_ptr<const void>& owner, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    for (Parked& parked : parked_) {
+      if (parked.bytes != bytes || parked.owner.lock() != owner) continue;
+      std::swap(parked, parked_.back());
+      std::shared_ptr<void> what = std::move(parked_.back().what);
+      parked_.pop_back();
+      return what;
+    }
+    return nullptr;
+  }
 
  private:
   explicit MemoryPool(SharedContext context) : context_(std::move(context)) {}
@@ -63,6 +82,12 @@ class MemoryPool {
   std::vector<DeviceMemory> device_;
   std::vector<PinnedMemory> pinned_;
   std::set<std::shared_ptr<const void>> held_;
+  struct Parked {
+    std::weak_ptr<const void> owner;
+    size_t bytes = 0;
+    std::shared_ptr<void> what;
+  };
+  std::vector<Parked> parked_;
 };
 
 }  // namespace tutti::cuda

@@ -164,6 +164,21 @@ TEST_F(ByKernels, ABufferThatIsNotAligned) {
   EXPECT_EQ(memory.values(), ramp(0, kFew));
 }
 
+// What is passed where a function reads or writes nothing is not looked at.
+TEST_F(ByKernels, ABufferThatIsNotUsedNeedNotBeAligned) {
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const Floats memory(0, ramp(rank, kFew));
+    auto* const odd = static_cast<std::byte*>(memory.data()) + 1;
+    ASSERT_TRUE(
+        succeeded(tutti_broadcast(comm, rank == 0 ? memory.data() : odd, memory.data(), kFew, TUTTI_FLOAT32, 0, nullptr), comm));
+    EXPECT_EQ(memory.values(), ramp(0, kFew));
+    ASSERT_TRUE(succeeded(
+        tutti_reduce(comm, memory.data(), rank == 0 ? memory.data() : odd, kFew, TUTTI_FLOAT32, TUTTI_MAX, 0, nullptr), comm));
+    EXPECT_EQ(memory.values(), ramp(0, kFew));
+  });
+}
+
 // Rank 0's device does not come to its call, whose deadline is over: nobody else is to blame.
 TEST_F(ByKernels, AWaitForOnesOwnDeviceHasAnEnd) {
   const LocalWorld world(2);
