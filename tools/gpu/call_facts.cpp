@@ -176,29 +176,41 @@ std::string in_words(size_t bytes) {
   return bytes < 1 << 20 ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes >> 20) + " MiB";
 }
 
+std::string in_words(const Way& way, const std::string& size = "") {
+  std::string words = std::to_string(way.ranks) + " ranks, " + size + way.use + ", lanes " + way.lanes;
+  if (way.algorithm) words += std::string(", ") + way.algorithm;
+  if (way.protocol != std::string_view("auto")) words += std::string(", ") + way.protocol;
+  if (way.lent) words += ", lent";
+  return words;
+}
+
 }  // namespace
 
 void find_calls(const Session& session, Findings& findings) {
   constexpr size_t kKi = 1 << 10, kMi = 1 << 20;
-  const Way ways[] = {{2, "staged", "0"},
-                      {2, "auto", "0"},
+  // Those that tell most come first: the time may not suffice for all.
+  const Way ways[] = {{2, "auto", "0"},
+                      {4, "auto", "0"},
+                      {2, "auto", "0", nullptr, "auto", true},
+                      {2, "staged", "0"},
+                      {8, "auto", "0"},
+                      {4, "auto", "0", nullptr, "auto", true},
+                      // Where one protocol and one plan overtake the other.
+                      {2, "auto", "0", "direct", "stamped"},
+                      {2, "auto", "0", "direct", "flagged"},
+                      {2, "auto", "0", "exchange", "stamped"},
+                      {4, "auto", "0", "direct", "stamped"},
+                      {4, "auto", "0", "direct", "flagged"},
+                      {4, "auto", "0", "exchange", "stamped"},
                       {2, "auto", "32"},
                       {2, "auto", "64"},
-                      {4, "auto", "0"},
+                      {2, "auto", "64", nullptr, "auto", true},
                       {4, "auto", "32"},
                       {4, "auto", "32", "ring"},
-                      {4, "auto", "32", "recursive"},
-                      {8, "auto", "0"},
-                      // Where one protocol and one plan overtake the other.
-                      {2, "auto", "0", "direct", "flagged"},
-                      {2, "auto", "0", "direct", "stamped"},
-                      {2, "auto", "0", "exchange", "stamped"},
-                      {4, "auto", "0", "direct", "flagged"},
-                      {4, "auto", "0", "direct", "stamped"},
-                      {4, "auto", "0", "exchange", "stamped"},
-                      {2, "auto", "0", nullptr, "auto", true},
-                      {2, "auto", "64", nullptr, "auto", true},
-                      {4, "auto", "0", nullptr, "auto", true}};
+                      {4, "auto", "32", "recursive"}};
+  std::vector<std::string> planned;
+  for (const Way& way : ways) planned.push_back(in_words(way));
+  findings.planned(planned);
   for (const Way& way : ways) {
     const bool staged = std::string_view(way.use) == "staged", stamped = std::string_view(way.protocol) == "stamped";
     findings.attempt("calls.all_reduce", [&] {
@@ -208,14 +220,12 @@ void find_calls(const Session& session, Findings& findings) {
         if (stamped && bytes > 4 * kMi) continue;
         if (way.lent && bytes < 512 * kKi) continue;
         Series series(session, group, way, bytes);
-        std::string of = std::to_string(way.ranks) + " ranks, " + in_words(bytes) + ", " + way.use + ", lanes " + way.lanes;
-        if (way.algorithm) of += std::string(", ") + way.algorithm;
-        if (way.protocol != std::string_view("auto")) of += std::string(", ") + way.protocol;
-        if (way.lent) of += ", lent";
+        const std::string of = in_words(way, in_words(bytes) + ", ");
         findings.number("calls.all_reduce.blocking", series.blocking(), "us", of);
         findings.number("calls.all_reduce.in_a_row", series.in_a_row(), "us", of);
         if (!staged) findings.number("calls.all_reduce.in_a_graph", series.in_a_graph(), "us", of);
       }
+      findings.done(in_words(way));
     });
   }
 }

@@ -1,13 +1,17 @@
-// What the programs of this folder find out: a list of facts, as a table and as JSON.
+// What the programs of this folder find out: facts, as a table and as JSON, each a line that is written
+// at once: {fact, value, unit, note} or {fact, error}, {planned}, {done}.
 #pragma once
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace tutti::gpu {
 
 class Findings {
  public:
+  explicit Findings(const std::string& path) : file_(path) {}
   void number(const std::string& fact, double value, const std::string& unit, const std::string& note = "");
   void text(const std::string& fact, const std::string& value);
   // Runs find(); what it throws is the fact.
@@ -22,10 +26,14 @@ class Findings {
   void failed(const std::string& fact, const std::string& why);
   // A failure that nothing promised is no failure of the phase.
   bool all_found() const { return failures_ == 0; }
-  void write(const std::string& path) const;  // JSON: a list of {fact, value, unit, note} or {fact, error}
+  // What is about to be measured; a way is done when all of it has been.
+  void planned(const std::vector<std::string>& ways);
+  void done(const std::string& way);
 
  private:
-  nlohmann::ordered_json facts_ = nlohmann::ordered_json::array();
+  void write(const nlohmann::ordered_json& row);
+
+  std::ofstream file_;
   int failures_ = 0;
 };
 

@@ -16,12 +16,12 @@ int main(int argc, char** argv) {
   const bool is_peer = argc == 3 && std::strcmp(argv[1], "peer") == 0;
   if (!is_peer && (argc != 4 || !parts.contains(argv[1]))) {
     std::fprintf(stderr,
-                 "usage: gpu_facts device|memory|rates|processes|calls PROBES.fatbin RESULT.json\n"
+                 "usage: gpu_facts device|memory|rates|processes|calls PROBES.fatbin RESULTS.jsonl\n"
                  "CUDA_TEST_LIBRARY names the driver's library (libcuda.so.1)\n");
     return 2;
   }
   const char* library = std::getenv("CUDA_TEST_LIBRARY");
-  Findings findings;
+  Findings findings(is_peer ? "/dev/null" : argv[3]);
   try {
     const Session session(library ? library : tutti::cuda::kDriverLibrary, argv[2]);
     if (is_peer) return be_peer(session);
@@ -30,6 +30,5 @@ int main(int argc, char** argv) {
     findings.failed(argv[1], error.what());
   }
   if (is_peer) return 1;
-  findings.write(argv[3]);
   return findings.all_found() ? 0 : 1;
 }
