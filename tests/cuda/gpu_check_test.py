@@ -110,10 +110,13 @@ class Check(unittest.TestCase):
     def test_all_is_well(self):
         self.program("api_tests", TESTS)
         self.program("api_process_tests", TESTS)
-        self.run_check("calls", "failures")
+        self.program("cuda_tests", TESTS)
+        self.run_check("calls", "failures", "interpreter", "graph")
         self.assertEqual(self.ended.returncode, 0, self.ended.stdout)
         self.assertEqual(self.phases["calls"]["tests"]["passed"], 9)
         self.assertEqual(self.phases["failures"]["tests"]["passed"], 2)
+        for name in ("interpreter", "graph"):
+            self.assertEqual(self.phases[name]["tests"]["passed"], 1)
 
 
 if __name__ == "__main__":
