@@ -151,6 +151,29 @@ TEST_F(ByKernels, ALaunchThatIsRefused) {
   });
 }
 
+TEST_F(ByKernels, ACommunicatorStaysOnItsDevice) {
+  if (!has_two_devices()) GTEST_SKIP() << "for two devices";
+  const LocalWorld world(2);
+  world.run([&](int rank, tutti_comm* comm) {
+    const Floats memory(0, ramp(rank, kFew)), elsewhere(1, ramp(rank, kFew));
+    const auto sum = [&](const Floats& of) {
+      return tutti_all_reduce(comm, of.data(), of.data(), kFew, TUTTI_FLOAT32, TUTTI_SUM, nullptr);
+    };
+    ASSERT_TRUE(succeeded(sum(memory), comm));
+    EXPECT_EQ(sum(elsewhere), TUTTI_INVALID_ARGUMENT);
+    EXPECT_STREQ(tutti_last_error(comm),
+                 "tutti_all_reduce: the buffers are memory of device 1, and earlier calls on this communicator used device 0; a "
+                 "rank uses one device per communicator");
+    EXPECT_EQ(tutti_send(comm, elsewhere.data(), kFew, TUTTI_FLOAT32, 1 - rank, 0, nullptr), TUTTI_INVALID_ARGUMENT);
+    EXPECT_EQ(tutti_comm_status(comm), TUTTI_SUCCESS);
+    EXPECT_EQ(elsewhere.values(), ramp(rank, kFew));
+    ASSERT_TRUE(succeeded(sum(memory), comm));
+    std::vector<float> expected = sums();
+    for (float& value : expected) value *= 2;
+    EXPECT_EQ(memory.values(), expected);
+  });
+}
+
 // It would cost the process its context.
 TEST_F(ByKernels, ABufferThatIsNotAligned) {
   const LocalWorld world(1);

@@ -2,6 +2,8 @@
 // goes together, failures.  The collectives themselves are tried by the other tests, with API_TEST_DEVICE=1.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <barrier>
 #include <cstdlib>
 #include <functional>
 #include <numeric>
@@ -9,20 +11,16 @@
 #include "codecs.h"
 #include "device_calls.h"
 #include "device_memory.h"
+#include "lent_memory.h"
 #include "local_world.h"
 #include "stream.h"
 
 namespace tutti::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// Otherwise kernels carry out what they can.
-bool is_staged() {
-  const char* use = std::getenv("TUTTI_CUDA");
-  return use && std::string_view(use) == "staged";
-}
 
 const cuda::Driver* loaded_driver() {
   const char* library = std::getenv("TUTTI_CUDA_LIBRARY");
@@ -189,8 +187,9 @@ TEST_F(OnDevice, AStreamGoesOnAfterAFailure) {
   EXPECT_EQ(tutti_all_reduce(world.comm(0), memory.data(), memory.data(), 1, TUTTI_FLOAT32, TUTTI_SUM, &options), TUTTI_ABORTED);
 }
 
-cuda::CUgraphExec captured(const cuda::Driver& driver, cuda::CUstream stream, const std::function<void()>& calls) {
-  EXPECT_EQ(driver.call<"cuStreamBeginCapture">(stream, cuda::CaptureMode::thread_local_), cuda::Error::success);
+cuda::CUgraphExec captured(const cuda::Driver& driver, cuda::CUstream stream, const std::function<void()>& calls,
+                           cuda::CaptureMode mode = cuda::CaptureMode::thread_local_) {
+  EXPECT_EQ(driver.call<"cuStreamBeginCapture">(stream, mode), cuda::Error::success);
   calls();
   cuda::CUgraph graph = nullptr;
   cuda::CUgraphExec ready = nullptr;
@@ -233,6 +232,36 @@ TEST_F(OnDevice, AGraphIsLaunchedAgainAndAgain) {
     EXPECT_EQ(stats.operations, 3U);  // two were captured; launches of graphs are not seen
     const std::vector<float> got = floats_in(memory);
     for (size_t i = 0; i < kFew; ++i) ASSERT_EQ(got[i], (ramp(0, kFew)[i] + ramp(1, kFew)[i]) * 16) << i;  // five sums
+    EXPECT_EQ(driver.call<"cuGraphExecDestroy">(graph), cuda::Error::success);
+  });
+}
+
+// As PyTorch captures: what may allocate is then forbidden to all threads of the process that have not said otherwise.
+TEST_F(OnDevice, AFirstCallIsCapturedInGlobalMode) {
+  if (is_staged()) GTEST_SKIP() << "for calls by kernels";
+  constexpr int kRanks = 2, kLaunches = 3;
+  const LocalWorld world(kRanks);
+  std::barrier together(kRanks);
+  world.run([&](int rank, tutti_comm* comm) {
+    const cuda::Driver& driver = device_of_tests()->driver();
+    const cuda::CurrentContext current(*device_of_tests());
+    const DeviceBytes memory(bytes_of(ramp(rank)));
+    const auto stream = static_cast<cuda::CUstream>(memory.stream());
+    const tutti_call_options options = on_stream(stream);
+    together.arrive_and_wait();
+    const cuda::CUgraphExec graph = captured(
+        driver, stream,
+        [&] {
+          EXPECT_TRUE(
+              succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, &options), comm));
+        },
+        cuda::CaptureMode::global);
+    together.arrive_and_wait();
+    ASSERT_TRUE(graph);
+    EXPECT_EQ(floats_in(memory), ramp(rank));  // nothing has run yet
+    for (int i = 0; i < kLaunches; ++i) EXPECT_EQ(driver.call<"cuGraphLaunch">(graph, stream), cuda::Error::success);
+    const std::vector<float> got = floats_in(memory), first = ramp(0), second = ramp(1);
+    for (size_t i = 0; i < kCount; ++i) ASSERT_EQ(got[i], (first[i] + second[i]) * 4) << i;
     EXPECT_EQ(driver.call<"cuGraphExecDestroy">(graph), cuda::Error::success);
   });
 }
@@ -335,6 +364,21 @@ TEST_F(OnDevice, HostAndDeviceDoNotMeet) {
     void* const data = rank ? static_cast<void*>(host.data()) : memory.data();
     EXPECT_EQ(tutti_all_reduce(comm, data, data, 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_MISMATCH);
     EXPECT_THAT(tutti_last_error(comm), HasSubstr("all_reduce #1 of 100 float32 on devices, sum"));
+  });
+}
+
+// A kernel waits for a message of rank 1's kernel, and rank 1's engine for one of rank 0's.
+TEST_F(OnDevice, HostAndDeviceDoNotMeetLater) {
+  const LocalWorld world(2);
+  std::vector<float> host(100);
+  world.run([&](int rank, tutti_comm* comm) {
+    const DeviceBytes memory(bytes_of(ramp(rank, 100)));
+    ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+    void* const data = rank ? static_cast<void*>(host.data()) : memory.data();
+    EXPECT_EQ(tutti_all_reduce(comm, data, data, 100, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_MISMATCH);
+    EXPECT_THAT(tutti_last_error(comm),
+                AllOf(HasSubstr("all_reduce #2 of 100 float32 on devices, sum"), HasSubstr("all_reduce #2 of 100 float32, sum")));
+    EXPECT_EQ(floats_in(memory).size(), 100U);  // the device goes on
   });
 }
 
@@ -451,6 +495,68 @@ TEST_F(OnDevice, AMessageOfAStreamThatIsCaptured) {
   cuda::CUgraph graph = nullptr;
   ASSERT_EQ(loaded->call<"cuStreamEndCapture">(stream, &graph), cuda::Error::success);
   ASSERT_EQ(loaded->call<"cuGraphDestroy">(graph), cuda::Error::success);
+}
+
+// Floats in memory that the driver's other allocators give.
+class OtherMemory {
+ public:
+  OtherMemory(bool of_pool, const std::vector<float>& values)
+      : of_pool_(of_pool), bytes_(values.size() * sizeof(float)), filled_(bytes_of(values)) {
+    const cuda::Error error = of_pool ? driver().call<"cuMemAllocAsync">(&address_, bytes_, stream())
+                                      : driver().call<"cuMemAllocManaged">(&address_, bytes_, cuda::kMemAttachGlobal);
+    EXPECT_EQ(error, cuda::Error::success);
+    copy(address_, cuda::address_of(filled_.data()));
+    EXPECT_EQ(driver().call<"cuStreamSynchronize">(stream()), cuda::Error::success);
+  }
+  // Memory of a pool only: to free what is managed would wait for the whole device, and so for other ranks.
+  ~OtherMemory() {
+    if (!of_pool_) return;
+    EXPECT_EQ(driver().call<"cuMemFreeAsync">(address_, stream()), cuda::Error::success);
+  }
+  OtherMemory(const OtherMemory&) = delete;
+  OtherMemory& operator=(const OtherMemory&) = delete;
+  void* data() const { return cuda::pointer_to(address_); }
+  std::vector<float> values() const {
+    copy(cuda::address_of(filled_.data()), address_);
+    return floats_in(filled_);
+  }
+
+ private:
+  static const cuda::Driver& driver() { return device_of_tests()->driver(); }
+  cuda::CUstream stream() const { return static_cast<cuda::CUstream>(filled_.stream()); }
+  void copy(cuda::CUdeviceptr to, cuda::CUdeviceptr from) const {
+    EXPECT_TRUE(cuda::copy(*device_of_tests(), to, from, bytes_, stream()).ok());
+  }
+  const bool of_pool_;
+  const size_t bytes_;
+  const DeviceBytes filled_;
+  cuda::CUdeviceptr address_ = 0;
+};
+
+// Managed memory, and memory of a pool, which no other process can open.
+TEST_F(OnDevice, MemoryOfAnyAllocator) {
+  for (const bool of_pool : {false, true}) {
+    SCOPED_TRACE(of_pool ? "of a pool" : "managed");
+    const LocalWorld world(2);
+    world.run([&](int rank, tutti_comm* comm) {
+      const cuda::CurrentContext current(*device_of_tests());
+      const OtherMemory memory(of_pool, ramp(rank)), theirs(of_pool, std::vector<float>(kCount, -1));
+      ASSERT_TRUE(succeeded(tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, nullptr), comm));
+      tutti_stats stats{};
+      stats.struct_size = sizeof stats;
+      ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+      EXPECT_THAT(stats.last_reason, StartsWith(is_staged() ? "staged in 7 pieces, " : "by kernels, "));
+      std::vector<float> expected(kCount);
+      std::ranges::transform(ramp(0), ramp(1), expected.begin(), std::plus<>());
+      EXPECT_EQ(memory.values(), expected);
+      const OtherMemory mine(of_pool, ramp(rank));
+      ASSERT_EQ(tutti_group_begin(comm), TUTTI_SUCCESS);
+      ASSERT_TRUE(succeeded(tutti_send(comm, mine.data(), kCount, TUTTI_FLOAT32, 1 - rank, 0, nullptr), comm));
+      ASSERT_TRUE(succeeded(tutti_recv(comm, theirs.data(), kCount, TUTTI_FLOAT32, 1 - rank, 0, nullptr), comm));
+      ASSERT_TRUE(succeeded(tutti_group_end(comm), comm));
+      EXPECT_EQ(theirs.values(), ramp(1 - rank));
+    });
+  }
 }
 
 TEST_F(OnDevice, CodecsGiveTheBitsOfTheHost) {
