@@ -28,6 +28,7 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
     } catch (const std::bad_alloc&) {  // then nobody knows
     }
     shared_->give_back(buffer_, free);
+    shared_->give_back(std::move(event_));
   }
   bool fetched(size_t) override { return has_come(); }  // what the memory was used for before has ended
   void deliver(size_t) override {
@@ -58,7 +59,7 @@ class DeviceSide::MessageCarrier final : public PieceCarrier {
   }
 
   const std::shared_ptr<Shared> shared_;
-  const cuda::Event event_;
+  cuda::Event event_;
   std::vector<cuda::PinnedMemory> buffer_;
   std::byte* const device_;
   const std::function<size_t()> got_;
@@ -83,7 +84,7 @@ Result<DeviceSide::CarriedMessage> DeviceSide::receive(std::byte* device, size_t
   if (!current.status().ok()) return current.status();
   auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
   if (!buffer.ok()) return buffer.status();
-  auto start = cuda::Event::create(shared_->context);
+  auto start = shared_->spare_event();
   if (!start.ok()) return start.status();
   if (Status status = record(*start, stream); !status.ok()) return status;
   CarriedMessage carried{buffer->data(), nullptr};
@@ -97,7 +98,7 @@ Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device
   if (!current.status().ok()) return current.status();
   auto buffer = shared_->buffer(std::max<size_t>(bytes, 1));
   if (!buffer.ok()) return buffer.status();
-  const auto event = cuda::Event::create(shared_->context);
+  auto event = shared_->spare_event();
   if (!event.ok()) return event.status();
   const auto copies = shared_->message_stream();
   if (!copies.ok()) return copies.status();
@@ -112,6 +113,7 @@ Result<std::shared_ptr<std::byte>> DeviceSide::fetch_now(const std::byte* device
     if (done.ok() && *done) break;
   }
   if (!status.ok()) return status;
+  shared_->give_back(std::move(*event));
   const auto kept = std::make_shared<std::vector<cuda::PinnedMemory>>();
   kept->push_back(std::move(*buffer));
   std::byte* const data = kept->front().data();

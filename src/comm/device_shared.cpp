@@ -51,6 +51,20 @@ void DeviceSide::Shared::give_back(std::vector<cuda::PinnedMemory>& used, bool f
   for (auto& buffer : used) leave_alone(std::move(buffer));
 }
 
+Result<cuda::Event> DeviceSide::Shared::spare_event() {
+  const std::lock_guard lock(mutex);
+  if (events.empty()) return cuda::Event::create(context);
+  cuda::Event taken = std::move(events.back());
+  events.pop_back();
+  return taken;
+}
+
+void DeviceSide::Shared::give_back(cuda::Event used) noexcept try {
+  const std::lock_guard lock(mutex);
+  events.push_back(std::move(used));
+} catch (const std::bad_alloc&) {  // it ends here
+}
+
 void DeviceSide::Shared::leave(std::shared_ptr<Shared> shared) noexcept {
   static std::atomic<Shared*> last{nullptr};  // so that whoever looks for leaks finds them
   Shared& left = *shared;

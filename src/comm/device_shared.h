@@ -71,6 +71,7 @@ struct DeviceSide::Shared {
   std::vector<cuda::PinnedMemory> buffers;  // not in use
   size_t kept = 0;                          // bytes of these
   std::vector<cuda::PinnedMemory> late;     // of calls that have failed, which copies may still use
+  std::vector<cuda::Event> events;          // of messages, not in use
   std::optional<cuda::Stream> messages;     // made when first needed: a process has few queues for streams to wait in
 
   Result<cuda::CUstream> message_stream() {
@@ -110,6 +111,9 @@ struct DeviceSide::Shared {
   Result<cuda::PinnedMemory> buffer(size_t bytes);
   // `free`: no copy uses them any more.
   void give_back(std::vector<cuda::PinnedMemory>& used, bool free) noexcept;
+
+  Result<cuda::Event> spare_event();
+  void give_back(cuda::Event used) noexcept;
 
   // Where copies that nobody waits for may still use all of it.
   static void leave(std::shared_ptr<Shared> shared) noexcept;

@@ -1,6 +1,7 @@
 // The functions of the fake driver, by the names of those that they stand for.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -16,6 +17,7 @@ struct Row {
   std::string_view name;
   int since;  // the version that brought it
   void* function;
+  const std::atomic<uint64_t>* calls;  // how many there have been
 };
 std::vector<Row> device_rows();
 std::vector<Row> memory_rows();
@@ -30,8 +32,10 @@ template <Text kName, class Signature>
 struct Called;
 template <Text kName, class... Arguments>
 struct Called<kName, Error(Arguments...)> {
+  static inline std::atomic<uint64_t> calls = 0;  // relaxed: it must order nothing
   template <Error (*kFunction)(Arguments...)>
   static Error call(Arguments... arguments) {
+    calls.fetch_add(1, std::memory_order_relaxed);
     const Error error = before_call(kName.chars);
     if (error != Error::success) return error;
     try {
@@ -49,7 +53,8 @@ Row row() {
   using Pointer = std::remove_cvref_t<decltype(entry.function)>;
   using Signature = std::remove_pointer_t<Pointer>;
   static_assert(std::is_same_v<decltype(kFunction), Pointer>, "the driver's table has another signature");
-  return {kName.chars, entry.since(), reinterpret_cast<void*>(&Called<kName, Signature>::template call<kFunction>)};
+  using Caller = Called<kName, Signature>;
+  return {kName.chars, entry.since(), reinterpret_cast<void*>(&Caller::template call<kFunction>), &Caller::calls};
 }
 
 // What most calls begin with: a context that works, and a stream of it.

@@ -41,6 +41,12 @@ __attribute__((visibility("default"))) Error cuGetProcAddress_v2(const char* nam
   return *found == kNoSymbol ? Error::not_found : Error::success;
 }
 
-// Not of the driver: how tests change moods.
+// Not of the driver: how tests change moods, and count calls.
 __attribute__((visibility("default"))) void fake_cuda_mood(const char* moods) { fake_cuda::set_moods(moods); }
+// How often a function has been called; 0 of one that there is not.
+__attribute__((visibility("default"))) uint64_t fake_cuda_calls(const char* name) {
+  for (const fake_cuda::Row& row : fake_cuda::all_rows())
+    if (row.name == name) return row.calls->load(std::memory_order_relaxed);
+  return 0;
+}
 }
