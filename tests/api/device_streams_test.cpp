@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <functional>
+#include <thread>
 
 #include "device_calls.h"
 #include "device_memory.h"
@@ -58,6 +60,7 @@ class OnStreams : public OnDevice {
       EXPECT_TRUE(succeeded(sum(), comm));
       EXPECT_TRUE(copy(output, memory).ok());
       EXPECT_TRUE(cuda::fill(device, cuda::address_of(memory.data()), 0, kCount * sizeof(float), stream).ok());
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));  // for what does not wait
       gate.state() = 1;
       EXPECT_EQ(device.driver().call<"cuStreamSynchronize">(stream), cuda::Error::success);
       EXPECT_EQ(floats_in(output), sums(0, 1));
