@@ -138,7 +138,7 @@ Status DeviceSide::health() const {
     if (error != cuda::Error::success && error != cuda::Error::not_ready)
       return context.failure(error, "copy between device " + std::to_string(context.device()) + " and the host");
   }
-  return {};
+  return shared_->event.is_done().status();  // there may be no streams
 }
 
 // The error may have come from a function that does not know our context, which is asked, too.

@@ -267,5 +267,84 @@ TEST_F(OnLostDevice, InTheMiddleOfACall) {
     expect_end(world.comm(rank), " cannot go on in the middle of a call: CUDA cannot copy between device 0 and the host: ");
 }
 
+// ---- by kernels ----
+
+class OnLostDeviceByKernels : public OnLostDevice {
+ protected:
+  static tutti_status sum(tutti_comm* comm, const DeviceBytes& memory, const tutti_call_options* options) {
+    return tutti_all_reduce(comm, memory.data(), memory.data(), kCount, TUTTI_FLOAT32, TUTTI_SUM, options);
+  }
+  // A first call, which makes what is needed.
+  static void begin(const LocalWorld& world, const DeviceBytes (&memory)[2]) {
+    world.run([&](int rank, tutti_comm* comm) {
+      ASSERT_TRUE(succeeded(sum(comm, memory[rank], nullptr), comm));
+      tutti_stats stats{};
+      stats.struct_size = sizeof stats;
+      ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+      EXPECT_THAT(stats.last_reason, testing::StartsWith("by kernels, "));
+    });
+  }
+
+  // One rank's kernel fails, whichever comes first; both ranks' context is lost.
+  static void expect_loss_by_kernel(bool waits) {
+    if (!set_mood("")) GTEST_SKIP() << "this driver has no moods";
+    const LocalWorld world(2);
+    const DeviceBytes memory[] = {DeviceBytes(bytes_of(ramp(0))), DeviceBytes(bytes_of(ramp(1)))};
+    begin(world, memory);
+    (void)set_mood("fail=kernel:700:1");
+    world.run([&](int rank, tutti_comm* comm) {
+      const tutti_call_options options = on_stream(memory[rank].stream());
+      const tutti_status status = sum(comm, memory[rank], waits ? nullptr : &options);
+      EXPECT_TRUE(status == TUTTI_SYSTEM || (status == TUTTI_SUCCESS && !waits)) << tutti_last_error(comm);
+      if (!waits) {  // the next call says why
+        const cuda::SharedContext device = context();
+        const cuda::CurrentContext current(*device);
+        EXPECT_EQ(device->driver().call<"cuStreamSynchronize">(static_cast<cuda::CUstream>(options.stream)),
+                  cuda::Error::illegal_address);
+        EXPECT_EQ(sum(comm, memory[rank], &options), TUTTI_SYSTEM);
+      }
+      expect_end(comm, " cannot go on ");
+      tutti_request* request = nullptr;
+      EXPECT_EQ(tutti_barrier_start(comm, nullptr, &request), TUTTI_SYSTEM);
+    });
+  }
+};
+
+TEST_F(OnLostDeviceByKernels, ByACallOnAStream) { expect_loss_by_kernel(false); }
+TEST_F(OnLostDeviceByKernels, ByACallThatWaits) { expect_loss_by_kernel(true); }
+
+TEST_F(OnLostDeviceByKernels, BetweenCalls) {
+  if (!set_mood("")) GTEST_SKIP() << "this driver has no moods";
+  const LocalWorld world(2);
+  const DeviceBytes memory[] = {DeviceBytes(bytes_of(ramp(0))), DeviceBytes(bytes_of(ramp(1)))};
+  begin(world, memory);
+  lose_device();
+  const tutti_call_options options = on_stream(memory[0].stream());
+  EXPECT_EQ(sum(world.comm(0), memory[0], &options), TUTTI_SYSTEM);
+  for (int rank = 0; rank < 2; ++rank)
+    expect_end(world.comm(rank), " cannot go on with its device: tutti_all_reduce: CUDA cannot ");
+}
+
+// Its peer has not come.
+TEST_F(OnLostDeviceByKernels, WhileAKernelWaits) {
+  if (!set_mood("")) GTEST_SKIP() << "this driver has no moods";
+  const LocalWorld world(2);
+  const DeviceBytes memory[] = {DeviceBytes(bytes_of(ramp(0))), DeviceBytes(bytes_of(ramp(1)))};
+  begin(world, memory);
+  tutti_comm* const comm = world.comm(0);
+  std::thread caller([&] {
+    EXPECT_EQ(tutti_all_reduce(comm, memory[0].data(), memory[0].data(), 10, TUTTI_FLOAT32, TUTTI_SUM, nullptr), TUTTI_SYSTEM);
+  });
+  tutti_stats stats{};
+  stats.struct_size = sizeof stats;
+  while (std::string(stats.last_algorithm) != "exchange") {  // until the call is under way; the first was by direct
+    ASSERT_EQ(tutti_comm_stats(comm, &stats), TUTTI_SUCCESS);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  lose_device();
+  caller.join();
+  for (int rank = 0; rank < 2; ++rank) expect_end(world.comm(rank), " cannot go on in the middle of a call: ");
+}
+
 }  // namespace
 }  // namespace tutti::test
