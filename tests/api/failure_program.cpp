@@ -220,6 +220,29 @@ void loop_started(Rank& rank) {
   rank.destroy();
 }
 
+// The last rank puts nothing on its stream, and is killed; the others wait for no call's end.
+void on_a_stream(Rank& rank) {
+  if (!rank.create()) return;
+  if (rank.all_reduce() != TUTTI_SUCCESS) return say("the first call failed");
+  const DeviceBytes memory(Bytes(rank.number() * sizeof(float)));
+  tutti_call_options options;
+  tutti_call_options_init(&options);
+  options.stream = memory.stream();
+  if (rank.rank() == rank.size() - 1) {
+    say("looping");
+    for (;;) pause();
+  }
+  const tutti_status put =
+      tutti_all_reduce(rank.comm(), memory.data(), memory.data(), rank.number(), TUTTI_FLOAT32, TUTTI_SUM, &options);
+  if (put != TUTTI_SUCCESS) return say_result(put, rank.comm());
+  say("looping");
+  while (tutti_comm_status(rank.comm()) == TUTTI_SUCCESS) usleep(1000);
+  rank.report(tutti_comm_status(rank.comm()));
+  (void)memory.content();  // waits for the stream
+  say("STREAM GOES ON");
+  rank.destroy();
+}
+
 // Rank 1 stops itself, between calls or with one in flight, until the test continues it; then nothing may be written
 // any more.
 void stopped(Rank& rank) {
@@ -565,6 +588,7 @@ int run(const std::string& scenario, const std::string& argument) {
   static const std::map<std::string, void (*)(Rank&)> kScenarios = {{"loop", loop},
                                                                     {"loop_and_start_anew", loop_and_start_anew},
                                                                     {"started", loop_started},
+                                                                    {"on_a_stream", on_a_stream},
                                                                     {"stopped", stopped},
                                                                     {"late", late},
                                                                     {"mismatch", mismatch},

@@ -7,6 +7,7 @@
 #include <tutti/tutti.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -130,6 +131,18 @@ TEST_P(Failures, KilledWithRequestsInFlight) {
   ASSERT_TRUE(world.wait_for_output("looping"));
   world.rank(1).signal(SIGKILL);
   expect_told(world, 1, TUTTI_PEER_LOST, HasSubstr("rank 1"));
+}
+
+// Nobody waits for the call, nor makes another.
+TEST_P(Failures, KilledWhileACallIsOnAStream) {
+  if (!std::getenv("API_TEST_DEVICE")) GTEST_SKIP() << "for memory of a device";
+  for (const char* count : {"10", "400000"}) {
+    ProcessWorld world = start(3, "on_a_stream", count);
+    ASSERT_TRUE(world.wait_for_output("looping"));
+    world.rank(2).signal(SIGKILL);
+    expect_told(world, 2, TUTTI_PEER_LOST, HasSubstr("rank 2"));
+    for (const int rank : {0, 1}) EXPECT_THAT(world.rank(rank).output(), HasSubstr("STREAM GOES ON"));
+  }
 }
 
 // Copies of its sockets in a child hide no death, wherever in the control tree the rank is.
