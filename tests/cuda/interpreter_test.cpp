@@ -598,5 +598,45 @@ TEST(FlattenTest, RefusesWhatKernelsCannotCount) {
   EXPECT_EQ(flat.status().code(), Code::unsupported);
 }
 
+// Where the last stripes of long data lie, which nobody touches.
+TEST(PartsTest, GoBeyond32Bits) {
+  constexpr uint64_t kStripe = 512 << 10, kInput = uint64_t{1} << 40, kOutput = uint64_t{1} << 44;
+  const auto at = [](uint64_t address) { return reinterpret_cast<std::byte*>(address); };  // NOLINT: never followed
+  cuda::DeviceInstruction instruction{};
+  instruction.segments = 1;
+  instruction.keeps = 1;
+  const auto part = [&](const cuda::DeviceCallHeader& header, const cuda::DeviceBlock* blocks, uint32_t block, uint64_t stripe) {
+    const cuda::DeviceSegment segment{block, 1, 0, 1, 1};
+    cuda::PartWalk walk(instruction, stripe);
+    cuda::DevicePart found{};
+    return cuda::Parts(&header, blocks, &segment).next(walk, found) ? found : cuda::DevicePart{};
+  };
+  cuda::DeviceCallHeader vector{};
+  vector.cut = cuda::DeviceCut::vector;
+  vector.input = at(kInput), vector.output = at(kOutput);
+  vector.stripe_bytes = kStripe;
+  vector.blocks = 4;
+  vector.bytes = (uint64_t{1} << 33) + 100;
+  uint64_t stripe = (uint64_t{1} << 33) / (4 * kStripe), begin = uint64_t{1} << 33;
+  cuda::DevicePart found = part(vector, nullptr, 3, stripe);  // of the hundred bytes blocks 1 and 3 have some
+  EXPECT_EQ(found.own, at(kInput + begin + 64));
+  EXPECT_EQ(found.home, at(kOutput + begin + 64));
+  EXPECT_EQ(found.bytes, 36U);
+  EXPECT_EQ(part(vector, nullptr, 2, stripe).own, nullptr);
+  found = part(vector, nullptr, 3, stripe - 1);
+  EXPECT_EQ(found.own, at(kInput + begin - kStripe));
+  EXPECT_EQ(found.bytes, kStripe);
+
+  cuda::DeviceCallHeader apart = vector;
+  apart.cut = cuda::DeviceCut::blocks;
+  stripe = (uint64_t{1} << 32) / kStripe + 1, begin = stripe * kStripe;
+  const cuda::DeviceBlock block{at(kInput), at(kOutput), begin + 7, 0};
+  found = part(apart, &block, 0, stripe);
+  EXPECT_EQ(found.own, at(kInput + begin));
+  EXPECT_EQ(found.home, at(kOutput + begin));
+  EXPECT_EQ(found.bytes, 7U);
+  EXPECT_EQ(part(apart, &block, 0, stripe + 1).own, nullptr);
+}
+
 }  // namespace
 }  // namespace tutti
