@@ -138,6 +138,9 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
   noted->count = call.count;
   noted->bytes = dispatch_->bytes_of(call);
   noted->route = route;
+  const std::string how = "by kernels, " + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]);
+  noted->route.reason = how + "; " + route.reason;
+  std::string lent_reason = how + ", large messages lent; " + route.reason;  // nothing may be missing once kernels are launched
   noted->predictable = false;
   auto number = with_memory([&]() -> Result<uint32_t> {
     const Program& program = *ready->program;
@@ -153,8 +156,7 @@ Result<uint32_t> Communicator::put_kernels(const Call& call, const Route& route,
     const Status status(number.status().code(), "tutti_" + std::string(name(call.collective)) + ": " + number.status().message());
     return kernels_->has_launched() ? ended_by(kInTheMiddle, status) : unless_lost(status);
   }
-  noted->route.reason = "by kernels, " + std::string(kDeviceProtocols[static_cast<size_t>(ready->protocol)]) +
-                        (kernels_->has_lent() ? ", large messages lent; " : "; ") + route.reason;
+  if (kernels_->has_lent()) noted->route.reason = std::move(lent_reason);
   begun(call, noted, ready->cut);
   return number;
 }
