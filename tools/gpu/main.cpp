@@ -8,15 +8,13 @@
 
 int main(int argc, char** argv) {
   using namespace tutti::gpu;
-  const std::map<std::string, void (*)(const Session&, Findings&)> parts{{"device", find_device},
-                                                                         {"memory", find_memory},
-                                                                         {"rates", find_rates},
-                                                                         {"processes", find_processes},
-                                                                         {"calls", find_calls}};
+  const std::map<std::string, void (*)(const Session&, Findings&)> parts{
+      {"device", find_device},       {"memory", find_memory},       {"rates", find_rates},
+      {"processes", find_processes}, {"yardstick", find_yardstick}, {"calls", find_calls}};
   const bool is_peer = argc == 3 && std::strcmp(argv[1], "peer") == 0;
   if (!is_peer && (argc != 4 || !parts.contains(argv[1]))) {
     std::fprintf(stderr,
-                 "usage: gpu_facts device|memory|rates|processes|calls PROBES.fatbin RESULTS.jsonl\n"
+                 "usage: gpu_facts device|memory|rates|processes|yardstick|calls PROBES.fatbin RESULTS.jsonl\n"
                  "CUDA_TEST_LIBRARY names the driver's library (libcuda.so.1)\n");
     return 2;
   }

@@ -1,19 +1,12 @@
 #include "probes.h"
 
+#include "gpu.h"
+
 namespace tutti::probes {
 
 // Scope: the system, since the host and other devices are at the other end.
-struct Gpu {
-  TUTTI_PROBE static uint32_t thread() { return threadIdx.x; }
-  TUTTI_PROBE static uint32_t threads() { return blockDim.x; }
-  TUTTI_PROBE static uint32_t block() { return blockIdx.x; }
-  TUTTI_PROBE static uint32_t blocks() { return gridDim.x; }
+struct Gpu : cuda::Gpu {
   TUTTI_PROBE static void pause() {}
-  TUTTI_PROBE static uint64_t nanoseconds() {
-    uint64_t t;
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
-    return t;
-  }
   TUTTI_PROBE static uint32_t load_acquire(const uint32_t* p) {
     uint32_t v;
     asm volatile("ld.acquire.sys.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
@@ -30,5 +23,6 @@ extern "C" __global__ void probe_write(const __grid_constant__ Write p) { write(
 extern "C" __global__ void probe_add(const __grid_constant__ Add p) { add(Gpu(), p); }
 extern "C" __global__ void probe_poll(const __grid_constant__ Poll p) { poll(Gpu(), p); }
 extern "C" __global__ void probe_ping(const __grid_constant__ Ping p) { ping(Gpu(), p); }
+extern "C" __global__ void probe_one_shot(const __grid_constant__ OneShot p) { one_shot(Gpu(), p); }
 
 }  // namespace tutti::probes

@@ -2,13 +2,13 @@
 // them on threads.  Whatever waits here ends by itself within two seconds.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
-#ifdef __CUDACC__
-#define TUTTI_PROBE __device__ __forceinline__
-#else
-#define TUTTI_PROBE inline
-#endif
+#include "machine.h"
+
+#define TUTTI_PROBE TUTTI_DEVICE
 
 namespace tutti::probes {
 
@@ -47,6 +47,14 @@ struct Ping {  // the words count rounds: each side raises the other's when its 
   Report* report;
   uint64_t limit_ns;
   uint32_t rounds, begins;
+};
+struct OneShot {  // two ranks' all-reduce of floats, in one launch: each has half of the blocks
+  const std::byte* input[2];
+  std::byte* output[2];
+  std::byte* slot[2];  // twice as long, of zeros at first
+  uint64_t* launches;  // so far, of each block; less than 2^32
+  uint32_t* late;      // becomes 1 where a rank waited in vain
+  uint32_t pairs;      // of floats
 };
 
 template <class Machine>
@@ -101,6 +109,46 @@ TUTTI_PROBE void ping(const Machine& m, const Ping& p) {
     if (round == 1) begin = m.nanoseconds();  // until then the peer may not have begun
   }
   *p.report = Report{reached ? 1U : 2U, polls, m.nanoseconds() - begin};
+}
+
+TUTTI_PROBE uint64_t sum_of(uint64_t a, uint64_t b) {  // of two floats each
+  float x[2], y[2];
+  std::memcpy(x, &a, sizeof a);
+  std::memcpy(y, &b, sizeof b);
+  x[0] += y[0];
+  x[1] += y[1];
+  std::memcpy(&a, x, sizeof a);
+  return a;
+}
+
+// As little as it takes: each pair is stamped into the other's slot, and added when the other's has come.
+template <class Machine>
+TUTTI_PROBE void one_shot(const Machine& m, const OneShot& p) {
+  const uint32_t lanes = m.blocks() / 2, rank = m.block() / lanes;
+  const uint64_t launch = m.load_relaxed(p.launches + m.block()) + 1, stamp = launch << 32;
+  for (uint32_t i = m.block() % lanes * m.threads() + m.thread(); i < p.pairs; i += lanes * m.threads()) {
+    const std::byte* const slot = p.slot[rank] + i * sizeof(cuda::StampedPair);
+    const uint64_t mine = m.template load<uint64_t>(p.input[rank] + i * sizeof mine);
+    m.store_words(p.slot[1 - rank] + i * sizeof(cuda::StampedPair),
+                  cuda::StampedPair{{stamp | static_cast<uint32_t>(mine), stamp | mine >> 32}});
+    cuda::StampedPair theirs = m.load_words(slot);
+    uint64_t until = 0;
+    for (uint32_t polls = 1; theirs.word[0] >> 32 != launch || theirs.word[1] >> 32 != launch; ++polls) {
+      if (polls % 64 == 0) {
+        const uint64_t now = m.nanoseconds();
+        if (until == 0) until = now + kLongestWait;
+        if (now > until || m.load_acquire(p.late) != 0) {  // not each launch of a graph waits so long
+          m.store_release(p.late, 1);
+          break;
+        }
+      }
+      m.pause();
+      theirs = m.load_words(slot);
+    }
+    m.store(p.output[rank] + i * sizeof mine, sum_of(mine, static_cast<uint32_t>(theirs.word[0]) | theirs.word[1] << 32));
+  }
+  m.sync();  // all have read how often
+  if (m.thread() == 0) m.store_relaxed(p.launches + m.block(), launch);
 }
 
 }  // namespace tutti::probes

@@ -23,23 +23,30 @@ struct ProbeMachine : Cpu {
 };
 
 template <class Parameter, void (*kKernel)(const ProbeMachine&, const Parameter&)>
-CpuKernel probe(std::string_view name) {
-  return {name, sizeof(Parameter),
+CpuKernel probe(std::string_view name, bool waits_for_blocks = false) {
+  return {name,
+          sizeof(Parameter),
           [](const void* bytes, const Cpu& cpu) {
             Parameter parameter;
             std::memcpy(&parameter, bytes, sizeof(parameter));
             kKernel(ProbeMachine{cpu}, parameter);
           },
-          kMostThreadsOfBlock, 32};
+          kMostThreadsOfBlock,
+          32,
+          waits_for_blocks};
 }
 
 }  // namespace
 
 const CpuKernel* find_kernel(std::string_view name) {
   using namespace tutti::probes;
-  static const CpuKernel probes[] = {probe<Empty, empty>("probe_empty"), probe<Large, large>("probe_large"),
-                                     probe<Write, write>("probe_write"), probe<Add, add>("probe_add"),
-                                     probe<Poll, poll>("probe_poll"),    probe<Ping, ping>("probe_ping")};
+  static const CpuKernel probes[] = {probe<Empty, empty>("probe_empty"),
+                                     probe<Large, large>("probe_large"),
+                                     probe<Write, write>("probe_write"),
+                                     probe<Add, add>("probe_add"),
+                                     probe<Poll, poll>("probe_poll"),
+                                     probe<Ping, ping>("probe_ping"),
+                                     probe<OneShot, one_shot>("probe_one_shot", true)};
   for (const CpuKernel& kernel : probes)
     if (kernel.name == name) return &kernel;
   return tutti::cuda::find_cpu_kernel(name);
