@@ -320,7 +320,8 @@ TUTTI_API void tutti_call_options_init_sized(tutti_call_options *options, size_t
  * After a failure, streams go on within a second, and outputs of calls on them are undefined; tutti_comm_status, or the
  * next call, says why.  tutti_comm_destroy waits for what is on streams. */
 
-/* TUTTI_SUCCESS, or the failure that the next call on `comm` would give at once.  Local, does not wait. */
+/* TUTTI_SUCCESS, or the failure that the next call on `comm` would give at once.  Local, does not wait, so it does not ask
+ * CUDA: that a device was lost by a kernel on a stream the next call with its memory finds. */
 TUTTI_API tutti_status tutti_comm_status(tutti_comm *comm);
 
 /* As tutti_alloc, memory of a device, of any content: that which calls of `comm` use, or if there have been none the one
