@@ -229,10 +229,11 @@ Status DeviceKernels::greet() {
   if (!there.ok()) return there.status();
   std::vector<double> read(ranks);
   std::memcpy(words->data(), read.data(), ranks * sizeof(double));
-  const auto me = static_cast<uint64_t>(parts_.rank);
+  const auto me = static_cast<size_t>(parts_.rank);
   for (size_t rank = 0; rank < ranks; ++rank) {
     std::byte* const arena = peers_[rank].data();
-    scale_word(arena + cuda::ArenaShape::greeting_at(me), cuda::pointer_to(word_there(Word::greeting)));
+    if (rank != me)  // its own is there, and others read it
+      scale_word(arena + cuda::ArenaShape::greeting_at(me), cuda::pointer_to(word_there(Word::greeting)));
     scale_word(cuda::pointer_to(*there + rank * sizeof(double)), arena + cuda::ArenaShape::greeting_at(rank));
   }
   wait_on_own_stream();

@@ -11,6 +11,9 @@
 namespace tutti {
 namespace {
 
+// Before anybody asks: with a sanitizer's allocator there would be no such heap.
+void* const grown = ::sbrk(4096);
+
 TEST(OwnMemory, TheStackOfTheThread) {
   int mine = 0;
   EXPECT_TRUE(is_on_stack_or_heap(&mine));
@@ -22,6 +25,8 @@ TEST(OwnMemory, TheStackOfTheThread) {
 }
 
 TEST(OwnMemory, TheHeapThatGrowsByBrk) {
+  ASSERT_NE(grown, reinterpret_cast<void*>(-1));
+  EXPECT_TRUE(is_on_stack_or_heap(grown));
   void* const end = ::sbrk(4096);
   ASSERT_NE(end, reinterpret_cast<void*>(-1));
   EXPECT_TRUE(is_on_stack_or_heap(end));

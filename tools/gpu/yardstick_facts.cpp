@@ -103,7 +103,7 @@ class OneShot {
 }  // namespace
 
 void find_yardstick(const Session& session, Findings& findings) {
-  for (const size_t kib : {1, 8}) {
+  for (const size_t kib : {size_t{1}, size_t{8}}) {
     OneShot one_shot(session, kib << 10);
     findings.number("calls.one_shot.in_a_graph", one_shot.in_a_graph_us(), "us",
                     "2 ranks in one launch, " + std::to_string(kib) + " KiB");
