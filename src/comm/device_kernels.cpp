@@ -44,6 +44,18 @@ bool equal(const T& a, const T& b) {
 
 std::string of_rank(size_t rank) { return "rank " + std::to_string(rank) + ": "; }  // tutti_stats' reason is short
 
+// What may still be used is never freed; whoever looks for leaks finds it.
+template <class T>
+void keep_for_ever(T what) {
+  struct Kept {
+    T what;
+    Kept* before = nullptr;
+  };
+  static std::atomic<Kept*> last{nullptr};
+  auto* const kept = new Kept{std::move(what)};
+  kept->before = last.exchange(kept);
+}
+
 constexpr double kGreeting = 1;  // what each rank writes into all arenas
 
 }  // namespace
@@ -77,15 +89,15 @@ DeviceKernels::~DeviceKernels() {
   const bool ended = wait_for_end(kKernelPatienceNs).ok();
   const bool shared = watched_ && std::ranges::any_of(peers_, &cuda::PeerMemory::is_of_other_process);
   if (!ended || shared || !given_back_) {
-    new std::shared_ptr<const cuda::ReachableMemory>(arena_);
-    if (loans_) new auto(loans_->published());
+    keep_for_ever(arena_);
+    if (loans_) keep_for_ever(loans_->published());
   }
   if (!ended && context_->lost() == cuda::Error::success) {
-    new auto(std::move(peers_));
-    new auto(std::move(loans_));
-    new auto(std::move(used_));
-    new auto(words_);
-    new auto(kernels_);
+    keep_for_ever(std::move(peers_));
+    keep_for_ever(std::move(loans_));
+    keep_for_ever(std::move(used_));
+    keep_for_ever(words_);
+    keep_for_ever(kernels_);
     return;
   }
   for (cuda::DeviceMemory& memory : used_.outgrown) pool_->give_back(std::move(memory));
